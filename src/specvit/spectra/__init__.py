@@ -1,0 +1,19 @@
+"""Spectra as such: grids, batches, labels, S/N. Knows no survey, no file format and no model."""
+
+from specvit.spectra.batch import MemorySource, SpectraBatch, SpectraSource, Truth, collect
+from specvit.spectra.grid import SPEED_OF_LIGHT_KM_S, WavelengthGrid
+from specvit.spectra.labels import LOW_T_BOX, LabelSpace
+from specvit.spectra.snr import median_snr
+
+__all__ = [
+    "LOW_T_BOX",
+    "SPEED_OF_LIGHT_KM_S",
+    "LabelSpace",
+    "MemorySource",
+    "SpectraBatch",
+    "SpectraSource",
+    "Truth",
+    "WavelengthGrid",
+    "collect",
+    "median_snr",
+]

@@ -24,7 +24,7 @@ class Truth:
     Args:
         flux: noise-free flux, shape (B, L), in the unit of the batch's flux.
         sigma: the standard deviation the noise was drawn with, shape (B, L), same unit.
-        scale: batch flux = physical flux density (erg/s/cm²/Å) * scale, shape (B,).
+        scale: batch flux = band-normalised flux of the instrument (see `ObservedEmulator`) * scale, shape (B,).
     """
 
     flux: Tensor

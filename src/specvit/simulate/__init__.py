@@ -1,0 +1,18 @@
+"""Prior -> clean flux -> noise: spectra drawn on the fly, and the same spectra stored in shards."""
+
+from specvit.simulate.priors import LatticePrior, Prior, UniformPrior, make_prior
+from specvit.simulate.seeding import BLOCK, SPLITS
+from specvit.simulate.simulator import SimulatedSource, Simulator
+from specvit.simulate.world import World
+
+__all__ = [
+    "BLOCK",
+    "SPLITS",
+    "LatticePrior",
+    "Prior",
+    "SimulatedSource",
+    "Simulator",
+    "UniformPrior",
+    "World",
+    "make_prior",
+]

@@ -1,0 +1,132 @@
+"""How labels are drawn. Owns the two priors of the simulated world; knows neither spectra nor noise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from specvit.errors import ConfigError
+from specvit.spectra import LabelSpace
+
+
+class Prior(Protocol):
+    """A distribution over the labels of a LabelSpace."""
+
+    label_space: LabelSpace
+
+    def sample(self, count: int, generator: np.random.Generator) -> Tensor:
+        """Return `count` label vectors, shape (count, P), float32."""
+
+    def variance(self, name: str) -> float:
+        """Return the prior variance of one label, in the label's unit squared."""
+
+    def log_density(self, labels: Tensor) -> Tensor:
+        """Return log p(labels), shape (...), for labels of shape (..., P); -inf outside the box."""
+
+
+@dataclass(frozen=True)
+class UniformPrior:
+    """Independent, continuous, uniform labels in a box: the house default."""
+
+    label_space: LabelSpace
+
+    def sample(self, count: int, generator: np.random.Generator) -> Tensor:
+        """Return `count` label vectors, shape (count, P), float32."""
+        low, high = np.array(self.label_space.low), np.array(self.label_space.high)
+        return torch.from_numpy((low + (high - low) * generator.random((count, len(low)))).astype(np.float32))
+
+    def variance(self, name: str) -> float:
+        """Return width²/12."""
+        i = self.label_space.index(name)
+        return (self.label_space.high[i] - self.label_space.low[i]) ** 2 / 12.0
+
+    def log_density(self, labels: Tensor) -> Tensor:
+        """Return minus the log volume inside the box and -inf outside, shape (...)."""
+        low = labels.new_tensor(self.label_space.low)
+        high = labels.new_tensor(self.label_space.high)
+        inside = ((labels >= low) & (labels <= high)).all(dim=-1)
+        log_volume = torch.log(high - low).sum()
+        return torch.where(inside, -log_volume, -torch.inf)
+
+
+#: Node spacing of the reference library (BOSZ 2017) in the low-temperature box.
+REFERENCE_STEPS = {"teff": 250.0, "log_g": 0.5, "m_h": 0.25, "alpha_m": 0.25, "c_m": 0.25}
+
+
+@dataclass(frozen=True)
+class LatticePrior:
+    """The reference work's labels: uniform draws snapped to library nodes on all axes but one.
+
+    Every label is drawn uniformly between the first and the last node and moved to its nearest node, except
+    on one axis, chosen at random per spectrum, that keeps its continuous value. End nodes therefore carry half
+    the weight of interior ones, and 1 - 1/P of the values of each label lie exactly on nodes.
+
+    Source: the published simulator's `sample_mode=random, interp_param=random`; reference facts, section 1.2.
+    """
+
+    label_space: LabelSpace
+    steps: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        space = self.label_space
+        if len(self.steps) != len(space):
+            raise ConfigError(f"lattice prior: expected {len(space)} steps, got {len(self.steps)}")
+        for name, low, high, step in zip(space.names, space.low, space.high, self.steps, strict=True):
+            cells = (high - low) / step
+            if step <= 0 or abs(cells - round(cells)) > 1e-6:
+                raise ConfigError(
+                    f"lattice prior: {name} from {low:g} to {high:g} is not a whole number of steps of {step:g}"
+                )
+
+    @classmethod
+    def reference(cls, label_space: LabelSpace) -> LatticePrior:
+        """Return the lattice with the node spacing of the reference library."""
+        return cls(label_space, tuple(REFERENCE_STEPS[name] for name in label_space.names))
+
+    def nodes(self, name: str) -> np.ndarray:
+        """Return the node values of one label, increasing."""
+        i = self.label_space.index(name)
+        low, high, step = self.label_space.low[i], self.label_space.high[i], self.steps[i]
+        return low + step * np.arange(round((high - low) / step) + 1)
+
+    def node_weights(self, name: str) -> np.ndarray:
+        """Return the probability of each node given that the label is snapped; end nodes weigh half."""
+        weights = np.ones(len(self.nodes(name)))
+        weights[[0, -1]] = 0.5
+        return weights / weights.sum()
+
+    def sample(self, count: int, generator: np.random.Generator) -> Tensor:
+        """Return `count` label vectors, shape (count, P), float32."""
+        low, high = np.array(self.label_space.low), np.array(self.label_space.high)
+        step = np.array(self.steps)
+        labels = low + (high - low) * generator.random((count, len(low)))
+        free = generator.integers(len(low), size=count)
+        snapped = low + step * np.round((labels - low) / step)
+        on_node = np.arange(len(low)) != free[:, None]
+        return torch.from_numpy(np.where(on_node, snapped, labels).astype(np.float32))
+
+    def variance(self, name: str) -> float:
+        """Return the variance of the mixture: snapped with probability 1 - 1/P, else uniform."""
+        i = self.label_space.index(name)
+        nodes, weights = self.nodes(name), self.node_weights(name)
+        snapped = float(weights @ (nodes - weights @ nodes) ** 2)
+        uniform = (self.label_space.high[i] - self.label_space.low[i]) ** 2 / 12.0
+        free_share = 1.0 / len(self.label_space)
+        return (1 - free_share) * snapped + free_share * uniform
+
+    def log_density(self, labels: Tensor) -> Tensor:
+        """Refuse: the distribution lives on lines between nodes and has no density in P dimensions."""
+        raise ConfigError("the lattice prior has no density; use its nodes and weights, or the uniform prior")
+
+
+def make_prior(kind: str, label_space: LabelSpace) -> UniformPrior | LatticePrior:
+    """Return the prior named `kind` ('uniform' or 'lattice') over `label_space`."""
+    if kind == "uniform":
+        return UniformPrior(label_space)
+    if kind == "lattice":
+        return LatticePrior.reference(label_space)
+    raise ConfigError(f"prior: '{kind}' is not known; choose 'uniform' or 'lattice'")

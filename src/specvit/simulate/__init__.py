@@ -2,8 +2,10 @@
 
 from specvit.simulate.priors import LatticePrior, Prior, UniformPrior, make_prior
 from specvit.simulate.seeding import BLOCK, SPLITS
+from specvit.simulate.shards import StoredSpectra
 from specvit.simulate.simulator import SimulatedSource, Simulator
 from specvit.simulate.world import World
+from specvit.simulate.writer import WriteJob
 
 __all__ = [
     "BLOCK",
@@ -12,7 +14,9 @@ __all__ = [
     "Prior",
     "SimulatedSource",
     "Simulator",
+    "StoredSpectra",
     "UniformPrior",
     "World",
+    "WriteJob",
     "make_prior",
 ]

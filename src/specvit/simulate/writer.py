@@ -1,0 +1,240 @@
+"""Writing a set of shards: plan, resume, spread over local processes or a Dask cluster.
+
+A job is a folder with a manifest; a shard that is there under its final name is done. Spectra depend on
+(world, split, seed, index) alone and every worker computes with one thread, so the bytes of a shard do not
+depend on who wrote it, or on how often the job was killed.
+"""
+
+from __future__ import annotations
+
+import datetime
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from functools import lru_cache
+from multiprocessing import get_context
+from pathlib import Path
+
+import torch
+
+from specvit import __version__
+from specvit.errors import ConfigError, RunError, import_optional
+from specvit.simulate.shards import (
+    FORMAT,
+    FORMAT_VERSION,
+    MANIFEST,
+    ShardPlan,
+    bytes_per_spectrum,
+    clear_disk_errors,
+    read_manifest,
+    write_shard,
+)
+from specvit.simulate.simulator import Simulator
+from specvit.simulate.world import World
+
+Progress = Callable[[int], None]
+
+
+class WriteJob:
+    """One set of simulated spectra on disk, new or to be continued.
+
+    Args:
+        folder: where the shards go; created if needed.
+        world: the simulated world.
+        split, seed: see `Simulator.draw`.
+        spectra: number of spectra in all.
+        shards: number of files they are spread over.
+        truth: store noise-free flux and true sigma too (doubles the size; not for training).
+
+    Raises:
+        ConfigError: for impossible numbers, or if the folder holds a different set.
+        RunError: if the folder cannot be written.
+    """
+
+    def __init__(
+        self,
+        folder: Path | str,
+        world: World,
+        split: str,
+        seed: int,
+        spectra: int,
+        shards: int = 1,
+        truth: bool = False,
+    ) -> None:
+        if spectra < 1:
+            raise ConfigError(f"--spectra: expected at least 1, got {spectra}")
+        if not 1 <= shards <= spectra:
+            raise ConfigError(f"--shards: expected 1 to {spectra} (the number of spectra), got {shards}")
+        self.folder = Path(folder).absolute()
+        self.world, self.split, self.seed, self.spectra, self.truth = world, split, seed, spectra, truth
+        self.simulator = world.build()
+        cuts = [spectra * i // shards for i in range(shards + 1)]
+        self.plans = [
+            ShardPlan(
+                str(self.folder / f"{split}-{i:05d}-of-{shards:05d}.h5"),
+                world.to_dict(), split, seed, cuts[i], cuts[i + 1], truth,
+            )
+            for i in range(shards)
+        ]  # fmt: skip
+
+    @property
+    def remaining(self) -> list[ShardPlan]:
+        """The shards that are not there yet."""
+        return [plan for plan in self.plans if not Path(plan.path).exists()]
+
+    @property
+    def bytes_needed(self) -> int:
+        """Disk space the remaining shards will take."""
+        space, names = self.simulator.prior.label_space, self.simulator.labels_and_conditions(self.split, 0, 0)[1]
+        each = bytes_per_spectrum(self.simulator.grid.size, len(space), len(names), self.truth)
+        return sum(plan.count for plan in self.remaining) * each
+
+    def run(
+        self, workers: int = 1, dask: str | None = None, progress: Progress | None = None
+    ) -> int:
+        """Write what is missing; return the number of spectra written now.
+
+        Args:
+            workers: local processes, one thread each.
+            dask: address of a Dask scheduler, instead of local processes; the folder must be shared.
+            progress: called with numbers of spectra as they are written.
+        """
+        if workers < 1:
+            raise ConfigError(f"--workers: expected at least 1, got {workers}")
+        with self._locked():
+            self._write_or_check_manifest()
+            plans, needed = self.remaining, self.bytes_needed
+            free = shutil.disk_usage(self.folder).free
+            if needed > free:
+                raise RunError(
+                    f"{self.folder}: {needed / 1e9:.2f} GB needed, {free / 1e9:.2f} GB free; "
+                    "free some space or choose another --out"
+                )
+            report = progress or (lambda _: None)
+            if dask is not None:
+                _run_on_dask(plans, dask, report)
+            elif workers == 1 or len(plans) <= 1:
+                _run_here(plans, self.simulator, report)
+            else:
+                _run_in_processes(plans, min(workers, len(plans)), report)
+            return sum(plan.count for plan in plans)
+
+    def _manifest(self) -> dict:
+        return {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "world": self.world.to_dict(),
+            "emulator": emulator_fingerprint(self.simulator),
+            "split": self.split,
+            "seed": self.seed,
+            "spectra": self.spectra,
+            "truth": self.truth,
+            "shards": [Path(plan.path).name for plan in self.plans],
+        }
+
+    def _write_or_check_manifest(self) -> None:
+        path = self.folder / MANIFEST
+        wanted = json.loads(json.dumps(self._manifest()))
+        if path.exists():
+            there = read_manifest(self.folder)
+            for key, value in wanted.items():
+                if there.get(key) != value:
+                    was = len(there[key]) if key == "shards" else there.get(key)
+                    now = len(value) if key == "shards" else value
+                    raise ConfigError(
+                        f"{self.folder}: holds another set ({key} is {was} there, {now} asked for); "
+                        "choose another --out or delete the folder"
+                    )
+            return
+        created = {"created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")}
+        text = json.dumps({**wanted, **created, "specvit_version": __version__}, indent=1) + "\n"
+        partial = path.with_name(path.name + ".partial")
+        with clear_disk_errors(path):
+            partial.write_text(text)
+            os.replace(partial, path)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        with clear_disk_errors(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = (self.folder / ".lock").open("w")
+        try:
+            # The kernel drops the lock with the process, so kill -9 leaves nothing to clean up.
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            raise RunError(f"{self.folder}: another process is writing here; wait for it or choose another --out") from None
+        try:
+            for leftover in self.folder.glob("*.h5.partial"):
+                leftover.unlink()
+            yield
+        finally:
+            lock.close()
+
+
+def emulator_fingerprint(simulator: Simulator) -> str:
+    """Return sixteen hex digits of the folded emulator's weights: shards of two emulators must not mix."""
+    digest = hashlib.sha256()
+    for name, value in sorted(simulator.observed.state_dict().items()):
+        digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _run_here(plans: list[ShardPlan], simulator: Simulator, progress: Progress) -> None:
+    with _one_thread():
+        for plan in plans:
+            write_shard(plan, simulator, progress)
+
+
+@lru_cache(maxsize=2)
+def _simulator_of(world: str) -> Simulator:
+    return World.from_dict(json.loads(world)).build()
+
+
+def write_planned_shard(plan: dict) -> int:
+    """Write one shard in a worker process, given as plain data; return its number of spectra."""
+    shard = ShardPlan(**plan)
+    with _one_thread():
+        return write_shard(shard, _simulator_of(json.dumps(shard.world, sort_keys=True)))
+
+
+def _run_in_processes(plans: list[ShardPlan], workers: int, progress: Progress) -> None:
+    # spawn: a forked child would inherit the parent's OpenMP threads in an undefined state.
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        futures = [pool.submit(write_planned_shard, plan.to_dict()) for plan in plans]
+        try:
+            for future in as_completed(futures):
+                progress(future.result())
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _run_on_dask(plans: list[ShardPlan], address: str, progress: Progress) -> None:
+    distributed = import_optional("distributed", "hpc", "--dask")
+    try:
+        client = distributed.Client(address, timeout="10s")
+    except (OSError, TimeoutError, ValueError) as error:
+        raise RunError(f"--dask {address}: no scheduler answers there ({error}); start one with `dask scheduler`") from error
+    with client:
+        futures = [
+            client.submit(write_planned_shard, plan.to_dict(), key=f"specvit-shard-{plan.path}", pure=False)
+            for plan in plans
+        ]
+        for _, count in distributed.as_completed(futures, with_results=True):
+            progress(count)

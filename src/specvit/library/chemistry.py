@@ -1,0 +1,93 @@
+"""Label coordinates that know how molecules form: the inputs of the emulator's regressor.
+
+Owns the smooth map labels -> coordinates. TiO and CN, the molecules of this band, are made of what carbon
+monoxide leaves over: when [C/M] - [alpha/M] passes about +0.26 the carbon binds all oxygen and TiO vanishes.
+A regressor that sees only the labels has to discover that cliff from a few spectra; here it is a coordinate.
+Knows nothing of spectra.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from specvit.spectra import LabelSpace
+
+#: log10 (C/O) of the Sun, Asplund et al. 2009, ARA&A 47, 481: 8.43 - 8.69.
+SOLAR_LOG_C_TO_O = -0.26
+#: Dissociation energy of CO, eV (Huber & Herzberg 1979): slope of log10 of its equilibrium constant in 5040 K / T.
+CO_DISSOCIATION_EV = 11.09
+LN10 = math.log(10.0)
+
+
+def log_free_fractions(log_c_to_o: Tensor, log_binding: Tensor) -> tuple[Tensor, Tensor]:
+    """Return log10 of the fractions of oxygen and of carbon not bound in CO.
+
+    With n_CO = k n_C n_O and binding = k n(O, total), the free oxygen fraction f solves
+    f² + (C/O - 1 + 1/binding) f - 1/binding = 0, that is
+    ln f = ½ ln q - asinh(d / (2 √q)) with q = 1/binding, d = C/O - 1 + q: one smooth expression without
+    cancellation on either side of C/O = 1. Carbon follows from the same equation, C and O exchanged.
+
+    Args:
+        log_c_to_o: log10 of the number ratio of all carbon to all oxygen, any shape.
+        log_binding: log10 of binding, same shape.
+    """
+    c_to_o = torch.exp(LN10 * log_c_to_o)
+    oxygen = _log_free(c_to_o, log_binding)
+    carbon = _log_free(1.0 / c_to_o, log_binding + log_c_to_o)
+    return oxygen, carbon
+
+
+def _log_free(partner_ratio: Tensor, log_binding: Tensor) -> Tensor:
+    root_q = torch.exp(-0.5 * LN10 * log_binding)
+    d = partner_ratio - 1.0 + root_q * root_q
+    return -0.5 * log_binding - torch.asinh(d / (2.0 * root_q)) / LN10
+
+
+class ChemicalCoordinates(nn.Module):
+    """Labels (B, P) -> coordinates (B, D): 5040/Teff, the other labels, and free O and C in some layers.
+
+    log10 binding of layer j = zero[j] + D_CO * stretch[j] * (5040/Teff - 1) + pressure[j] * (log g - 3) + [O/H];
+    zero, stretch and pressure start at values typical of the line-forming layers and are learned with the
+    regressor. A label that the space lacks counts as zero (log g: 3); labels of unknown name pass through.
+
+    Args:
+        label_space: names and order of the labels; must have `teff`.
+    """
+
+    def __init__(self, label_space: LabelSpace) -> None:
+        super().__init__()
+        self.names = label_space.names
+        self.teff_at = label_space.index("teff")
+        self.zero = nn.Parameter(torch.tensor([-1.0, 1.0, 3.0]))
+        self.stretch = nn.Parameter(torch.tensor([1.0, 1.15, 1.3]))
+        self.pressure = nn.Parameter(torch.tensor([0.5, 0.5, 0.5]))
+
+    @property
+    def size(self) -> int:
+        """Number of coordinates."""
+        return len(self.names) + 2 * self.zero.numel()
+
+    def forward(self, labels: Tensor) -> Tensor:
+        """Return the coordinates, shape (..., D), for labels of shape (..., P)."""
+        theta = 5040.0 / labels[..., self.teff_at : self.teff_at + 1]
+        log_g = self._label(labels, "log_g", 3.0)
+        oxygen = self._label(labels, "m_h") + self._label(labels, "alpha_m")
+        log_c_to_o = SOLAR_LOG_C_TO_O + self._label(labels, "c_m") - self._label(labels, "alpha_m")
+        log_binding = (
+            self.zero
+            + CO_DISSOCIATION_EV * self.stretch * (theta - 1.0)
+            + self.pressure * (log_g - 3.0)
+            + oxygen
+        )
+        free_o, free_c = log_free_fractions(log_c_to_o.expand_as(log_binding), log_binding)
+        plain = [theta if i == self.teff_at else labels[..., i : i + 1] for i in range(len(self.names))]
+        return torch.cat([*plain, free_o, free_c], dim=-1)
+
+    def _label(self, labels: Tensor, name: str, default: float = 0.0) -> Tensor:
+        if name not in self.names:
+            return torch.full_like(labels[..., :1], default)
+        at = self.names.index(name)
+        return labels[..., at : at + 1]

@@ -1,0 +1,58 @@
+"""The smooth map labels -> principal-component coefficients inside the emulator.
+
+Owns the network's shape and its standardisation; the spectra it stands for live in `emulator`, the fit in
+`emulator_fit`.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from specvit.library.chemistry import ChemicalCoordinates
+from specvit.spectra import LabelSpace
+
+
+class CoefficientNetwork(nn.Module):
+    """Labels (B, P) -> coefficients (B, K): chemical coordinates, standardised, through a SiLU network.
+
+    SiLU is smooth to all orders, so the Fisher matrix built from its derivatives has no kinks; the network
+    is float32-safe because no weight is large against the standardised inputs and outputs.
+
+    Args:
+        label_space: names and order of the labels.
+        components: K, number of coefficients.
+        width: units per hidden layer.
+        depth: number of hidden layers.
+    """
+
+    def __init__(self, label_space: LabelSpace, components: int, width: int = 256, depth: int = 3) -> None:
+        super().__init__()
+        self.components, self.width, self.depth = components, width, depth
+        self.coordinates = ChemicalCoordinates(label_space)
+        size = self.coordinates.size
+        self.register_buffer("input_mean", torch.zeros(size))
+        self.register_buffer("input_scale", torch.ones(size))
+        self.register_buffer("output_scale", torch.ones(components))
+        widths = [size] + [width] * depth
+        layers: list[nn.Module] = []
+        for fan_in, fan_out in zip(widths[:-1], widths[1:], strict=True):
+            layers += [nn.Linear(fan_in, fan_out), nn.SiLU()]
+        self.layers = nn.Sequential(*layers, nn.Linear(width, components))
+
+    @torch.no_grad()
+    def standardise(self, labels: Tensor, coefficients: Tensor) -> None:
+        """Set the input and output scales from training labels (N, P) and coefficients (N, K)."""
+        coordinates = self.coordinates(labels)
+        self.input_mean.copy_(coordinates.mean(0))
+        self.input_scale.copy_(coordinates.std(0))
+        self.output_scale.copy_(coefficients.std(0))
+
+    def forward(self, labels: Tensor) -> Tensor:
+        """Return the coefficients, shape (..., K)."""
+        standard = (self.coordinates(labels) - self.input_mean) / self.input_scale
+        return self.layers(standard) * self.output_scale
+
+    def to_dict(self) -> dict[str, int]:
+        """Return the network's shape; `CoefficientNetwork(label_space, **shape)` rebuilds it."""
+        return {"components": self.components, "width": self.width, "depth": self.depth}

@@ -134,7 +134,9 @@ class Emulator(nn.Module):
         """
         row = torch.as_tensor(weights, dtype=torch.float64, device=self.basis.device)
         if row.shape != (self.grid.size,):
-            raise ShapeError(f"project: expected weights of shape ({self.grid.size},), got {tuple(row.shape)}")
+            raise ShapeError(
+                f"project: expected weights of shape ({self.grid.size},), got {tuple(row.shape)}"
+            )
         vector = self.basis.double() @ row
         return float(self.mean.double() @ row), vector.to(self.basis.dtype)
 

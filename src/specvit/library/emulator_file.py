@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from specvit.errors import DataError
@@ -26,7 +26,9 @@ def round_to_int16(rows: Tensor) -> Tensor:
     return _decode(codes, step)
 
 
-def write_emulator_file(path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any], compact: bool) -> None:
+def write_emulator_file(
+    path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any], compact: bool
+) -> None:
     """Write tensors and metadata to `path` atomically; `compact` stores `basis` as int16 with one step per row.
 
     Raises:
@@ -39,9 +41,9 @@ def write_emulator_file(path: Path, tensors: dict[str, Tensor], metadata: dict[s
     header = {"format": FORMAT, "metadata": description, "sha256": _digest(stored, description)}
     partial = path.with_name(path.name + ".partial")
     try:
-        save_file(stored, partial, metadata=header)
+        partial.write_bytes(save(stored, metadata=header))
         os.replace(partial, path)
-    except (OSError, SafetensorError) as error:
+    except OSError as error:
         partial.unlink(missing_ok=True)
         raise DataError(f"{path}: cannot write the emulator: {error}") from error
 
@@ -61,7 +63,9 @@ def read_emulator_file(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     except (OSError, SafetensorError) as error:
         raise DataError(f"{path}: not a complete emulator file ({error}); restore or rebuild it") from error
     if header.get("format") != FORMAT:
-        raise DataError(f"{path}: expected format {FORMAT}, got {header.get('format')}; rebuild it with this version")
+        raise DataError(
+            f"{path}: expected format {FORMAT}, got {header.get('format')}; rebuild it with this version"
+        )
     if _digest(tensors, header["metadata"]) != header.get("sha256"):
         raise DataError(f"{path}: its content does not match its checksum; restore or rebuild the file")
     if "basis_codes" in tensors:

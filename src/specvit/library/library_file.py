@@ -38,7 +38,11 @@ def write_library_file(
     try:
         with h5py.File(partial, "w") as file:
             for name, values in stored.items():
-                options = {"compression": "gzip", "compression_opts": 9, "shuffle": True} if values.size > 64 else {}
+                options = (
+                    {"compression": "gzip", "compression_opts": 9, "shuffle": True}
+                    if values.size > 64
+                    else {}
+                )
                 file.create_dataset(name, data=values, **options)
             file.attrs["format"] = FORMAT
             file.attrs["metadata"] = description
@@ -63,7 +67,9 @@ def read_library_file(path: Path) -> tuple[np.ndarray, dict[str, np.ndarray], di
         with h5py.File(path, "r") as file:
             found = file.attrs.get("format")
             if found != FORMAT:
-                raise DataError(f"{path}: expected format {FORMAT}, got {found}; import it with `specvit library import`")
+                raise DataError(
+                    f"{path}: expected format {FORMAT}, got {found}; import it with `specvit library import`"
+                )
             stored = {name: dataset[()] for name, dataset in file.items()}
             description, digest = file.attrs["metadata"], file.attrs["sha256"]
     except (OSError, KeyError, RuntimeError) as error:

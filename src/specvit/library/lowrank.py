@@ -30,7 +30,9 @@ def encode(flux: np.ndarray, components: int, tolerance: float) -> dict[str, np.
     basis_codes, basis_step = _quantise(basis, axis=1)
     # Coefficients are fitted to the rounded basis, so that its rounding does not add to the error.
     rounded = basis_codes * basis_step
-    coefficients = np.linalg.lstsq(rounded.T.astype(np.float64), centred.T.astype(np.float64), rcond=None)[0].T
+    coefficients = np.linalg.lstsq(rounded.T.astype(np.float64), centred.T.astype(np.float64), rcond=None)[
+        0
+    ].T
     coefficient_codes, coefficient_step = _quantise(coefficients, axis=0)
     code = {
         "scale": scale,

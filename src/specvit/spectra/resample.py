@@ -1,0 +1,154 @@
+"""Changing the pixels and the resolution of spectra: flux-conserving rebinning, and Gaussian smoothing.
+
+Knows no instrument: detector line-spread functions belong to `instrument`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse
+from scipy.interpolate import CubicSpline
+
+from specvit.errors import ShapeError, WavelengthRangeError
+from specvit.spectra.grid import WavelengthGrid
+
+FWHM_PER_SIGMA = 2.0 * np.sqrt(2.0 * np.log(2.0))
+
+#: Half width of the smoothing kernel, in σ: cutting at 4 σ would lose 6e-5 of the flux of a line.
+KERNEL_REACH = 5.0
+
+#: Below this kernel width (in pixels) the sum over samples is no longer the integral: oversample first.
+MINIMUM_SIGMA_PIXELS = 1.0
+
+
+def rebin(flux: np.ndarray, grid_in: WavelengthGrid, grid_out: WavelengthGrid) -> np.ndarray:
+    """Return flux densities averaged over the pixels of `grid_out`, conserving flux.
+
+    The cumulative integral of the input, known exactly at the input pixel edges, is interpolated by a cubic
+    spline to the output edges; its differences, divided by the output widths, are the result. Whatever the
+    grids, the integral between two output edges equals the difference of the interpolated cumulative there.
+
+    Args:
+        flux: flux density per Å, pixel averages, shape (..., L_in).
+        grid_in: the L_in pixels of `flux`.
+        grid_out: the L_out pixels wanted; same medium, inside the edges of `grid_in`.
+
+    Raises:
+        ShapeError: if the last axis is not L_in long.
+        WavelengthRangeError: if `grid_out` reaches outside `grid_in` or is in another medium.
+    """
+    flux = _checked(flux, grid_in)
+    edges_in, edges_out = grid_in.edges, grid_out.edges
+    # Rounding of the edges must not turn two equal ranges into an error.
+    slack = 1e-9 * edges_in[-1]
+    if (
+        grid_in.medium != grid_out.medium
+        or edges_out[0] < edges_in[0] - slack
+        or edges_out[-1] > edges_in[-1] + slack
+    ):
+        raise WavelengthRangeError(
+            f"rebin: {grid_out.describe()} does not lie inside {grid_in.describe()}; "
+            "choose a narrower output grid"
+        )
+    cumulative = np.zeros((*flux.shape[:-1], grid_in.size + 1))
+    np.cumsum(flux * np.diff(edges_in), axis=-1, out=cumulative[..., 1:])
+    at_edges = CubicSpline(edges_in, cumulative, axis=-1)(np.clip(edges_out, edges_in[0], edges_in[-1]))
+    return np.diff(at_edges, axis=-1) / np.diff(edges_out)
+
+
+def smoothing_sigma(
+    wavelength: np.ndarray, resolution_in: np.ndarray | float, resolution_out: np.ndarray | float
+) -> np.ndarray:
+    """Return the σ (Å) of the Gaussian that lowers the resolution λ/FWHM to `resolution_out`.
+
+    σ = λ sqrt(1/R_out² - 1/R_in²) / 2.3548, at each wavelength; the resolutions may vary with wavelength.
+
+    Raises:
+        WavelengthRangeError: if a spectrum would have to be sharpened; names the wavelength.
+    """
+    wide, narrow = 1.0 / np.asarray(resolution_out, float) ** 2, 1.0 / np.asarray(resolution_in, float) ** 2
+    difference = np.broadcast_to(wide - narrow, np.shape(wavelength))
+    if (difference < 0).any():
+        first = int(np.argmax(difference < 0))
+        have = np.broadcast_to(resolution_in, np.shape(wavelength))[first]
+        want = np.broadcast_to(resolution_out, np.shape(wavelength))[first]
+        raise WavelengthRangeError(
+            f"smoothing: the spectrum has R = {have:g} at {wavelength[first]:.1f} Å and cannot be sharpened "
+            f"to R = {want:g}; ask for at most {have:g}"
+        )
+    return wavelength * np.sqrt(difference) / FWHM_PER_SIGMA
+
+
+def smooth(
+    flux: np.ndarray,
+    grid: WavelengthGrid,
+    resolution_in: np.ndarray | float,
+    resolution_out: np.ndarray | float,
+) -> np.ndarray:
+    """Return the spectra at lower resolution, on the same pixels, shape (..., L), float64.
+
+    Samples are taken as point values of the flux density and convolved with a Gaussian whose width follows
+    the wavelength (see `smoothing_sigma`). Where the kernel is narrower than a pixel, the spectrum is first
+    oversampled by a cubic spline. The kernel is normalised at every pixel, so a constant stays constant;
+    within 5 σ of the ends it is one-sided: give a spectrum that reaches that far beyond the range of interest.
+
+    Args:
+        flux: shape (..., L).
+        grid: the L pixels.
+        resolution_in: λ/FWHM of the input, scalar or shape (L,).
+        resolution_out: λ/FWHM wanted, scalar or shape (L,).
+
+    Raises:
+        ShapeError: if the last axis is not L long.
+        WavelengthRangeError: if `resolution_out` exceeds `resolution_in` anywhere.
+    """
+    flux = _checked(flux, grid)
+    wavelength = grid.wavelength
+    sigma = smoothing_sigma(wavelength, resolution_in, resolution_out)
+    if not sigma.any():
+        return flux
+    narrowest = (sigma / np.gradient(wavelength))[sigma > 0].min()
+    # A kernel narrower than 1/20 pixel changes the spectrum by less than its sampling does.
+    factor = min(int(np.ceil(MINIMUM_SIGMA_PIXELS / narrowest)), 20)
+    if factor > 1:
+        fine = np.interp(np.arange(factor * (grid.size - 1) + 1) / factor, np.arange(grid.size), wavelength)
+        flux = CubicSpline(wavelength, flux, axis=-1)(fine)
+    else:
+        fine = wavelength
+    matrix = gaussian_matrix(fine, wavelength, sigma)
+    rows = flux.reshape(-1, fine.size)
+    return (matrix @ rows.T).T.reshape(*flux.shape[:-1], grid.size)
+
+
+def gaussian_matrix(
+    wavelength_in: np.ndarray, wavelength_out: np.ndarray, sigma: np.ndarray
+) -> scipy.sparse.csr_array:
+    """Return the matrix (L_out, L_in) of Gaussian means of width `sigma` (L_out,), Å; rows sum to one.
+
+    Weights are the Gaussian at the samples times the sample widths: the trapezoidal rule, whose error for a
+    Gaussian sampled at σ >= 1 pixel is below 1e-8. Rows with σ = 0 take the nearest sample.
+    """
+    width = np.gradient(wavelength_in)
+    nearest = np.clip(np.searchsorted(wavelength_in, wavelength_out), 1, len(wavelength_in) - 1)
+    nearest -= wavelength_out - wavelength_in[nearest - 1] < wavelength_in[nearest] - wavelength_out
+    reach = KERNEL_REACH * sigma
+    first = np.minimum(np.searchsorted(wavelength_in, wavelength_out - reach), nearest)
+    last = np.maximum(np.searchsorted(wavelength_in, wavelength_out + reach, side="right"), nearest + 1)
+    counts = last - first
+    row_start = np.concatenate([[0], np.cumsum(counts)])
+    rows = np.repeat(np.arange(len(wavelength_out)), counts)
+    columns = np.arange(row_start[-1]) - np.repeat(row_start[:-1] - first, counts)
+    distance = (wavelength_in[columns] - wavelength_out[rows]) / np.where(sigma > 0, sigma, 1.0)[rows]
+    weights = np.exp(-0.5 * distance**2) * width[columns]
+    weights = np.where(sigma[rows] > 0, weights, columns == nearest[rows])
+    weights /= np.add.reduceat(weights, row_start[:-1])[rows]
+    return scipy.sparse.csr_array(
+        (weights, columns, row_start), shape=(len(wavelength_out), len(wavelength_in))
+    )
+
+
+def _checked(flux: np.ndarray, grid: WavelengthGrid) -> np.ndarray:
+    flux = np.asarray(flux, dtype=np.float64)
+    if flux.ndim < 1 or flux.shape[-1] != grid.size:
+        raise ShapeError(f"flux: expected {grid.size} pixels on the last axis, got shape {flux.shape}")
+    return flux

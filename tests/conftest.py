@@ -1,0 +1,30 @@
+"""Fixtures shared by all tests: one thread per process and the reference world, built once."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread():
+    # Tests run in parallel processes; more threads than cores only slow each other down.
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The measured raw data beside the checkout; absent for users of an unpacked release."""
+    if not SHARED.is_dir():
+        pytest.skip("the raw data folder ../shared is not beside this checkout")
+    return SHARED / "data"
+
+
+@pytest.fixture(scope="session")
+def simulator():
+    """The reference world on the built-in library."""
+    from specvit.simulate import Simulator
+
+    return Simulator.build("pfs_mr_reference")

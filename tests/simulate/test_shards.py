@@ -1,0 +1,191 @@
+"""Stored spectra: the same bytes however often the job is killed, and clear words when it cannot go on."""
+
+import hashlib
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from specvit.errors import ConfigError, DataError, RunError
+from specvit.simulate import StoredSpectra, World, WriteJob
+from specvit.spectra import collect
+
+WORLD = World()
+
+
+def digests(folder):
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.glob("*.h5"))}
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("set")
+    assert WriteJob(folder, WORLD, "test", 11, 300, shards=3).run() == 300
+    return folder
+
+
+def test_stored_spectra_are_those_drawn_on_the_fly(uninterrupted, simulator):
+    stored = collect(StoredSpectra(uninterrupted), 77)
+    drawn = simulator.draw("test", 11, 0, 300)
+    assert torch.equal(stored.flux, drawn.flux)
+    assert torch.equal(stored.sigma, drawn.sigma)
+    assert torch.equal(stored.labels, drawn.labels)
+    assert stored.truth is None
+    assert StoredSpectra(uninterrupted).grid.matches(simulator.grid)
+
+
+def test_shards_carry_units_and_provenance(uninterrupted):
+    with h5py.File(next(uninterrupted.glob("*.h5"))) as file:
+        assert file["wavelength"].attrs["unit"] == "angstrom, vacuum"
+        assert file["conditions/seeing"].attrs["unit"] == "arcsec"
+        assert json.loads(file.attrs["world"])["instrument"] == "pfs_mr_reference"
+        assert json.loads(file.attrs["label_space"])["units"][0] == "K"
+    manifest = json.loads((uninterrupted / "manifest.json").read_text())
+    assert manifest["seed"] == 11
+    assert manifest["created"].startswith("20")
+
+
+def test_worker_processes_write_the_same_bytes(uninterrupted, tmp_path):
+    WriteJob(tmp_path, WORLD, "test", 11, 300, shards=3).run(workers=2)
+    assert digests(tmp_path) == digests(uninterrupted)
+
+
+def test_a_second_run_writes_nothing(uninterrupted):
+    before = {path: path.stat().st_mtime_ns for path in uninterrupted.glob("*.h5")}
+    assert WriteJob(uninterrupted, WORLD, "test", 11, 300, shards=3).run() == 0
+    assert before == {path: path.stat().st_mtime_ns for path in uninterrupted.glob("*.h5")}
+
+
+def test_killed_in_the_middle_and_run_again_gives_the_same_bytes(tmp_path):
+    """kill -9 while a shard is being written: at least one shard done, none half-written under its name."""
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    command = [sys.executable, "-m", "specvit", "simulate", "--spectra", "6000", "--shards", "4",
+               "--split", "test", "--seed", "5", "--out"]  # fmt: skip
+    process = subprocess.Popen([*command, str(killed)], stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        if list(killed.glob("*.h5")) and list(killed.glob("*.partial")):
+            process.send_signal(signal.SIGKILL)
+            break
+        time.sleep(0.002)
+    assert process.wait() == -signal.SIGKILL
+    done = set(digests(killed))
+    assert 1 <= len(done) < 4
+    subprocess.run([*command, str(killed)], check=True, stderr=subprocess.DEVNULL)
+    assert not list(killed.glob("*.partial"))
+    subprocess.run([*command, str(whole)], check=True, stderr=subprocess.DEVNULL)
+    assert digests(killed) == digests(whole)
+    assert len(digests(whole)) == 4
+
+
+def test_truth_is_stored_only_when_asked_for(tmp_path, simulator):
+    WriteJob(tmp_path, WORLD, "validation", 2, 20, truth=True).run()
+    stored = collect(StoredSpectra(tmp_path))
+    assert torch.equal(stored.truth.flux, simulator.draw("validation", 2, 0, 20).truth.flux)
+
+
+def test_a_folder_with_another_set_is_not_touched(uninterrupted):
+    before = digests(uninterrupted)
+    with pytest.raises(ConfigError, match=r"spectra is 300 there, 400 asked for"):
+        WriteJob(uninterrupted, WORLD, "test", 11, 400, shards=3).run()
+    with pytest.raises(ConfigError, match="seed is 11 there, 12 asked for"):
+        WriteJob(uninterrupted, WORLD, "test", 12, 300, shards=3).run()
+    assert digests(uninterrupted) == before
+
+
+def test_a_full_disk_is_noticed_before_and_while_writing(tmp_path, monkeypatch):
+    job = WriteJob(tmp_path / "before", WORLD, "test", 1, 1000)
+    full = type("usage", (), {"free": 1_000_000})()
+    monkeypatch.setattr("specvit.simulate.writer.shutil.disk_usage", lambda _: full)
+    with pytest.raises(RunError, match=r"0\.03 GB needed, 0\.00 GB free"):
+        job.run()
+    monkeypatch.undo()
+    # A file size limit is how a process meets the end of its disk without one.
+    script = (
+        "import resource, signal, sys\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, (5_000_000, {resource.RLIM_INFINITY}))\n"
+        "from specvit.cli import main\n"
+        f"sys.argv = ['specvit', 'simulate', '--spectra', '1000', '--out', {str(tmp_path / 'while')!r}]\n"
+        "main()\n"
+    )
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert result.returncode == 1
+    assert "could not be written" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not [path for path in (tmp_path / "while").iterdir() if path.suffix in (".h5", ".partial")]
+
+
+def test_unwritable_places_are_refused_in_one_line(tmp_path):
+    occupied = tmp_path / "file"
+    occupied.write_text("")
+    with pytest.raises(RunError, match="a file stands where a folder is needed|File exists"):
+        WriteJob(occupied / "set", WORLD, "test", 1, 10).run()
+    if os.geteuid() != 0:
+        locked = tmp_path / "locked"
+        locked.mkdir(mode=0o500)
+        with pytest.raises(RunError, match="no permission"):
+            WriteJob(locked / "set", WORLD, "test", 1, 10).run()
+
+
+def test_broken_shards_are_named(tmp_path):
+    WriteJob(tmp_path, WORLD, "test", 1, 20, shards=2).run()
+    first, second = sorted(tmp_path.glob("*.h5"))
+    whole = first.read_bytes()
+    first.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match=f"{first.name}: not a readable HDF5 file"):
+        StoredSpectra(tmp_path)
+    first.write_bytes(whole)
+    second.unlink()
+    with pytest.raises(DataError, match=f"{second.name}: no such shard"):
+        StoredSpectra(tmp_path)
+    with pytest.raises(DataError, match=r"no manifest\.json there"):
+        StoredSpectra(tmp_path / "elsewhere")
+
+
+def test_two_writers_do_not_share_a_folder(tmp_path):
+    job = WriteJob(tmp_path, WORLD, "test", 1, 20)
+    with job._locked(), pytest.raises(RunError, match="another process is writing here"):
+        WriteJob(tmp_path, WORLD, "test", 1, 20).run()
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [({"spectra": 0}, "--spectra"), ({"spectra": 5, "shards": 6}, "--shards"), ({"split": "dev"}, "split")],
+)
+def test_impossible_jobs_are_refused(tmp_path, options, word):
+    job = {"split": "test", "seed": 1, "spectra": 10, **options}
+    with pytest.raises(ConfigError, match=word):
+        WriteJob(tmp_path, WORLD, **job).run()
+
+
+def test_a_dask_cluster_writes_the_same_bytes(uninterrupted, tmp_path):
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+        written = []
+        job = WriteJob(tmp_path, WORLD, "test", 11, 300, shards=3)
+        assert job.run(dask=cluster.scheduler_address, progress=written.append) == 300
+    assert sum(written) == 300
+    assert digests(tmp_path) == digests(uninterrupted)
+
+
+def test_a_missing_dask_scheduler_is_one_clear_line(tmp_path):
+    pytest.importorskip("distributed")
+    with pytest.raises(RunError, match="no scheduler answers there"):
+        WriteJob(tmp_path, WORLD, "test", 11, 10).run(dask="tcp://127.0.0.1:9")
+
+
+def test_a_world_survives_json():
+    world = World(prior="lattice", bounds={"log_g": (1.0, 3.0)})
+    assert World.from_dict(json.loads(json.dumps(world.to_dict()))) == world
+    with pytest.raises(ConfigError, match="unknown field 'colour'"):
+        World.from_dict({"colour": "red"})
+    assert np.isclose(World(bounds={"log_g": (1.0, 3.0)}).build().prior.variance("log_g"), 4 / 12)

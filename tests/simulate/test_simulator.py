@@ -1,0 +1,125 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from specvit.errors import ConfigError, DomainError
+from specvit.simulate import BLOCK, Simulator, UniformPrior
+from specvit.spectra import LOW_T_BOX, SpectraBatch, collect, median_snr
+
+
+def assert_same(a: SpectraBatch, b: SpectraBatch) -> None:
+    assert torch.equal(a.flux, b.flux)
+    assert torch.equal(a.sigma, b.sigma)
+    assert torch.equal(a.labels, b.labels)
+    assert torch.equal(a.snr, b.snr)
+    assert all(torch.equal(a.conditions[name], b.conditions[name]) for name in a.conditions)
+
+
+@pytest.fixture(scope="module")
+def three_blocks(simulator):
+    return simulator.draw("train", 7, 0, 3 * BLOCK)
+
+
+@settings(deadline=None, max_examples=15)
+@given(st.tuples(st.integers(0, 3 * BLOCK - 1), st.integers(0, 3 * BLOCK - 1)).filter(lambda t: t[0] != t[1]))
+def test_a_spectrum_does_not_depend_on_the_range_it_is_drawn_in(simulator, three_blocks, ends):
+    start, stop = sorted(ends)
+    assert_same(simulator.draw("train", 7, start, stop), three_blocks[start:stop])
+
+
+def test_streams_of_any_batch_size_are_one_stream(simulator, three_blocks):
+    for batch in (50, 64, 100):
+        stream = simulator.stream("train", 7, batch)
+        drawn = SpectraBatch.concatenate([next(stream) for _ in range(-(-3 * BLOCK // batch))])
+        assert_same(drawn[: 3 * BLOCK], three_blocks.without_truth())
+        assert drawn.truth is None
+
+
+def test_splits_and_seeds_share_no_star_and_no_noise(simulator, three_blocks):
+    others = [simulator.draw("test", 7, 0, BLOCK), simulator.draw("train", 8, 0, BLOCK)]
+    for other in others:
+        assert not torch.isin(other.labels[:, 0], three_blocks.labels[:, 0]).any()
+        assert not torch.isin(other.flux[:, 0], three_blocks.flux[:, 0]).any()
+
+
+def test_an_epoch_changes_the_noise_only(simulator, three_blocks):
+    again = simulator.draw("train", 7, 0, BLOCK, epoch=1)
+    assert torch.equal(again.labels, three_blocks.labels[:BLOCK])
+    assert torch.equal(again.snr, three_blocks.snr[:BLOCK])
+    assert (again.flux != three_blocks.flux[:BLOCK]).float().mean() > 0.999
+
+
+def test_noise_has_the_true_sigma(simulator):
+    batch = simulator.draw("train", 3, 0, 512)
+    pull = ((batch.flux - batch.truth.flux) / batch.truth.sigma).double()
+    # 2 million normal deviates: five standard errors.
+    assert abs(pull.mean()) < 5 / np.sqrt(pull.numel())
+    assert abs(pull.var() - 1) < 5 * np.sqrt(2 / pull.numel())
+
+
+def test_snr_is_that_of_the_noise_free_spectrum(simulator):
+    batch = simulator.draw("test", 3, 0, BLOCK)
+    torch.testing.assert_close(batch.snr, median_snr(batch.truth.flux, batch.truth.sigma), rtol=1e-5, atol=0)
+
+
+def test_normalisations_do_what_their_names_say(simulator):
+    observed = simulator.draw("test", 3, 0, BLOCK)
+    torch.testing.assert_close(observed.flux.median(dim=1).values, torch.ones(BLOCK))
+    options = (simulator.observed, simulator.instrument, simulator.prior)
+    reference = Simulator(*options, normalisation="noise_free_median").draw("test", 3, 0, BLOCK)
+    torch.testing.assert_close(reference.truth.flux.median(dim=1).values, torch.ones(BLOCK))
+    ratio = observed.flux / reference.flux
+    torch.testing.assert_close(ratio, ratio[:, :1].expand_as(ratio), rtol=1e-4, atol=0)
+
+
+def test_noise_level_scales_sigma_and_zero_means_clean(simulator):
+    options = (simulator.observed, simulator.instrument, simulator.prior)
+    half = Simulator(*options, noise_level=0.5, normalisation="noise_free_median").draw("test", 3, 0, 8)
+    full = Simulator(*options, noise_level=1.0, normalisation="noise_free_median").draw("test", 3, 0, 8)
+    torch.testing.assert_close(half.truth.sigma, full.truth.sigma / 2)
+    torch.testing.assert_close(half.flux - half.truth.flux, (full.flux - full.truth.flux) / 2, rtol=1e-3, atol=1e-5)
+    clean = Simulator(*options, noise_level=0.0).draw("test", 3, 0, 8)
+    assert torch.equal(clean.flux, clean.truth.flux)
+
+
+def test_the_visible_sigma_is_the_pipelines_unless_asked(simulator):
+    batch = simulator.draw("test", 3, 0, BLOCK)
+    assert not torch.allclose(batch.sigma, batch.truth.sigma, rtol=1e-4)
+    # The two agree closely: a pipeline's noise model is good, it only does not know the star's lines.
+    assert (batch.sigma / batch.truth.sigma - 1).abs().median() < 0.05
+    leaky = Simulator(simulator.observed, simulator.instrument, simulator.prior, visible_sigma="true")
+    drawn = leaky.draw("test", 3, 0, BLOCK)
+    assert torch.equal(drawn.sigma, drawn.truth.sigma)
+
+
+def test_sources_repeat_themselves_unless_the_noise_is_fresh(simulator):
+    frozen = simulator.source("validation", 5, 100)
+    assert len(frozen) == 100
+    assert_same(collect(frozen, 64), collect(frozen, 30))
+    fresh = simulator.source("train", 5, 100, fresh_noise=True)
+    first, second = collect(fresh), collect(fresh)
+    assert torch.equal(first.labels, second.labels)
+    assert not torch.equal(first.flux, second.flux)
+
+
+def test_impossible_requests_are_refused(simulator):
+    options = (simulator.observed, simulator.instrument)
+    with pytest.raises(ConfigError, match="noise_level: expected a number >= 0"):
+        Simulator(*options, simulator.prior, noise_level=-1)
+    with pytest.raises(ConfigError, match="normalisation: 'mean' is not known"):
+        Simulator(*options, simulator.prior, normalisation="mean")
+    with pytest.raises(DomainError, match="prior: teff = 7000"):
+        Simulator(*options, UniformPrior(LOW_T_BOX.replace(teff=(4000, 7000))))
+    with pytest.raises(ConfigError, match="0 <= start < stop"):
+        simulator.draw("train", 1, 5, 5)
+    with pytest.raises(ConfigError, match="split: 'dev'"):
+        simulator.draw("dev", 1, 0, 5)
+
+
+@pytest.mark.gpu
+def test_cpu_and_gpu_draw_the_same_stars(simulator):
+    cpu, gpu = simulator.draw("test", 3, 0, 100), simulator.draw("test", 3, 0, 100, device="cuda")
+    torch.testing.assert_close(gpu.labels.cpu(), cpu.labels)
+    torch.testing.assert_close(gpu.snr.cpu(), cpu.snr, rtol=1e-4, atol=0)

@@ -1,0 +1,159 @@
+"""The sections of a configuration file and their defaults.
+
+One frozen model per section; every field says what it is, in which unit and in which range. Reading files and
+command lines is the business of `resolve`; what the values do is that of the packages they are named for.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+#: Format of the configuration. Raised, with a migration in `migrate`, when a key is renamed or moved.
+CONFIG_VERSION = 1
+
+Bounds = tuple[float, float]
+#: A run's name becomes a folder's name, so it holds nothing a shell or a file system could take amiss.
+RunName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
+#: The bins of the reference work's final figure, ends moved to hold every star under its median S/N.
+REFERENCE_SNR_EDGES = (2.0, 3.5, 4.5, 5.5, 6.5, 8.5, 12.5, 20.0)
+
+
+class Section(BaseModel):
+    """Base of all sections: unknown keys are errors, values do not change after validation."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class LibrarySection(Section):
+    """Where noise-free spectra come from."""
+
+    name: str = Field(default="builtin", description="'builtin', or the path of an emulator file")
+
+
+class InstrumentSection(Section):
+    """The spectrograph."""
+
+    name: str = Field(
+        default="pfs_mr_reference", description="instrument preset, or the path of an instrument file"
+    )
+
+
+class SimulateSection(Section):
+    """The simulated survey: how many spectra, of which stars, with which noise."""
+
+    train: int = Field(default=20_000, ge=10, description="training spectra")
+    validation: int = Field(
+        default=1_000, ge=10, description="validation spectra, for every choice made in a fit"
+    )
+    test: int = Field(default=2_000, ge=10, description="test spectra, touched by the evaluation only")
+    seed: int = Field(default=42, ge=0, lt=2**63, description="seed of labels, conditions and noise")
+    prior: Literal["uniform", "lattice"] = Field(
+        default="uniform",
+        description="'uniform' in the label box, or the reference work's snapping to a 'lattice'",
+    )
+    bounds: dict[str, Bounds] = Field(
+        default_factory=dict,
+        description="label -> [low, high] in K or dex, replacing the library's own box for that label",
+    )
+    normalisation: Literal["observed_median", "noise_free_median"] = Field(
+        default="observed_median", description="median by which flux and sigma of a spectrum are divided"
+    )
+    noise_level: float = Field(
+        default=1.0, ge=0, description="factor on sigma; 1 is the instrument's own noise"
+    )
+
+    @field_validator("bounds")
+    @classmethod
+    def _low_below_high(cls, bounds: dict[str, Bounds]) -> dict[str, Bounds]:
+        for label, (low, high) in bounds.items():
+            if not low < high:
+                raise ValueError(f"{label}: low {low:g} is not below high {high:g}")
+        return bounds
+
+
+class LightGBMSection(Section):
+    """Gradient-boosted trees; defaults follow the reference work's best settings."""
+
+    rounds: int = Field(
+        default=2_500, ge=1, description="boosting rounds at most; fewer if validation stops improving"
+    )
+    learning_rate: float = Field(default=0.05, gt=0, le=1, description="shrinkage per round")
+    leaves: int = Field(default=63, ge=2, le=4096, description="leaves per tree")
+    patience: int = Field(
+        default=50, ge=1, description="rounds without improvement on validation before stopping"
+    )
+
+
+class ModelsSection(Section):
+    """Which estimators are fitted, for which labels."""
+
+    names: tuple[Literal["ridge", "lightgbm"], ...] = Field(
+        default=("ridge", "lightgbm"), min_length=1, description="estimators, in the order of the report"
+    )
+    labels: tuple[str, ...] = Field(default=("log_g",), min_length=1, description="labels they estimate")
+    lightgbm: LightGBMSection = LightGBMSection()
+
+    @model_validator(mode="after")
+    def _nothing_twice(self) -> ModelsSection:
+        for what, values in (("names", self.names), ("labels", self.labels)):
+            if len(set(values)) < len(values):
+                raise ValueError(f"{what}: an entry is given twice")
+        return self
+
+
+class EvaluateSection(Section):
+    """How estimates are scored."""
+
+    bootstrap: int = Field(default=1_000, ge=20, description="bootstrap resamples behind every interval")
+    snr_edges: tuple[float, ...] = Field(
+        default=REFERENCE_SNR_EDGES,
+        min_length=2,
+        description="edges of the S/N bins (median flux / sigma per pixel)",
+    )
+
+    @field_validator("snr_edges")
+    @classmethod
+    def _increasing(cls, edges: tuple[float, ...]) -> tuple[float, ...]:
+        if any(b <= a for a, b in pairwise(edges)) or edges[0] < 0:
+            raise ValueError("expected increasing numbers >= 0")
+        return edges
+
+
+class LimitsSection(Section):
+    """The information ceiling."""
+
+    ceiling_stars: int = Field(
+        default=2_000, ge=1, description="test spectra, from the first, for which the ceiling is computed"
+    )
+
+
+class RunSection(Section):
+    """Where the run is kept and how much of the machine it takes; does not change the results."""
+
+    name: RunName = Field(default="laptop", description="name of the run folder")
+    folder: str = Field(default="runs", min_length=1, description="folder that holds the run folders")
+    threads: int = Field(default=0, ge=0, description="CPU threads; 0 takes all")
+
+
+class Config(Section):
+    """The whole configuration of `specvit run`."""
+
+    config_version: int = Field(default=CONFIG_VERSION, description="format of this file")
+    library: LibrarySection = LibrarySection()
+    instrument: InstrumentSection = InstrumentSection()
+    simulate: SimulateSection = SimulateSection()
+    models: ModelsSection = ModelsSection()
+    evaluate: EvaluateSection = EvaluateSection()
+    limits: LimitsSection = LimitsSection()
+    run: RunSection = RunSection()
+
+    def to_dict(self) -> dict:
+        """Return the configuration as plain values, ready for TOML or JSON."""
+        return self.model_dump(mode="json")
+
+    def science(self) -> dict:
+        """Return what determines the results: everything but the `run` section."""
+        return {name: value for name, value in self.to_dict().items() if name != "run"}

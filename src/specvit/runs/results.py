@@ -1,0 +1,142 @@
+"""The results of a main job as they lie in a run folder: what both their writer and the report follow.
+
+Arrays (`arrays/NAME.npz`; N test spectra, P labels of the library, M ceiling stars, S examples, L pixels):
+
+    test                label_names (P,) str, labels (N, P), snr (N,), mag (N,) i-band AB
+    predictions_MODEL   names (P',) str, mean (N, P'), optionally std (N, P'); label units
+    ceiling             rows (M,) int: row of `test` of each star; snr (M,);
+                        for k = 3 and 5 free labels: crlb_k (M,) variance bound of the target,
+                        r2_max_k (M,) = clip(1 - crlb_k / prior variance, 0, 1), schur_k (M,);
+                        optionally bayes_mean (M,) and bayes_var (M,): posterior of the target
+    examples            wavelength (L,) Å vacuum, flux (S, L) noisy, clean (S, L), sigma (S, L) true 1 σ,
+                        all relative to the median; jacobian (S, L) = ∂clean/∂target per unit of the target;
+                        label_names (P,) str, labels (S, P), snr (S,), mag (S,)
+
+`snr` is the one S/N definition: median over pixels of noise-free flux / true sigma.
+`summary.json` is `Summary`. Numbers are computed by the job (with `specvit.evaluate`); the report draws them
+and computes no score.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sized
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from specvit.errors import DataError
+
+#: array file -> keys it must hold. Predictions are checked by the key "predictions".
+REQUIRED_ARRAYS = {
+    "test": ("label_names", "labels", "snr", "mag"),
+    "predictions": ("names", "mean"),
+    "ceiling": ("rows", "snr", "crlb_3", "r2_max_3", "schur_3", "crlb_5", "r2_max_5", "schur_5"),
+    "examples": (
+        *("wavelength", "flux", "clean", "sigma", "jacobian"),
+        *("label_names", "labels", "snr", "mag"),
+    ),
+}
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Score(_Part):
+    """One number with its bootstrap interval; None where it cannot be computed."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+
+
+class Spread(_Part):
+    """A quantity's distribution over stars."""
+
+    median: float | None
+    p10: float | None
+    p90: float | None
+    mean: float | None = None
+
+
+class SnrBins(_Part):
+    """Bins in S/N: B + 1 edges, and per bin the number of test spectra and their median S/N."""
+
+    edges: list[float]
+    counts: list[int]
+    median: list[float | None]
+    outside: int = Field(0, description="test spectra in no bin")
+
+
+class ModelResults(_Part):
+    """One estimator of the target.
+
+    `overall` and `bins` go by metric: r2, mae, rmse, bias (label unit), coverage (share of true values within
+    1 σ; only for estimators with errors), efficiency (R² / ceiling R², see `CeilingResults.definition`).
+    """
+
+    title: str
+    overall: dict[str, Score]
+    bins: dict[str, list[Score]]
+    seconds: dict[str, float] = Field(default_factory=dict, description="wall time, e.g. fit, predict")
+    facts: dict[str, Any] = Field(default_factory=dict, description="what the fit chose, e.g. alpha, rounds")
+
+
+class CeilingResults(_Part):
+    """The information ceiling of the target in the simulated world.
+
+    `overall` and `bins` go by ceiling: r2_max_3, r2_max_5 (spread over stars). `bayes` is the R² of the exact
+    posterior mean, if it was computed.
+    """
+
+    stars: int
+    definition: str = Field(description="one sentence: which ceiling the efficiencies are relative to")
+    labels: dict[str, list[str]] = Field(description="'3' and '5' -> names of the free labels")
+    overall: dict[str, Spread]
+    bins: dict[str, list[Spread]]
+    bayes: Score | None = None
+    bayes_bins: list[Score] | None = None
+
+
+class Summary(_Part):
+    """`summary.json` of a main job."""
+
+    schema_version: int = 1
+    target: str = Field(description="the label the scores are about")
+    unit: str = "dex"
+    counts: dict[str, int] = Field(description="train, validation, test -> spectra")
+    bootstrap: int = Field(description="resamples behind each interval")
+    interval: float = Field(0.95, description="probability the intervals hold")
+    seed: int
+    prior_variance: float = Field(description="variance of the target under the prior, unit squared")
+    snr_definition: str = "median over pixels of noise-free flux / true sigma"
+    snr_bins: SnrBins
+    models: dict[str, ModelResults]
+    ceiling: CeilingResults | None = None
+
+    @model_validator(mode="after")
+    def _one_score_per_bin(self) -> Summary:
+        count = len(self.snr_bins.edges) - 1
+        columns: dict[str, Sized] = {
+            "snr_bins.counts": self.snr_bins.counts,
+            "snr_bins.median": self.snr_bins.median,
+        }
+        for name, model in self.models.items():
+            columns |= {f"models.{name}.bins.{metric}": scores for metric, scores in model.bins.items()}
+        if self.ceiling is not None:
+            columns |= {f"ceiling.bins.{kind}": spreads for kind, spreads in self.ceiling.bins.items()}
+            columns["ceiling.bayes_bins"] = self.ceiling.bayes_bins or [None] * count
+        for name, column in columns.items():
+            if len(column) != count:
+                raise ValueError(
+                    f"{name}: expected one entry for each of {count} S/N bins, got {len(column)}"
+                )
+        return self
+
+
+def check_arrays(kind: str, arrays: dict[str, np.ndarray], where: str) -> None:
+    """Raise DataError unless `arrays` holds the keys of `kind` ('test', 'predictions', ...)."""
+    for key in REQUIRED_ARRAYS[kind]:
+        if key not in arrays:
+            raise DataError(f"{where}: no array '{key}'; it holds {', '.join(sorted(arrays)) or 'nothing'}")

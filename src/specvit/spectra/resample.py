@@ -90,7 +90,7 @@ def smooth(
     Samples are taken as point values of the flux density and convolved with a Gaussian whose width follows
     the wavelength (see `smoothing_sigma`). Where the kernel is narrower than a pixel, the spectrum is first
     oversampled by a cubic spline. The kernel is normalised at every pixel, so a constant stays constant;
-    within 5 σ of the ends it is one-sided: give a spectrum that reaches that far beyond the range of interest.
+    within 5 σ of the ends it is one-sided: give a spectrum that reaches that far beyond the wanted range.
 
     Args:
         flux: shape (..., L).

@@ -1,0 +1,133 @@
+"""The spectra of a library before they are read: which file (or grid cell) holds which labels.
+
+Owns finding, filtering and the checks that do not need a spectrum: names, duplicates, mixed kinds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from specvit.errors import DataError, LabelError
+from specvit.spectra import LabelSpace
+from specvit.spectra.labels import STELLAR_UNITS
+
+Limits = Mapping[str, tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Node:
+    """One spectrum of a source library.
+
+    Args:
+        path: the file.
+        labels: label name -> value, names of `STELLAR_UNITS`.
+        resolution: λ/FWHM stated by the source.
+        kind: everything else that must be equal within one library (microturbulence, rotation).
+        family: model-atmosphere family, where two may exist for the same labels.
+        index: position inside `path`, if it holds a grid.
+    """
+
+    path: Path
+    labels: dict[str, float]
+    resolution: float
+    kind: str = ""
+    family: str = ""
+    index: tuple[int, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """What error messages call this spectrum."""
+        return f"{self.path.name}{list(self.index) if self.index else ''}"
+
+    def describe(self) -> str:
+        """Return the labels as text, e.g. 'teff=5000 log_g=4.5'."""
+        return " ".join(f"{name}={value:g}" for name, value in self.labels.items())
+
+
+def find_nodes(folder: Path, suffixes: tuple[str, ...], parse: Callable[[Path], Node]) -> list[Node]:
+    """Return the nodes of every file below `folder` with one of the suffixes, sorted by path.
+
+    Raises:
+        DataError: if the folder is missing or holds no such file, or if `parse` refuses a name.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder; give the folder that holds the downloaded files")
+    paths = sorted(p for p in folder.rglob("*") if p.is_file() and p.name.endswith(suffixes))
+    if not paths:
+        raise DataError(
+            f"{folder}: no file ending in {' or '.join(suffixes)} in it or below; check the folder"
+        )
+    return [parse(path) for path in paths]
+
+
+def check_limits(limits: Limits) -> None:
+    """Raise LabelError if a limit names an unknown label or has low > high."""
+    for name, (low, high) in limits.items():
+        if name not in STELLAR_UNITS:
+            raise LabelError(f"limits: unknown label '{name}'; known labels are {', '.join(STELLAR_UNITS)}")
+        if low > high:
+            raise LabelError(f"limits: {name} from {low:g} to {high:g} is empty; give low:high")
+
+
+def select_nodes(nodes: Iterable[Node], limits: Limits, source: str) -> list[Node]:
+    """Return the nodes inside `limits` (closed), after checking that they make one library.
+
+    Raises:
+        LabelError: for an unknown label in `limits`.
+        DataError: if none is left, labels repeat, or kinds or resolutions are mixed; names the files.
+    """
+    check_limits(limits)
+    kept = [
+        node
+        for node in nodes
+        if all(low - 1e-9 <= node.labels[name] <= high + 1e-9 for name, (low, high) in limits.items())
+    ]
+    if not kept:
+        raise DataError(f"{source}: no spectrum inside the asked limits; widen them")
+    first = kept[0]
+    seen: dict[tuple[float, ...], Node] = {}
+    for node in kept:
+        if node.kind != first.kind:
+            raise DataError(
+                f"{node.name}: is {node.kind}, but {first.name} is {first.kind}; import one kind at a time"
+            )
+        if node.resolution != first.resolution:
+            raise DataError(
+                f"{node.name}: has R = {node.resolution:g}, but {first.name} has R = {first.resolution:g}; "
+                "keep one resolution per folder"
+            )
+        other = seen.setdefault(tuple(node.labels.values()), node)
+        if other is not node:
+            mend = "choose one with `--atmosphere`" if other.family != node.family else "remove one of them"
+            raise DataError(f"{node.name}: has the same labels as {other.name} ({node.describe()}); {mend}")
+    return kept
+
+
+def label_array(nodes: list[Node], source: str) -> tuple[np.ndarray, LabelSpace, dict[str, float]]:
+    """Return labels (N, P), their LabelSpace (extent), and the labels that never change with their value.
+
+    Raises:
+        DataError: if no label takes two values.
+    """
+    names = [name for name in STELLAR_UNITS if name in nodes[0].labels]
+    values = np.array([[node.labels[name] for name in names] for node in nodes])
+    low, high = values.min(axis=0), values.max(axis=0)
+    free = low < high
+    if not free.any():
+        raise DataError(
+            f"{source}: all spectra have the same labels ({nodes[0].describe()}); a library needs a range"
+        )
+    kept = [name for name, is_free in zip(names, free, strict=True) if is_free]
+    space = LabelSpace(
+        tuple(kept),
+        tuple(STELLAR_UNITS[name] for name in kept),
+        tuple(low[free].tolist()),
+        tuple(high[free].tolist()),
+    )
+    fixed = {name: float(values[0, i]) for i, name in enumerate(names) if not free[i]}
+    return values[:, free], space, fixed

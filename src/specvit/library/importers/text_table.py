@@ -1,0 +1,96 @@
+"""Compressed tables of numbers (.bz2, .gz or plain), read over the rows that matter.
+
+Owns decompression and parsing with one-line errors; knows no library's naming or columns.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from specvit.errors import DataError
+
+
+def read_lines(path: Path) -> list[bytes]:
+    """Return the lines of a text file, decompressed by its suffix, without trailing blank lines.
+
+    Raises:
+        DataError: if the file is missing, unreadable, truncated, damaged or empty.
+    """
+    try:
+        if path.suffix == ".bz2":
+            content = bz2.decompress(path.read_bytes())
+        elif path.suffix == ".gz":
+            content = gzip.decompress(path.read_bytes())
+        else:
+            content = path.read_bytes()
+    except (EOFError, ValueError, OSError, zlib.error) as error:
+        if isinstance(error, FileNotFoundError):
+            raise DataError(f"{path}: no such file") from error
+        raise DataError(f"{path.name}: truncated or damaged ({error}); download it again") from error
+    lines = content.splitlines()
+    while lines and not lines[-1].strip():
+        lines.pop()
+    if not lines:
+        raise DataError(f"{path.name}: holds no data; download it again")
+    return lines
+
+
+def parse_rows(path: Path, lines: list[bytes], columns: int) -> np.ndarray:
+    """Return the numbers of `lines`, shape (rows, columns), float64.
+
+    Raises:
+        DataError: if a row has another number of columns or something that is not a number; names the file.
+    """
+    words = [line.split() for line in lines]
+    for row in words:
+        if len(row) != columns:
+            raise DataError(
+                f"{path.name}: expected {columns} columns, got {len(row)} ('{row_text(row)}'); "
+                "check that this is the right product"
+            )
+    try:
+        return np.array(words, dtype=np.float64)
+    except ValueError as error:
+        raise DataError(f"{path.name}: not a table of numbers ({error}); download it again") from error
+
+
+def row_text(row: list[bytes], longest: int = 60) -> str:
+    """Return a row as short text for a message."""
+    return b" ".join(row).decode("ascii", "replace")[:longest]
+
+
+def first_column_range(path: Path, lines: list[bytes], low: float, high: float) -> slice:
+    """Return the rows whose first column lies in [low, high], by bisection; the column must increase.
+
+    One row more is kept on either side, so that the range is bracketed.
+
+    Raises:
+        DataError: if a probed value is not a number; names the file.
+    """
+
+    def first_not_below(value: float) -> int:
+        left, right = 0, len(lines)
+        while left < right:
+            middle = (left + right) // 2
+            if _number(path, lines[middle]) < value:
+                left = middle + 1
+            else:
+                right = middle
+        return left
+
+    return slice(max(first_not_below(low) - 1, 0), first_not_below(high) + 1)
+
+
+def _number(path: Path, line: bytes) -> float:
+    try:
+        return float(line.split(None, 1)[0])
+    except (ValueError, IndexError) as error:
+        raise DataError(
+            f"{path.name}: expected a number first in a row, got '{line[:40].decode('ascii', 'replace')}'; "
+            "download it again"
+        ) from error

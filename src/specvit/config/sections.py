@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 CONFIG_VERSION = 1
 
 Bounds = tuple[float, float]
+ModelName = Literal["ridge", "pca_ridge", "pls", "lightgbm"]
 #: A run's name becomes a folder's name, so it holds nothing a shell or a file system could take amiss.
 RunName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
 #: The bins of the reference work's final figure, ends moved to hold every star under its median S/N.
@@ -75,22 +76,22 @@ class SimulateSection(Section):
 
 
 class LightGBMSection(Section):
-    """Gradient-boosted trees; defaults follow the reference work's best settings."""
+    """Gradient-boosted trees; the fields are the options of `specvit.models.LightGBM`."""
 
-    rounds: int = Field(
-        default=2_500, ge=1, description="boosting rounds at most; fewer if validation stops improving"
+    rounds: int = Field(default=2_500, ge=1, description="trees at most; fewer if validation stops improving")
+    learning_rate: float = Field(default=0.05, gt=0, le=1, description="shrinkage per tree")
+    leaves: int = Field(default=31, ge=2, le=4096, description="leaves per tree")
+    feature_fraction: float = Field(
+        default=0.2, gt=0, le=1, description="share of pixels offered to each tree"
     )
-    learning_rate: float = Field(default=0.05, gt=0, le=1, description="shrinkage per round")
-    leaves: int = Field(default=63, ge=2, le=4096, description="leaves per tree")
-    patience: int = Field(
-        default=50, ge=1, description="rounds without improvement on validation before stopping"
-    )
+    max_bin: int = Field(default=63, ge=2, le=255, description="histogram bins per pixel")
+    early_stopping: int = Field(default=60, ge=1, description="trees without improvement before stopping")
 
 
 class ModelsSection(Section):
     """Which estimators are fitted, for which labels."""
 
-    names: tuple[Literal["ridge", "lightgbm"], ...] = Field(
+    names: tuple[ModelName, ...] = Field(
         default=("ridge", "lightgbm"), min_length=1, description="estimators, in the order of the report"
     )
     labels: tuple[str, ...] = Field(default=("log_g",), min_length=1, description="labels they estimate")

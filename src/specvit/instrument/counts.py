@@ -1,0 +1,169 @@
+"""The numbers of the count formula, resolved from an instrument file to arrays. No conditions, no torch.
+
+`noise` evaluates the formula; the formula itself is written out in `docs/instrument.md`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from specvit.errors import DataError
+from specvit.instrument.schema import (
+    ApertureSection,
+    DetectorSection,
+    InstrumentDescription,
+    ObscurationSection,
+    SkySection,
+)
+from specvit.instrument.tables import Tables
+from specvit.spectra import WavelengthGrid
+
+HC_ERG_A = 1.98644586e-8  # h c, erg Å
+ARCSEC_PER_MICRON_AT_1M = 0.206264806
+NM_PER_A = 0.1
+CM2_PER_M2 = 1e4
+
+
+@dataclass(frozen=True)
+class ApertureTable:
+    """Fraction of a point source's light in the aperture: values (seeing, field angle, wavelength) on its axes."""
+
+    seeing: np.ndarray
+    field_angle: np.ndarray
+    wavelength: np.ndarray
+    values: np.ndarray
+
+
+@dataclass(frozen=True)
+class CountTables:
+    """Everything the count formula needs, per pixel (L,) unless said.
+
+    Args:
+        object_wavelength: where the object's counts are evaluated, Å.
+        object_electrons: electrons per second per erg/s/cm²/Å above the atmosphere, at unit aperture factor,
+            without continuum extinction and vignetting.
+        object_extinction, sky_extinction: mag per airmass.
+        sky_lines: e/s/arcsec² at unit airmass factor, without extinction.
+        sky_continuum: e/s/arcsec² at unit airmass, without continuum extinction.
+        sky_moon: e/s/arcsec² for unit moonlight factor, shape (phases, L), for the phases `moon_phase`.
+        background: e/s whatever the conditions.
+        aperture: table, or a constant.
+        vignetting: (field angles, values).
+        solid_angle: (field angles, focal lengths in m) with the fibre radius in µm, or a constant in arcsec².
+    """
+
+    object_wavelength: np.ndarray
+    object_electrons: np.ndarray
+    object_extinction: np.ndarray
+    sky_extinction: np.ndarray
+    sky_lines: np.ndarray
+    sky_continuum: np.ndarray
+    sky_moon: np.ndarray
+    moon_phase: np.ndarray
+    background: np.ndarray
+    aperture: ApertureTable
+    vignetting: tuple[np.ndarray, np.ndarray]
+    focal_length: tuple[np.ndarray, np.ndarray]
+    solid_angle: float | None
+    fibre_radius_um: float
+    obscuration: ObscurationSection | None
+    line_airmass: float
+    moon_extinction: float
+    detector: DetectorSection
+
+    def covered_conditions(self) -> dict[str, tuple[float, float]]:
+        """Return the range of each condition that has a table: beyond it the formula would extrapolate."""
+        covered: dict[str, tuple[float, float]] = {}
+        if self.aperture.seeing.size > 1:
+            covered["seeing"] = (float(self.aperture.seeing[0]), float(self.aperture.seeing[-1]))
+        highest = [float(axis[-1]) for axis in self._field_axes() if axis.size > 1]
+        if highest:
+            covered["field_angle"] = (0.0, min(highest))
+        if self.moon_phase.size:
+            covered["moon"] = (0.0, float(self.moon_phase[-1]))
+        return covered
+
+    def _field_axes(self) -> list[np.ndarray]:
+        return [self.aperture.field_angle, self.vignetting[0], self.focal_length[0]]
+
+
+def build_count_tables(description: InstrumentDescription, tables: Tables, grid: WavelengthGrid) -> CountTables:
+    """Return the resolved numbers of an instrument file.
+
+    Raises:
+        DataError: if a table is missing, of the wrong shape, not finite or negative; names file and key.
+    """
+    star, sky = description.object, description.sky
+    centre, width = grid.wavelength, np.diff(grid.edges)
+    at = centre if star.wavelength is None else tables.array(star.wavelength, "object.wavelength", centre.shape)
+    throughput = tables.per_pixel(star.throughput, "object.throughput", at) * tables.per_pixel(
+        star.transmission, "object.transmission", at
+    )
+    trace = tables.per_pixel(star.trace_fraction, "object.trace_fraction", at)
+    electrons = at / HC_ERG_A * CM2_PER_M2 * star.area * throughput * trace * width
+    if (electrons <= 0).any():
+        raise DataError(f"object.throughput: no light reaches pixel {int(np.argmin(electrons))}; shorten the grid")
+
+    def of_sky(key: str) -> np.ndarray:
+        stated = getattr(sky, key)
+        quantity = getattr(star, key) if stated is None else stated
+        return tables.per_pixel(quantity, f"sky.{key}", centre)
+
+    # photon/s/m²/arcsec²/nm -> e/s/arcsec² per pixel
+    sensitivity = star.area * of_sky("throughput") * of_sky("trace_fraction") * NM_PER_A * width
+    continuum = tables.per_pixel(sky.continuum, "sky.continuum", centre)
+    moon_phase, moon = _moon(sky, tables, centre.size)
+    focal_length = (
+        (np.zeros(1), np.ones(1)) if sky.focal_length is None else tables.over_field(sky.focal_length, "sky.focal_length")
+    )
+    return CountTables(
+        object_wavelength=at,
+        object_electrons=electrons,
+        object_extinction=tables.per_pixel(star.extinction, "object.extinction", at),
+        sky_extinction=of_sky("extinction"),
+        sky_lines=tables.per_pixel(sky.line_rate, "sky.line_rate", centre),
+        sky_continuum=continuum * sensitivity * of_sky("transmission"),
+        sky_moon=moon * sensitivity,
+        moon_phase=moon_phase,
+        background=tables.per_pixel(sky.background, "sky.background", centre),
+        aperture=_aperture(star.aperture, tables),
+        vignetting=tables.over_field(star.vignetting, "object.vignetting"),
+        focal_length=focal_length,
+        solid_angle=sky.solid_angle,
+        fibre_radius_um=sky.fibre_radius_um or 0.0,
+        obscuration=star.obscuration,
+        line_airmass=sky.line_airmass,
+        moon_extinction=sky.moon_extinction,
+        detector=description.detector,
+    )
+
+
+def _moon(sky: SkySection, tables: Tables, pixels: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the phases, dark prepended, and the moonlight of each, shape (phases, pixels)."""
+    if sky.moon is None:
+        return np.zeros(0), np.zeros((0, pixels))
+    phase = np.array([0.0, *sky.moon_phase])
+    if (np.diff(phase) <= 0).any():
+        raise DataError(f"sky.moon_phase: expected increasing phases above 0 (dark), got {sky.moon_phase}")
+    light = tables.array(sky.moon, "sky.moon", (phase.size - 1, pixels))
+    return phase, np.vstack([np.zeros(pixels), light])
+
+
+def _aperture(section: float | ApertureSection, tables: Tables) -> ApertureTable:
+    """Return the aperture factor at the instrument's offset; a constant becomes a table with single nodes."""
+    if isinstance(section, float):
+        return ApertureTable(np.zeros(1), np.zeros(1), np.zeros(1), np.full((1, 1, 1), section))
+    names = ("offset", "seeing", "field_angle", "wavelength")
+    axes = [tables.axis(getattr(section, name), f"object.aperture.{name}") for name in names]
+    values = tables.array(section.table, "object.aperture.table", tuple(axis.size for axis in axes))
+    offset = axes[0]
+    if not offset[0] <= section.at_offset <= offset[-1]:
+        raise DataError(
+            f"object.aperture.at_offset: {section.at_offset} is outside {offset[0]:g} to {offset[-1]:g} arcsec"
+        )
+    position = np.interp(section.at_offset, offset, np.arange(offset.size))
+    below = min(int(position), offset.size - 2)
+    share = position - below
+    return ApertureTable(axes[1], axes[2], axes[3], (1 - share) * values[below] + share * values[below + 1])

@@ -1,0 +1,165 @@
+"""`Instrument`: one spectrograph as the rest of specvit meets it. Ties grid, LSF, band, conditions and noise.
+
+Knows no stars: spectra come from an emulator (`observe`) or as arrays in the band-normalised unit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse
+import torch
+from torch import Tensor, nn
+
+from specvit.errors import ShapeError
+from specvit.instrument.conditions import ObservingConditions
+from specvit.instrument.counts import build_count_tables
+from specvit.instrument.description import find_instrument_file, read_description
+from specvit.instrument.lsf import build_lsf, lsf_matrix
+from specvit.instrument.noise import CHUNK_ELEMENTS, NoiseModel
+from specvit.instrument.observed import ObservedEmulator
+from specvit.instrument.photometry import Band
+from specvit.instrument.schema import InstrumentDescription
+from specvit.instrument.tables import Tables
+from specvit.library import Emulator
+from specvit.spectra import WavelengthGrid
+
+HC_OVER_K_A = 1.438776877e8  # h c / k, Å K
+
+
+class Instrument(nn.Module):
+    """A spectrograph: pixel grid, line-spread function, photometric band, observing conditions and noise.
+
+    Flux and sigma are band-normalised throughout: F_λ over the F_λ of a flat-AB source of the same magnitude at
+    the band's pivot wavelength; numbers of order one. Precision follows the input, tables follow `.to(device)`.
+
+    Args:
+        description: the validated instrument file.
+        tables: its arrays.
+        file: name of the file, for messages.
+    """
+
+    def __init__(self, description: InstrumentDescription, tables: Tables, file: str) -> None:
+        super().__init__()
+        self.settings, self.file = description, file
+        self.name, self.description, self.source = description.name, description.description, description.source
+        self.grid: WavelengthGrid = tables.grid(description.grid)
+        self.band = Band.from_section(description.band)
+        self.lsf = build_lsf(description.lsf, tables, self.grid)
+        counts = build_count_tables(description, tables, self.grid)
+        self.conditions = ObservingConditions.from_section(
+            description.conditions, counts.covered_conditions(), file
+        )
+        self.noise = NoiseModel(counts, self.band.flux_ab0)
+        self.object_wavelength = counts.object_wavelength
+        continuum = _planck(self.grid.wavelength, description.pipeline.continuum_temperature)
+        self.register_buffer("continuum", torch.from_numpy(continuum / np.median(continuum)), persistent=False)
+
+    @classmethod
+    def load(cls, name: str | Path) -> Instrument:
+        """Return a preset by name, or the instrument of a TOML file.
+
+        Raises:
+            ConfigError: if there is no such instrument, or its file is wrong; names file and key.
+            DataError: if its tables cannot be used; names file and key.
+        """
+        path = find_instrument_file(name)
+        description, folder = read_description(path)
+        return cls(description, Tables.load(description.tables, folder, path.name), path.name)
+
+    @property
+    def resolution(self) -> float:
+        """λ/FWHM at the middle of the grid, the pixel's width added in quadrature."""
+        middle = self.grid.wavelength[self.grid.size // 2 : self.grid.size // 2 + 1]
+        pixel = np.diff(self.grid.edges)[self.grid.size // 2] * np.sqrt(8 * np.log(2) / 12)
+        return float(middle[0] / np.hypot(self.lsf.fwhm(middle)[0], pixel))
+
+    def lsf_matrix(self, grid_in: WavelengthGrid, resolution_in: float) -> scipy.sparse.csr_array:
+        """Return the sparse matrix (L, L_in) from library samples to mean flux density per pixel.
+
+        Raises:
+            WavelengthRangeError: if the library does not cover the pixels and the LSF's wings, is too coarse, or
+                has too low a resolution.
+        """
+        return lsf_matrix(self.lsf, self.grid, grid_in, resolution_in)
+
+    def observe(self, emulator: Emulator) -> ObservedEmulator:
+        """Return the emulator as this instrument sees it: LSF, pixels and band folded into its basis.
+
+        Raises:
+            WavelengthRangeError: see `lsf_matrix`; also if the library covers too little of the band.
+        """
+        matrix = self.lsf_matrix(emulator.grid, emulator.resolution)
+        return ObservedEmulator(emulator, matrix, self.grid, self.resolution, self.band.weights(emulator.grid))
+
+    def sample_conditions(self, count: int, generator: torch.Generator) -> dict[str, Tensor]:
+        """Return `count` draws of the conditions, name -> shape (count,), on the generator's device."""
+        return self.conditions.sample(count, generator)
+
+    def fixed_conditions(self, count: int, **overrides: float | Tensor | np.ndarray) -> dict[str, Tensor]:
+        """Return the instrument's default conditions for `count` spectra, with overrides by name.
+
+        Raises:
+            ConfigError, DataError: for an unknown name or a value the instrument does not cover.
+        """
+        return self.conditions.fixed(count, overrides)
+
+    def noise_sigma(self, flux: Tensor, conditions: Mapping[str, Tensor], check: bool = False) -> Tensor:
+        """Return the true noise, 1 σ per pixel, shape (B, L): it contains the star's own photon noise.
+
+        Never show it to an estimator: it is a noise-free copy of the spectrum (see `pipeline_sigma`).
+
+        Args:
+            flux: noise-free band-normalised flux, shape (B, L).
+            conditions: name -> shape (B,).
+            check: raise on conditions the instrument does not cover. Conditions from `sample_conditions` and
+                `fixed_conditions` need no check; a check makes an accelerator wait.
+        """
+        if flux.ndim != 2 or flux.shape[1] != self.grid.size:
+            raise ShapeError(f"flux: expected shape (B, {self.grid.size}) on {self.name}, got {tuple(flux.shape)}")
+        return self._in_chunks(flux, lambda rows: rows, conditions, check)
+
+    def pipeline_sigma(self, level: Tensor, conditions: Mapping[str, Tensor], check: bool = False) -> Tensor:
+        """Return the noise a pipeline would state, shape (B, L): that of a smooth, star-independent continuum.
+
+        The continuum is a Planck curve of the temperature `pipeline.continuum_temperature`, the same for every
+        star, scaled to a median over pixels of `level`.
+
+        Args:
+            level: median flux per spectrum, band-normalised, shape (B,), > 0.
+            conditions: name -> shape (B,).
+            check: see `noise_sigma`.
+        """
+        if level.ndim != 1:
+            raise ShapeError(f"level: expected shape (B,), got {tuple(level.shape)}")
+        continuum = self.continuum.to(level.dtype)
+        return self._in_chunks(level, lambda rows: rows[:, None] * continuum, conditions, check)
+
+    def flat_source(self) -> np.ndarray:
+        """Return the band-normalised flux of a flat-AB source at the pixels, shape (L,)."""
+        return self.band.flat_source(self.object_wavelength)
+
+    def _in_chunks(self, rows: Tensor, flux_of, conditions: Mapping[str, Tensor], check: bool) -> Tensor:  # noqa: ANN001
+        if check:
+            self.conditions.check(conditions)
+        count = rows.shape[0]
+        wrong = [name for name, value in conditions.items() if value.shape != (count,)]
+        if wrong:
+            shape = tuple(conditions[wrong[0]].shape)
+            raise ShapeError(f"{wrong[0]}: expected one value per spectrum, shape ({count},), got {shape}")
+        chunk = max(1, CHUNK_ELEMENTS // self.grid.size)
+        if rows.device.type != "cpu" or torch.compiler.is_compiling() or count <= chunk:
+            return self.noise.sigma(flux_of(rows), dict(conditions))
+        sigma = rows.new_empty(count, self.grid.size)
+        for start in range(0, count, chunk):
+            part = slice(start, start + chunk)
+            within = {name: value[part] for name, value in conditions.items()}
+            sigma[part] = self.noise.sigma(flux_of(rows[part]), within)
+        return sigma
+
+
+def _planck(wavelength: np.ndarray, temperature: float) -> np.ndarray:
+    """Return the Planck function per unit wavelength, arbitrary scale, at `wavelength` Å."""
+    return wavelength**-5.0 / np.expm1(HC_OVER_K_A / (wavelength * temperature))

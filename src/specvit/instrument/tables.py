@@ -1,0 +1,134 @@
+"""The numbers behind an instrument file: loads its table file and resolves every quantity to arrays.
+
+Owns checks of the data (present, finite, right shape, not negative); all messages name file and key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from specvit.errors import DataError, WavelengthRangeError
+from specvit.instrument.schema import GridSection, Nodes, TablesSection
+from specvit.spectra import WavelengthGrid
+
+
+class Tables(Mapping[str, np.ndarray]):
+    """The named arrays of an instrument's table file; empty if it has none.
+
+    Args:
+        arrays: name -> array.
+        where: the file, for messages.
+    """
+
+    def __init__(self, arrays: dict[str, np.ndarray], where: str) -> None:
+        self._arrays, self.where = arrays, where
+
+    @classmethod
+    def load(cls, section: TablesSection | None, folder: Path, description: str) -> Tables:
+        """Return the tables of an instrument file.
+
+        Raises:
+            DataError: if the file is missing, is not an npz file, or is not the one the checksum was made of.
+        """
+        if section is None:
+            return cls({}, f"{description} (it has no [tables])")
+        path = folder / section.file
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise DataError(f"{description}: cannot read its table file {path}: {error.strerror}") from error
+        if section.sha256 is not None and hashlib.sha256(content).hexdigest() != section.sha256:
+            raise DataError(
+                f"{path.name}: checksum is not the one stated in {description}; restore the file, "
+                "or update tables.sha256 if it was changed on purpose"
+            )
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                return cls({name: archive[name] for name in archive.files}, path.name)
+        except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+            raise DataError(f"{path.name}: not a numpy npz file of plain arrays ({error})") from error
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self._arrays[name]
+
+    def __iter__(self):  # noqa: ANN204
+        return iter(self._arrays)
+
+    def __len__(self) -> int:
+        return len(self._arrays)
+
+    def array(self, name: str, key: str, shape: tuple[int | None, ...]) -> np.ndarray:
+        """Return table `name` in float64, for the instrument's `key`; None in `shape` is any length.
+
+        Raises:
+            DataError: if it is missing, of another shape, or not finite.
+        """
+        if name not in self._arrays:
+            names = ", ".join(sorted(self._arrays)) or "none"
+            raise DataError(f"{key}: no table '{name}' in {self.where}; tables there: {names}")
+        values = self._arrays[name]
+        if values.dtype.kind not in "fiu":
+            raise DataError(f"{key}: table '{name}' in {self.where} does not hold numbers ({values.dtype})")
+        fits = values.ndim == len(shape) and all(w is None or w == n for w, n in zip(shape, values.shape, strict=True))
+        if not fits:
+            wanted = ", ".join("any" if n is None else str(n) for n in shape)
+            raise DataError(f"{key}: table '{name}' in {self.where} has shape {values.shape}, expected ({wanted})")
+        bad = ~np.isfinite(values)
+        if bad.any():
+            at = tuple(int(i) for i in np.argwhere(bad)[0])
+            raise DataError(f"{key}: table '{name}' in {self.where} is {values[at]} at index {at}")
+        return values.astype(np.float64)
+
+    def axis(self, name: str, key: str) -> np.ndarray:
+        """Return table `name` as an axis: one-dimensional and strictly increasing."""
+        values = self.array(name, key, (None,))
+        if values.size < 2 or (np.diff(values) <= 0).any():
+            raise DataError(f"{key}: table '{name}' in {self.where} must increase strictly")
+        return values
+
+    def per_pixel(self, quantity: float | str | Nodes, key: str, wavelength: np.ndarray) -> np.ndarray:
+        """Return `quantity` at each of the L `wavelength`s; a table must have that length. None is negative."""
+        if isinstance(quantity, str):
+            values = self.array(quantity, key, wavelength.shape)
+        elif isinstance(quantity, Nodes):
+            if quantity.wavelength is None:
+                raise DataError(f"{key}: its nodes must be over wavelength, not field_angle")
+            values = np.interp(wavelength, quantity.wavelength, quantity.value)
+        else:
+            values = np.full(wavelength.shape, float(quantity))
+        return _not_negative(values, key)
+
+    def over_field(self, quantity: float | str | Nodes, key: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return (field angles, values) of a curve over the field; a constant has a single node."""
+        if isinstance(quantity, Nodes) and quantity.field_angle is not None:
+            return np.array(quantity.field_angle), _not_negative(np.array(quantity.value), key)
+        if isinstance(quantity, float | int):
+            return np.zeros(1), _not_negative(np.array([float(quantity)]), key)
+        raise DataError(f"{key}: expected a number or {{ field_angle = [...], value = [...] }}")
+
+    def grid(self, section: GridSection) -> WavelengthGrid:
+        """Return the pixel grid.
+
+        Raises:
+            DataError: if a table of pixel centres is not a grid (unsorted, negative, ...).
+        """
+        if section.table is None:
+            assert section.start is not None and section.step is not None and section.pixels is not None
+            centres = section.start + section.step * np.arange(section.pixels)
+        else:
+            centres = self.array(section.table, "grid.table", (None,))
+        try:
+            return WavelengthGrid(centres, section.medium)
+        except WavelengthRangeError as error:
+            raise DataError(f"grid.table: table '{section.table}' in {self.where}: {error}") from error
+
+
+def _not_negative(values: np.ndarray, key: str) -> np.ndarray:
+    if (values < 0).any():
+        raise DataError(f"{key}: {values.min():g} at index {int(values.argmin())} is negative")
+    return values

@@ -140,8 +140,8 @@ def _fill(
     wavelength.attrs["unit"] = f"angstrom, {grid.medium}"
     for start in range(plan.start, plan.stop, BATCH):
         stop = min(start + BATCH, plan.stop)
-        batch = simulator.draw(plan.split, plan.seed, start, stop)
-        arrays = _arrays(batch, plan.truth)
+        batch = simulator.draw(plan.split, plan.seed, start, stop, truth=plan.truth)
+        arrays = _arrays(batch)
         if start == plan.start:
             for name, (values, unit) in arrays.items():
                 dataset = file.create_dataset(name, (plan.count, *values.shape[1:]), values.dtype)
@@ -152,7 +152,7 @@ def _fill(
             progress(stop - start)
 
 
-def _arrays(batch: SpectraBatch, truth: bool) -> dict[str, tuple[np.ndarray, str]]:
+def _arrays(batch: SpectraBatch) -> dict[str, tuple[np.ndarray, str]]:
     relative = "relative to the stated normalisation"
     arrays = {
         "flux": (batch.flux.numpy(), relative),
@@ -162,7 +162,7 @@ def _arrays(batch: SpectraBatch, truth: bool) -> dict[str, tuple[np.ndarray, str
     }
     for name, values in batch.conditions.items():
         arrays[f"conditions/{name}"] = (values.numpy(), CONDITION_UNITS.get(name, ""))
-    if truth and batch.truth is not None:
+    if batch.truth is not None:
         arrays["truth/flux"] = (batch.truth.flux.numpy(), relative)
         arrays["truth/sigma"] = (batch.truth.sigma.numpy(), relative)
         arrays["truth/scale"] = (batch.truth.scale.numpy(), "flux per band-normalised flux")

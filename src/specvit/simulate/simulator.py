@@ -135,11 +135,12 @@ class Simulator:
         stop: int,
         epoch: int = 0,
         device: torch.device | str = "cpu",
+        truth: bool = True,
     ) -> SpectraBatch:
-        """Return spectra `start` to `stop` (exclusive) of a split, with truth.
+        """Return spectra `start` to `stop` (exclusive) of a split.
 
         On the CPU a spectrum is bitwise the same whatever range it is drawn in; on an accelerator it is the
-        same to float32 rounding. `epoch` changes the noise only.
+        same to float32 rounding. `epoch` changes the noise only; without `truth` less is copied.
         """
         split_number(split)
         if not 0 <= start < stop:
@@ -147,19 +148,30 @@ class Simulator:
         device = torch.device(device)
         first, last = start // BLOCK, -(-stop // BLOCK)
         together = 1 if device.type == "cpu" else max(1, DEVICE_CHUNK // BLOCK)
-        parts = [
+        parts = (
             self._draw_blocks(split, seed, range(b, min(b + together, last)), epoch, device)
             for b in range(first, last, together)
-        ]
-        whole = parts[0] if len(parts) == 1 else SpectraBatch.concatenate(parts)
-        return whole[start - first * BLOCK : stop - first * BLOCK]
+        )
+        # Rows are copied out block by block while they are in the cache, not joined at the end.
+        whole: SpectraBatch | None = None
+        at = 0
+        for b, part in zip(range(first, last, together), parts, strict=True):
+            rows = part[max(start - b * BLOCK, 0) : stop - b * BLOCK]
+            rows = rows if truth else rows.without_truth()
+            if len(rows) == stop - start:
+                return rows
+            whole = rows.empty_like(stop - start) if whole is None else whole
+            whole.copy_rows(at, rows)
+            at += len(rows)
+        assert whole is not None
+        return whole
 
     def stream(
         self, split: str, seed: int, batch: int, device: torch.device | str = "cpu", start: int = 0
     ) -> Iterator[SpectraBatch]:
         """Yield spectra `start`, `start` + 1, ... of a split for ever, `batch` at a time, without truth."""
         while True:
-            yield self.draw(split, seed, start, start + batch, device=device).without_truth()
+            yield self.draw(split, seed, start, start + batch, device=device, truth=False)
             start += batch
 
     def source(
@@ -234,5 +246,4 @@ class SimulatedSource:
             self.epoch += 1
         for start in range(0, self.count, batch_size):
             stop = min(start + batch_size, self.count)
-            batch = self.simulator.draw(self.split, self.seed, start, stop, epoch, self.device)
-            yield batch if self.truth else batch.without_truth()
+            yield self.simulator.draw(self.split, self.seed, start, stop, epoch, self.device, self.truth)

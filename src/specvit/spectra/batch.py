@@ -65,9 +65,23 @@ class SpectraBatch:
         """Return the selected rows as a batch (slices and index or mask tensors, not single integers)."""
         return self._map(lambda tensor: tensor[rows])
 
+    def empty_like(self, count: int) -> SpectraBatch:
+        """Return an uninitialised batch of `count` spectra with the same fields, for `copy_rows`."""
+        return self._map(lambda tensor: tensor.new_empty((count, *tensor.shape[1:])))
+
+    def copy_rows(self, start: int, rows: SpectraBatch) -> None:
+        """Overwrite the spectra from `start` on with those of `rows`, in place."""
+        for mine, theirs in zip(self._tensors(), rows._tensors(), strict=True):
+            mine[start : start + len(rows)] = theirs
+
     def without_truth(self) -> SpectraBatch:
         """Return the batch as an estimator may see it."""
         return replace(self, truth=None)
+
+    def _tensors(self) -> list[Tensor]:
+        truth = [] if self.truth is None else [getattr(self.truth, f.name) for f in fields(Truth)]
+        conditions = [self.conditions[name] for name in sorted(self.conditions)]
+        return [self.flux, self.sigma, self.labels, self.snr, *conditions, *truth]
 
     def _map(self, function) -> SpectraBatch:  # noqa: ANN001
         truth = self.truth

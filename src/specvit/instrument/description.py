@@ -1,4 +1,4 @@
-"""Reading an instrument file: finding it, inheritance by `extends`, and messages that name file and key.
+"""Reading an instrument file: finding it, inheritance by `extends`, and messages that name file, line and key.
 
 The keys themselves are in `schema`; the tables it names are loaded by `tables`.
 """
@@ -6,22 +6,34 @@ The keys themselves are in `schema`; the tables it names are loaded by `tables`.
 from __future__ import annotations
 
 import difflib
-import tomllib
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ValidationError
 
+from specvit.config.toml import line_of, load_toml
 from specvit.errors import ConfigError
 from specvit.instrument.schema import (
     ApertureSection,
     GaussianLsf,
     InstrumentDescription,
+    Nodes,
     ObscurationSection,
     ProfileLsf,
     Range,
 )
+
+#: Replaced as a whole by a file that extends another: merging keys would mix two ways of saying one thing.
+WHOLE = ("grid", "lsf", "tables", "band")
+
+#: Parts of pydantic's locations that name a member of a union, not a key of the file.
+UNION_TAGS = ("number", "name", "nodes", "aperture_table", "gaussian", "profile")
+
+
+class _File(NamedTuple):
+    path: Path
+    text: str
 
 
 def preset_folder() -> Path:
@@ -47,11 +59,9 @@ def find_instrument_file(name: str | Path) -> Path:
         return path
     known = instrument_names()
     if str(name) not in known:
-        close = difflib.get_close_matches(str(name), known, 1, 0.5)
-        hint = f"did you mean '{close[0]}'? " if close else ""
         raise ConfigError(
-            f"unknown instrument '{name}': {hint}known are {', '.join(known)}; "
-            "for an instrument of your own give the path of its .toml file"
+            f"instrument '{name}' is not known{_did_you_mean(str(name), known)}; choose {', '.join(known)}, "
+            "or give the path of a .toml file of your own"
         )
     return preset_folder() / f"{name}.toml"
 
@@ -64,31 +74,25 @@ def read_description(path: Path) -> tuple[InstrumentDescription, Path]:
     Raises:
         ConfigError: if the file is not readable TOML, a key is unknown (with a suggestion) or a value is wrong.
     """
-    raw, folder = _read_merged(path, ())
+    raw, folder, files = _read_merged(path, ())
     try:
         return InstrumentDescription.model_validate(raw), folder
     except ValidationError as error:
-        raise ConfigError(f"{path.name}: {_explain(error)}") from error
+        raise ConfigError(_explain(error, files)) from None
 
 
-def _read_merged(path: Path, seen: tuple[Path, ...]) -> tuple[dict[str, Any], Path]:
+def _read_merged(path: Path, seen: tuple[Path, ...]) -> tuple[dict[str, Any], Path, list[_File]]:
+    """Return the tables of `path` over those it extends, the folder of the table file, and all files read."""
     if path.resolve() in seen:
-        raise ConfigError(f"{path.name}: extends itself")
-    try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{path.name}: not a readable TOML file: {error}") from error
+        raise ConfigError(f"extends: a file cannot extend itself ({path})")
+    raw, text = load_toml(path)
     base = raw.pop("extends", None)
     if base is None:
-        return raw, path.parent
-    local = path.parent / str(base)
-    parent = local if local.suffix == ".toml" and local.is_file() else find_instrument_file(str(base))
-    inherited, folder = _read_merged(parent, (*seen, path.resolve()))
-    return _merge(inherited, raw), path.parent if "tables" in raw else folder
-
-
-#: Replaced as a whole by a file that extends another: merging keys would mix two ways of saying one thing.
-WHOLE = ("grid", "lsf", "tables", "band")
+        return raw, path.parent, [_File(path, text)]
+    beside = path.parent / str(base)
+    parent = beside if beside.suffix == ".toml" and beside.is_file() else find_instrument_file(str(base))
+    inherited, folder, files = _read_merged(parent, (*seen, path.resolve()))
+    return _merge(inherited, raw), path.parent if "tables" in raw else folder, [_File(path, text), *files]
 
 
 def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
@@ -100,37 +104,44 @@ def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-#: Parts of pydantic's locations that are no keys of the file.
-UNION_TAGS = ("number", "nodes", "name", "aperture_table")
-
-
-def _explain(error: ValidationError) -> str:
-    """Return one line for the first problem: the key, what is wrong, and the nearest known key."""
+def _explain(error: ValidationError, files: list[_File]) -> str:
+    """Return one line for the first problem: the key, what is wrong, and where it is set."""
     problem = error.errors()[0]
-    place = [str(part) for part in problem["loc"] if part not in UNION_TAGS]
-    if place[:1] == ["lsf"]:
-        del place[1:2]
-    key = ".".join(place) or "file"
+    parts = [str(part) for part in problem["loc"] if not isinstance(part, int)]
+    # The last part is a key even if it is spelled like a tag: `lsf.profile.profile`, `name`.
+    key = [part for part in parts[:-1] if part not in UNION_TAGS] + parts[-1:]
+    if parts[-1] in UNION_TAGS and len(parts) > 1 and problem["type"] not in ("missing", "extra_forbidden"):
+        key = [part for part in parts if part not in UNION_TAGS]
+    found = [(file, line) for file in files if (line := line_of(file.text, key))]
+    place = f"{found[0][0].path.name}:{found[0][1]}" if found else files[0].path.name
+    return f"{'.'.join(key) or 'file'}: {_what_is_wrong(problem, key)} ({place})"
+
+
+def _what_is_wrong(problem: Any, key: list[str]) -> str:
     if problem["type"] == "extra_forbidden":
-        close = difflib.get_close_matches(place[-1], _known_keys(place[:-1]), 1, 0.5)
-        return f"unknown key '{key}'" + (f": did you mean '{close[0]}'?" if close else "")
+        return f"unknown key{_did_you_mean(key[-1], _known_keys(key[:-1]))}"
     if problem["type"] == "missing":
-        return f"'{key}' is missing"
+        return "is missing"
     message = problem["msg"].removeprefix("Value error, ")
-    got = problem["input"]
-    return f"{key}: {message}" + ("" if isinstance(got, dict | BaseModel) else f"; got {got!r}")
+    got = "" if isinstance(problem["input"], dict | BaseModel) else f", got {problem['input']!r}"
+    return f"{message[0].lower()}{message[1:]}{got}"
 
 
-def _known_keys(place: list[str]) -> list[str]:
-    """Return the keys allowed in the TOML table at `place`."""
-    if not place:
-        return list(InstrumentDescription.model_fields)
-    sections = {
+def _did_you_mean(word: str, known: tuple[str, ...] | list[str]) -> str:
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    return f"; did you mean '{near[0]}'?" if near else ""
+
+
+def _known_keys(table: list[str]) -> list[str]:
+    """Return the keys allowed in the TOML table of that name."""
+    fields = InstrumentDescription.model_fields
+    if not table:
+        return [*fields, "extends"]
+    models: list[Any] = {
         "lsf": [GaussianLsf, ProfileLsf],
         "aperture": [ApertureSection],
         "obscuration": [ObscurationSection],
-        **{name: [field.annotation] for name, field in InstrumentDescription.model_fields.items() if name != "lsf"},
-    }
-    if place[0] == "conditions" and len(place) > 1:
-        return list(Range.model_fields)
-    return [key for section in sections.get(place[-1], []) for key in getattr(section, "model_fields", {})]
+    }.get(table[-1], [fields[table[-1]].annotation] if table[-1] in fields else [Nodes])
+    if table[0] == "conditions" and len(table) > 1:
+        models = [Range]
+    return [key for model in models for key in model.model_fields]

@@ -18,7 +18,7 @@ from specvit.instrument.conditions import ObservingConditions
 from specvit.instrument.counts import build_count_tables
 from specvit.instrument.description import find_instrument_file, read_description
 from specvit.instrument.lsf import build_lsf, lsf_matrix
-from specvit.instrument.noise import CHUNK_ELEMENTS, NoiseModel
+from specvit.instrument.noise import NoiseModel
 from specvit.instrument.observed import ObservedEmulator
 from specvit.instrument.photometry import Band
 from specvit.instrument.schema import InstrumentDescription
@@ -119,7 +119,8 @@ class Instrument(nn.Module):
         """
         if flux.ndim != 2 or flux.shape[1] != self.grid.size:
             raise ShapeError(f"flux: expected shape (B, {self.grid.size}) on {self.name}, got {tuple(flux.shape)}")
-        return self._in_chunks(flux, lambda rows: rows, conditions, check)
+        self._check(flux.shape[0], conditions, check)
+        return self.noise.sigma(flux, conditions)
 
     def pipeline_sigma(self, level: Tensor, conditions: Mapping[str, Tensor], check: bool = False) -> Tensor:
         """Return the noise a pipeline would state, shape (B, L): that of a smooth, star-independent continuum.
@@ -134,30 +135,21 @@ class Instrument(nn.Module):
         """
         if level.ndim != 1:
             raise ShapeError(f"level: expected shape (B,), got {tuple(level.shape)}")
-        continuum = self.continuum.to(level.dtype)
-        return self._in_chunks(level, lambda rows: rows[:, None] * continuum, conditions, check)
+        self._check(level.shape[0], conditions, check)
+        return self.noise.sigma(level, conditions, self.continuum.to(level.dtype))
 
     def flat_source(self) -> np.ndarray:
         """Return the band-normalised flux of a flat-AB source at the pixels, shape (L,)."""
         return self.band.flat_source(self.object_wavelength)
 
-    def _in_chunks(self, rows: Tensor, flux_of, conditions: Mapping[str, Tensor], check: bool) -> Tensor:  # noqa: ANN001
-        if check:
+    def _check(self, count: int, conditions: Mapping[str, Tensor], values: bool) -> None:
+        if values:
             self.conditions.check(conditions)
-        count = rows.shape[0]
-        wrong = [name for name, value in conditions.items() if value.shape != (count,)]
-        if wrong:
-            shape = tuple(conditions[wrong[0]].shape)
-            raise ShapeError(f"{wrong[0]}: expected one value per spectrum, shape ({count},), got {shape}")
-        chunk = max(1, CHUNK_ELEMENTS // self.grid.size)
-        if rows.device.type != "cpu" or torch.compiler.is_compiling() or count <= chunk:
-            return self.noise.sigma(flux_of(rows), dict(conditions))
-        sigma = rows.new_empty(count, self.grid.size)
-        for start in range(0, count, chunk):
-            part = slice(start, start + chunk)
-            within = {name: value[part] for name, value in conditions.items()}
-            sigma[part] = self.noise.sigma(flux_of(rows[part]), within)
-        return sigma
+        for name, value in conditions.items():
+            if value.shape != (count,):
+                raise ShapeError(
+                    f"{name}: expected one value per spectrum, shape ({count},), got {tuple(value.shape)}"
+                )
 
 
 def _planck(wavelength: np.ndarray, temperature: float) -> np.ndarray:

@@ -3,12 +3,14 @@
 Owns the evaluation of the count formula (docs/instrument.md). The formula is rearranged, not approximated:
 everything that depends on wavelength and conditions is a sum of (scalar of the conditions) x (vector over
 pixels), so that the response to the star and the sky counts are each one small matrix product. The only series
-is that of the extinction, exp(-k y), whose order is chosen for 1e-7.
+is that of the extinction, exp(-k y), whose order is chosen for 1e-6.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -18,7 +20,7 @@ from specvit.instrument.conditions import CONDITIONS
 from specvit.instrument.counts import ARCSEC_PER_MICRON_AT_1M, CountTables
 
 #: Relative error allowed to the series of the extinction, over the whole range of zenith angles.
-SERIES_TOLERANCE = 1e-7
+SERIES_TOLERANCE = 1e-6
 
 MAG_TO_EXPONENT = 0.4 * math.log(10.0)  # flux factor of 1 mag is exp(-0.921)
 SKY_LINE_MAG = 1.086  # the calculator rounds 2.5/ln 10 in the extinction of sky lines
@@ -47,6 +49,15 @@ class _Series:
         step = self.middle - y
         grey = torch.exp(self.k0 * step)
         return torch.stack([grey * step**p for p in range(self.terms)], dim=1)
+
+
+@dataclass(frozen=True)
+class _Multipliers:
+    """Per-spectrum factors: response @ rows, sky variance @ rows, and the variance equal in all pixels (B,)."""
+
+    response: Tensor
+    sky: Tensor
+    constant: Tensor
 
 
 class NoiseModel(nn.Module):
@@ -102,54 +113,68 @@ class NoiseModel(nn.Module):
 
     def response(self, conditions: dict[str, Tensor]) -> Tensor:
         """Return the star's electrons per pixel in all exposures per unit of band-normalised flux, (B, L)."""
-        dtype = conditions["mag"].dtype
-        return self._response_coefficients(conditions) @ self._constant("response", dtype)
+        return self._multipliers(conditions).response @ self._constant("response", conditions["mag"].dtype)
 
     def sky_counts(self, conditions: dict[str, Tensor]) -> Tensor:
         """Return sky electrons per pixel in one exposure, shape (B, L)."""
-        dtype = conditions["mag"].dtype
-        rate = self._sky_coefficients(conditions) @ self._constant("sky", dtype)
-        return rate * conditions["exposure_time"][:, None]
+        scale = self.detector.variance_factor * conditions["exposure_count"]
+        sky = self._multipliers(conditions).sky / scale[:, None]
+        return sky @ self._constant("sky", conditions["mag"].dtype)
 
     def variance(self, conditions: dict[str, Tensor]) -> Tensor:
         """Return the variance of everything but the star, in all exposures together, e² per pixel, (B, L)."""
-        sky, constant = self._sky_and_constant(conditions)
-        return self._with_floor(sky) + constant[:, None]
+        multipliers = self._multipliers(conditions)
+        sky = multipliers.sky @ self._constant("sky", conditions["mag"].dtype)
+        return self._with_floor(sky) + multipliers.constant[:, None]
 
-    def sigma(self, flux: Tensor, conditions: dict[str, Tensor]) -> Tensor:
+    def sigma(
+        self, source: Tensor, conditions: Mapping[str, Tensor], continuum: Tensor | None = None
+    ) -> Tensor:
         """Return the noise, 1 σ in units of band-normalised flux, of the exposures combined, shape (B, L).
 
         σ = sqrt(n (N_obj + V)) / (n N_obj / flux): n exposures of N_obj electrons of the star and variance V of
-        everything else. dtype follows `flux`.
+        everything else. dtype follows `source`.
 
         Args:
-            flux: band-normalised, shape (B, L) or broadcastable from (1, L).
+            source: band-normalised flux, shape (B, L); with `continuum` (L,) the factor of each spectrum, (B,).
             conditions: name -> shape (B,).
+            continuum: if given, flux = source · continuum.
         """
-        conditions = {name: value.to(flux.dtype) for name, value in conditions.items()}
-        sky, constant = self._sky_and_constant(conditions)
-        total = self._with_floor(sky)
-        response = self.response(conditions)
-        total = total + torch.addcmul(constant[:, None], flux, response)
-        return total.sqrt_() / response
+        dtype = source.dtype
+        multipliers = self._multipliers({name: value.to(dtype) for name, value in conditions.items()})
+        sky_rows, response_rows = self._constant("sky", dtype), self._constant("response", dtype)
+
+        def of(rows: slice) -> Tensor:
+            flux = source[rows] if continuum is None else source[rows, None] * continuum
+            response = multipliers.response[rows] @ response_rows
+            electrons = torch.addcmul(multipliers.constant[rows, None], flux, response)
+            total = self._with_floor(multipliers.sky[rows] @ sky_rows)
+            return total.add_(electrons).sqrt_() / response
+
+        count = source.shape[0]
+        chunk = max(1, CHUNK_ELEMENTS // response_rows.shape[1])
+        if source.device.type != "cpu" or torch.compiler.is_compiling() or count <= chunk:
+            return of(slice(None))
+        return torch.cat([of(slice(start, start + chunk)) for start in range(0, count, chunk)])
 
     def _with_floor(self, sky: Tensor) -> Tensor:
-        """Return sky variance plus the sky-subtraction floor, (floor · n · N_max)², for `sky` = variance of all."""
+        """Return sky variance plus the sky-subtraction floor (floor · n · N_max)², given the sky variance.
+
+        `sky` = variance_factor · n · N_sky, so that the floor term is its square times a constant.
+        """
         if self.detector.sky_floor == 0:
             return sky
-        # sky = variance_factor · n · N_sky, so the floor term is its square times this.
-        factor = self.detector.sky_floor**2 / self.detector.variance_factor
         largest = _neighbour_maximum(sky)
-        return torch.addcmul(sky, largest, largest, value=factor)
+        return torch.addcmul(sky, largest, largest, value=self.detector.sky_floor**2 / self.detector.variance_factor)
 
-    def _sky_and_constant(self, c: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Return variance_factor · n · N_sky, (B, L), and the variance that is the same in all pixels, (B,)."""
+    def _multipliers(self, c: dict[str, Tensor]) -> _Multipliers:
+        """Return what multiplies the rows of the tables, for all exposures together."""
         d, dtype = self.detector, c["mag"].dtype
         scale = d.variance_factor * c["exposure_count"]
-        coefficients = self._sky_coefficients(c) * (scale * c["exposure_time"])[:, None]
-        stray = (coefficients @ self._constant("sky_mean", dtype)) * (d.stray * d.width / d.trace_pitch_pix)
+        sky = self._sky_coefficients(c) * (scale * c["exposure_time"])[:, None]
+        stray = (sky @ self._constant("sky_mean", dtype)) * (d.stray * d.width / d.trace_pitch_pix)
         constant = stray + scale * d.width * (d.dark * c["exposure_time"] + d.read_noise**2)
-        return coefficients @ self._constant("sky", dtype), constant
+        return _Multipliers(self._response_coefficients(c), sky, constant)
 
     def _sky_coefficients(self, c: dict[str, Tensor]) -> Tensor:
         """Return the multipliers of the rows of `sky`, electrons per second, shape (B, rows)."""
@@ -200,10 +225,9 @@ class NoiseModel(nn.Module):
 
 def _neighbour_maximum(values: Tensor) -> Tensor:
     """Return the maximum over each pixel and its two neighbours, shape of `values`."""
-    result = values.clone()
-    torch.maximum(result[:, :-1], values[:, 1:], out=result[:, :-1])
-    torch.maximum(result[:, 1:], values[:, :-1], out=result[:, 1:])
-    return result
+    pairs = torch.maximum(values[:, 1:], values[:, :-1])
+    inner = torch.maximum(pairs[:, 1:], pairs[:, :-1])
+    return torch.cat([pairs[:, :1], inner, pairs[:, -1:]], dim=1)
 
 
 def _hats(x: Tensor, nodes: Tensor) -> Tensor:

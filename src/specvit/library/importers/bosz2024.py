@@ -71,7 +71,7 @@ def wavelength_file(node: Node, folder: Path) -> Path:
     if found:
         return found[0]
     raise DataError(
-        f"{name}: not found in {folder}, and the spectra have no wavelengths without it; download it from the "
+        f"{name}: not found in {folder}, and the spectra have no wavelengths without it; get it from the "
         "archive's folder wavelength_grids"
     )
 

@@ -1,6 +1,6 @@
 """Turn the merged LTE spectra (see docs/library.md) into the compressed library shipped as package data.
 
-    python tools/build_builtin_library.py [SPECTRA.npz] [--out FILE] [--components N]
+python tools/build_builtin_library.py [SPECTRA.npz] [--out FILE] [--components N]
 """
 
 from __future__ import annotations
@@ -26,11 +26,12 @@ DESIGN_BOX = LOW_T_BOX.replace(
     teff=(3700, 6100), log_g=(0.9, 5.1), m_h=(-2.6, 0.85), alpha_m=(-0.3, 0.55), c_m=(-0.8, 0.55)
 )
 METHOD = (
-    "LTE, plane parallel, vmic 2 km/s. T(tau5000) from a polynomial regression on published models (MARCS giants, "
-    "Stagger <3D>, ATLAS9), 1-D-like branch; pressure from hydrostatic equilibrium with SMElib's equation of state "
-    "and continuous opacity for the actual mix; Asplund et al. 2009 solar mix, alpha = O Ne Mg Si S Ca Ti; transfer "
-    "with SMElib on 2.5 km/s, 4 Gauss angles; Gaussian to R = 20000; air to vacuum. Lines: Kurucz atomic with "
-    "laboratory gf of linemake, ABO damping, CN, FeH, Paschen, TiO from molecular constants. See docs/library.md."
+    "LTE, plane parallel, vmic 2 km/s. T(tau5000) from a polynomial regression on published models (MARCS "
+    "giants, Stagger <3D>, ATLAS9), 1-D-like branch; pressure from hydrostatic equilibrium with SMElib's "
+    "equation of state and continuous opacity for the actual mix; Asplund et al. 2009 solar mix, alpha = O "
+    "Ne Mg Si S Ca Ti; transfer with SMElib on 2.5 km/s, 4 Gauss angles; Gaussian to R = 20000; air to vacuum. "
+    "Lines: Kurucz atomic with laboratory gf of linemake, ABO damping, CN, FeH, Paschen, TiO from molecular "
+    "constants. See docs/library.md."
 )
 
 
@@ -70,7 +71,9 @@ def compression_errors(original: np.ndarray, decoded: np.ndarray) -> dict[str, f
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("spectra", type=Path, nargs="?", default=SPECTRA, help="merged spectra (.npz)")
     parser.add_argument("--out", type=Path, default=OUT)
     parser.add_argument("--components", type=int, default=300)

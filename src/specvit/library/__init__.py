@@ -2,6 +2,7 @@
 
 from specvit.library.builtin import load_builtin
 from specvit.library.emulator import Emulator
+from specvit.library.emulator_fit import FitSettings, fit_emulator
 from specvit.library.synthetic_library import SyntheticLibrary
 
-__all__ = ["Emulator", "SyntheticLibrary", "load_builtin"]
+__all__ = ["Emulator", "FitSettings", "SyntheticLibrary", "fit_emulator", "load_builtin"]

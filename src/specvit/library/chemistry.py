@@ -17,7 +17,8 @@ from specvit.spectra import LabelSpace
 
 #: log10 (C/O) of the Sun, Asplund et al. 2009, ARA&A 47, 481: 8.43 - 8.69.
 SOLAR_LOG_C_TO_O = -0.26
-#: Dissociation energy of CO, eV (Huber & Herzberg 1979): slope of log10 of its equilibrium constant in 5040 K / T.
+#: Dissociation energy of CO, eV (Huber & Herzberg 1979): the slope of log10 of its equilibrium constant
+#: in 5040 K / T.
 CO_DISSOCIATION_EV = 11.09
 LN10 = math.log(10.0)
 
@@ -46,12 +47,27 @@ def _log_free(partner_ratio: Tensor, log_binding: Tensor) -> Tensor:
     return -0.5 * log_binding - torch.asinh(d / (2.0 * root_q)) / LN10
 
 
-class ChemicalCoordinates(nn.Module):
-    """Labels (B, P) -> coordinates (B, D): 5040/Teff, the other labels, and free O and C in some layers.
+class PlainCoordinates(nn.Module):
+    """Labels (B, P) -> the same with 5040 K / Teff in place of Teff, shape (B, P)."""
 
-    log10 binding of layer j = zero[j] + D_CO * stretch[j] * (5040/Teff - 1) + pressure[j] * (log g - 3) + [O/H];
+    def __init__(self, label_space: LabelSpace) -> None:
+        super().__init__()
+        self.names = label_space.names
+        self.size = len(self.names)
+
+    def forward(self, labels: Tensor) -> Tensor:
+        """Return the coordinates, shape (..., P)."""
+        columns = labels.split(1, dim=-1)
+        pairs = zip(self.names, columns, strict=True)
+        return torch.cat([5040.0 / c if name == "teff" else c for name, c in pairs], dim=-1)
+
+
+class ChemicalCoordinates(nn.Module):
+    """Labels (B, P) -> the plain coordinates and log10 of free O and free C in three layers, (B, P + 6).
+
+    log10 binding of layer j is zero[j] + D_CO stretch[j] (5040/Teff - 1) + pressure[j] (log g - 3) + [O/H];
     zero, stretch and pressure start at values typical of the line-forming layers and are learned with the
-    regressor. A label that the space lacks counts as zero (log g: 3); labels of unknown name pass through.
+    regressor. A label that the space lacks counts as zero (log g: 3).
 
     Args:
         label_space: names and order of the labels; must have `teff`.
@@ -61,30 +77,26 @@ class ChemicalCoordinates(nn.Module):
         super().__init__()
         self.names = label_space.names
         self.teff_at = label_space.index("teff")
+        self.plain = PlainCoordinates(label_space)
         self.zero = nn.Parameter(torch.tensor([-1.0, 1.0, 3.0]))
         self.stretch = nn.Parameter(torch.tensor([1.0, 1.15, 1.3]))
         self.pressure = nn.Parameter(torch.tensor([0.5, 0.5, 0.5]))
-
-    @property
-    def size(self) -> int:
-        """Number of coordinates."""
-        return len(self.names) + 2 * self.zero.numel()
+        self.size = self.plain.size + 2 * self.zero.numel()
 
     def forward(self, labels: Tensor) -> Tensor:
-        """Return the coordinates, shape (..., D), for labels of shape (..., P)."""
-        theta = 5040.0 / labels[..., self.teff_at : self.teff_at + 1]
-        log_g = self._label(labels, "log_g", 3.0)
+        """Return the coordinates, shape (..., P + 6), for labels of shape (..., P)."""
+        plain = self.plain(labels)
+        theta = plain[..., self.teff_at : self.teff_at + 1]
         oxygen = self._label(labels, "m_h") + self._label(labels, "alpha_m")
         log_c_to_o = SOLAR_LOG_C_TO_O + self._label(labels, "c_m") - self._label(labels, "alpha_m")
         log_binding = (
             self.zero
             + CO_DISSOCIATION_EV * self.stretch * (theta - 1.0)
-            + self.pressure * (log_g - 3.0)
+            + self.pressure * (self._label(labels, "log_g", 3.0) - 3.0)
             + oxygen
         )
         free_o, free_c = log_free_fractions(log_c_to_o.expand_as(log_binding), log_binding)
-        plain = [theta if i == self.teff_at else labels[..., i : i + 1] for i in range(len(self.names))]
-        return torch.cat([*plain, free_o, free_c], dim=-1)
+        return torch.cat([plain, free_o, free_c], dim=-1)
 
     def _label(self, labels: Tensor, name: str, default: float = 0.0) -> Tensor:
         if name not in self.names:

@@ -29,7 +29,7 @@ def round_to_int16(rows: Tensor) -> Tensor:
 def write_emulator_file(
     path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any], compact: bool
 ) -> None:
-    """Write tensors and metadata to `path` atomically; `compact` stores `basis` as int16 with one step per row.
+    """Write tensors and metadata to `path`, atomically; `compact` stores `basis` in 16 bits.
 
     Raises:
         DataError: if the file cannot be written.

@@ -6,15 +6,24 @@ Owns the network's shape and its standardisation; the spectra it stands for live
 
 from __future__ import annotations
 
+from itertools import pairwise
+from typing import Any, Literal
+
 import torch
 from torch import Tensor, nn
 
-from specvit.library.chemistry import ChemicalCoordinates
+from specvit.library.chemistry import ChemicalCoordinates, PlainCoordinates
 from specvit.spectra import LabelSpace
+
+CoordinateKind = Literal["chemical", "labels"]
+COORDINATES: dict[CoordinateKind, type[ChemicalCoordinates] | type[PlainCoordinates]] = {
+    "chemical": ChemicalCoordinates,
+    "labels": PlainCoordinates,
+}
 
 
 class CoefficientNetwork(nn.Module):
-    """Labels (B, P) -> coefficients (B, K): chemical coordinates, standardised, through a SiLU network.
+    """Labels (B, P) -> coefficients (B, K): coordinates, standardised, through a SiLU network.
 
     SiLU is smooth to all orders, so the Fisher matrix built from its derivatives has no kinks; the network
     is float32-safe because no weight is large against the standardised inputs and outputs.
@@ -24,19 +33,30 @@ class CoefficientNetwork(nn.Module):
         components: K, number of coefficients.
         width: units per hidden layer.
         depth: number of hidden layers.
+        coordinates: "chemical" adds free oxygen and carbon to the labels; "labels" takes them as they are.
     """
 
-    def __init__(self, label_space: LabelSpace, components: int, width: int = 256, depth: int = 3) -> None:
+    input_mean: Tensor
+    input_scale: Tensor
+    output_scale: Tensor
+
+    def __init__(
+        self,
+        label_space: LabelSpace,
+        components: int,
+        width: int = 256,
+        depth: int = 3,
+        coordinates: CoordinateKind = "chemical",
+    ) -> None:
         super().__init__()
-        self.components, self.width, self.depth = components, width, depth
-        self.coordinates = ChemicalCoordinates(label_space)
+        self.components, self.width, self.depth, self.kind = components, width, depth, coordinates
+        self.coordinates = COORDINATES[coordinates](label_space)
         size = self.coordinates.size
         self.register_buffer("input_mean", torch.zeros(size))
         self.register_buffer("input_scale", torch.ones(size))
         self.register_buffer("output_scale", torch.ones(components))
-        widths = [size] + [width] * depth
         layers: list[nn.Module] = []
-        for fan_in, fan_out in zip(widths[:-1], widths[1:], strict=True):
+        for fan_in, fan_out in pairwise([size] + [width] * depth):
             layers += [nn.Linear(fan_in, fan_out), nn.SiLU()]
         self.layers = nn.Sequential(*layers, nn.Linear(width, components))
 
@@ -45,7 +65,7 @@ class CoefficientNetwork(nn.Module):
         """Set the input and output scales from training labels (N, P) and coefficients (N, K)."""
         coordinates = self.coordinates(labels)
         self.input_mean.copy_(coordinates.mean(0))
-        self.input_scale.copy_(coordinates.std(0))
+        self.input_scale.copy_(coordinates.std(0).clamp_min(1e-6))
         self.output_scale.copy_(coefficients.std(0))
 
     def forward(self, labels: Tensor) -> Tensor:
@@ -53,6 +73,11 @@ class CoefficientNetwork(nn.Module):
         standard = (self.coordinates(labels) - self.input_mean) / self.input_scale
         return self.layers(standard) * self.output_scale
 
-    def to_dict(self) -> dict[str, int]:
+    def to_dict(self) -> dict[str, Any]:
         """Return the network's shape; `CoefficientNetwork(label_space, **shape)` rebuilds it."""
-        return {"components": self.components, "width": self.width, "depth": self.depth}
+        return {
+            "components": self.components,
+            "width": self.width,
+            "depth": self.depth,
+            "coordinates": self.kind,
+        }

@@ -1,0 +1,185 @@
+"""`specvit instrument`: list and describe spectrographs, check an instrument file, print its S/N."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from specvit.instrument import Instrument
+
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    help="List and describe spectrographs and their noise.",
+)
+
+Name = Annotated[str, typer.Argument(help="Preset name, or path of an instrument file.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command("list")
+def list_instruments(json_output: Json = False) -> None:
+    """List the instruments that ship with specvit.
+
+    Example:
+
+        specvit instrument list
+    """
+    from specvit.instrument import Instrument, instrument_names
+
+    known = {name: Instrument.load(name).description for name in instrument_names()}
+    if json_output:
+        print(json.dumps(known))
+        return
+    width = max(map(len, known))
+    for name, description in known.items():
+        print(f"{name:{width}s}  {description}")
+
+
+@app.command()
+def show(name: Name, json_output: Json = False) -> None:
+    """Describe one instrument: pixels, resolution, band, conditions, source of the numbers.
+
+    Examples:
+
+        specvit instrument show pfs_mr
+
+        specvit instrument show my_spectrograph.toml
+    """
+    from specvit.instrument import Instrument
+
+    _describe(Instrument.load(name), json_output)
+
+
+@app.command()
+def check(file: Name, json_output: Json = False) -> None:
+    """Check an instrument file: its keys, its tables, and that the built-in library can be seen through it.
+
+    Example:
+
+        specvit instrument check my_spectrograph.toml
+    """
+    from specvit.instrument import Instrument
+    from specvit.library import Emulator
+
+    instrument = Instrument.load(file)
+    instrument.observe(Emulator.builtin())
+    _describe(instrument, json_output)
+
+
+@app.command()
+def snr(
+    name: Name,
+    mag: Annotated[str, typer.Option(help="Magnitudes: 20, 18,20,22 or FIRST:LAST[:STEP].")] = "18:23",
+    seeing: Annotated[float | None, typer.Option(help="arcsec FWHM; default: the instrument's.")] = None,
+    zenith_angle: Annotated[float | None, typer.Option(help="deg")] = None,
+    field_angle: Annotated[float | None, typer.Option(help="deg")] = None,
+    moon: Annotated[float | None, typer.Option(help="Lunar phase, 0 is dark.")] = None,
+    exposure_time: Annotated[float | None, typer.Option(help="s")] = None,
+    exposure_count: Annotated[float | None, typer.Option(help="Number of exposures.")] = None,
+    json_output: Json = False,
+) -> None:
+    """Print the S/N per pixel of a source of flat AB spectrum: median, mean, 5 % and 95 % over the pixels.
+
+    Examples:
+
+        specvit instrument snr pfs_mr --mag 18:23
+
+        specvit instrument snr pfs_mr --mag 21.5 --seeing 0.5 --zenith-angle 30 --field-angle 0
+    """
+    from specvit.instrument import Instrument
+
+    instrument = Instrument.load(name)
+    given = {
+        "seeing": seeing,
+        "zenith_angle": zenith_angle,
+        "field_angle": field_angle,
+        "moon": moon,
+        "exposure_time": exposure_time,
+        "exposure_count": exposure_count,
+    }
+    overrides = {key: value for key, value in given.items() if value is not None}
+    rows = _snr_rows(instrument, _magnitudes(mag), overrides)
+    if json_output:
+        print(json.dumps(rows))
+        return
+    print("   mag   median     mean      5 %     95 %")
+    for row in rows:
+        print(f"{row['mag']:6.2f} {row['median']:8.2f} {row['mean']:8.2f} {row['p5']:8.2f} {row['p95']:8.2f}")
+
+
+def _describe(instrument: Instrument, json_output: bool) -> None:
+    from specvit.instrument.conditions import CONDITIONS
+
+    conditions: dict[str, Any] = {}
+    for key, (low, high) in instrument.conditions.ranges.items():
+        conditions[key] = {"low": low, "high": high, "default": instrument.conditions.defaults[key]}
+    if json_output:
+        facts = {
+            "name": instrument.name,
+            "description": instrument.description,
+            "source": instrument.source,
+            "pixels": instrument.grid.size,
+            "start": instrument.grid.start,
+            "stop": instrument.grid.stop,
+            "medium": instrument.grid.medium,
+            "resolution": instrument.resolution,
+            "band": instrument.band.name,
+            "band_pivot": instrument.band.pivot,
+            "conditions": conditions,
+        }
+        print(json.dumps(facts))
+        return
+    print(f"{instrument.name}: {instrument.description}")
+    print(f"  pixels      {instrument.grid.describe()}")
+    print(f"  resolution  {instrument.resolution:.0f} at {instrument.grid.wavelength[instrument.grid.size // 2]:.0f} Å")
+    print(f"  band        {instrument.band.name} (AB), pivot {instrument.band.pivot:.1f} Å")
+    for key, value in conditions.items():
+        drawn = value["low"] < value["high"]
+        span = f"{value['low']:g} to {value['high']:g}, default {value['default']:g}" if drawn else f"{value['low']:g}"
+        print(f"  {key:15s} {span} {CONDITIONS[key][0]}")
+    print(f"  source      {instrument.source}")
+
+
+def _magnitudes(text: str) -> list[float]:
+    """Return the magnitudes of `20`, `18,20,22` or `18:23` / `18:23:0.5` (step 1, ends included)."""
+    from specvit.errors import ConfigError
+
+    try:
+        if ":" not in text:
+            return [float(part) for part in text.split(",")]
+        first, last, step = ([float(part) for part in text.split(":")] + [1.0])[:3]
+    except ValueError:
+        raise ConfigError(f"--mag {text}: expected numbers, e.g. 20 or 18,20,22 or 18:23 or 18:23:0.5") from None
+    if not (step > 0 and first <= last and (last - first) / step <= 1000):
+        raise ConfigError(f"--mag {text}: expected FIRST <= LAST and a positive step, at most 1000 magnitudes")
+    return [first + step * k for k in range(int((last - first) / step + 1e-9) + 1)]
+
+
+def _snr_rows(
+    instrument: Instrument, magnitudes: list[float], overrides: dict[str, float]
+) -> list[dict[str, float]]:
+    import numpy as np
+    import torch
+
+    count = len(magnitudes)
+    conditions = instrument.fixed_conditions(count, mag=np.array(magnitudes), **overrides)
+    flux = torch.from_numpy(instrument.flat_source()).expand(count, -1)
+    snr = (flux / instrument.noise_sigma(flux, conditions)).numpy()
+    rows = []
+    for mag, pixels in zip(magnitudes, snr, strict=True):
+        low, median, high = np.percentile(pixels, [5, 50, 95])
+        rows.append(
+            {
+                "mag": mag,
+                "median": float(median),
+                "mean": float(pixels.mean()),
+                "p5": float(low),
+                "p95": float(high),
+            }
+        )
+    return rows

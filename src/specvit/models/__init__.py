@@ -1,0 +1,25 @@
+"""Estimators behind one protocol: fit on a source, predict labels with errors, save and load verified."""
+
+from specvit.models.bundle import Bundle, Origin, load_bundle, save_bundle
+from specvit.models.linear import PLS, PCARidge, Ridge
+from specvit.models.moments import Moments
+from specvit.models.protocol import Estimator, Prediction
+from specvit.models.registry import load_estimator
+from specvit.models.scatter import ResidualScatter
+from specvit.models.trees import LightGBM
+
+__all__ = [
+    "PLS",
+    "Bundle",
+    "Estimator",
+    "LightGBM",
+    "Moments",
+    "Origin",
+    "PCARidge",
+    "Prediction",
+    "ResidualScatter",
+    "Ridge",
+    "load_bundle",
+    "load_estimator",
+    "save_bundle",
+]

@@ -1,0 +1,266 @@
+"""Linear estimators from shared moments: Ridge, PCA-Ridge and PLS. One pass over the training set fits all.
+
+Ridge and PCA-Ridge are filters on the eigenvalues of the Gram matrix, so that every penalty and every number
+of components costs one product with the same eigenvectors. Choices are made on validation R², label by label.
+Non-finite flux is refused except on dead pixels (`sigma = inf`), which are set to the training mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor
+
+from specvit.errors import ConfigError, DataError, RunError
+from specvit.models.bundle import Bundle, Origin, load_bundle, save_bundle
+from specvit.models.inputs import Progress, check_spectra, fill_dead, labels_of
+from specvit.models.moments import Moments
+from specvit.models.protocol import Prediction
+from specvit.models.scatter import ResidualScatter
+from specvit.spectra import SpectraSource, collect, median_snr
+
+#: Penalties on the Gram matrix, quarter decades: the optimum grows with noise and with the number of spectra.
+DEFAULT_ALPHAS = tuple(float(10.0 ** (k / 4)) for k in range(-12, 33))
+DEFAULT_COMPONENTS = (5, 10, 20, 50, 100, 200, 300, 500, 1000)
+DEFAULT_PLS_COMPONENTS = 30
+
+
+class _Linear:
+    """What the linear estimators share: ŷ = mean_y + (flux - mean_x) W. Subclasses offer candidate W."""
+
+    name: ClassVar[str]
+
+    def __init__(self, labels: Sequence[str] | None, standardise: bool) -> None:
+        self.labels = None if labels is None else tuple(labels)
+        self.standardise = standardise
+        self.choice: dict[str, dict[str, Any]] = {}
+
+    def _candidates(self, moments: Moments) -> tuple[list[dict[str, Any]], Tensor]:
+        """Return C settings and their weights, shape (C, L, P)."""
+        raise NotImplementedError
+
+    def fit(self, train: SpectraSource, validation: SpectraSource, progress: Progress | None = None) -> Self:
+        """Fit in one pass over `train`; settings are chosen per label by validation R²."""
+        names = self.labels or train.label_space.names
+        return self.fit_moments(Moments.accumulate(train, names, progress=progress), train, validation)
+
+    def fit_moments(self, moments: Moments, train: SpectraSource, validation: SpectraSource) -> Self:
+        """Fit from moments already accumulated over `train`, which is not read again.
+
+        Raises:
+            DataError: if the validation set is empty, on another grid, or a label is constant in it.
+        """
+        validation.grid.check_matches(train.grid, "validation set")
+        batch = collect(validation)
+        check_spectra(batch.flux, batch.sigma, train.grid.size, "validation set")
+        truth = labels_of(batch, validation.label_space, moments.names, "validation set")
+        self.origin, self.names = Origin.of(train, validation), moments.names
+        self.mean_flux, self.mean_labels = moments.mean_flux, moments.mean_labels
+        filled = fill_dead(batch.flux, batch.sigma, self.mean_flux)
+        settings, weights = self._candidates(moments)
+        estimates = (filled.to(torch.float64) - self.mean_flux) @ weights + self.mean_labels
+        scores = _validation_r2(estimates, truth, self.names)
+        chosen = scores.argmax(dim=0)
+        self.choice = {
+            name: {**settings[k], "validation_r2": float(scores[k, p])}
+            for p, (name, k) in enumerate(zip(self.names, chosen.tolist(), strict=True))
+        }
+        column = torch.arange(len(self.names), device=chosen.device)
+        self.weights = weights[chosen, :, column].T
+        self.scatter = ResidualScatter.fit(
+            median_snr(filled, batch.sigma), truth - estimates[chosen, :, column].T
+        )
+        return self
+
+    def predict(self, flux: Tensor, sigma: Tensor) -> Prediction:
+        """Return estimates and errors (see `ResidualScatter`) for flux and sigma of shape (B, L)."""
+        if not hasattr(self, "weights"):
+            raise RunError(f"{self.name}: predict needs a fitted estimator; call fit or load first")
+        check_spectra(flux, sigma, len(self.weights), self.name)
+        filled = fill_dead(flux, sigma, self.mean_flux)
+        # Centred in float64: weights of noisy pixels are large and cancel.
+        centred = filled.to(torch.float64) - self.mean_flux.to(flux.device)
+        mean = centred @ self.weights.to(flux.device) + self.mean_labels.to(flux.device)
+        return Prediction(mean.cpu(), self.scatter.std(filled, sigma), self.names)
+
+    def save(self, folder: Path) -> None:
+        """Write weights and manifest into `folder`, all or nothing."""
+        tensors = {
+            "weights": self.weights,
+            "mean_flux": self.mean_flux,
+            "mean_labels": self.mean_labels,
+            "scatter_log_snr": self.scatter.log_snr,
+            "scatter_log_std": self.scatter.log_std,
+        }
+        settings = {"names": list(self.names), "options": self._options(), "choice": self.choice}
+        save_bundle(Bundle(self.name, self.origin, settings, tensors), folder)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read an estimator back; DataError if the folder was changed or is incomplete."""
+        bundle = load_bundle(folder, cls.name)
+        model = cls(**bundle.settings["options"])
+        model.origin, model.choice = bundle.origin, bundle.settings["choice"]
+        model.names = tuple(bundle.settings["names"])
+        model.weights, model.mean_flux = bundle.tensors["weights"], bundle.tensors["mean_flux"]
+        model.mean_labels = bundle.tensors["mean_labels"]
+        model.scatter = ResidualScatter(bundle.tensors["scatter_log_snr"], bundle.tensors["scatter_log_std"])
+        return model
+
+    def _options(self) -> dict[str, Any]:
+        return {"labels": None if self.labels is None else list(self.labels), "standardise": self.standardise}
+
+
+class Ridge(_Linear):
+    """Ridge regression, W = (XᵀX + αI)⁻¹XᵀY, every α from one eigen-decomposition.
+
+    Args:
+        labels: labels to estimate; None means all of the training set.
+        alphas: penalties on the unnormalised Gram matrix; the best per label is kept.
+        standardise: divide each pixel by its standard deviation over the training set first.
+    """
+
+    name = "ridge"
+
+    def __init__(
+        self,
+        labels: Sequence[str] | None = None,
+        alphas: Sequence[float] = DEFAULT_ALPHAS,
+        standardise: bool = True,
+    ) -> None:
+        super().__init__(labels, standardise)
+        self.alphas = tuple(float(alpha) for alpha in alphas)
+        if not self.alphas or min(self.alphas) < 0:
+            raise ConfigError(f"ridge: alphas must be non-negative and at least one; got {self.alphas}")
+
+    def _filters(self, values: Tensor) -> tuple[list[dict[str, Any]], Tensor]:
+        """Return the C settings and their factors on the eigenvalues, shape (C, L)."""
+        return [{"alpha": alpha} for alpha in self.alphas], _shrinkage(values, self.alphas)
+
+    def _candidates(self, moments: Moments) -> tuple[list[dict[str, Any]], Tensor]:
+        values, vectors, scale = moments.eigen(self.standardise)
+        settings, filters = self._filters(values)
+        projected = vectors.T @ (moments.cross / scale[:, None])
+        filtered = filters[:, :, None] * projected
+        return settings, vectors @ filtered / scale[:, None]
+
+    def _options(self) -> dict[str, Any]:
+        return super()._options() | {"alphas": list(self.alphas)}
+
+
+class PCARidge(Ridge):
+    """Ridge on the leading K principal components; K and α are chosen together on validation.
+
+    With `alphas=(0,)` this is principal component regression.
+    """
+
+    name = "pca_ridge"
+
+    def __init__(
+        self,
+        labels: Sequence[str] | None = None,
+        components: Sequence[int] = DEFAULT_COMPONENTS,
+        alphas: Sequence[float] = (0.0, *DEFAULT_ALPHAS[::4]),
+        standardise: bool = True,
+    ) -> None:
+        super().__init__(labels, alphas, standardise)
+        self.components = tuple(int(k) for k in components)
+        if not self.components or min(self.components) < 1:
+            raise ConfigError(
+                f"pca_ridge: components must be positive and at least one; got {self.components}"
+            )
+
+    def _filters(self, values: Tensor) -> tuple[list[dict[str, Any]], Tensor]:
+        shrinkage = _shrinkage(values, self.alphas)
+        rank = torch.arange(len(values), device=values.device)
+        counts = sorted({min(k, len(values)) for k in self.components})
+        settings = [{"components": k, "alpha": alpha} for k in counts for alpha in self.alphas]
+        return settings, torch.cat([shrinkage * (rank < k) for k in counts])
+
+    def _options(self) -> dict[str, Any]:
+        return super()._options() | {"components": list(self.components)}
+
+
+class PLS(_Linear):
+    """Partial least squares, one model per label (PLS1); the number of components is chosen on validation.
+
+    Works on XᵀX and XᵀY alone, so it needs no second pass over the spectra.
+    Source: Dayal & MacGregor 1997, J. Chemometrics 11, 73 (modified kernel algorithm #2).
+
+    Args:
+        labels: labels to estimate; None means all of the training set.
+        components: the largest number of components to try.
+        standardise: divide each pixel by its standard deviation over the training set first.
+    """
+
+    name = "pls"
+
+    def __init__(
+        self,
+        labels: Sequence[str] | None = None,
+        components: int = DEFAULT_PLS_COMPONENTS,
+        standardise: bool = True,
+    ) -> None:
+        super().__init__(labels, standardise)
+        self.components = int(components)
+        if self.components < 1:
+            raise ConfigError(f"pls: components must be at least 1; got {components}")
+
+    def _candidates(self, moments: Moments) -> tuple[list[dict[str, Any]], Tensor]:
+        scale = moments.scale(self.standardise)
+        gram, cross = moments.gram / torch.outer(scale, scale), moments.cross / scale[:, None]
+        paths = [_pls_path(gram, column, self.components) for column in cross.T]
+        # Labels may run out of directions at different depths: the shorter path keeps its last weights.
+        depth = max(len(path) for path in paths)
+        padded = [torch.cat([path, path[-1:].expand(depth - len(path), -1)]) for path in paths]
+        settings = [{"components": k + 1} for k in range(depth)]
+        return settings, torch.stack(padded, dim=2) / scale[:, None]
+
+    def _options(self) -> dict[str, Any]:
+        return super()._options() | {"components": self.components}
+
+
+def _pls_path(gram: Tensor, cross: Tensor, components: int) -> Tensor:
+    """Return the PLS1 weights after 1..K components, shape (K, L); stops early when nothing is left."""
+    residual, weights = cross.clone(), torch.zeros_like(cross)
+    rotations: list[Tensor] = []
+    loadings: list[Tensor] = []
+    path = []
+    for _ in range(components):
+        norm = residual.norm()
+        if norm <= 1e-12 * cross.norm():
+            break
+        direction = residual / norm
+        rotation = direction.clone()
+        for earlier, loading in zip(rotations, loadings, strict=True):
+            rotation -= (loading @ direction) * earlier
+        image = gram @ rotation
+        power = rotation @ image
+        if power <= 0:
+            break
+        loading, slope = image / power, (rotation @ residual) / power
+        residual = residual - slope * power * loading
+        weights = weights + slope * rotation
+        rotations.append(rotation)
+        loadings.append(loading)
+        path.append(weights)
+    return torch.stack(path or [weights])
+
+
+def _shrinkage(values: Tensor, alphas: Sequence[float]) -> Tensor:
+    """Return 1 / (λ + α) per alpha and eigenvalue, shape (A, L); 0 for a null direction at α = 0."""
+    penalties = torch.tensor(alphas, dtype=values.dtype, device=values.device)[:, None]
+    null = values <= torch.finfo(values.dtype).eps * len(values) * values.max()
+    return torch.where(null & (penalties == 0), 0.0, 1.0 / (values + penalties))
+
+
+def _validation_r2(estimates: Tensor, truth: Tensor, names: Sequence[str]) -> Tensor:
+    """Return R² of (C, B, P) against (B, P), shape (C, P)."""
+    total = (truth - truth.mean(dim=0)).square().sum(dim=0)
+    if (total == 0).any():
+        name = names[int((total == 0).nonzero()[0])]
+        raise DataError(f"validation set: label {name} is constant, R² is undefined; use more spectra")
+    return 1.0 - (estimates - truth).square().sum(dim=1) / total

@@ -1,0 +1,246 @@
+"""Gradient-boosted trees (LightGBM) on raw flux, one model per label. Owns LightGBM's parameters, no more.
+
+Trees are invariant to any increasing map of a pixel, so flux goes in as it comes. Non-finite flux is refused
+except on dead pixels (`sigma = inf`), which are set to the training mean of the pixel.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from specvit.errors import ConfigError, DataError, RunError, import_optional
+from specvit.models.bundle import Bundle, Origin, load_bundle, save_bundle
+from specvit.models.inputs import Progress, check_spectra, fill_dead, labels_of
+from specvit.models.protocol import Prediction
+from specvit.models.scatter import ResidualScatter
+from specvit.spectra import SpectraSource, median_snr
+
+
+class LightGBM:
+    """Boosted trees with early stopping on the validation set.
+
+    The training set is held in memory while it is binned (4 bytes per pixel), then as bins (1 byte).
+
+    Args:
+        labels: labels to estimate, one model each.
+        rounds: largest number of trees.
+        learning_rate: shrinkage per tree.
+        leaves: leaves per tree (31 or 63 in the reference work).
+        feature_fraction: share of the pixels offered to each tree.
+        max_bin: histogram bins per pixel.
+        early_stopping: rounds without a better validation error before stopping.
+        seed: seed of bagging and pixel choice; equal seeds give equal trees for any number of threads.
+        threads: threads to use; 0 means LightGBM's default.
+        time_budget: seconds per label after which boosting stops, or None. The number of trees then depends
+            on the machine, and `choice[label]["stopped"]` says "time budget".
+    """
+
+    name = "lightgbm"
+
+    def __init__(
+        self,
+        labels: Sequence[str] = ("log_g",),
+        rounds: int = 2500,
+        learning_rate: float = 0.05,
+        leaves: int = 31,
+        feature_fraction: float = 0.2,
+        max_bin: int = 63,
+        early_stopping: int = 60,
+        seed: int = 42,
+        threads: int = 0,
+        time_budget: float | None = None,
+    ) -> None:
+        if not labels or rounds < 1 or early_stopping < 1:
+            raise ConfigError("lightgbm: needs at least one label, one round and early_stopping >= 1")
+        self.names = tuple(labels)
+        self.rounds, self.early_stopping, self.time_budget = rounds, early_stopping, time_budget
+        self.learning_rate, self.leaves = learning_rate, leaves
+        self.feature_fraction, self.max_bin = feature_fraction, max_bin
+        self.seed, self.threads = seed, threads
+        self.choice: dict[str, dict[str, Any]] = {}
+
+    def fit(self, train: SpectraSource, validation: SpectraSource, progress: Progress | None = None) -> Self:
+        """Fit one model per label; `progress(round, rounds, text)` is called after every tree.
+
+        Raises:
+            MissingExtra, RunError: if LightGBM is not installed or its library cannot be loaded.
+            DataError: if spectra or labels are unusable, or the two sets lie on different grids.
+        """
+        lightgbm = _load_lightgbm()
+        validation.grid.check_matches(train.grid, "validation set")
+        flux, _, truth = _read(train, self.names, "training set")
+        self.mean_flux = torch.from_numpy(_fill_with_mean(flux, None))
+        held_flux, held_snr, held_truth = _read(validation, self.names, "validation set")
+        _fill_with_mean(held_flux, self.mean_flux.numpy())
+        data = lightgbm.Dataset(flux, params=self._parameters()).construct()
+        held_out = data.create_valid(held_flux, params=self._parameters()).construct()
+        self.origin, self._boosters = Origin.of(train, validation), []
+        residual = np.empty_like(held_truth)
+        for p, name in enumerate(self.names):
+            data.set_label(truth[:, p])
+            held_out.set_label(held_truth[:, p])
+            booster, stop = self._boost(lightgbm, data, held_out, f"{name}: ", progress)
+            residual[:, p] = held_truth[:, p] - booster.predict(held_flux)
+            r2 = 1.0 - residual[:, p].var() / held_truth[:, p].var()
+            r2 -= residual[:, p].mean() ** 2 / held_truth[:, p].var()
+            self.choice[name] = {"rounds": stop.best, "stopped": stop.reason, "validation_r2": float(r2)}
+            self._boosters.append(booster)
+        self.scatter = ResidualScatter.fit(torch.from_numpy(held_snr), torch.from_numpy(residual))
+        return self
+
+    def predict(self, flux: Tensor, sigma: Tensor) -> Prediction:
+        """Return estimates and errors (see `ResidualScatter`) for flux and sigma of shape (B, L)."""
+        if not hasattr(self, "_boosters"):
+            raise RunError("lightgbm: predict needs a fitted estimator; call fit or load first")
+        check_spectra(flux, sigma, len(self.mean_flux), self.name)
+        filled = fill_dead(flux, sigma, self.mean_flux)
+        table = filled.to("cpu", torch.float32).numpy()
+        columns = [booster.predict(table, num_threads=self.threads) for booster in self._boosters]
+        mean = torch.from_numpy(np.stack(columns, axis=1).astype(np.float64))
+        return Prediction(mean, self.scatter.std(filled, sigma), self.names)
+
+    def save(self, folder: Path) -> None:
+        """Write the trees (LightGBM's text format), arrays and manifest into `folder`, all or nothing."""
+        tensors = {
+            "mean_flux": self.mean_flux,
+            "scatter_log_snr": self.scatter.log_snr,
+            "scatter_log_std": self.scatter.log_std,
+        }
+        texts = {
+            f"trees_{name}.txt": booster.model_to_string()
+            for name, booster in zip(self.names, self._boosters, strict=True)
+        }
+        settings = {"options": self._options(), "choice": self.choice}
+        save_bundle(Bundle(self.name, self.origin, settings, tensors, texts), folder)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read an estimator back; DataError if the folder was changed or is incomplete."""
+        bundle = load_bundle(folder, cls.name)
+        lightgbm = _load_lightgbm()
+        model = cls(**bundle.settings["options"])
+        model.origin, model.choice = bundle.origin, bundle.settings["choice"]
+        model.mean_flux = bundle.tensors["mean_flux"]
+        model.scatter = ResidualScatter(bundle.tensors["scatter_log_snr"], bundle.tensors["scatter_log_std"])
+        texts = [bundle.texts[f"trees_{name}.txt"] for name in model.names]
+        model._boosters = [lightgbm.Booster(model_str=text) for text in texts]
+        return model
+
+    def _boost(
+        self, lightgbm: ModuleType, data: Any, held_out: Any, text: str, progress: Progress | None
+    ) -> tuple[Any, _Stop]:
+        """Return a booster cut at its best round, and the reason it stopped."""
+        stop = _Stop(self.rounds, self.early_stopping, self.time_budget, text, progress)
+        booster = lightgbm.train(
+            self._parameters(), data, self.rounds, valid_sets=[held_out], callbacks=[stop.after_round]
+        )
+        trees = booster.model_to_string(num_iteration=stop.best)
+        return lightgbm.Booster(model_str=trees), stop
+
+    def _parameters(self) -> dict[str, Any]:
+        return {
+            "objective": "regression",
+            "metric": "l2",
+            "learning_rate": self.learning_rate,
+            "num_leaves": self.leaves,
+            "feature_fraction": self.feature_fraction,
+            "bagging_fraction": 0.8,
+            "bagging_freq": 5,
+            "max_bin": self.max_bin,
+            "seed": self.seed,
+            "num_threads": self.threads,
+            "deterministic": True,
+            # LightGBM's own choice between the two layouts costs a trial and would not be reproducible.
+            "force_col_wise": True,
+            "verbose": -1,
+        }
+
+    def _options(self) -> dict[str, Any]:
+        keys = "rounds learning_rate leaves feature_fraction max_bin early_stopping seed threads time_budget"
+        return {"labels": list(self.names)} | {key: getattr(self, key) for key in keys.split()}
+
+
+@dataclass
+class _Stop:
+    """Watches the validation error after every round; ends boosting by patience or by the clock."""
+
+    rounds: int
+    patience: int
+    budget: float | None
+    text: str
+    progress: Progress | None
+    best: int = 0
+    error: float = np.inf
+    reason: str = "all rounds"
+
+    def __post_init__(self) -> None:
+        self.started = time.monotonic()
+
+    def after_round(self, env: Any) -> None:
+        """LightGBM callback: `env.evaluation_result_list` holds (set, metric, value, ...) of this round."""
+        done, error = env.iteration + 1, env.evaluation_result_list[0][2]
+        if error < self.error:
+            self.best, self.error = done, error
+        if self.progress is not None:
+            self.progress(done, self.rounds, f"{self.text}validation RMSE {self.error**0.5:.4f}")
+        if done - self.best >= self.patience:
+            self._end(env, "early stopping")
+        if self.budget is not None and time.monotonic() - self.started > self.budget:
+            self._end(env, "time budget")
+
+    def _end(self, env: Any, reason: str) -> None:
+        self.reason = reason
+        raise _load_lightgbm().callback.EarlyStopException(env.iteration, env.evaluation_result_list)
+
+
+def _load_lightgbm() -> ModuleType:
+    """Return the LightGBM module; torch, imported above, must come first: both bring an OpenMP runtime."""
+    try:
+        return import_optional("lightgbm", None, "the LightGBM estimator")
+    except OSError as error:
+        raise RunError(
+            f"lightgbm is installed but its library cannot be loaded ({error}); "
+            "on Linux install its OpenMP runtime (`apt install libgomp1`), on macOS `brew install libomp`"
+        ) from error
+
+
+def _read(
+    source: SpectraSource, names: Sequence[str], who: str, batch_size: int = 2048
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return flux (N, L) float32 with NaN on dead pixels, observed S/N (N,) and labels (N, P) float64."""
+    flux = np.empty((len(source), source.grid.size), np.float32)
+    snr, labels = np.empty(len(source)), np.empty((len(source), len(names)))
+    start = 0
+    for batch in source.batches(batch_size):
+        check_spectra(batch.flux, batch.sigma, source.grid.size, who)
+        rows = slice(start, start + len(batch))
+        labels[rows] = labels_of(batch, source.label_space, names, who).cpu().numpy()
+        alive = fill_dead(batch.flux, batch.sigma, torch.zeros(1))
+        snr[rows] = median_snr(alive, batch.sigma).cpu().numpy()
+        flux[rows] = fill_dead(batch.flux, batch.sigma, torch.full((1,), torch.nan)).cpu().numpy()
+        start += len(batch)
+    if start != len(source) or start < 2:
+        raise DataError(f"{who}: expected {len(source)} (at least 2) spectra, got {start}")
+    return flux, snr, labels
+
+
+def _fill_with_mean(flux: np.ndarray, mean: np.ndarray | None) -> np.ndarray:
+    """Replace NaN in place by `mean` (L,), by default each pixel's mean finite value; return the mean."""
+    missing = np.isnan(flux)
+    if mean is None:
+        total = (
+            np.where(missing, 0.0, flux).sum(axis=0) if missing.any() else flux.sum(axis=0, dtype=np.float64)
+        )
+        mean = (total / np.maximum((~missing).sum(axis=0), 1)).astype(np.float32)
+    if missing.any():
+        flux[missing] = np.broadcast_to(mean, flux.shape)[missing]
+    return mean

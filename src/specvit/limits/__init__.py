@@ -1,0 +1,31 @@
+"""How well labels can be measured: Fisher information, Cramér-Rao and van Trees bounds, forecasts."""
+
+from specvit.limits.bounds import marginal_crlb, r2_max, r2_shrunk, schur_decay, variance_choices
+from specvit.limits.fisher import (
+    condition_number,
+    correlation_matrix,
+    covariance_matrix,
+    fisher_information,
+    is_singular,
+)
+from specvit.limits.nuisance import continuum_columns, lsf_width_column, velocity_column
+from specvit.limits.van_trees import cosine_prior_information, uniform_box_bound, van_trees_bound
+
+__all__ = [
+    "condition_number",
+    "continuum_columns",
+    "correlation_matrix",
+    "cosine_prior_information",
+    "covariance_matrix",
+    "fisher_information",
+    "is_singular",
+    "lsf_width_column",
+    "marginal_crlb",
+    "r2_max",
+    "r2_shrunk",
+    "schur_decay",
+    "uniform_box_bound",
+    "van_trees_bound",
+    "variance_choices",
+    "velocity_column",
+]

@@ -1,0 +1,124 @@
+"""Fisher information of labels from exact Jacobians, nuisances removed by the Schur complement; float64.
+
+Owns the matrix and its diagnostics; the bounds that follow from it are in `bounds`. Noise is Gaussian,
+independent per pixel, with a variance that does not depend on the labels.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from specvit.errors import DataError, ShapeError
+
+
+def fisher_information(jacobian: Tensor, ivar: Tensor, nuisance: Tensor | None = None) -> Tensor:
+    """Return the Fisher matrices of the labels after marginalising linear nuisances.
+
+    F = Jᵀ W J with W = diag(ivar); nuisance columns A (amplitude, continuum, velocity, ...) are removed by
+    the Schur complement F - (Jᵀ W A)(Aᵀ W A)⁻¹(Aᵀ W J), which equals the label block of the inverse of the
+    inverse of the full matrix.
+
+    Args:
+        jacobian: ∂flux/∂label, shape (B, L, P), flux units per label unit.
+        ivar: 1 / sigma², shape (B, L); zero marks a dead pixel.
+        nuisance: ∂flux/∂nuisance, shape (B, L, M) or (L, M), or None.
+
+    Returns:
+        Shape (B, P, P), float64, symmetric, positive semi-definite up to rounding; on the inputs' device.
+
+    Raises:
+        ShapeError: if batch or pixel axes differ.
+        DataError: if ivar is negative or not finite, or nuisance columns depend on each other.
+
+    Source: Tegmark, Taylor & Heavens 1997, ApJ 480, 22, eq. 15 (fixed covariance).
+    """
+    if jacobian.ndim != 3 or ivar.shape != jacobian.shape[:2]:
+        raise ShapeError(
+            f"fisher_information: expected jacobian (B, L, P) and ivar (B, L); "
+            f"got {tuple(jacobian.shape)} and {tuple(ivar.shape)}"
+        )
+    if not bool(torch.isfinite(ivar).all() and (ivar >= 0).all()):
+        raise DataError("fisher_information: ivar must be finite and not negative (zero for a dead pixel)")
+    root = ivar.to(torch.float64).sqrt()[..., None]
+    columns = jacobian.to(torch.float64) * root
+    labels = columns.mT @ columns
+    if nuisance is not None:
+        labels = labels - _shared_with(columns, _weighted(nuisance, root))
+    return 0.5 * (labels + labels.mT)
+
+
+def correlation_matrix(fisher: Tensor) -> Tensor:
+    """Return the correlations of the label errors, shape (B, P, P): the scaled inverse of the Fisher matrix.
+
+    NaN where the matrix is singular (see `is_singular`).
+    """
+    covariance = covariance_matrix(fisher)
+    std = covariance.diagonal(dim1=-2, dim2=-1).sqrt()
+    correlation = covariance / (std[..., :, None] * std[..., None, :])
+    return torch.where(torch.isfinite(correlation), correlation, torch.nan)
+
+
+def covariance_matrix(fisher: Tensor) -> Tensor:
+    """Return F⁻¹, shape (B, P, P), float64; all `inf` where F is singular beyond float64."""
+    scaled, scale = _unit_diagonal(fisher)
+    factor, failed = torch.linalg.cholesky_ex(scaled)
+    safe = torch.where(failed[..., None, None] > 0, torch.eye(scaled.shape[-1]).to(scaled), factor)
+    inverse = torch.cholesky_inverse(safe) / (scale[..., :, None] * scale[..., None, :])
+    singular = is_singular(fisher) | (failed > 0)
+    return torch.where(singular[..., None, None], torch.inf, inverse)
+
+
+def condition_number(fisher: Tensor, scaled: bool = True) -> Tensor:
+    """Return the condition number of each matrix, shape (B,).
+
+    Args:
+        fisher: shape (B, P, P).
+        scaled: scale to a unit diagonal first, so that the number does not depend on the labels' units and
+            measures degeneracy alone; False gives the number of the matrix as it stands (K and dex mixed),
+            which is what the reference work reports.
+    """
+    matrix = _unit_diagonal(fisher)[0] if scaled else fisher.to(torch.float64)
+    values = torch.linalg.eigvalsh(matrix)
+    smallest = values[..., 0]
+    return torch.where(smallest > 0, values[..., -1] / smallest, torch.inf)
+
+
+def is_singular(fisher: Tensor) -> Tensor:
+    """Return whether each matrix leaves some label combination unconstrained in float64, shape (B,)."""
+    limit = 0.01 / torch.finfo(torch.float64).eps
+    return ~(condition_number(fisher) < limit)
+
+
+def _weighted(nuisance: Tensor, root: Tensor) -> Tensor:
+    if nuisance.shape[-2] != root.shape[-2] or nuisance.ndim not in (2, 3):
+        raise ShapeError(
+            f"fisher_information: nuisance must be (B, L, M) or (L, M) with L = {root.shape[-2]}; "
+            f"got {tuple(nuisance.shape)}"
+        )
+    return nuisance.to(torch.float64) * root
+
+
+def _shared_with(columns: Tensor, nuisance: Tensor) -> Tensor:
+    """Return (Jᵀ W A)(Aᵀ W A)⁻¹(Aᵀ W J), shape (B, P, P), from columns already weighted by √W."""
+    # Unit columns: amplitude and velocity terms may differ by many orders of magnitude.
+    norm = nuisance.norm(dim=-2, keepdim=True)
+    unit = nuisance / torch.where(norm > 0, norm, 1.0)
+    factor, failed = torch.linalg.cholesky_ex(unit.mT @ unit)
+    weakest = factor.diagonal(dim1=-2, dim2=-1).amin(dim=-1)
+    dependent = (failed > 0) | ~(weakest > 1e-7)
+    if bool(dependent.any()):
+        raise DataError(
+            f"fisher_information: the nuisance columns of spectrum {int(dependent.nonzero()[0])} are zero or "
+            "depend on each other (all pixels dead, or a continuum order too high); use fewer"
+        )
+    half = torch.linalg.solve_triangular(factor, unit.mT @ columns, upper=False)
+    return half.mT @ half
+
+
+def _unit_diagonal(fisher: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the matrix scaled to a unit diagonal, and the scale √diag (1 for a label without information)."""
+    matrix = fisher.to(torch.float64)
+    diagonal = matrix.diagonal(dim1=-2, dim2=-1)
+    scale = torch.where(diagonal > 0, diagonal, 1.0).sqrt()
+    return matrix / (scale[..., :, None] * scale[..., None, :]), scale

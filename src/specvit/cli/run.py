@@ -1,0 +1,87 @@
+"""`specvit run`: the main job, from simulated spectra to the report, in one command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def run(
+    scale: Annotated[
+        str, typer.Option(help="Preset: smoke (a minute), laptop (ten minutes on two cores), reference (hours).")
+    ] = "laptop",
+    config: Annotated[Path | None, typer.Option(help="TOML file whose values replace the preset's.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="One value, e.g. --set simulate.train=5000; may be repeated.")
+    ] = None,
+    fresh: Annotated[bool, typer.Option(help="Start over in a new folder even if this run exists.")] = False,
+    json_output: Annotated[bool, typer.Option("--json", help="Print the scores as JSON.")] = False,
+) -> None:
+    """Simulate a survey, fit the estimators, compute the ceilings, and write the report.
+
+    A run that was stopped continues after its last finished stage when the same command is given again.
+
+    Examples:
+
+        specvit run
+
+        specvit run --scale smoke
+
+        specvit run --set instrument.name=pfs_mr --set run.name=current-pfs
+
+        specvit run --config my.toml --set simulate.seed=7
+    """
+    import json
+
+    from rich.console import Console
+
+    from specvit.cli.progress import RichProgress
+    from specvit.config import resolve
+    from specvit.report import write_report
+    from specvit.studies import run_main_job
+
+    settings = resolve(scale, config, set_ or [])
+    console = Console(stderr=True)
+    with RichProgress(console) as progress:
+        folder = run_main_job(settings, progress, fresh=fresh)
+        with progress.task("report", None):
+            page = write_report(folder.path)
+    if json_output:
+        print(json.dumps({"run": str(folder.path), "report": str(page), "summary": folder.summary}))
+        return
+    print_scores(console, folder.summary)
+    print(f"report: {page}")
+
+
+def print_scores(console, summary: dict) -> None:  # noqa: ANN001
+    """Print one line per estimator and ceiling."""
+    from rich.table import Table
+
+    def score(value: dict | None, digits: int = 3) -> str:
+        if not value or value.get("value") is None:
+            return "-"
+        text = f"{value['value']:.{digits}f}"
+        if value.get("low") is not None:
+            text += f" [{value['low']:.{digits}f}, {value['high']:.{digits}f}]"
+        return text
+
+    unit, target = summary["unit"], summary["target"]
+    table = Table(title=f"{target}: {summary['counts']['test']} test spectra")
+    for name in ("", "R²", f"MAE ({unit})", f"RMSE ({unit})", "efficiency"):
+        table.add_column(name)
+    for model in summary["models"].values():
+        overall = model["overall"]
+        cells = [score(overall.get(key)) for key in ("r2", "mae", "rmse", "efficiency")]
+        table.add_row(model["title"], *cells)
+    ceiling = summary.get("ceiling")
+    if ceiling:
+        if ceiling.get("bayes"):
+            table.add_row("Bayes ceiling", score(ceiling["bayes"]), "", "", "")
+        for free in ("5", "3"):
+            spread = ceiling["overall"][f"r2_max_{free}"]
+            table.add_row(
+                f"CRLB, {free} labels", f"median {spread['median']:.3f}, mean {spread['mean']:.3f}", "", "", ""
+            )
+    console.print(table)

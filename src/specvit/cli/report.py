@@ -1,0 +1,75 @@
+"""`specvit report`: the page, figures and tables of a run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import typer
+
+
+def report(
+    run: str = typer.Argument("", help="Run folder, or a run's name; the newest finished run if left out."),
+    folder: Path = typer.Option(Path("runs"), help="Folder that holds the runs."),
+    list_runs: bool = typer.Option(False, "--list", help="List the runs of the folder instead."),
+    as_json: bool = typer.Option(False, "--json", help="Print the outcome as JSON."),
+) -> None:
+    """Turn a run folder into one HTML page, figures and tables.
+
+    Reads the folder only: nothing is fitted or simulated again.
+    """
+    if list_runs:
+        _list(folder, as_json)
+        return
+    from specvit.report import write_report
+
+    page = write_report(_find(run, folder))
+    files = sorted(str(p) for kind in ("figures", "tables") for p in (page.parent / kind).iterdir())
+    if as_json:
+        typer.echo(json.dumps({"report": str(page), "files": files}))
+    else:
+        typer.echo(f"{page}  (open it in a browser; {len(files)} figure and table files beside it)")
+
+
+def _find(run: str, folder: Path) -> Path:
+    from specvit.errors import DataError
+
+    if run:
+        return Path(run) if Path(run).is_dir() or "/" in run else folder / run
+    finished = [entry["name"] for entry in _entries(folder) if entry["finished"]]
+    if not finished:
+        raise DataError(f"{folder}: no finished run; make one with `specvit run`, or name a run folder")
+    return folder / finished[0]
+
+
+def _entries(folder: Path) -> list[dict]:
+    from specvit.errors import DataError
+    from specvit.runs import RunIndex
+
+    if not folder.is_dir():
+        raise DataError(
+            f"{folder}: no such folder; make a run with `specvit run`, or name another with --folder"
+        )
+    index = RunIndex(folder)
+    index.rebuild()
+    return [
+        {**run, "metrics": [row for row in index.metrics(run["name"]) if row["metric"] == "r2"]}
+        for run in index.runs()
+    ]
+
+
+def _list(folder: Path, as_json: bool) -> None:
+    entries = _entries(folder)
+    if as_json:
+        typer.echo(json.dumps(entries))
+        return
+    for entry in entries:
+        state = "finished" if entry["finished"] else "unfinished"
+        scores = ", ".join(
+            f"{row['model']} R² {row['value']:.3f}" for row in entry["metrics"] if row["value"] is not None
+        )
+        typer.echo(
+            f"{entry['name']:<20} {entry['created'][:16]}  {state:<10}  {entry['seconds']:8.0f} s  {scores}"
+        )
+    if not entries:
+        typer.echo(f"{folder}: no runs yet")

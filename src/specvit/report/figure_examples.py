@@ -1,0 +1,133 @@
+"""Example spectra with their noise, and where in them the target's information lies."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from specvit.errors import DataError
+from specvit.report.contents import Arrays, RunContents
+from specvit.report.placing import spread_apart
+from specvit.report.style import INK, MUTED, house_style
+from specvit.report.words import label_name, number
+from specvit.spectra.lines import features_between
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+#: Spectra drawn, at most.
+MOST_EXAMPLES = 3
+OBSERVED = "#b6bdc6"
+CLEAN = "#0b4f8a"
+RISES, FALLS = "#d1495b", "#00798c"
+#: Height of a row of text set on its side, inch: how close line names may stand.
+NAME_WIDTH = 0.115
+
+
+def example_spectra(run: RunContents) -> Figure:
+    """Return noisy and noise-free example spectra, each over the derivative with respect to the target.
+
+    Raises:
+        DataError: if the run holds no examples.
+    """
+    from matplotlib.figure import Figure
+
+    if run.examples is None:
+        raise DataError(f"{run.name}: no arrays/examples.npz, so there are no example spectra to draw")
+    shown = min(MOST_EXAMPLES, len(run.examples["flux"]))
+    with house_style():
+        figure = Figure(figsize=(7.4, 2.3 * shown + 1.0))
+        panels = _panels(figure, shown)
+        for i in range(shown):
+            _draw_spectrum(panels[2 * i], run.examples, i)
+            _draw_jacobian(panels[2 * i + 1], run.examples, i, label_name(run.summary.target))
+        wavelength = run.examples["wavelength"]
+        panels[0].set_xlim(wavelength[0], wavelength[-1])
+        _mark_features(panels, figure.get_figwidth())
+        for axes in panels[:-1]:
+            axes.tick_params(axis="x", length=0, labelbottom=False)
+        panels[-1].set_xlabel("wavelength in vacuum [Å]")
+        figure.align_ylabels(panels)
+    return figure
+
+
+def _panels(figure: Figure, shown: int) -> list[Axes]:
+    """Return spectrum, derivative, spectrum, derivative, ...: each pair close together, one x axis."""
+    pairs = figure.add_gridspec(shown, 1, hspace=0.14, left=0.1, right=0.99, bottom=0.07, top=0.9)
+    panels: list[Axes] = []
+    for row in range(shown):
+        pair = pairs[row].subgridspec(2, 1, height_ratios=(2.3, 1), hspace=0.04)
+        for i in range(2):
+            panels.append(figure.add_subplot(pair[i], sharex=panels[0] if panels else None))
+    return panels
+
+
+def _draw_spectrum(axes: Axes, examples: Arrays, i: int) -> None:
+    wavelength, clean, sigma = examples["wavelength"], examples["clean"][i], examples["sigma"][i]
+    axes.plot(wavelength, examples["flux"][i], color=OBSERVED, linewidth=0.35, rasterized=True)
+    axes.plot(wavelength, clean, color=CLEAN, linewidth=0.7, rasterized=True)
+    # Limits follow the noise between sky lines; pixels under a sky line may leave the panel.
+    noise = float(np.median(sigma))
+    axes.set_ylim(min(0.0, float(clean.min()) - 2.5 * noise), float(clean.max()) + 3.0 * noise)
+    axes.set_ylabel("relative flux")
+    axes.spines["bottom"].set_visible(False)
+    paper = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.5}
+    text = axes.text(0.006, 0.04, _describe(examples, i), transform=axes.transAxes, va="bottom", fontsize=8.5)
+    text.set_bbox(paper)
+
+
+def _draw_jacobian(axes: Axes, examples: Arrays, i: int, target: str) -> None:
+    wavelength, jacobian = examples["wavelength"], examples["jacobian"][i]
+    for part, colour in ((jacobian.clip(min=0), RISES), (jacobian.clip(max=0), FALLS)):
+        axes.fill_between(wavelength, part, color=colour, linewidth=0, rasterized=True)
+    reach = 1.05 * float(np.quantile(np.abs(jacobian), 0.9995))
+    axes.set_ylim(-reach, reach)
+    axes.axhline(0, color=MUTED, linewidth=0.5)
+    axes.set_ylabel(f"∂flux/∂{target}", fontsize=7.5)
+    axes.tick_params(axis="y", labelsize=7)
+
+
+def _mark_features(panels: list[Axes], width_inches: float) -> None:
+    """Draw a hair line at every known feature and its name above the top panel, names kept apart."""
+    start, stop = panels[0].get_xlim()
+    features = features_between(start, stop)
+    size = NAME_WIDTH * (stop - start) / (0.9 * width_inches)
+    places = spread_apart([f.wavelength for f in features], [size] * len(features), start, stop)
+    for axes in panels:
+        for feature in features:
+            axes.axvline(feature.wavelength, color=INK, alpha=0.16, linewidth=0.5, zorder=0.5)
+    for feature, place in zip(features, places, strict=True):
+        panels[0].annotate(
+            feature.name,
+            (feature.wavelength, 1.0),
+            xytext=(place, 1.12),
+            xycoords=("data", "axes fraction"),
+            textcoords=("data", "axes fraction"),
+            rotation=90,
+            ha="center",
+            va="bottom",
+            fontsize=7,
+            color=INK if feature.kind == "atom" else MUTED,
+            arrowprops={
+                "arrowstyle": "-",
+                "color": INK,
+                "alpha": 0.35,
+                "linewidth": 0.5,
+                "shrinkA": 0,
+                "shrinkB": 0,
+            },
+            annotation_clip=False,
+        )
+
+
+def _describe(examples: Arrays, i: int) -> str:
+    values = dict(zip((str(n) for n in examples["label_names"]), examples["labels"][i], strict=True))
+    parts = [
+        f"Teff {number(float(value), 0)} K"
+        if name == "teff"
+        else f"{label_name(name)} {number(float(value), 2)}"
+        for name, value in values.items()
+    ]
+    return f"S/N {examples['snr'][i]:.1f}   i = {examples['mag'][i]:.1f}   " + "   ".join(parts)

@@ -1,0 +1,155 @@
+"""One HTML file that holds a whole report: text, figures and tables, readable offline and on a phone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from specvit.config import dump_toml
+from specvit.errors import import_optional
+from specvit.report.contents import RunContents, load_contents
+from specvit.report.figure_ceiling import r2_versus_snr
+from specvit.report.figure_examples import example_spectra
+from specvit.report.figure_predictions import predicted_versus_true
+from specvit.report.style import save_figure, to_data_uri
+from specvit.report.tables import Cell, Table, cell_text, model_table, snr_table, write_table
+from specvit.report.words import caption_note, count, findings, interval, label_name, number
+from specvit.runs import Score, Spread, write_atomic
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class Drawing(NamedTuple):
+    """A figure of the report: file name, heading, caption and the function that draws it."""
+
+    name: str
+    heading: str
+    caption: str
+    draw: Callable[[RunContents], Figure]
+
+
+def write_report(folder: Path | str) -> Path:
+    """Write report.html, figures/ and tables/ into a run folder and return the path of the page.
+
+    Raises:
+        DataError: if the run has no results yet or a file of it is missing or wrong.
+        MissingExtra: if jinja2 or matplotlib is not installed.
+        RunError: if the folder cannot be written.
+    """
+    for module in ("jinja2", "matplotlib"):
+        import_optional(module, None, "specvit report")
+    folder = Path(folder)
+    run = load_contents(folder)
+    figures = []
+    for drawing in drawings(run):
+        figure = drawing.draw(run)
+        save_figure(figure, folder / "figures", drawing.name)
+        figures.append({**drawing._asdict(), "image": to_data_uri(figure)})
+    tables = [model_table(run), snr_table(run)]
+    for table in tables:
+        write_table(table, folder / "tables")
+    return write_atomic(folder / "report.html", _render(run, figures, tables))
+
+
+def drawings(run: RunContents) -> list[Drawing]:
+    """Return the figures this run can show, in the order of the report."""
+    target, note = label_name(run.summary.target), caption_note(run)
+    shown = [
+        Drawing(
+            "r2_versus_snr",
+            "How well, at which S/N",
+            f"R² of {target} in bins of S/N, drawn at the median S/N of each; bands are bootstrap intervals. "
+            + _ceiling_caption(run)
+            + note,
+            r2_versus_snr,
+        ),
+        Drawing(
+            "predicted_versus_true",
+            "Predicted against true",
+            f"Dashed: perfect agreement. Coloured: median prediction in slices of true {target}; where it is "
+            f"flatter than the dashed line the model falls back on the mean of its training stars. {note}",
+            predicted_versus_true,
+        ),
+    ]
+    if run.examples is not None:
+        shown.append(
+            Drawing(
+                "example_spectra",
+                f"Where {target} is written in the spectrum",
+                "Example test spectra. Grey: as observed, with noise; blue: without noise. Below each: "
+                f"change of the noise-free flux per {run.summary.unit} of {target}, red where it rises, green "
+                f"where it falls. Names mark known lines, Paschen lines (Pa) and band heads (TiO). {note}",
+                example_spectra,
+            )
+        )
+    return shown
+
+
+def _ceiling_caption(run: RunContents) -> str:
+    ceiling = run.summary.ceiling
+    if ceiling is None:
+        return ""
+    text = (
+        "Black: Cramér–Rao ceiling of the median star with 5 free labels, band: 10–90 % of "
+        f"{count(ceiling.stars)} stars; dashed: 3 free labels. It bounds unbiased estimators only. "
+    )
+    if ceiling.bayes_bins is not None:
+        text += "Dotted: Bayes ceiling, which bounds every estimator. "
+    return text
+
+
+def _render(run: RunContents, figures: list[dict[str, Any]], tables: list[Table]) -> str:
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["cell"] = _cell_parts
+    template = (files("specvit.report") / "templates" / "report.html.j2").read_text(encoding="utf-8")
+    return environment.from_string(template).render(
+        run=run,
+        title=f"{label_name(run.summary.target)}: {run.name}",
+        numbers=_headline(run),
+        findings=findings(run),
+        figures=figures,
+        tables=tables,
+        machine=run.provenance["sessions"][-1],
+        stages=run.provenance["stages"],
+        total=sum(stage["seconds"] for stage in run.provenance["stages"].values()),
+        config=dump_toml(run.config),
+        count=count,
+        number=number,
+    )
+
+
+def _headline(run: RunContents) -> list[dict[str, str]]:
+    """Return the few numbers at the top of the page: value, interval and what it is."""
+    shown = [
+        {
+            "value": number(model.overall["r2"].value, 2),
+            "range": interval(model.overall["r2"], 2),
+            "what": model.title,
+        }
+        for model in run.summary.models.values()
+    ]
+    ceiling = run.summary.ceiling
+    if ceiling is not None and ceiling.bayes is not None:
+        value = {"value": number(ceiling.bayes.value, 2), "range": interval(ceiling.bayes, 2)}
+        shown.append({**value, "what": "Bayes ceiling"})
+    elif ceiling is not None:
+        spread = ceiling.overall["r2_max_5"]
+        stars = f"{number(spread.p10, 2)} to {number(spread.p90, 2)} of stars"
+        shown.append({"value": number(spread.median, 2), "range": stars, "what": "Cramér–Rao ceiling"})
+    return shown
+
+
+def _cell_parts(cell: Cell) -> tuple[str, str]:
+    """Return what a cell prints large and what it prints small below."""
+    if isinstance(cell, Score):
+        return number(cell.value, 2), interval(cell, 2)
+    if isinstance(cell, Spread):
+        return number(cell.median, 2), f"{number(cell.p10, 2)} to {number(cell.p90, 2)}"
+    return cell_text(cell), ""

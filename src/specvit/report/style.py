@@ -1,0 +1,58 @@
+"""Colours and type of all figures, and how they are saved. Knows nothing of what a figure shows."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from specvit.runs import write_atomic
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+#: Okabe & Ito's palette (2008), in the order models are given colours; safe for colour-blind readers.
+MODEL_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+INK = "#24292f"
+MUTED = "#6e7781"
+CEILING_BAND = "#e3e6ea"
+BAYES = "#7a3e9d"
+
+
+def colour_of(model: str, models: Sequence[str]) -> str:
+    """Return the colour of `model`, by its place among the models of the run."""
+    return MODEL_COLOURS[list(models).index(model) % len(MODEL_COLOURS)]
+
+
+@contextmanager
+def house_style() -> Iterator[None]:
+    """Draw and save the enclosed figures in the house style."""
+    import matplotlib
+
+    with as_file(files("specvit.report") / "specvit.mplstyle") as path:
+        parameters = matplotlib.rc_params_from_file(path, use_default_template=False)
+    with matplotlib.rc_context(parameters):
+        yield
+
+
+def save_figure(figure: Figure, folder: Path, name: str) -> list[Path]:
+    """Write `folder/NAME.pdf` and `.png` and return their paths."""
+    return [write_atomic(folder / f"{name}.{kind}", _render(figure, kind)) for kind in ("pdf", "png")]
+
+
+def to_data_uri(figure: Figure) -> str:
+    """Return the figure as an SVG image that a page can hold in itself."""
+    return "data:image/svg+xml;base64," + base64.b64encode(_render(figure, "svg")).decode()
+
+
+def _render(figure: Figure, kind: str) -> bytes:
+    buffer = io.BytesIO()
+    # Dates would make equal figures differ.
+    unwanted = {"svg": ("Date", "Creator", "Format", "Type"), "pdf": ("CreationDate",), "png": ()}[kind]
+    with house_style():
+        figure.savefig(buffer, format=kind, metadata=dict.fromkeys(unwanted))
+    return buffer.getvalue()

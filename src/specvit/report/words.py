@@ -1,0 +1,123 @@
+"""Numbers and sentences: how scores are printed, captions, and what a run found in plain words."""
+
+from __future__ import annotations
+
+from specvit.report.contents import RunContents
+from specvit.runs import Score
+
+LABEL_NAMES = {"teff": "Teff", "log_g": "log g", "m_h": "[M/H]", "alpha_m": "[α/M]", "c_m": "[C/M]"}
+METRIC_NAMES = {
+    "r2": "R²",
+    "mae": "MAE",
+    "rmse": "RMSE",
+    "bias": "bias",
+    "coverage": "within 1 σ",
+    "efficiency": "efficiency",
+}
+
+
+def label_name(label: str) -> str:
+    """Return a label as it is printed, e.g. 'log g'."""
+    return LABEL_NAMES.get(label, label.replace("_", " "))
+
+
+def metric_name(metric: str) -> str:
+    """Return a metric as it heads a column, e.g. 'R²'."""
+    return METRIC_NAMES.get(metric, metric.replace("_", " "))
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Return `value` with `digits` decimals and a true minus sign; '–' for None."""
+    if value is None:
+        return "–"
+    text = f"{value:.{digits}f}"
+    # A rounded zero has no sign.
+    return text.lstrip("-") if float(text) == 0 else text.replace("-", "−")
+
+
+def count(value: int) -> str:
+    """Return a whole number with thin spaces between thousands."""
+    return f"{value:,}".replace(",", "\u202f")
+
+
+def interval(score: Score, digits: int = 3) -> str:
+    """Return 'low to high', or '' for a score without interval."""
+    if score.low is None or score.high is None:
+        return ""
+    return f"{number(score.low, digits)} to {number(score.high, digits)}"
+
+
+def score_text(score: Score, digits: int = 3) -> str:
+    """Return e.g. '0.417 [0.38 to 0.45]'."""
+    inside = interval(score, digits)
+    return f"{number(score.value, digits)} [{inside}]" if inside else number(score.value, digits)
+
+
+def findings(run: RunContents) -> list[str]:
+    """Return what the run found, one sentence each, most important first."""
+    summary = run.summary
+    target = label_name(summary.target)
+    best = max(summary.models.values(), key=lambda model: model.overall["r2"].value or float("-inf"))
+    r2, mae = best.overall["r2"], best.overall["mae"]
+    snr = run.test["snr"]
+    sentences = [
+        f"{best.title} measures {target} with R² = {score_text(r2, 2)} and a mean absolute error of "
+        f"{number(mae.value, 2)} {summary.unit}, on {count(len(snr))} test spectra it has never seen."
+    ]
+    others = [model for model in summary.models.values() if model is not best]
+    if others:
+        rest = "; ".join(f"{model.title}: {score_text(model.overall['r2'], 2)}" for model in others)
+        sentences.append(f"For comparison, R² of {rest}.")
+    sentences += _across_snr(run)
+    sentences += _against_ceiling(run)
+    return sentences
+
+
+def caption_note(run: RunContents) -> str:
+    """Return what every caption states: sample, S/N definition, intervals, seed."""
+    summary = run.summary
+    return (
+        f"{count(summary.counts['test'])} test spectra; S/N is the {summary.snr_definition}; intervals "
+        f"are {100 * summary.interval:g} % from {count(summary.bootstrap)} bootstrap resamples; "
+        f"seed {summary.seed}."
+    )
+
+
+def _across_snr(run: RunContents) -> list[str]:
+    bins, target = run.summary.snr_bins, label_name(run.summary.target)
+    best = max(run.summary.models.values(), key=lambda model: model.overall["r2"].value or float("-inf"))
+    scored = [i for i, score in enumerate(best.bins["r2"]) if score.value is not None]
+    if len(scored) < 2:
+        return []
+    first, last = scored[0], scored[-1]
+    return [
+        f"From S/N {number(bins.median[first], 1)} to {number(bins.median[last], 1)} its R² for {target} "
+        f"goes from {number(best.bins['r2'][first].value, 2)} to {number(best.bins['r2'][last].value, 2)}."
+    ]
+
+
+def _against_ceiling(run: RunContents) -> list[str]:
+    ceiling = run.summary.ceiling
+    if ceiling is None:
+        return []
+    sentences = []
+    if ceiling.bayes is not None:
+        sentences.append(
+            f"No estimator can do better than R² = {score_text(ceiling.bayes, 2)} on spectra like these: "
+            "the Bayes ceiling of the simulated world."
+        )
+        for model in run.summary.models.values():
+            low, high = model.overall["r2"].low, ceiling.bayes.high
+            if low is not None and high is not None and low > high:
+                sentences.append(
+                    f"{model.title} lies above the Bayes ceiling beyond both intervals: that cannot be, "
+                    "look for a leak of the truth or an error."
+                )
+    else:
+        spread = ceiling.overall["r2_max_5"]
+        sentences.append(
+            f"For the median star the Cramér–Rao ceiling with 5 free labels is {number(spread.median, 2)} "
+            f"(10–90 % of stars: {number(spread.p10, 2)} to {number(spread.p90, 2)}). "
+            "It bounds unbiased estimators; at low S/N a model that leans on the prior can lie above it."
+        )
+    return sentences

@@ -136,11 +136,17 @@ def _describe(instrument: Instrument, json_output: bool) -> None:
         return
     print(f"{instrument.name}: {instrument.description}")
     print(f"  pixels      {instrument.grid.describe()}")
-    print(f"  resolution  {instrument.resolution:.0f} at {instrument.grid.wavelength[instrument.grid.size // 2]:.0f} Å")
+    print(
+        f"  resolution  {instrument.resolution:.0f} at {instrument.grid.wavelength[instrument.grid.size // 2]:.0f} Å"
+    )
     print(f"  band        {instrument.band.name} (AB), pivot {instrument.band.pivot:.1f} Å")
     for key, value in conditions.items():
         drawn = value["low"] < value["high"]
-        span = f"{value['low']:g} to {value['high']:g}, default {value['default']:g}" if drawn else f"{value['low']:g}"
+        span = (
+            f"{value['low']:g} to {value['high']:g}, default {value['default']:g}"
+            if drawn
+            else f"{value['low']:g}"
+        )
         print(f"  {key:15s} {span} {CONDITIONS[key][0]}")
     print(f"  source      {instrument.source}")
 
@@ -154,9 +160,13 @@ def _magnitudes(text: str) -> list[float]:
             return [float(part) for part in text.split(",")]
         first, last, step = ([float(part) for part in text.split(":")] + [1.0])[:3]
     except ValueError:
-        raise ConfigError(f"--mag {text}: expected numbers, e.g. 20 or 18,20,22 or 18:23 or 18:23:0.5") from None
+        raise ConfigError(
+            f"--mag {text}: expected numbers, e.g. 20 or 18,20,22 or 18:23 or 18:23:0.5"
+        ) from None
     if not (step > 0 and first <= last and (last - first) / step <= 1000):
-        raise ConfigError(f"--mag {text}: expected FIRST <= LAST and a positive step, at most 1000 magnitudes")
+        raise ConfigError(
+            f"--mag {text}: expected FIRST <= LAST and a positive step, at most 1000 magnitudes"
+        )
     return [first + step * k for k in range(int((last - first) / step + 1e-9) + 1)]
 
 

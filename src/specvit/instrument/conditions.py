@@ -59,8 +59,8 @@ class ObservingConditions:
             defaults[name] = value.centre if drawn else value
             low, high = covered.get(name, (lowest, highest))
             limits[name] = (max(low, lowest), min(high, highest))
-            slack = _slack(limits[name])
-            if not limits[name][0] - slack <= ranges[name][0] <= ranges[name][1] <= limits[name][1] + slack:
+            lowest, highest = _with_slack(limits[name])
+            if not lowest <= ranges[name][0] <= ranges[name][1] <= highest:
                 raise ConfigError(
                     f"{where}: conditions.{name} = {_span(ranges[name])} {unit} is not inside "
                     f"{_span(limits[name])}, which this instrument covers"
@@ -103,8 +103,8 @@ class ObservingConditions:
             raise ConfigError(f"conditions: expected {', '.join(CONDITIONS)}; missing or unknown: {wrong}")
         for name, (low, high) in self.limits.items():
             value = conditions[name]
-            slack = _slack((low, high))
-            bad = ~((value >= low - slack) & (value <= high + slack))
+            lowest, highest = _with_slack((low, high))
+            bad = ~((value >= lowest) & (value <= highest))
             if bool(bad.any()):
                 raise DataError(
                     f"{name} = {float(value[bad][0]):g} {CONDITIONS[name][0]} (spectrum {int(bad.int().argmax())}) "
@@ -112,9 +112,10 @@ class ObservingConditions:
                 )
 
 
-def _slack(bounds: tuple[float, float]) -> float:
-    """Return the rounding error allowed at a bound: tables and draws are float32."""
-    return 1e-6 * max(abs(bounds[0]), abs(bounds[1]))
+def _with_slack(bounds: tuple[float, float]) -> tuple[float, float]:
+    """Return the bounds widened by the rounding of float32, in which tables and draws are kept."""
+    low, high = bounds
+    return low - 1e-6 * abs(low), high + 1e-6 * abs(high)
 
 
 def _span(bounds: tuple[float, float]) -> str:

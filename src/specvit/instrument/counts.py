@@ -89,7 +89,9 @@ class CountTables:
         return [self.aperture.field_angle, self.vignetting[0], self.focal_length[0]]
 
 
-def build_count_tables(description: InstrumentDescription, tables: Tables, grid: WavelengthGrid) -> CountTables:
+def build_count_tables(
+    description: InstrumentDescription, tables: Tables, grid: WavelengthGrid
+) -> CountTables:
     """Return the resolved numbers of an instrument file.
 
     Raises:
@@ -97,14 +99,20 @@ def build_count_tables(description: InstrumentDescription, tables: Tables, grid:
     """
     star, sky = description.object, description.sky
     centre, width = grid.wavelength, np.diff(grid.edges)
-    at = centre if star.wavelength is None else tables.array(star.wavelength, "object.wavelength", centre.shape)
+    at = (
+        centre
+        if star.wavelength is None
+        else tables.array(star.wavelength, "object.wavelength", centre.shape)
+    )
     throughput = tables.per_pixel(star.throughput, "object.throughput", at) * tables.per_pixel(
         star.transmission, "object.transmission", at
     )
     trace = tables.per_pixel(star.trace_fraction, "object.trace_fraction", at)
     electrons = at / HC_ERG_A * CM2_PER_M2 * star.area * throughput * trace * width
     if (electrons <= 0).any():
-        raise DataError(f"object.throughput: no light reaches pixel {int(np.argmin(electrons))}; shorten the grid")
+        raise DataError(
+            f"object.throughput: no light reaches pixel {int(np.argmin(electrons))}; shorten the grid"
+        )
 
     def of_sky(key: str) -> np.ndarray:
         stated = getattr(sky, key)
@@ -116,7 +124,9 @@ def build_count_tables(description: InstrumentDescription, tables: Tables, grid:
     continuum = tables.per_pixel(sky.continuum, "sky.continuum", centre)
     moon_phase, moon = _moon(sky, tables, centre.size)
     focal_length = (
-        (np.zeros(1), np.ones(1)) if sky.focal_length is None else tables.over_field(sky.focal_length, "sky.focal_length")
+        (np.zeros(1), np.ones(1))
+        if sky.focal_length is None
+        else tables.over_field(sky.focal_length, "sky.focal_length")
     )
     return CountTables(
         object_wavelength=at,

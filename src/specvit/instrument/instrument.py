@@ -44,7 +44,11 @@ class Instrument(nn.Module):
     def __init__(self, description: InstrumentDescription, tables: Tables, file: str) -> None:
         super().__init__()
         self.settings, self.file = description, file
-        self.name, self.description, self.source = description.name, description.description, description.source
+        self.name, self.description, self.source = (
+            description.name,
+            description.description,
+            description.source,
+        )
         self.grid: WavelengthGrid = tables.grid(description.grid)
         self.band = Band.from_section(description.band)
         self.lsf = build_lsf(description.lsf, tables, self.grid)
@@ -55,7 +59,9 @@ class Instrument(nn.Module):
         self.noise = NoiseModel(counts, self.band.flux_ab0)
         self.object_wavelength = counts.object_wavelength
         continuum = _planck(self.grid.wavelength, description.pipeline.continuum_temperature)
-        self.register_buffer("continuum", torch.from_numpy(continuum / np.median(continuum)), persistent=False)
+        self.register_buffer(
+            "continuum", torch.from_numpy(continuum / np.median(continuum)), persistent=False
+        )
 
     @classmethod
     def load(cls, name: str | Path) -> Instrument:
@@ -92,7 +98,9 @@ class Instrument(nn.Module):
             WavelengthRangeError: see `lsf_matrix`; also if the library covers too little of the band.
         """
         matrix = self.lsf_matrix(emulator.grid, emulator.resolution)
-        return ObservedEmulator(emulator, matrix, self.grid, self.resolution, self.band.weights(emulator.grid))
+        return ObservedEmulator(
+            emulator, matrix, self.grid, self.resolution, self.band.weights(emulator.grid)
+        )
 
     def sample_conditions(self, count: int, generator: torch.Generator) -> dict[str, Tensor]:
         """Return `count` draws of the conditions, name -> shape (count,), on the generator's device."""
@@ -118,7 +126,9 @@ class Instrument(nn.Module):
                 `fixed_conditions` need no check; a check makes an accelerator wait.
         """
         if flux.ndim != 2 or flux.shape[1] != self.grid.size:
-            raise ShapeError(f"flux: expected shape (B, {self.grid.size}) on {self.name}, got {tuple(flux.shape)}")
+            raise ShapeError(
+                f"flux: expected shape (B, {self.grid.size}) on {self.name}, got {tuple(flux.shape)}"
+            )
         self._check(flux.shape[0], conditions, check)
         return self.noise.sigma(flux, conditions)
 

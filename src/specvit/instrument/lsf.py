@@ -93,7 +93,9 @@ class Profile:
 
     @cached_property
     def _fwhm_nodes(self) -> np.ndarray:
-        return self.pixel_width * np.array([full_width_half_maximum(self.offset, row) for row in self.profile])
+        return self.pixel_width * np.array(
+            [full_width_half_maximum(self.offset, row) for row in self.profile]
+        )
 
     def fwhm(self, wavelength: np.ndarray) -> np.ndarray:
         """Return the FWHM, Å."""
@@ -127,7 +129,9 @@ def build_lsf(section: GaussianLsf | ProfileLsf, tables: Tables, grid: Wavelengt
         offset = tables.axis(section.offset_pix, "lsf.offset_pix")
         profile = tables.array(section.profile, "lsf.profile", (nodes.size, offset.size))
         if (profile.sum(axis=1) <= 0).any():
-            raise DataError(f"lsf.profile: table '{section.profile}' in {tables.where} has a row without area")
+            raise DataError(
+                f"lsf.profile: table '{section.profile}' in {tables.where} has a row without area"
+            )
         return Profile(nodes, offset, profile, float(np.diff(grid.edges).mean()))
     wavelength, pixel = grid.wavelength, np.diff(grid.edges)
     if section.resolving_power is not None:
@@ -209,7 +213,9 @@ def lsf_matrix(
 
 def _check_coverage(grid: WavelengthGrid, grid_in: WavelengthGrid, reach: float) -> None:
     if grid_in.medium != grid.medium:
-        raise WavelengthRangeError(f"the library is in {grid_in.medium}, the instrument in {grid.medium} wavelengths")
+        raise WavelengthRangeError(
+            f"the library is in {grid_in.medium}, the instrument in {grid.medium} wavelengths"
+        )
     edges = grid.edges
     if not grid_in.covers(edges[0] - reach, edges[-1] + reach):
         raise WavelengthRangeError(

@@ -165,7 +165,9 @@ class NoiseModel(nn.Module):
         if self.detector.sky_floor == 0:
             return sky
         largest = _neighbour_maximum(sky)
-        return torch.addcmul(sky, largest, largest, value=self.detector.sky_floor**2 / self.detector.variance_factor)
+        return torch.addcmul(
+            sky, largest, largest, value=self.detector.sky_floor**2 / self.detector.variance_factor
+        )
 
     def _multipliers(self, c: dict[str, Tensor]) -> _Multipliers:
         """Return what multiplies the rows of the tables, for all exposures together."""

@@ -29,7 +29,9 @@ class Nodes(Section):
         if len(axes) != 1:
             raise ValueError("needs exactly one axis, wavelength or field_angle")
         if len(axes[0]) != len(self.value) or len(self.value) < 2:
-            raise ValueError(f"needs as many values as nodes, at least 2; got {len(axes[0])} and {len(self.value)}")
+            raise ValueError(
+                f"needs as many values as nodes, at least 2; got {len(axes[0])} and {len(self.value)}"
+            )
         if any(b <= a for a, b in zip(axes[0], axes[0][1:], strict=False)):
             raise ValueError("its nodes must increase")
         return self
@@ -162,13 +164,17 @@ class ObjectSection(Section):
     aperture: Aperture = Field(1.0, description="fraction of a point source's light entering the aperture")
     vignetting: Quantity = Field(1.0, description="transmission over the field")
     obscuration: ObscurationSection | None = None
-    wavelength: str | None = Field(None, description="table: where object counts are evaluated, if not the centres")
+    wavelength: str | None = Field(
+        None, description="table: where object counts are evaluated, if not the centres"
+    )
 
 
 class SkySection(Section):
     """Background counts. `background` needs no conditions; the other terms follow airmass and moon."""
 
-    background: Quantity = Field(0.0, description="e/s/pixel in the extraction window, whatever the conditions")
+    background: Quantity = Field(
+        0.0, description="e/s/pixel in the extraction window, whatever the conditions"
+    )
     line_rate: Quantity = Field(0.0, description="emission lines, e/s/pixel/arcsec² at unit airmass factor")
     continuum: Quantity = Field(0.0, description="photon/s/m²/arcsec²/nm at unit airmass")
     moon: str | None = Field(None, description="table (phases, pixels), photon/s/m²/arcsec²/nm")
@@ -201,7 +207,9 @@ class DetectorSection(Section):
     dark: NotNegative = Field(0.0, description="e/s per pixel")
     width: Positive = Field(1.0, description="detector pixels read and summed across the trace")
     stray: NotNegative = Field(0.0, description="share of the mean sky counts scattered over the detector")
-    trace_pitch_pix: Positive = Field(1.0, description="distance between traces, over which stray light is spread")
+    trace_pitch_pix: Positive = Field(
+        1.0, description="distance between traces, over which stray light is spread"
+    )
     sky_floor: NotNegative = Field(0.0, description="relative sky-subtraction error, does not average down")
     variance_factor: Positive = Field(1.0, description="empirical factor on all variance but the star's own")
 

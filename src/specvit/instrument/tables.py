@@ -74,10 +74,14 @@ class Tables(Mapping[str, np.ndarray]):
         values = self._arrays[name]
         if values.dtype.kind not in "fiu":
             raise DataError(f"{key}: table '{name}' in {self.where} does not hold numbers ({values.dtype})")
-        fits = values.ndim == len(shape) and all(w is None or w == n for w, n in zip(shape, values.shape, strict=True))
+        fits = values.ndim == len(shape) and all(
+            w is None or w == n for w, n in zip(shape, values.shape, strict=True)
+        )
         if not fits:
             wanted = ", ".join("any" if n is None else str(n) for n in shape)
-            raise DataError(f"{key}: table '{name}' in {self.where} has shape {values.shape}, expected ({wanted})")
+            raise DataError(
+                f"{key}: table '{name}' in {self.where} has shape {values.shape}, expected ({wanted})"
+            )
         bad = ~np.isfinite(values)
         if bad.any():
             at = tuple(int(i) for i in np.argwhere(bad)[0])

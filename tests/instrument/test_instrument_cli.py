@@ -1,0 +1,83 @@
+"""`specvit instrument`: what it prints, as text and JSON, and its exit codes."""
+
+import json
+
+import numpy as np
+import pytest
+
+from specvit.cli import main
+from specvit.instrument import instrument_names
+
+
+def run(capsys, *arguments):
+    code = main(["instrument", *arguments])
+    return code, *capsys.readouterr()
+
+
+def test_list(capsys):
+    code, out, _ = run(capsys, "list", "--json")
+    assert code == 0
+    assert tuple(json.loads(out)) == instrument_names()
+    code, out, _ = run(capsys, "list")
+    assert [line.split()[0] for line in out.splitlines()] == list(instrument_names())
+
+
+def test_show(capsys):
+    code, out, _ = run(capsys, "show", "pfs_mr", "--json")
+    facts = json.loads(out)
+    assert (code, facts["pixels"], facts["medium"]) == (0, 4096, "vacuum")
+    assert facts["conditions"]["seeing"] == {"low": 0.5, "high": 1.5, "default": 0.8}
+    code, out, _ = run(capsys, "show", "pfs_mr")
+    assert "4096 pixels, 7100.21-8849.79 Å (vacuum)" in out
+
+
+def test_snr_prints_the_calculators_table(capsys):
+    arguments = "--mag 18:23 --seeing 0.8 --zenith-angle 30 --field-angle 0 --json".split()
+    code, out, _ = run(capsys, "snr", "pfs_mr_etc", *arguments)
+    rows = json.loads(out)
+    assert code == 0
+    assert [row["mag"] for row in rows] == [18, 19, 20, 21, 22, 23]
+    # data/pfs/README.md, section 4.
+    expected = {
+        "median": [98.24, 53.83, 26.91, 12.18, 5.15, 2.11],
+        "mean": [91.34, 49.21, 24.23, 10.91, 4.62, 1.89],
+        "p5": [39.79, 16.48, 6.73, 2.70, 1.08, 0.43],
+        "p95": [109.25, 61.89, 32.03, 14.97, 6.47, 2.67],
+    }
+    for key, values in expected.items():
+        np.testing.assert_allclose([row[key] for row in rows], values, atol=0.006)
+    code, out, _ = run(capsys, "snr", "pfs_mr", "--mag", "20,21.5")
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines()[1:]] == ["20.00", "21.50"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("show", "nothing"), 2, "instrument 'nothing' is not known"),
+        (("snr", "pfs_mr", "--mag", "bright"), 2, "--mag bright: expected numbers"),
+        (("snr", "pfs_mr", "--mag", "23:18"), 2, "expected FIRST <= LAST"),
+        (("snr", "pfs_mr", "--seeing", "9"), 1, "seeing = 9 arcsec FWHM"),
+        (("check", "missing.toml"), 2, "missing.toml does not exist"),
+    ],
+)
+def test_errors_are_one_line(capsys, arguments, code, message):
+    found, out, err = run(capsys, *arguments)
+    assert found == code
+    assert message in err
+    assert len(err.strip().splitlines()) == 1
+    assert out == ""
+
+
+def test_check_looks_at_the_library_through_the_instrument(capsys, tmp_path):
+    path = tmp_path / "wide.toml"
+    text = 'extends = "gaia_rvs"\nname = "wide"\n[grid]\nstart = 6000.0\nstep = 0.245\npixels = 1000\n'
+    path.write_text(text + "[object]\nthroughput = 0.4\n")
+    code, out, _ = run(capsys, "show", str(path))
+    assert code == 0
+    code, out, err = run(capsys, "check", str(path))
+    assert code == 1
+    assert "the instrument needs 59" in err
+    code, out, _ = run(capsys, "check", "gaia_rvs")
+    assert code == 0
+    assert "11500" in out

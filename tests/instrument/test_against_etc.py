@@ -1,4 +1,4 @@
-"""The noise against the exposure time calculator: its own numbers, and its formula written out independently."""
+"""The noise against the exposure time calculator: its numbers, and its formula written out independently."""
 
 import numpy as np
 import pytest

@@ -32,7 +32,7 @@ def test_show(capsys):
 
 
 def test_snr_prints_the_calculators_table(capsys):
-    arguments = "--mag 18:23 --seeing 0.8 --zenith-angle 30 --field-angle 0 --json".split()
+    arguments = ["--mag", "18:23", "--seeing", "0.8", "--zenith-angle", "30", "--field-angle", "0", "--json"]
     code, out, _ = run(capsys, "snr", "pfs_mr_etc", *arguments)
     rows = json.loads(out)
     assert code == 0

@@ -99,7 +99,7 @@ def test_flux_is_conserved_and_a_constant_stays_constant(name, library_grid):
 
 
 def test_pfs_matrix_against_brute_force_convolution(pfs, etc, library_grid):
-    """Fine sampling, kernel by kernel from the raw table, pixels by trapezoid: shares nothing with the product."""
+    """Fine sampling and the raw pixel-integrated table: shares nothing with the product."""
     rng = np.random.default_rng(1)
     centres, depths = rng.uniform(7990, 8010, 12), rng.uniform(0.1, 0.8, 12)
 

@@ -139,7 +139,7 @@ def test_unknown_condition_and_wrong_shapes(pfs):
         pfs.noise_sigma(torch.ones(2, 100), pfs.fixed_conditions(2))
     with pytest.raises(ShapeError, match=r"mag: expected one value per spectrum"):
         pfs.noise_sigma(torch.ones(3, 4096), pfs.fixed_conditions(2))
+    conditions = pfs.fixed_conditions(1)
+    del conditions["seeing"]
     with pytest.raises(ConfigError, match="missing or unknown: seeing"):
-        conditions = pfs.fixed_conditions(1)
-        del conditions["seeing"]
         pfs.conditions.check(conditions)

@@ -43,7 +43,7 @@ def test_flat_source_has_its_magnitude(band):
 
 
 def test_weights_give_any_spectrum_its_magnitude(band):
-    """F / (weights · F), scaled to magnitude m, has synthetic magnitude m: with a grid that covers the band."""
+    """F / (weights · F), scaled to magnitude m, has synthetic magnitude m if the grid covers the band."""
     grid = WavelengthGrid.log(6500.0, 6.0, 15_000)
     x = 1.438776877e8 / (grid.wavelength * 4000.0)
     spectrum = (

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-#: magnitude -> median, 5 %, 95 % over pixels; seeing 0.8", zenith 22.5°, field 0.325° (data/pfs/README.md, 6.1).
+#: magnitude -> median, 5 %, 95 % over pixels, at the conditions of data/pfs/README.md, 6.1.
 PUBLISHED = {
     18.0: (87.4, 40.5, 94.8),
     20.0: (24.0, 7.1, 27.4),

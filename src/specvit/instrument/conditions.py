@@ -15,8 +15,8 @@ from torch import Tensor
 from specvit.errors import ConfigError, DataError, ShapeError
 from specvit.instrument.schema import ConditionsSection, Range
 
-#: name -> unit, smallest and largest value that the formulas of `noise` are meant for. Instruments with tables
-#: over seeing, field angle or moon phase narrow these to the range of the table.
+#: name -> unit, smallest and largest value that the formulas of `noise` are meant for. Tables over seeing,
+#: field angle or moon phase narrow these to their own range.
 CONDITIONS: dict[str, tuple[str, float, float]] = {
     "mag": ("AB mag", -5.0, 40.0),
     "seeing": ("arcsec FWHM", 0.0, 10.0),
@@ -51,12 +51,15 @@ class ObservingConditions:
         Raises:
             ConfigError: if the file draws a condition from beyond its tables; names file and key.
         """
-        ranges, defaults, limits = {}, {}, {}
+        ranges: dict[str, tuple[float, float]] = {}
+        defaults: dict[str, float] = {}
+        limits: dict[str, tuple[float, float]] = {}
         for name, (unit, lowest, highest) in CONDITIONS.items():
             value: float | Range = getattr(section, name)
-            drawn = isinstance(value, Range)
-            ranges[name] = (value.low, value.high) if drawn else (value, value)
-            defaults[name] = value.centre if drawn else value
+            if isinstance(value, Range):
+                ranges[name], defaults[name] = (value.low, value.high), value.centre
+            else:
+                ranges[name], defaults[name] = (value, value), value
             low, high = covered.get(name, (lowest, highest))
             limits[name] = (max(low, lowest), min(high, highest))
             lowest, highest = _with_slack(limits[name])
@@ -106,8 +109,9 @@ class ObservingConditions:
             lowest, highest = _with_slack((low, high))
             bad = ~((value >= lowest) & (value <= highest))
             if bool(bad.any()):
+                first, unit = int(bad.int().argmax()), CONDITIONS[name][0]
                 raise DataError(
-                    f"{name} = {float(value[bad][0]):g} {CONDITIONS[name][0]} (spectrum {int(bad.int().argmax())}) "
+                    f"{name} = {float(value[first]):g} {unit} (spectrum {first}) "
                     f"lies outside {_span((low, high))}, which this instrument covers"
                 )
 

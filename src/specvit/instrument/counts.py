@@ -28,7 +28,7 @@ CM2_PER_M2 = 1e4
 
 @dataclass(frozen=True)
 class ApertureTable:
-    """Fraction of a point source's light in the aperture: values (seeing, field angle, wavelength) on its axes."""
+    """Fraction of a point source's light in the aperture: values over (seeing, field angle, wavelength)."""
 
     seeing: np.ndarray
     field_angle: np.ndarray
@@ -171,7 +171,8 @@ def _aperture(section: float | ApertureSection, tables: Tables) -> ApertureTable
     offset = axes[0]
     if not offset[0] <= section.at_offset <= offset[-1]:
         raise DataError(
-            f"object.aperture.at_offset: {section.at_offset} is outside {offset[0]:g} to {offset[-1]:g} arcsec"
+            f"object.aperture.at_offset: expected {offset[0]:g} to {offset[-1]:g} arcsec, "
+            f"got {section.at_offset}"
         )
     position = np.interp(section.at_offset, offset, np.arange(offset.size))
     below = min(int(position), offset.size - 2)

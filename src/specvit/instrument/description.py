@@ -1,4 +1,4 @@
-"""Reading an instrument file: finding it, inheritance by `extends`, and messages that name file, line and key.
+"""Reading an instrument file: finding it, inheritance by `extends`, messages that name file, line and key.
 
 The keys themselves are in `schema`; the tables it names are loaded by `tables`.
 """
@@ -72,7 +72,7 @@ def read_description(path: Path) -> tuple[InstrumentDescription, Path]:
     A file may begin with `extends = "NAME or file.toml"`; it then states only what differs.
 
     Raises:
-        ConfigError: if the file is not readable TOML, a key is unknown (with a suggestion) or a value is wrong.
+        ConfigError: if the file is not TOML, a key is unknown (with a suggestion) or a value is wrong.
     """
     raw, folder, files = _read_merged(path, ())
     try:
@@ -99,8 +99,10 @@ def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in changes.items():
         old = merged.get(key)
-        both = isinstance(old, dict) and isinstance(value, dict)
-        merged[key] = _merge(old, value) if both and key not in WHOLE else value
+        if isinstance(old, dict) and isinstance(value, dict) and key not in WHOLE:
+            merged[key] = _merge(old, value)
+        else:
+            merged[key] = value
     return merged
 
 
@@ -137,11 +139,13 @@ def _known_keys(table: list[str]) -> list[str]:
     fields = InstrumentDescription.model_fields
     if not table:
         return [*fields, "extends"]
-    models: list[Any] = {
+    nested: dict[str, list[Any]] = {
         "lsf": [GaussianLsf, ProfileLsf],
         "aperture": [ApertureSection],
         "obscuration": [ObscurationSection],
-    }.get(table[-1], [fields[table[-1]].annotation] if table[-1] in fields else [Nodes])
+    }
+    section = fields[table[-1]].annotation if table[-1] in fields else Nodes
+    models = nested.get(table[-1], [section])
     if table[0] == "conditions" and len(table) > 1:
         models = [Range]
     return [key for model in models for key in model.model_fields]

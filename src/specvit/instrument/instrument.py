@@ -32,14 +32,16 @@ HC_OVER_K_A = 1.438776877e8  # h c / k, Å K
 class Instrument(nn.Module):
     """A spectrograph: pixel grid, line-spread function, photometric band, observing conditions and noise.
 
-    Flux and sigma are band-normalised throughout: F_λ over the F_λ of a flat-AB source of the same magnitude at
-    the band's pivot wavelength; numbers of order one. Precision follows the input, tables follow `.to(device)`.
+    Flux and sigma are band-normalised throughout: F_λ over the F_λ, at the band's pivot wavelength, of a
+    flat-AB source of the same magnitude; numbers of order one. Precision follows the input.
 
     Args:
         description: the validated instrument file.
         tables: its arrays.
         file: name of the file, for messages.
     """
+
+    continuum: Tensor
 
     def __init__(self, description: InstrumentDescription, tables: Tables, file: str) -> None:
         super().__init__()
@@ -86,8 +88,8 @@ class Instrument(nn.Module):
         """Return the sparse matrix (L, L_in) from library samples to mean flux density per pixel.
 
         Raises:
-            WavelengthRangeError: if the library does not cover the pixels and the LSF's wings, is too coarse, or
-                has too low a resolution.
+            WavelengthRangeError: if the library does not cover the pixels and the LSF's wings, is sampled too
+                coarsely, or has too low a resolution.
         """
         return lsf_matrix(self.lsf, self.grid, grid_in, resolution_in)
 
@@ -133,10 +135,10 @@ class Instrument(nn.Module):
         return self.noise.sigma(flux, conditions)
 
     def pipeline_sigma(self, level: Tensor, conditions: Mapping[str, Tensor], check: bool = False) -> Tensor:
-        """Return the noise a pipeline would state, shape (B, L): that of a smooth, star-independent continuum.
+        """Return the noise a pipeline would state, shape (B, L): that of a smooth continuum, not of the star.
 
-        The continuum is a Planck curve of the temperature `pipeline.continuum_temperature`, the same for every
-        star, scaled to a median over pixels of `level`.
+        The continuum is a Planck curve of the temperature `pipeline.continuum_temperature`, the same for all
+        stars, scaled to a median over pixels of `level`.
 
         Args:
             level: median flux per spectrum, band-normalised, shape (B,), > 0.

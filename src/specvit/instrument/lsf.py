@@ -1,12 +1,12 @@
 """The line-spread function and its sparse matrix: library flux -> mean flux density in each detector pixel.
 
-Owns broadening and pixel integration, both exact for a spectrum that is properly sampled by its own grid. Does
-not resample spectra that are undersampled; it refuses them.
+Owns broadening and pixel integration, both exact for a spectrum that is properly sampled by its own grid.
+Undersampled spectra are refused.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
@@ -25,8 +25,8 @@ FWHM_PER_SIGMA = 2.0 * np.sqrt(2.0 * np.log(2.0))
 #: A Gaussian is cut where it is below 2e-9 of its area.
 GAUSSIAN_REACH = 6.0
 
-#: Smallest FWHM of kernel and pixel together, in steps of the input grid, at which summing samples is still an
-#: integral to 1e-4 (aliasing of a Gaussian: exp(-2 (π σ)²), σ = FWHM / 2.355).
+#: Smallest FWHM of kernel and pixel together, in steps of the input grid, at which summing samples is still
+#: an integral to 1e-4 (aliasing of a Gaussian: exp(-2 (π σ)²), σ = FWHM / 2.355).
 SMALLEST_FWHM_IN_STEPS = 1.6
 
 
@@ -72,7 +72,7 @@ class Gaussian:
 
 @dataclass(frozen=True)
 class Profile:
-    """A tabulated function of the offset in pixels at a few wavelengths, linear between them.
+    """A tabulated function of the offset in pixels (of `pixel_width` Å) at a few wavelengths, linear between.
 
     To be narrowed it is compressed along the offset: the shape stays.
     """
@@ -80,7 +80,7 @@ class Profile:
     nodes: np.ndarray
     offset: np.ndarray
     profile: np.ndarray
-    pixel_width: float = field(metadata={"unit": "Å"})
+    pixel_width: float
 
     @cached_property
     def _integrals(self) -> list[CubicSpline]:
@@ -146,8 +146,8 @@ def build_lsf(section: GaussianLsf | ProfileLsf, tables: Tables, grid: Wavelengt
     if (variance <= 0).any():
         at = int(np.argmax(variance <= 0))
         raise DataError(
-            f"lsf: FWHM {fwhm[at]:.4g} Å at {wavelength[at]:.1f} Å leaves no width for the optics beside a pixel "
-            f"of {pixel[at]:.4g} Å; give a larger FWHM, or includes_pixel = false"
+            f"lsf: FWHM {fwhm[at]:.4g} Å at {wavelength[at]:.1f} Å leaves no width for the optics beside "
+            f"a pixel of {pixel[at]:.4g} Å; give a larger FWHM, or includes_pixel = false"
         )
     return Gaussian(wavelength, FWHM_PER_SIGMA * np.sqrt(variance))
 
@@ -163,12 +163,12 @@ def full_width_half_maximum(offset: np.ndarray, profile: np.ndarray) -> float:
 def lsf_matrix(
     lsf: Lsf, grid: WavelengthGrid, grid_in: WavelengthGrid, resolution_in: float
 ) -> scipy.sparse.csr_array:
-    """Return M (L_out, L_in): M @ flux = mean flux density per detector pixel, broadened to the instrument's LSF.
+    """Return M (L_out, L_in): M @ flux = mean flux density per detector pixel, broadened to the LSF.
 
     Each input sample is a line of flux F_j Δλ_j; the LSF distributes it over the pixels,
-    M_ij = (Δλ_j / Δλ_i) [C(e_{i+1} − λ_j) − C(e_i − λ_j)], C the cumulative LSF at λ_j, e the pixel edges. Column
-    sums weighted with the pixel widths are Δλ_j: flux is conserved exactly. The width the library already has
-    is taken off in quadrature.
+    M_ij = (Δλ_j / Δλ_i) [C(e_{i+1} − λ_j) − C(e_i − λ_j)], C the cumulative LSF at λ_j, e the pixel edges.
+    Column sums weighted with the pixel widths are Δλ_j: flux is conserved exactly. The width the library
+    already has is taken off in quadrature.
 
     Args:
         lsf: the optical line-spread function.
@@ -196,8 +196,8 @@ def lsf_matrix(
     effective = np.hypot(fwhm * narrowed, FWHM_PER_SIGMA / np.sqrt(12) * pixel) / width
     if effective[needed].min() < SMALLEST_FWHM_IN_STEPS:
         raise WavelengthRangeError(
-            f"the library is sampled too coarsely: LSF and pixel span {effective[needed].min():.2f} of its steps, "
-            f"at least {SMALLEST_FWHM_IN_STEPS} are needed; resample the library to a finer grid"
+            f"the library is sampled too coarsely: LSF and pixel span {effective[needed].min():.2f} of its "
+            f"steps, at least {SMALLEST_FWHM_IN_STEPS} are needed; resample the library to a finer grid"
         )
     first = np.searchsorted(edges, line - reach) - 1
     count = int((np.searchsorted(edges, line + reach) - first).max()) + 1

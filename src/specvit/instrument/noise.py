@@ -2,8 +2,8 @@
 
 Owns the evaluation of the count formula (docs/instrument.md). The formula is rearranged, not approximated:
 everything that depends on wavelength and conditions is a sum of (scalar of the conditions) x (vector over
-pixels), so that the response to the star and the sky counts are each one small matrix product. The only series
-is that of the extinction, exp(-k y), whose order is chosen for 1e-6.
+pixels), so that the response to the star and the sky counts are each one small matrix product. The only
+series is that of the extinction, exp(-k y), whose order is chosen for 1e-6.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class _Series:
 
 @dataclass(frozen=True)
 class _Multipliers:
-    """Per-spectrum factors: response @ rows, sky variance @ rows, and the variance equal in all pixels (B,)."""
+    """Per spectrum: multipliers of the response and sky rows, and the variance equal in all pixels (B,)."""
 
     response: Tensor
     sky: Tensor
@@ -65,7 +65,7 @@ class NoiseModel(nn.Module):
 
     Args:
         tables: the instrument's numbers.
-        flux_ab0: F_λ of an AB = 0 source at the band's pivot wavelength, erg/s/cm²/Å: the unit of flux at mag 0.
+        flux_ab0: F_λ of an AB = 0 source at the band's pivot wavelength, erg/s/cm²/Å.
 
     Flux is band-normalised throughout: F_λ = flux · 10^(-0.4 mag) · flux_ab0.
     """
@@ -132,11 +132,11 @@ class NoiseModel(nn.Module):
     ) -> Tensor:
         """Return the noise, 1 σ in units of band-normalised flux, of the exposures combined, shape (B, L).
 
-        σ = sqrt(n (N_obj + V)) / (n N_obj / flux): n exposures of N_obj electrons of the star and variance V of
-        everything else. dtype follows `source`.
+        σ = sqrt(n (N_obj + V)) / (n N_obj / flux): n exposures of N_obj electrons of the star and variance V
+        of everything else. dtype follows `source`.
 
         Args:
-            source: band-normalised flux, shape (B, L); with `continuum` (L,) the factor of each spectrum, (B,).
+            source: band-normalised flux, shape (B, L); with `continuum` (L,), a factor per spectrum, (B,).
             conditions: name -> shape (B,).
             continuum: if given, flux = source · continuum.
         """
@@ -221,7 +221,7 @@ class NoiseModel(nn.Module):
         return math.pi * (ARCSEC_PER_MICRON_AT_1M * self._fibre_radius_um / focal_length) ** 2
 
     def _constant(self, name: str, dtype: torch.dtype) -> Tensor:
-        """Return a constant in `dtype`; both precisions are kept so that neither loses digits of the tables."""
+        """Return a constant in `dtype`; both precisions are kept so that neither loses digits."""
         return getattr(self, f"{name}_64" if dtype == torch.float64 else f"{name}_32").to(dtype)
 
 
@@ -245,6 +245,6 @@ def _hats(x: Tensor, nodes: Tensor) -> Tensor:
 
 
 def _hats_over(wavelength: np.ndarray, nodes: np.ndarray) -> np.ndarray:
-    """Return the interpolation weights at L wavelengths on N nodes, shape (N, L); constant beyond the nodes."""
+    """Return the interpolation weights at L wavelengths on N nodes, shape (N, L); constant beyond."""
     position = np.interp(wavelength, nodes, np.arange(nodes.size))
     return (1 - np.abs(position - np.arange(nodes.size)[:, None])).clip(0)

@@ -1,4 +1,4 @@
-"""The emulator as an instrument sees it: labels -> band-normalised flux per detector pixel, with exact Jacobian.
+"""The emulator as an instrument sees it: labels -> band-normalised flux per pixel, with exact Jacobian.
 
 LSF, pixel integration and the photometric band are linear, so all three are folded into the basis once.
 """
@@ -27,6 +27,9 @@ class ObservedEmulator(nn.Module):
         resolution: λ/FWHM on the detector, at the middle of the grid.
         band_weights: shape (L_library,); weights · flux is the flux of the band.
     """
+
+    band_offset: Tensor
+    band_weights: Tensor
 
     def __init__(
         self,

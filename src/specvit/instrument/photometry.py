@@ -1,4 +1,4 @@
-"""The photometric band that gives a magnitude its meaning. Owns response, pivot wavelength and AB zero point."""
+"""The photometric band that gives a magnitude its meaning: response, pivot wavelength and AB zero point."""
 
 from __future__ import annotations
 

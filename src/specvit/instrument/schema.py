@@ -1,4 +1,4 @@
-"""The keys of an instrument file, as validated sections. Every key is documented for users in docs/instrument.md.
+"""The keys of an instrument file, as validated sections; docs/instrument.md documents them for users.
 
 Owns names, units, defaults and which keys exclude each other. Reads no file (`description`), loads no table
 (`tables`) and knows no formula (`noise`, `lsf`).
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
+import numpy as np
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from specvit.config.sections import Section
@@ -65,16 +66,16 @@ class TablesSection(Section):
     """Where per-pixel tables are kept."""
 
     file: str = Field(description="npz file, relative to the TOML")
-    sha256: str | None = Field(None, description="checksum of that file")
+    sha256: str | None = Field(default=None, description="checksum of that file")
 
 
 class GridSection(Section):
     """Pixel centres: `start`, `step`, `pixels`, or the name of a table."""
 
-    start: Positive | None = Field(None, description="centre of the first pixel, Å")
-    step: Positive | None = Field(None, description="pixel width, Å")
-    pixels: int | None = Field(None, ge=2)
-    table: str | None = Field(None, description="name of a table of pixel centres, Å")
+    start: Positive | None = Field(default=None, description="centre of the first pixel, Å")
+    step: Positive | None = Field(default=None, description="pixel width, Å")
+    pixels: int | None = Field(default=None, ge=2)
+    table: str | None = Field(default=None, description="name of a table of pixel centres, Å")
     medium: Literal["vacuum", "air"] = "vacuum"
 
     @model_validator(mode="after")
@@ -85,15 +86,24 @@ class GridSection(Section):
             raise ValueError("give either start, step and pixels, or table")
         return self
 
+    def linear_centres(self) -> np.ndarray:
+        """Return the pixel centres of `start`, `step` and `pixels`, Å."""
+        assert self.start is not None
+        assert self.step is not None
+        assert self.pixels is not None
+        return self.start + self.step * np.arange(self.pixels)
+
 
 class GaussianLsf(Section):
     """A Gaussian line-spread function; its width by exactly one of the three keys."""
 
     kind: Literal["gaussian"]
-    resolving_power: Positive | None = Field(None, description="λ/FWHM, constant")
-    fwhm: Quantity | None = Field(None, description="FWHM, Å")
-    fwhm_pix: Quantity | None = Field(None, description="FWHM, pixels")
-    includes_pixel: bool = Field(True, description="whether the stated width contains the pixel's own")
+    resolving_power: Positive | None = Field(default=None, description="λ/FWHM, constant")
+    fwhm: Quantity | None = Field(default=None, description="FWHM, Å")
+    fwhm_pix: Quantity | None = Field(default=None, description="FWHM, pixels")
+    includes_pixel: bool = Field(
+        default=True, description="whether the stated width contains the pixel's own"
+    )
 
     @model_validator(mode="after")
     def _check(self) -> GaussianLsf:
@@ -117,7 +127,7 @@ class BandSection(Section):
     name: str
     blue: Positive = Field(description="half-response wavelength, Å")
     red: Positive = Field(description="half-response wavelength, Å")
-    edge_width: Positive = Field(50.0, description="Gaussian sigma of both edges, Å")
+    edge_width: Positive = Field(default=50.0, description="Gaussian sigma of both edges, Å")
 
     @model_validator(mode="after")
     def _check(self) -> BandSection:
@@ -134,7 +144,9 @@ class ApertureSection(Section):
     seeing: str = Field(description="table of seeing FWHM, arcsec")
     field_angle: str = Field(description="table of field angles, deg")
     wavelength: str = Field(description="table of wavelengths, Å")
-    at_offset: NotNegative = Field(0.0, description="offset of the star from the aperture centre, arcsec")
+    at_offset: NotNegative = Field(
+        default=0.0, description="offset of the star from the aperture centre, arcsec"
+    )
 
 
 #: A constant, or a table over offset, seeing, field angle and wavelength.
@@ -150,7 +162,7 @@ class ObscurationSection(Section):
     centre: NotNegative
     edge: NotNegative
     edge_field_angle: Positive = Field(description="deg")
-    reference: Positive = Field(1.0, description="transmission already contained in the throughput")
+    reference: Positive = Field(default=1.0, description="transmission already contained in the throughput")
 
 
 class ObjectSection(Section):
@@ -158,11 +170,13 @@ class ObjectSection(Section):
 
     area: Positive = Field(description="collecting area, m²")
     throughput: Quantity = Field(description="optics and detector, 0-1")
-    trace_fraction: Quantity = Field(1.0, description="flux fraction inside the extraction window")
-    transmission: Quantity = Field(1.0, description="line transmission of the atmosphere")
-    extinction: Quantity = Field(0.0, description="continuum extinction, mag per airmass")
-    aperture: Aperture = Field(1.0, description="fraction of a point source's light entering the aperture")
-    vignetting: Quantity = Field(1.0, description="transmission over the field")
+    trace_fraction: Quantity = Field(default=1.0, description="flux fraction inside the extraction window")
+    transmission: Quantity = Field(default=1.0, description="line transmission of the atmosphere")
+    extinction: Quantity = Field(default=0.0, description="continuum extinction, mag per airmass")
+    aperture: Aperture = Field(
+        default=1.0, description="fraction of a point source's light entering the aperture"
+    )
+    vignetting: Quantity = Field(default=1.0, description="transmission over the field")
     obscuration: ObscurationSection | None = None
     wavelength: str | None = Field(
         None, description="table: where object counts are evaluated, if not the centres"
@@ -173,21 +187,25 @@ class SkySection(Section):
     """Background counts. `background` needs no conditions; the other terms follow airmass and moon."""
 
     background: Quantity = Field(
-        0.0, description="e/s/pixel in the extraction window, whatever the conditions"
+        default=0.0, description="e/s/pixel in the extraction window, whatever the conditions"
     )
-    line_rate: Quantity = Field(0.0, description="emission lines, e/s/pixel/arcsec² at unit airmass factor")
-    continuum: Quantity = Field(0.0, description="photon/s/m²/arcsec²/nm at unit airmass")
-    moon: str | None = Field(None, description="table (phases, pixels), photon/s/m²/arcsec²/nm")
-    moon_phase: list[float] = Field([], description="lunar phase of each row of `moon`; 0 is dark")
-    moon_extinction: NotNegative = Field(0.12, description="mag per airmass of the moonlight formula")
-    line_airmass: Positive = Field(1.1, description="airmass to which line_rate refers")
-    solid_angle: Positive | None = Field(None, description="of the aperture, arcsec²")
-    fibre_radius_um: Positive | None = Field(None, description="with focal_length, instead of solid_angle")
-    focal_length: Quantity | None = Field(None, description="m, over the field")
-    trace_fraction: Quantity | None = Field(None, description="default: that of the object")
-    throughput: Quantity | None = Field(None, description="default: that of the object")
-    transmission: Quantity | None = Field(None, description="default: that of the object")
-    extinction: Quantity | None = Field(None, description="default: that of the object")
+    line_rate: Quantity = Field(
+        default=0.0, description="emission lines, e/s/pixel/arcsec² at unit airmass factor"
+    )
+    continuum: Quantity = Field(default=0.0, description="photon/s/m²/arcsec²/nm at unit airmass")
+    moon: str | None = Field(default=None, description="table (phases, pixels), photon/s/m²/arcsec²/nm")
+    moon_phase: list[float] = Field(default=[], description="lunar phase of each row of `moon`; 0 is dark")
+    moon_extinction: NotNegative = Field(default=0.12, description="mag per airmass of the moonlight formula")
+    line_airmass: Positive = Field(default=1.1, description="airmass to which line_rate refers")
+    solid_angle: Positive | None = Field(default=None, description="of the aperture, arcsec²")
+    fibre_radius_um: Positive | None = Field(
+        default=None, description="with focal_length, instead of solid_angle"
+    )
+    focal_length: Quantity | None = Field(default=None, description="m, over the field")
+    trace_fraction: Quantity | None = Field(default=None, description="default: that of the object")
+    throughput: Quantity | None = Field(default=None, description="default: that of the object")
+    transmission: Quantity | None = Field(default=None, description="default: that of the object")
+    extinction: Quantity | None = Field(default=None, description="default: that of the object")
 
     @model_validator(mode="after")
     def _check(self) -> SkySection:
@@ -204,20 +222,28 @@ class DetectorSection(Section):
     """Detector and reduction terms of the variance."""
 
     read_noise: NotNegative = Field(description="e per pixel and exposure")
-    dark: NotNegative = Field(0.0, description="e/s per pixel")
-    width: Positive = Field(1.0, description="detector pixels read and summed across the trace")
-    stray: NotNegative = Field(0.0, description="share of the mean sky counts scattered over the detector")
+    dark: NotNegative = Field(default=0.0, description="e/s per pixel")
+    width: Positive = Field(default=1.0, description="detector pixels read and summed across the trace")
+    stray: NotNegative = Field(
+        default=0.0, description="share of the mean sky counts scattered over the detector"
+    )
     trace_pitch_pix: Positive = Field(
         1.0, description="distance between traces, over which stray light is spread"
     )
-    sky_floor: NotNegative = Field(0.0, description="relative sky-subtraction error, does not average down")
-    variance_factor: Positive = Field(1.0, description="empirical factor on all variance but the star's own")
+    sky_floor: NotNegative = Field(
+        default=0.0, description="relative sky-subtraction error, does not average down"
+    )
+    variance_factor: Positive = Field(
+        default=1.0, description="empirical factor on all variance but the star's own"
+    )
 
 
 class PipelineSection(Section):
     """What a reduction pipeline is assumed to know of the star."""
 
-    continuum_temperature: Positive = Field(4875.0, description="K; Planck shape of the assumed continuum")
+    continuum_temperature: Positive = Field(
+        default=4875.0, description="K; Planck shape of the assumed continuum"
+    )
 
 
 class Range(Section):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ from specvit.instrument.schema import GridSection, Nodes, TablesSection
 from specvit.spectra import WavelengthGrid
 
 
-class Tables(Mapping[str, np.ndarray]):
+class Tables:
     """The named arrays of an instrument's table file; empty if it has none.
 
     Args:
@@ -53,15 +52,6 @@ class Tables(Mapping[str, np.ndarray]):
         except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError) as error:
             raise DataError(f"{path.name}: not a numpy npz file of plain arrays ({error})") from error
 
-    def __getitem__(self, name: str) -> np.ndarray:
-        return self._arrays[name]
-
-    def __iter__(self):  # noqa: ANN204
-        return iter(self._arrays)
-
-    def __len__(self) -> int:
-        return len(self._arrays)
-
     def array(self, name: str, key: str, shape: tuple[int | None, ...]) -> np.ndarray:
         """Return table `name` in float64, for the instrument's `key`; None in `shape` is any length.
 
@@ -96,7 +86,7 @@ class Tables(Mapping[str, np.ndarray]):
         return values
 
     def per_pixel(self, quantity: float | str | Nodes, key: str, wavelength: np.ndarray) -> np.ndarray:
-        """Return `quantity` at each of the L `wavelength`s; a table must have that length. None is negative."""
+        """Return `quantity` at each of the L `wavelength`s, not negative; a table must have that length."""
         if isinstance(quantity, str):
             values = self.array(quantity, key, wavelength.shape)
         elif isinstance(quantity, Nodes):
@@ -122,8 +112,7 @@ class Tables(Mapping[str, np.ndarray]):
             DataError: if a table of pixel centres is not a grid (unsorted, negative, ...).
         """
         if section.table is None:
-            assert section.start is not None and section.step is not None and section.pixels is not None
-            centres = section.start + section.step * np.arange(section.pixels)
+            centres = section.linear_centres()
         else:
             centres = self.array(section.table, "grid.table", (None,))
         try:

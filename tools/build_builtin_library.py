@@ -28,8 +28,8 @@ DESIGN_BOX = LOW_T_BOX.replace(
 METHOD = (
     "LTE, plane parallel, vmic 2 km/s. T(tau5000) from a polynomial regression on published models (MARCS "
     "giants, Stagger <3D>, ATLAS9), 1-D-like branch; pressure from hydrostatic equilibrium with SMElib's "
-    "equation of state and continuous opacity for the actual mix; Asplund et al. 2009 solar mix, alpha = O "
-    "Ne Mg Si S Ca Ti; transfer with SMElib on 2.5 km/s, 4 Gauss angles; Gaussian to R = 20000; air to vacuum. "
+    "equation of state and continuous opacity for the actual mix; Asplund et al. 2009 mix, alpha = O "
+    "Ne Mg Si S Ca Ti; transfer with SMElib on 2.5 km/s, 4 Gauss angles; Gaussian to R = 20000, in vacuum. "
     "Lines: Kurucz atomic with laboratory gf of linemake, ABO damping, CN, FeH, Paschen, TiO from molecular "
     "constants. See docs/library.md."
 )

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from specvit.errors import ShapeError
+from specvit.library.derivative import batched_jacobian
 from specvit.library.emulator_file import read_emulator_file, write_emulator_file
 from specvit.library.regressor import CoefficientNetwork
 from specvit.spectra import LabelSpace, WavelengthGrid
@@ -94,7 +95,7 @@ class Emulator(nn.Module):
         """
         if check:
             self.label_space.check(labels)
-        derivative = torch.func.vmap(torch.func.jacfwd(self.coefficients))(labels.to(self.basis.dtype))
+        derivative = batched_jacobian(self.coefficients, labels.to(self.basis.dtype))
         return torch.einsum("bkp,kl->blp", derivative, self.basis)
 
     def fold(

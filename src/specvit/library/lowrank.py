@@ -1,4 +1,4 @@
-"""Compression of a stack of similar spectra: principal components in 16 bits plus a sparse correction.
+"""Compression of a stack of similar spectra: principal components in 16 bits plus the pixels they miss.
 
 Owns encode and decode of one (N, L) array; knows nothing of files or labels.
 """
@@ -8,16 +8,14 @@ from __future__ import annotations
 import numpy as np
 
 INT16_MAX = 32767
-#: One unit of a correction code, relative flux.
-CORRECTION_STEP = 1e-4
 
 
 def encode(flux: np.ndarray, components: int, tolerance: float) -> dict[str, np.ndarray]:
     """Return the arrays from which `decode` rebuilds `flux` (N, L), positive, to `tolerance` relative.
 
     Each spectrum is divided by its mean and expanded in `components` principal components, coefficients and
-    basis rounded to 16 bits with one step per component. Pixels that miss by more than `tolerance` carry
-    an 8-bit correction in units of 1e-4 (16-bit where 8 do not do).
+    basis rounded to 16 bits with one step per component. Pixels that miss by more than `tolerance` are
+    kept as they are.
     """
     scale = flux.mean(axis=1, dtype=np.float64)
     relative = (flux / scale[:, None]).astype(np.float32)
@@ -30,10 +28,8 @@ def encode(flux: np.ndarray, components: int, tolerance: float) -> dict[str, np.
     basis_codes, basis_step = _quantise(basis, axis=1)
     # Coefficients are fitted to the rounded basis, so that its rounding does not add to the error.
     rounded = basis_codes * basis_step
-    coefficients = np.linalg.lstsq(rounded.T.astype(np.float64), centred.T.astype(np.float64), rcond=None)[
-        0
-    ].T
-    coefficient_codes, coefficient_step = _quantise(coefficients, axis=0)
+    coefficients = np.linalg.lstsq(rounded.T.astype(np.float64), centred.T.astype(np.float64))[0]
+    coefficient_codes, coefficient_step = _quantise(coefficients.T, axis=0)
     code = {
         "scale": scale,
         "mean": mean,
@@ -42,14 +38,18 @@ def encode(flux: np.ndarray, components: int, tolerance: float) -> dict[str, np.
         "coefficient_codes": coefficient_codes,
         "coefficient_step": coefficient_step,
     }
-    return code | _corrections(relative, _low_rank(code), tolerance)
+    missed = np.flatnonzero(np.abs(_low_rank(code) - relative) > tolerance * relative)
+    # Gaps rather than positions: small numbers compress.
+    return code | {
+        "exact_gap": np.diff(missed, prepend=0).astype(np.uint32),
+        "exact_value": relative.ravel()[missed],
+    }
 
 
 def decode(code: dict[str, np.ndarray]) -> np.ndarray:
     """Return the flux (N, L), float32."""
     relative = _low_rank(code)
-    at = np.cumsum(code["correction_gap"].astype(np.int64))
-    relative.ravel()[at] *= (1 + CORRECTION_STEP * code["correction_codes"]).astype(np.float32)
+    relative.ravel()[np.cumsum(code["exact_gap"].astype(np.int64))] = code["exact_value"]
     return (relative * code["scale"][:, None]).astype(np.float32)
 
 
@@ -63,15 +63,3 @@ def _quantise(values: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
     step = np.abs(values).max(axis=axis, keepdims=True) / INT16_MAX
     step = np.maximum(step, np.finfo(np.float32).tiny).astype(np.float32)
     return np.round(values / step).clip(-INT16_MAX, INT16_MAX).astype(np.int16), step
-
-
-def _corrections(relative: np.ndarray, approximate: np.ndarray, tolerance: float) -> dict[str, np.ndarray]:
-    # A low-rank value near zero cannot be mended by a factor; spectra of stars stay well above it.
-    miss = relative / np.maximum(approximate, 1e-6) - 1
-    at = np.flatnonzero(np.abs(miss) > tolerance)
-    codes = np.round(miss.ravel()[at] / CORRECTION_STEP)
-    narrow = np.int8 if at.size == 0 or np.abs(codes).max() <= 127 else np.int16
-    return {
-        "correction_gap": np.diff(at, prepend=0).astype(np.uint32),
-        "correction_codes": codes.clip(-INT16_MAX, INT16_MAX).astype(narrow),
-    }

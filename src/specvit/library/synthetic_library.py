@@ -90,8 +90,8 @@ class SyntheticLibrary:
 
         Args:
             path: the file; its folder must exist.
-            components: None stores float32; a number stores that many principal components in 16 bits and,
-                pixel by pixel, what they miss by more than `tolerance` (several times smaller).
+            components: None stores float32; a number stores that many principal components in 16 bits and
+                the pixels they miss by more than `tolerance` (several times smaller).
             tolerance: largest relative flux error of the compressed form.
 
         Raises:

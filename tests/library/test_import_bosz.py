@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from specvit.errors import ConfigError, DataError, LabelError, WavelengthRangeError
-from specvit.library.importers import ImportWindow, import_bosz2017, import_bosz2024
+from specvit.library.importers import LibraryWindow, import_bosz2017, import_bosz2024
 from specvit.library.importers.bosz2017 import quarter_dex
 from specvit.spectra.air import air_to_vacuum, vacuum_to_air
 from specvit.spectra.resample import FWHM_PER_SIGMA
 
 CA_8542_VACUUM = 8544.438
-WINDOW = ImportWindow(8500.0, 8600.0, 20_000.0)
+WINDOW = LibraryWindow(8500.0, 8600.0, 20_000.0)
 
 
 def line_spectrum(wavelength, resolution, depth):
@@ -215,11 +215,11 @@ def test_mixed_kinds_and_resolutions(tmp_path):
 def test_window_must_be_covered_and_not_sharper(tmp_path):
     write_2017(tmp_path, name_2017(4750))
     write_2017(tmp_path, name_2017(5000))
-    wide = ImportWindow(8000.0, 8600.0, 20_000.0)
+    wide = LibraryWindow(8000.0, 8600.0, 20_000.0)
     expect(WavelengthRangeError, r"rs\.asc\.bz2: the spectrum covers 8450", import_bosz2017, tmp_path, wide)
-    sharp = ImportWindow(8500.0, 8600.0, 60_000.0)
+    sharp = LibraryWindow(8500.0, 8600.0, 60_000.0)
     expect(WavelengthRangeError, "at most 50000", import_bosz2017, tmp_path, sharp)
-    expect(ConfigError, "expected 0 < start < stop", ImportWindow, 8600.0, 8500.0)
+    expect(ConfigError, "expected 0 < start < stop", LibraryWindow, 8600.0, 8500.0)
 
 
 def test_one_spectrum_or_empty_limits_are_refused(tmp_path):

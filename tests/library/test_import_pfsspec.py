@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from specvit.errors import DataError
-from specvit.library.importers import ImportWindow, import_pfsspec
+from specvit.library.importers import LibraryWindow, import_pfsspec
 from specvit.spectra.air import vacuum_to_air
 
-WINDOW = ImportWindow(8500.0, 8600.0, 20_000.0)
+WINDOW = LibraryWindow(8500.0, 8600.0, 20_000.0)
 AXES = {"M_H": [-0.5, 0.0, 0.5], "T_eff": [4000.0, 4250.0], "log_g": [1.0, 1.5], "C_M": [0.0], "a_M": [0.0]}
 LINE = 8544.438
 

@@ -3,6 +3,6 @@
 from specvit.library.importers.bosz2017 import import_bosz2017
 from specvit.library.importers.bosz2024 import import_bosz2024
 from specvit.library.importers.pfsspec import import_pfsspec
-from specvit.library.importers.window import ImportWindow
+from specvit.library.importers.window import LibraryWindow
 
-__all__ = ["ImportWindow", "import_bosz2017", "import_bosz2024", "import_pfsspec"]
+__all__ = ["LibraryWindow", "import_bosz2017", "import_bosz2024", "import_pfsspec"]

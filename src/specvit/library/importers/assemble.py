@@ -16,7 +16,7 @@ import numpy as np
 import specvit
 from specvit.errors import DataError, SpecvitError
 from specvit.library.importers.nodes import Node, label_array
-from specvit.library.importers.window import ImportWindow, Transfer
+from specvit.library.importers.window import LibraryWindow, Transfer
 from specvit.library.synthetic_library import SyntheticLibrary
 
 Progress = Callable[[int, int], None]
@@ -41,7 +41,7 @@ class Reader(Protocol):
 class Converter:
     """Reads a node and returns (grid fingerprint, flux, continuum) on the window; keeps the last transfer."""
 
-    def __init__(self, reader: Reader, window: ImportWindow) -> None:
+    def __init__(self, reader: Reader, window: LibraryWindow) -> None:
         self.reader, self.window = reader, window
         self._transfer: tuple[str, Transfer] | None = None
 
@@ -64,7 +64,7 @@ class Converter:
 def assemble_library(
     nodes: list[Node],
     reader: Reader,
-    window: ImportWindow,
+    window: LibraryWindow,
     provenance: dict[str, Any],
     source: str,
     workers: int = 1,

@@ -20,7 +20,7 @@ from specvit.errors import DataError
 from specvit.library.importers.assemble import Progress, SourceSpectrum, assemble_library
 from specvit.library.importers.nodes import Limits, Node, find_nodes, select_nodes
 from specvit.library.importers.text_table import first_column_range, parse_rows, read_lines
-from specvit.library.importers.window import ImportWindow
+from specvit.library.importers.window import LibraryWindow
 from specvit.library.synthetic_library import SyntheticLibrary
 
 SUFFIXES = (".asc.bz2", ".asc")
@@ -72,7 +72,7 @@ def read_spectrum(node: Node, low: float, high: float) -> SourceSpectrum:
 
 def import_bosz2017(
     folder: str | Path,
-    window: ImportWindow | None = None,
+    window: LibraryWindow | None = None,
     limits: Limits | None = None,
     workers: int = 1,
     progress: Progress | None = None,
@@ -96,5 +96,5 @@ def import_bosz2017(
         "model_atmospheres": "ATLAS9, LTE, plane parallel",
     }
     return assemble_library(
-        nodes, read_spectrum, window or ImportWindow(), provenance, str(folder), workers, progress
+        nodes, read_spectrum, window or LibraryWindow(), provenance, str(folder), workers, progress
     )

@@ -26,7 +26,7 @@ from specvit.errors import DataError
 from specvit.library.importers.assemble import Progress, SourceSpectrum, assemble_library
 from specvit.library.importers.nodes import Limits, Node, find_nodes, select_nodes
 from specvit.library.importers.text_table import parse_rows, read_lines
-from specvit.library.importers.window import ImportWindow
+from specvit.library.importers.window import LibraryWindow
 from specvit.library.synthetic_library import SyntheticLibrary
 from specvit.spectra.air import SHORTEST_AIR_WAVELENGTH, air_to_vacuum
 
@@ -113,7 +113,7 @@ class Bosz2024Reader:
 
 def import_bosz2024(
     folder: str | Path,
-    window: ImportWindow | None = None,
+    window: LibraryWindow | None = None,
     limits: Limits | None = None,
     atmosphere: str | None = None,
     microturbulence: float | None = None,
@@ -154,5 +154,5 @@ def import_bosz2024(
     }
     reader = Bosz2024Reader(wavelength_file(nodes[0], folder))
     return assemble_library(
-        nodes, reader, window or ImportWindow(), provenance, str(folder), workers, progress
+        nodes, reader, window or LibraryWindow(), provenance, str(folder), workers, progress
     )

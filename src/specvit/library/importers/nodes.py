@@ -109,18 +109,29 @@ def select_nodes(nodes: Iterable[Node], limits: Limits, source: str) -> list[Nod
 
 
 def label_array(nodes: list[Node], source: str) -> tuple[np.ndarray, LabelSpace, dict[str, float]]:
-    """Return labels (N, P), their LabelSpace (extent), and the labels that never change with their value.
+    """Return `free_labels` of the nodes."""
+    names = [name for name in STELLAR_UNITS if name in nodes[0].labels]
+    return free_labels(names, np.array([[node.labels[name] for name in names] for node in nodes]), source)
+
+
+def free_labels(
+    names: list[str], values: np.ndarray, source: str
+) -> tuple[np.ndarray, LabelSpace, dict[str, float]]:
+    """Return labels (N, P) that vary, their LabelSpace (extent), and those that never change with their value.
+
+    Args:
+        names: label names, keys of `STELLAR_UNITS`.
+        values: shape (N, len(names)).
+        source: what the error message calls the spectra.
 
     Raises:
         DataError: if no label takes two values.
     """
-    names = [name for name in STELLAR_UNITS if name in nodes[0].labels]
-    values = np.array([[node.labels[name] for name in names] for node in nodes])
     low, high = values.min(axis=0), values.max(axis=0)
     free = low < high
     if not free.any():
         raise DataError(
-            f"{source}: all spectra have the same labels ({nodes[0].describe()}); a library needs a range"
+            f"{source}: all spectra have the same labels; a library needs a range of at least one"
         )
     kept = [name for name, is_free in zip(names, free, strict=True) if is_free]
     space = LabelSpace(

@@ -28,7 +28,7 @@ import numpy as np
 from specvit.errors import DataError
 from specvit.library.importers.assemble import Progress, SourceSpectrum, assemble_library
 from specvit.library.importers.nodes import Limits, Node, check_limits, select_nodes
-from specvit.library.importers.window import ImportWindow
+from specvit.library.importers.window import LibraryWindow
 from specvit.library.synthetic_library import SyntheticLibrary
 from specvit.spectra.air import air_to_vacuum
 
@@ -172,7 +172,7 @@ class PfsspecReader:
 def import_pfsspec(
     path: str | Path,
     source_resolution: float,
-    window: ImportWindow | None = None,
+    window: LibraryWindow | None = None,
     limits: Limits | None = None,
     workers: int = 1,
     progress: Progress | None = None,
@@ -202,5 +202,5 @@ def import_pfsspec(
         "empty_cells": int((~layout.filled).sum()),
     }
     return assemble_library(
-        nodes, PfsspecReader(layout), window or ImportWindow(), provenance, path.name, workers, progress
+        nodes, PfsspecReader(layout), window or LibraryWindow(), provenance, path.name, workers, progress
     )

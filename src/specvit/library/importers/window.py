@@ -20,7 +20,7 @@ CONTINUUM_STRIDE = 64
 
 
 @dataclass(frozen=True)
-class ImportWindow:
+class LibraryWindow:
     """Wavelength range in Å (vacuum) and resolution λ/FWHM of the library to make.
 
     Raises:
@@ -70,7 +70,7 @@ class Transfer:
         WavelengthRangeError: if the source does not cover the window, or is not sharp enough.
     """
 
-    def __init__(self, wavelength: np.ndarray, resolution: float, window: ImportWindow) -> None:
+    def __init__(self, wavelength: np.ndarray, resolution: float, window: LibraryWindow) -> None:
         self.source = WavelengthGrid(wavelength)
         self.resolution, self.window = resolution, window
         low, high = window.needed

@@ -1,0 +1,104 @@
+"""One-dimensional convolutional network that keeps absolute wavelength.
+
+Convolution alone answers "is there such a line", not "where", and global pooling makes that final: the
+reference work's CNNs lost most of their score there. Here two position channels go in, and the features are
+averaged in segments of the spectrum that stay apart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from specvit.errors import ConfigError
+from specvit.models.conditioning import Inputs
+
+
+@dataclass(frozen=True)
+class CNNConfig:
+    """Architecture of a CNN.
+
+    Args:
+        width: feature channels of the first stage; doubled at each further stage.
+        kernel: pixels of every kernel in the blocks; odd.
+        stages: stages of one strided convolution and `blocks` residual blocks each.
+        blocks: residual blocks per stage; their dilations are 1, 2, 4, ...
+        stride: subsampling at the entry of each stage.
+        segments: parts of the spectrum whose features are kept apart at the end.
+        dropout: before the head.
+    """
+
+    width: int = 32
+    kernel: int = 9
+    stages: int = 3
+    blocks: int = 2
+    stride: int = 4
+    segments: int = 16
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.kernel % 2 == 0:
+            raise ConfigError(f"kernel: expected an odd number of pixels, got {self.kernel}")
+        if min(self.width, self.stages, self.blocks, self.stride, self.segments) < 1:
+            raise ConfigError("cnn: width, stages, blocks, stride and segments must be at least 1")
+
+
+class ConvolutionBlock(nn.Module):
+    """Pre-norm residual pair of dilated convolutions; the second starts at zero."""
+
+    def __init__(self, width: int, kernel: int, dilation: int) -> None:
+        super().__init__()
+        padding = dilation * (kernel // 2)
+        self.norm = nn.GroupNorm(1, width)
+        self.first = nn.Conv1d(width, width, kernel, padding=padding, dilation=dilation)
+        self.second = nn.Conv1d(width, width, kernel, padding=kernel // 2)
+        nn.init.zeros_(self.second.weight)
+        if self.second.bias is not None:
+            nn.init.zeros_(self.second.bias)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return features of the same shape (B, width, N)."""
+        return features + self.second(F.gelu(self.first(F.gelu(self.norm(features)))))
+
+
+class CNN(nn.Module):
+    """Stages of strided and residual dilated convolutions, segment means, one hidden layer.
+
+    Args:
+        config: the architecture.
+        shape: channels C, positions N and level features M of the `Inputs`.
+        phase: position of each pixel in [-1, 1], shape (N,), see `wavelength_phase`.
+    """
+
+    phase: Tensor
+
+    def __init__(self, config: CNNConfig, shape: tuple[int, int, int], phase: Tensor) -> None:
+        super().__init__()
+        channels, _, levels = shape
+        self.segments = config.segments
+        places = torch.stack([phase, torch.sin(4 * torch.pi * phase)]).float()
+        self.register_buffer("phase", places, persistent=False)
+        layers: list[nn.Module] = []
+        entering, width = channels + len(places), config.width
+        for stage in range(config.stages):
+            width = config.width * 2**stage
+            # A kernel as wide as two strides: neighbours overlap, no pixel is skipped.
+            layers.append(nn.Conv1d(entering, width, 2 * config.stride, config.stride, config.stride // 2))
+            layers += [ConvolutionBlock(width, config.kernel, 2**block) for block in range(config.blocks)]
+            entering = width
+        self.stages = nn.Sequential(*layers)
+        self.norm = nn.LayerNorm(width * config.segments)
+        self.dropout = nn.Dropout(config.dropout)
+        self.hidden = nn.Linear(width * config.segments + levels, 4 * config.width)
+        self.width = 4 * config.width
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        """Return features, shape (B, width)."""
+        batch = len(inputs.values)
+        places = self.phase.to(inputs.values.dtype).expand(batch, -1, -1)
+        maps = self.stages(torch.cat([inputs.values, places], dim=1))
+        means = self.norm(F.adaptive_avg_pool1d(maps, self.segments).flatten(1))
+        return F.gelu(self.hidden(torch.cat([self.dropout(means), inputs.level.to(means.dtype)], dim=1)))

@@ -1,0 +1,162 @@
+"""From (flux, sigma) in any unit to what a network sees. Owns normalisation, dead pixels and extra channels.
+
+The normalisation is part of the saved network, so that training, testing and a user's own spectra pass
+through the same lines. Everything here is float32 and has no trainable parameters: flux is never in half
+precision.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Self
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from specvit.errors import ConfigError
+from specvit.spectra import row_median
+
+CHANNELS = ("flux", "sigma", "derivative")
+
+#: The median of a hopelessly noisy spectrum can vanish; dividing by less than this share of the median sigma
+#: would only inflate noise.
+MINIMUM_SIGNAL = 0.05
+
+#: Pixels over which the sigma channel is smoothed: wider than a sky line, narrower than the response.
+SMOOTHING = 101
+
+
+class Inputs(NamedTuple):
+    """What the trainable part of a network receives.
+
+    values: shape (B, C, N), order one, 0 where nothing is known.
+    usable: shape (B, N), False on dead pixels.
+    level: shape (B, M), order one: how noisy the spectrum is, as a pipeline knows it.
+    """
+
+    values: Tensor
+    usable: Tensor
+    level: Tensor
+
+
+class Conditioning(nn.Module):
+    """Median normalisation, standardisation per pixel, and optional extra channels.
+
+    A pixel is dead if sigma is not finite and positive or its flux is not finite; its value does not matter.
+
+    Args:
+        pixels: L.
+        channels: of `CHANNELS`. "sigma" is the logarithm of the visible sigma, smoothed; "derivative" the
+            central difference of the flux channel.
+        chunk: pixels over which the flux channel is brought to zero mean and unit variance; 0 leaves it.
+    """
+
+    centre: Tensor
+    scale: Tensor
+    level_centre: Tensor
+    level_scale: Tensor
+
+    def __init__(self, pixels: int, channels: tuple[str, ...] = ("flux",), chunk: int = 0) -> None:
+        super().__init__()
+        unknown = [name for name in channels if name not in CHANNELS]
+        if unknown or not channels or channels[0] != "flux" or len(set(channels)) < len(channels):
+            raise ConfigError(
+                f"channels: expected 'flux' first, then any of {', '.join(CHANNELS[1:])}; "
+                f"got {', '.join(channels)}"
+            )
+        if not 0 <= chunk <= pixels:
+            raise ConfigError(f"chunk: expected 0 to {pixels} pixels, got {chunk}")
+        self.pixels, self.channels, self.chunk = pixels, tuple(channels), chunk
+        self.register_buffer("centre", torch.ones(pixels))
+        self.register_buffer("scale", torch.ones(pixels))
+        self.register_buffer("level_centre", torch.zeros(1))
+        self.register_buffer("level_scale", torch.ones(1))
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, pixels and level features of the `Inputs`."""
+        return len(self.channels), self.pixels, 1
+
+    @torch.no_grad()
+    def fit(self, flux: Tensor, sigma: Tensor) -> Self:
+        """Set the mean and standard deviation per pixel from a sample of training spectra (N, L)."""
+        usable, flux, sigma, _ = normalise(flux, sigma)
+        count = usable.sum(dim=0).clamp(min=1)
+        self.centre.copy_(flux.sum(dim=0) / count)
+        deviation = torch.where(usable, flux - self.centre, 0.0)
+        variance = deviation.square().sum(dim=0) / count
+        floor = variance[variance > 0].median() * 1e-6 if bool((variance > 0).any()) else 1.0
+        self.scale.copy_(variance.clamp(min=floor).sqrt())
+        level = _log_level(sigma, usable)
+        self.level_centre.copy_(level.mean(dim=0))
+        self.level_scale.copy_(level.std(dim=0).clamp(min=1e-3) if len(level) > 1 else torch.ones(1))
+        return self
+
+    @torch.no_grad()
+    def forward(self, flux: Tensor, sigma: Tensor) -> Inputs:
+        """Return the inputs of flux and sigma, both (B, L)."""
+        usable, flux, sigma, _ = normalise(flux, sigma)
+        values = torch.where(usable, (flux - self.centre) / self.scale, 0.0)
+        if self.chunk:
+            values = _chunk_normalise(values, usable, self.chunk)
+        planes = [values]
+        for name in self.channels[1:]:
+            planes.append(_derivative(values) if name == "derivative" else _smooth_log(sigma, usable))
+        level = (_log_level(sigma, usable) - self.level_centre) / self.level_scale
+        return Inputs(torch.stack(planes, dim=1), usable, level)
+
+
+def normalise(flux: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return usable (B, L), flux / level (0 if dead), sigma / level (1 if dead), and the level (B, 1).
+
+    The level is the median flux, kept above `MINIMUM_SIGNAL` of the median sigma.
+    """
+    flux, sigma = flux.float(), sigma.float()
+    usable = torch.isfinite(flux) & torch.isfinite(sigma) & (sigma > 0)
+    noise = usable_median(sigma, usable)
+    level = torch.maximum(usable_median(flux, usable), MINIMUM_SIGNAL * noise)[:, None]
+    return usable, torch.where(usable, flux / level, 0.0), torch.where(usable, sigma / level, 1.0), level
+
+
+def usable_median(values: Tensor, usable: Tensor) -> Tensor:
+    """Return the median over usable pixels, shape (B,); 1 for a spectrum without any."""
+    if values.device.type == "cpu" and not torch.compiler.is_compiling() and bool(usable.all()):
+        return row_median(values)
+    median = torch.where(usable, values, torch.nan).nanmedian(dim=-1).values
+    return torch.where(torch.isnan(median), 1.0, median)
+
+
+def _log_level(sigma: Tensor, usable: Tensor) -> Tensor:
+    return usable_median(sigma, usable).log()[:, None]
+
+
+def _smooth_log(sigma: Tensor, usable: Tensor) -> Tensor:
+    """Return ln sigma relative to its median, averaged over usable pixels in a running window, (B, L)."""
+    relative = torch.where(usable, (sigma / usable_median(sigma, usable)[:, None]).log(), 0.0)
+    weight = usable.to(relative)
+    total = F.avg_pool1d(torch.stack([relative, weight], dim=1), SMOOTHING, 1, SMOOTHING // 2)
+    return total[:, 0] / total[:, 1].clamp(min=1.0 / SMOOTHING)
+
+
+def _derivative(values: Tensor) -> Tensor:
+    """Return half the central difference per pixel, (B, L), 0 at both ends."""
+    return F.pad(0.5 * (values[:, 2:] - values[:, :-2]), (1, 1))
+
+
+def _chunk_normalise(values: Tensor, usable: Tensor, chunk: int) -> Tensor:
+    """Return values with zero mean and unit variance over the usable pixels of each run of `chunk` pixels."""
+    pixels = values.shape[1]
+    padding = (0, -pixels % chunk)
+    blocks = F.pad(values, padding).unflatten(1, (-1, chunk))
+    weight = F.pad(usable.to(values), padding).unflatten(1, (-1, chunk))
+    count = weight.sum(dim=-1, keepdim=True).clamp(min=1)
+    centred = (blocks - blocks.sum(dim=-1, keepdim=True) / count) * weight
+    spread = (centred.square().sum(dim=-1, keepdim=True) / count).sqrt()
+    return (centred / spread.clamp(min=1e-3)).flatten(1)[:, :pixels]
+
+
+def wavelength_phase(wavelength: np.ndarray) -> Tensor:
+    """Return ln wavelength scaled to [-1, 1] over the grid, shape (L,), float64: the absolute position."""
+    log = torch.from_numpy(np.log(wavelength))
+    return 2 * (log - log[0]) / (log[-1] - log[0]) - 1

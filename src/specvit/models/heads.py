@@ -1,0 +1,134 @@
+"""Outputs of a network: label scaling and the three kinds of head. Owns how raw outputs become estimates.
+
+"point" gives a value per label, "gaussian" a value and an error, "ordinal" a probability per bin of the label
+range, from which value, error and quantiles follow. The losses that train them are in `training.losses`.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from specvit.errors import ConfigError
+from specvit.spectra import LabelSpace
+
+HeadKind = Literal["point", "gaussian", "ordinal"]
+Scaling = Literal["zscore", "minmax"]
+
+#: Bounds of the predicted ln variance, in scaled labels: keeps the likelihood finite, binds nowhere real.
+LOG_VARIANCE_RANGE = (-14.0, 4.0)
+
+#: Probabilities at which quantiles are reported: the central 68.27 and 95.45 % and the median.
+QUANTILES = (0.02275, 0.15865, 0.5, 0.84135, 0.97725)
+
+
+class Estimate(NamedTuple):
+    """Decoded output in label units: mean and std (B, P), quantiles (B, P, Q); None where a head has none."""
+
+    mean: Tensor
+    std: Tensor | None
+    quantiles: Tensor | None
+
+
+class LabelScaling(nn.Module):
+    """The affine map between labels in their units and the order-one numbers a network is trained on.
+
+    "zscore" maps a label drawn uniformly from its bounds to zero mean and unit variance, "minmax" to [0, 1].
+    R² does not depend on the choice; the balance between labels in a loss does.
+    """
+
+    shift: Tensor
+    width: Tensor
+
+    def __init__(self, space: LabelSpace, scaling: Scaling = "zscore") -> None:
+        super().__init__()
+        if scaling not in ("zscore", "minmax"):
+            raise ConfigError(f"label scaling: '{scaling}' is not known; choose zscore or minmax")
+        low, high = torch.tensor(space.low), torch.tensor(space.high)
+        self.scaling = scaling
+        zscore = scaling == "zscore"
+        self.register_buffer("shift", 0.5 * (low + high) if zscore else low)
+        self.register_buffer("width", (high - low) / (12.0**0.5 if zscore else 1.0))
+
+    def to_scaled(self, labels: Tensor) -> Tensor:
+        """Return scaled labels, shape (..., P)."""
+        return (labels - self.shift) / self.width
+
+    def to_labels(self, scaled: Tensor) -> Tensor:
+        """Return labels in their units, shape (..., P)."""
+        return scaled * self.width + self.shift
+
+
+class Head(nn.Module):
+    """One linear map from the features of a spectrum to the outputs of all labels.
+
+    Args:
+        width: features.
+        space: the labels to estimate (one or several), with the bounds of training.
+        kind: see the module.
+        scaling: see `LabelScaling`.
+        bins: bins of equal width per label, for "ordinal".
+    """
+
+    edges: Tensor
+
+    def __init__(
+        self,
+        width: int,
+        space: LabelSpace,
+        kind: HeadKind = "gaussian",
+        scaling: Scaling = "zscore",
+        bins: int = 32,
+    ) -> None:
+        super().__init__()
+        if kind not in ("point", "gaussian", "ordinal"):
+            raise ConfigError(f"head: '{kind}' is not known; choose point, gaussian or ordinal")
+        if kind == "ordinal" and bins < 2:
+            raise ConfigError(f"head: an ordinal head needs at least 2 bins, got {bins}")
+        self.kind, self.labels = kind, len(space)
+        self.outputs = {"point": 1, "gaussian": 2, "ordinal": bins}[kind]
+        self.labels_scaling = LabelScaling(space, scaling)
+        self.linear = nn.Linear(width, self.labels * self.outputs)
+        bounds = torch.tensor([space.low, space.high], dtype=torch.float64)
+        scaled = self.labels_scaling.to_scaled(bounds)
+        step = torch.linspace(0, 1, (bins if kind == "ordinal" else 1) + 1, dtype=torch.float64)
+        self.register_buffer("edges", torch.lerp(scaled[0, :, None], scaled[1, :, None], step).float())
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return raw outputs, shape (B, P, outputs), float32, for features (B, width)."""
+        return self.linear(features).float().unflatten(-1, (self.labels, self.outputs))
+
+    def decode(self, raw: Tensor) -> Estimate:
+        """Return estimates in label units from raw outputs (B, P, outputs)."""
+        raw = raw.double()
+        if self.kind == "ordinal":
+            return self._decode_bins(raw.softmax(dim=-1))
+        mean = self.labels_scaling.to_labels(raw[..., 0])
+        if self.kind == "point":
+            return Estimate(mean, None, None)
+        std = (0.5 * raw[..., 1].clamp(*LOG_VARIANCE_RANGE)).exp() * self.labels_scaling.width
+        return Estimate(mean, std, None)
+
+    def _decode_bins(self, probability: Tensor) -> Estimate:
+        """Return the moments and quantiles of the piecewise-constant density, in label units."""
+        edges = self.labels_scaling.to_labels(self.edges.double().T).T
+        centre, width = 0.5 * (edges[:, 1:] + edges[:, :-1]), edges[:, 1:] - edges[:, :-1]
+        mean = (probability * centre).sum(dim=-1)
+        spread = (centre - mean[..., None]).square() + width.square() / 12
+        std = (probability * spread).sum(dim=-1).sqrt()
+        cumulative = torch.cat([torch.zeros_like(probability[..., :1]), probability.cumsum(dim=-1)], dim=-1)
+        quantiles = [_inverse(cumulative, edges, share) for share in QUANTILES]
+        return Estimate(mean, std, torch.stack(quantiles, dim=-1))
+
+
+def _inverse(cumulative: Tensor, edges: Tensor, share: float) -> Tensor:
+    """Return where a piecewise-linear cumulative (B, P, K + 1) over edges (P, K + 1) is `share`, (B, P)."""
+    bins = edges.shape[-1] - 1
+    index = ((cumulative < share).sum(dim=-1, keepdim=True) - 1).clamp(0, bins - 1)
+    below, above = cumulative.gather(-1, index), cumulative.gather(-1, index + 1)
+    spread = edges.expand(*cumulative.shape)
+    left, right = spread.gather(-1, index), spread.gather(-1, index + 1)
+    fraction = ((share - below) / (above - below).clamp(min=1e-12)).clamp(0, 1)
+    return (left + fraction * (right - left)).squeeze(-1)

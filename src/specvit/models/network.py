@@ -1,0 +1,212 @@
+"""A network for spectra: fixed front end, trainable body. Owns the assembly from a description.
+
+`front` (normalisation or subspace projection, float32, no trainable parameters) and `body` (backbone,
+optional linear shortcut, head) are apart so that the engine may run the body in bf16 and never the flux.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from specvit.errors import ConfigError
+from specvit.models.cnn import CNN, CNNConfig
+from specvit.models.conditioning import Conditioning, Inputs, wavelength_phase
+from specvit.models.heads import Estimate, Head, HeadKind, Scaling
+from specvit.models.mlp import MLP, MLPConfig
+from specvit.models.subspace import SubspaceProjection
+from specvit.models.swin import Swin, SwinConfig
+from specvit.models.vit import SpecViT, ViTConfig
+from specvit.spectra import LabelSpace, WavelengthGrid
+
+BackboneConfig = MLPConfig | CNNConfig | ViTConfig | SwinConfig
+
+CONFIGS: dict[str, type] = {
+    "mlp": MLPConfig,
+    "cnn": CNNConfig,
+    "vit": ViTConfig,
+    "swin": SwinConfig,
+    "subspace": MLPConfig,
+}
+
+
+@dataclass(frozen=True)
+class FrontConfig:
+    """What happens to a spectrum before the network.
+
+    Args:
+        channels, chunk: see `Conditioning`; for all models but "subspace".
+        components, patterns: see `SubspaceProjection`; for "subspace".
+    """
+
+    channels: tuple[str, ...] = ("flux",)
+    chunk: int = 0
+    components: int = 48
+    patterns: int = 6
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """The full description of a network; with a grid and a label space it determines all shapes.
+
+    Args:
+        model: "mlp", "cnn", "vit", "swin" or "subspace".
+        backbone: the configuration class that belongs to `model`.
+        front: see `FrontConfig`.
+        head, scaling, bins: see `Head`.
+        shortcut: add a linear map of the flux channel to the value of each label ("on Ridge"); starts at zero
+            unless it is given the weights of a Ridge fit.
+    """
+
+    model: str
+    backbone: BackboneConfig
+    front: FrontConfig = field(default_factory=FrontConfig)
+    head: HeadKind = "gaussian"
+    scaling: Scaling = "zscore"
+    bins: int = 32
+    shortcut: bool = False
+
+    def __post_init__(self) -> None:
+        if self.model not in CONFIGS:
+            raise ConfigError(f"model: '{self.model}' is not known; choose {', '.join(CONFIGS)}")
+        if not isinstance(self.backbone, CONFIGS[self.model]):
+            raise ConfigError(f"{self.model}: expected a {CONFIGS[self.model].__name__}")
+        if self.shortcut and self.head == "ordinal":
+            raise ConfigError(
+                "shortcut: an ordinal head has no single value per label to add a linear map to"
+            )
+
+    def with_options(self, options: dict[str, Any]) -> NetworkConfig:
+        """Return the description with fields (`patch`, `head`, `chunk`, ...) replaced, wherever they live.
+
+        Raises:
+            ConfigError: for an unknown name, with the nearest known one, or a value of the wrong type.
+        """
+        parts = {"backbone": self.backbone, "front": self.front, "": self}
+        changes: dict[str, dict[str, Any]] = {part: {} for part in parts}
+        for name, value in options.items():
+            part = next((p for p, owner in parts.items() if name in _option_names(owner)), None)
+            if part is None:
+                known = [option for owner in parts.values() for option in _option_names(owner)]
+                near = difflib.get_close_matches(name, known, 1)
+                hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(sorted(known))}"
+                raise ConfigError(f"{self.model}: unknown option '{name}'; {hint}")
+            changes[part][name] = _as_type(name, value, getattr(parts[part], name))
+        return replace(
+            self,
+            backbone=replace(self.backbone, **changes["backbone"]),
+            front=replace(self.front, **changes["front"]),
+            **changes[""],
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-ready description; `from_dict` reads it back."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> NetworkConfig:
+        """Return the configuration described by `to_dict`."""
+        front = {**data["front"], "channels": tuple(data["front"]["channels"])}
+        backbone = CONFIGS[data["model"]](**data["backbone"])
+        return cls(**{**data, "backbone": backbone, "front": FrontConfig(**front)})
+
+
+class Body(nn.Module):
+    """The trainable part: `Inputs` -> raw outputs of the head."""
+
+    def __init__(self, backbone: nn.Module, head: Head, shortcut: nn.Linear | None) -> None:
+        super().__init__()
+        self.backbone, self.head, self.shortcut = backbone, head, shortcut
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        """Return raw outputs, shape (B, P, outputs), float32."""
+        raw = self.head(self.backbone(inputs))
+        if self.shortcut is None:
+            return raw
+        linear = self.shortcut(inputs.values[:, 0]).float()
+        return torch.cat([(raw[..., 0] + linear)[..., None], raw[..., 1:]], dim=-1)
+
+
+class SpectrumNetwork(nn.Module):
+    """front -> body; build one with `build_network`."""
+
+    def __init__(
+        self, config: NetworkConfig, front: Conditioning | SubspaceProjection, body: Body, space: LabelSpace
+    ) -> None:
+        super().__init__()
+        self.config, self.front, self.body, self.label_space = config, front, body, space
+
+    @property
+    def head(self) -> Head:
+        """The output layer, which also owns the label scaling."""
+        return self.body.head
+
+    @property
+    def parameter_count(self) -> int:
+        """Number of trainable parameters."""
+        return sum(parameter.numel() for parameter in self.body.parameters())
+
+    def forward(self, flux: Tensor, sigma: Tensor) -> Tensor:
+        """Return raw outputs, shape (B, P, outputs), for flux and sigma (B, L)."""
+        return self.body(self.front(flux, sigma))
+
+    def decode(self, raw: Tensor) -> Estimate:
+        """Return estimates in label units from raw outputs."""
+        return self.head.decode(raw)
+
+
+def build_network(config: NetworkConfig, grid: WavelengthGrid, space: LabelSpace) -> SpectrumNetwork:
+    """Return a freshly initialised network; draws from PyTorch's global generator.
+
+    Args:
+        config: what to build.
+        grid: the pixels.
+        space: the labels to estimate, with the bounds of training.
+    """
+    pixels = grid.size
+    front: Conditioning | SubspaceProjection
+    if config.model == "subspace":
+        front = SubspaceProjection(pixels, config.front.components, config.front.patterns)
+    else:
+        front = Conditioning(pixels, config.front.channels, config.front.chunk)
+    backbone = _build_backbone(config.backbone, front.shape, grid)
+    head = Head(backbone.width, space, config.head, config.scaling, config.bins)
+    shortcut = nn.Linear(front.shape[1], len(space)) if config.shortcut else None
+    if shortcut is not None:
+        nn.init.zeros_(shortcut.weight)
+        nn.init.zeros_(shortcut.bias)
+    return SpectrumNetwork(config, front, Body(backbone, head, shortcut), space)
+
+
+def _build_backbone(config: BackboneConfig, shape: tuple[int, int, int], grid: WavelengthGrid) -> Any:
+    match config:
+        case MLPConfig():
+            return MLP(config, shape)
+        case CNNConfig():
+            return CNN(config, shape, wavelength_phase(grid.wavelength))
+        case SwinConfig():
+            return Swin(config, shape)
+        case ViTConfig():
+            wavelength = torch.from_numpy(grid.wavelength.copy())
+            return SpecViT(config, shape, wavelength_phase(grid.wavelength), wavelength)
+
+
+def _option_names(owner: Any) -> list[str]:
+    return [f.name for f in fields(owner) if f.name not in ("model", "backbone", "front")]
+
+
+def _as_type(name: str, value: Any, current: Any) -> Any:
+    """Return `value`, which may be text from a command line, as the type of the current value."""
+    kind = type(current)
+    try:
+        if kind is tuple:
+            return tuple(value.split(",")) if isinstance(value, str) else tuple(value)
+        if kind is bool and isinstance(value, str):
+            return {"true": True, "false": False}[value.lower()]
+        return kind(value)
+    except (KeyError, TypeError, ValueError):
+        raise ConfigError(f"{name}: expected a {kind.__name__}, got '{value}'") from None

@@ -1,0 +1,186 @@
+"""Networks behind the estimator protocol: predict in batches, save, load, and a fingerprint that is checked.
+
+Fitting is handed in (`fitter`), because the engine lives above this package;
+`specvit.training.make_estimator` returns an estimator that can be fitted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from specvit.errors import DataError, RunError, ShapeError
+from specvit.models.bundle import Bundle, Origin, load_bundle, save_bundle
+from specvit.models.heads import QUANTILES
+from specvit.models.network import NetworkConfig, SpectrumNetwork, build_network
+from specvit.models.protocol import Prediction
+from specvit.spectra import LabelSpace, SpectraSource, WavelengthGrid
+
+#: Trains on (train, validation); returns the network with its best weights and a JSON-ready training record.
+Fitter = Callable[[SpectraSource, SpectraSource], tuple[SpectrumNetwork, dict[str, Any]]]
+
+FINGERPRINT_SPECTRA = 4
+#: Largest difference from the stored outputs, in units of a label's prior standard deviation: far above
+#: rounding on other processors, far below any error of interest.
+FINGERPRINT_TOLERANCE = 2e-3
+
+#: A spectrum with fewer usable pixels than this share is refused: its estimate would be the prior, dressed
+#: up.
+MINIMUM_USABLE = 0.1
+
+
+class NetworkEstimator:
+    """An `Estimator` around a `SpectrumNetwork`.
+
+    Args:
+        name: what reports call it, e.g. "vit-nano".
+        fitter: how `fit` trains it; None for one that was loaded.
+    """
+
+    def __init__(self, name: str, fitter: Fitter | None = None) -> None:
+        self.name, self.fitter = name, fitter
+        self.device = torch.device("cpu")
+        self.batch_size = 512
+
+    def fit(self, train: SpectraSource, validation: SpectraSource) -> Self:
+        """Train; the weights kept are those with the best validation R².
+
+        Raises:
+            RunError: if this estimator was loaded and so has no recipe to train by.
+        """
+        if self.fitter is None:
+            raise RunError(
+                f"{self.name}: has no training recipe; make one with specvit.training.make_estimator"
+            )
+        validation.grid.check_matches(train.grid, "validation set")
+        network, record = self.fitter(train, validation)
+        origin = Origin.of(train, validation)
+        return self.adopt(network, Origin(origin.grid, origin.label_space, {**origin.training, **record}))
+
+    def adopt(self, network: SpectrumNetwork, origin: Origin) -> Self:
+        """Take over a trained network and what it was made for."""
+        self.network, self.origin = network.eval().requires_grad_(False).to("cpu"), origin
+        return self
+
+    @property
+    def grid(self) -> WavelengthGrid:
+        """The pixels it expects."""
+        return self._ready().origin.grid
+
+    @property
+    def label_space(self) -> LabelSpace:
+        """The labels it estimates, with the bounds of its training."""
+        return self._ready().network.label_space
+
+    def predict(self, flux: Tensor, sigma: Tensor, grid: WavelengthGrid | None = None) -> Prediction:
+        """Return estimates for flux and sigma of shape (B, L).
+
+        Dead pixels (flux or sigma not finite, or sigma <= 0) carry no weight; `extras["usable_share"]` says
+        how many were left. `extras["quantiles"]` (B, P, Q), at `models.heads.QUANTILES`, is
+        there for heads that give a distribution.
+
+        Args:
+            flux, sigma: in any one unit; the network normalises them itself.
+            grid: the pixels of the spectra, if known; refused if they are not the network's.
+
+        Raises:
+            WavelengthRangeError: if `grid` is not the network's.
+            ShapeError: if the shapes do not fit.
+            DataError: for a spectrum with less than a tenth of its pixels usable.
+        """
+        usable_share = self._check(flux, sigma, grid)
+        network = self.network.to(self.device)
+        means: list[Tensor] = []
+        stds: list[Tensor] = []
+        quantiles: list[Tensor] = []
+        with torch.inference_mode():
+            for rows in zip(flux.split(self.batch_size), sigma.split(self.batch_size), strict=True):
+                estimate = network.decode(network(*(part.to(self.device) for part in rows)))
+                means.append(estimate.mean.cpu())
+                if estimate.std is not None:
+                    stds.append(estimate.std.cpu())
+                if estimate.quantiles is not None:
+                    quantiles.append(estimate.quantiles.cpu())
+        extras: dict[str, Any] = {"usable_share": usable_share}
+        if quantiles:
+            extras |= {"quantiles": torch.cat(quantiles), "probabilities": QUANTILES}
+        std = torch.cat(stds) if stds else None
+        return Prediction(torch.cat(means), std, network.label_space.names, extras)
+
+    def save(self, folder: Path) -> None:
+        """Write weights, manifest and fingerprint into `folder`, all or nothing."""
+        network = self._ready().network
+        settings = {
+            "name": self.name,
+            "network": network.config.to_dict(),
+            "labels": network.label_space.to_dict(),
+            "parameters": network.parameter_count,
+            "fingerprint": self._measure().tolist(),
+        }
+        save_bundle(Bundle("network", self.origin, settings, dict(network.state_dict())), folder)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read an estimator back and check that it gives the answers it was saved with.
+
+        Raises:
+            DataError: if the folder was changed or is incomplete, or the fixed input no longer gives the
+                stored output (a defect of this installation).
+        """
+        bundle = load_bundle(folder, "network")
+        settings = bundle.settings
+        config, space = NetworkConfig.from_dict(settings["network"]), LabelSpace.from_dict(settings["labels"])
+        with torch.random.fork_rng(devices=[]):
+            network = build_network(config, bundle.origin.grid, space)
+        network.load_state_dict(bundle.tensors)
+        estimator = cls(settings["name"]).adopt(network, bundle.origin)
+        expected = torch.tensor(settings["fingerprint"], dtype=torch.float64)
+        width = network.head.labels_scaling.width.double()
+        worst = float(((estimator._measure() - expected).abs() / width).max())
+        if not worst <= FINGERPRINT_TOLERANCE:
+            raise DataError(
+                f"{folder}: fixed spectra give other estimates than when it was saved (by {worst:.1e} of a "
+                f"prior σ, allowed {FINGERPRINT_TOLERANCE}); check this installation of PyTorch"
+            )
+        return estimator
+
+    def _measure(self) -> Tensor:
+        """Return the estimates of the fingerprint spectra, shape (FINGERPRINT_SPECTRA, P), float64."""
+        return self.predict(*fingerprint_spectra(self.grid)).mean
+
+    def _ready(self) -> Self:
+        if not hasattr(self, "network"):
+            raise RunError(f"{self.name}: needs a fitted estimator; call fit or load first")
+        return self
+
+    def _check(self, flux: Tensor, sigma: Tensor, grid: WavelengthGrid | None) -> Tensor:
+        """Return the share of usable pixels per spectrum, shape (B,), or raise as `predict` says."""
+        mine = self.grid
+        if grid is not None:
+            mine.check_matches(grid, self.name)
+        if flux.ndim != 2 or flux.shape != sigma.shape or flux.shape[1] != mine.size:
+            raise ShapeError(
+                f"{self.name}: expected flux and sigma of shape (spectra, {mine.size}) on {mine.describe()}; "
+                f"got {tuple(flux.shape)} and {tuple(sigma.shape)}; resample the spectra to that grid"
+            )
+        share = (torch.isfinite(flux) & torch.isfinite(sigma) & (sigma > 0)).double().mean(dim=1)
+        if bool((share < MINIMUM_USABLE).any()):
+            row = int((share < MINIMUM_USABLE).int().argmax())
+            raise DataError(
+                f"{self.name}: spectrum {row} has {share[row]:.0%} usable pixels (finite flux, sigma > 0); "
+                f"at least {MINIMUM_USABLE:.0%} are needed: leave it out"
+            )
+        return share.cpu()
+
+
+def fingerprint_spectra(grid: WavelengthGrid) -> tuple[Tensor, Tensor]:
+    """Return fixed flux and sigma, each (FINGERPRINT_SPECTRA, L): smooth lines of growing depth and noise."""
+    position = torch.linspace(0, 1, grid.size, dtype=torch.float64)
+    number = torch.arange(1, FINGERPRINT_SPECTRA + 1, dtype=torch.float64)[:, None]
+    flux = 1 + 0.05 * number * torch.cos(40 * number * position + number) * torch.sin(300 * position)
+    sigma = 0.05 * number * (1 + 0.5 * torch.cos(25 * position))
+    return flux.float(), sigma.float()

@@ -1,0 +1,146 @@
+"""The subspace front end: a spectrum as the Wiener estimate of its few coefficients; no pixels are learned.
+
+Noise-free spectra of one library and instrument fill only a thin subspace, y ≈ m + Bᵀc. With Gaussian noise
+of weights W = diag(1/σ²) the posterior of c depends on the data through B W (y - m) and B W Bᵀ alone, so
+these are (nearly) sufficient for the labels too. With unit prior variance of c, the posterior mean is
+
+    ĉ = (I + B W Bᵀ)⁻¹ B W (y - m).
+
+A dead pixel has weight zero in both terms, exactly. What is left to learn is a smooth function of a few dozen
+numbers, the business of an ordinary MLP.
+Source: Rybicki & Press 1992, ApJ 398, 169 (Wiener estimate); the fixed-weight matrices are precomputed per
+component of the weights, as in the `G` matrices of matched filtering.
+"""
+
+from __future__ import annotations
+
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from specvit.errors import ConfigError, DataError
+from specvit.models.conditioning import Inputs, normalise
+
+#: Largest relative error of a composed pixel weight; a spectrum beyond it, as one with dead pixels, has its
+#: normal matrix summed pixel by pixel. (Below 1 the composed matrix stays positive definite.)
+TOLERANCE = 0.1
+
+#: Spectra whose normal matrices are summed at once: bounds the memory (K x L floats each).
+EXACT_ROWS = 16
+
+
+class SubspaceProjection(nn.Module):
+    """Front end with the contract of `Conditioning`: flux and sigma in, `Inputs` of K coefficients out.
+
+    Args:
+        pixels: L.
+        components: K, in falling order of variance over noise, the overall level included.
+        patterns: J, weight patterns over pixels from which the weights of a spectrum are composed.
+    """
+
+    mean: Tensor
+    basis: Tensor
+    reference: Tensor
+    pattern: Tensor
+    normal: Tensor
+    level_centre: Tensor
+    level_scale: Tensor
+
+    def __init__(self, pixels: int, components: int = 48, patterns: int = 6) -> None:
+        super().__init__()
+        if not 1 <= components <= pixels or not 1 <= patterns <= pixels:
+            raise ConfigError(f"subspace: components and patterns must lie between 1 and {pixels} pixels")
+        self.pixels, self.components, self.patterns = pixels, components, patterns
+        self.register_buffer("mean", torch.ones(pixels))
+        self.register_buffer("basis", torch.zeros(components, pixels))
+        self.register_buffer("reference", torch.ones(pixels))
+        self.register_buffer("pattern", torch.zeros(patterns, pixels))
+        self.register_buffer("normal", torch.zeros(patterns, components, components))
+        self.register_buffer("level_centre", torch.zeros(patterns))
+        self.register_buffer("level_scale", torch.ones(patterns))
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, coefficients and level features of the `Inputs`."""
+        return 1, self.components, self.patterns
+
+    @torch.no_grad()
+    def fit(self, clean: Tensor, flux: Tensor, sigma: Tensor) -> Self:
+        """Set basis, prior variances and weight patterns from N training spectra.
+
+        Args:
+            clean: noise-free flux in the unit of `flux`, shape (N, L): spans the subspace.
+            flux, sigma: what an estimator sees of the same spectra, (N, L).
+
+        Raises:
+            DataError: if there are fewer spectra than components.
+        """
+        if len(clean) < max(self.components, self.patterns):
+            raise DataError(
+                f"subspace: {len(clean)} noise-free spectra cannot span {self.components} components"
+            )
+        usable, _, sigma, level = normalise(flux, sigma)
+        # Divided by the observed level like the data: its error is then one more direction of the subspace.
+        clean = clean.double() / level
+        weight = torch.where(usable, sigma.double() ** -2, 0.0)
+        reference = weight.mean(dim=0).clamp(min=weight.mean() * 1e-9)
+        mean = clean.mean(dim=0)
+        whitened = (clean - mean) * reference.sqrt()
+        self.mean.copy_(mean)
+        self.reference.copy_(reference)
+        self.basis.copy_(_principal(whitened, self.components) / len(clean) ** 0.5 / reference.sqrt())
+        self._fit_patterns(weight / reference)
+        features = self._level(self._amplitudes(weight.float()))
+        self.level_centre.copy_(features.mean(dim=0))
+        self.level_scale.copy_(features.std(dim=0).clamp(min=1e-6))
+        return self
+
+    def _fit_patterns(self, ratio: Tensor) -> None:
+        """Find J patterns that compose the weights over their reference (N, L), and their normal matrices."""
+        shape = ratio / ratio.mean(dim=1, keepdim=True)
+        pattern = _principal(shape, self.patterns)
+        pattern = pattern / pattern.norm(dim=1, keepdim=True).clamp(min=1e-30)
+        self.pattern.copy_(pattern * pattern.sum(dim=1, keepdim=True).sign())
+        basis = self.basis.double()
+        for j, weight in enumerate(self.pattern.double() * self.reference):
+            self.normal[j] = (basis * weight) @ basis.T
+
+    @torch.no_grad()
+    def forward(self, flux: Tensor, sigma: Tensor) -> Inputs:
+        """Return coefficients (B, 1, K) of order one and J level features for flux and sigma, (B, L)."""
+        usable, flux, sigma, _ = normalise(flux, sigma)
+        weight = torch.where(usable, sigma.square().reciprocal(), 0.0)
+        projected = (weight * (flux - self.mean)) @ self.basis.T
+        amplitudes = self._amplitudes(weight)
+        normal = torch.einsum("bj,jkl->bkl", amplitudes, self.normal)
+        composed = amplitudes @ self.pattern * self.reference
+        poor = ((composed - weight).abs() > TOLERANCE * weight).any(dim=1)
+        if bool(poor.any()):
+            normal[poor] = self._exact_normal(weight[poor])
+        normal.diagonal(dim1=-2, dim2=-1).add_(1.0)
+        coefficients = torch.cholesky_solve(projected[..., None], torch.linalg.cholesky(normal))
+        level = (self._level(amplitudes) - self.level_centre) / self.level_scale
+        return Inputs(
+            coefficients.transpose(1, 2), usable.any(dim=1, keepdim=True).expand(-1, self.components), level
+        )
+
+    def _amplitudes(self, weight: Tensor) -> Tensor:
+        """Return how much of each pattern the weights (B, L) hold, shape (B, J)."""
+        return weight @ (self.pattern / self.reference).T
+
+    def _level(self, amplitudes: Tensor) -> Tensor:
+        """Return ln of the first amplitude and the others relative to it, shape (B, J)."""
+        first = amplitudes[:, :1].clamp(min=1e-6)
+        return torch.cat([first.log(), amplitudes[:, 1:] / first], dim=1)
+
+    def _exact_normal(self, weight: Tensor) -> Tensor:
+        """Return B W Bᵀ summed over pixels, shape (B, K, K)."""
+        rows = [(self.basis * part[:, None]) @ self.basis.T for part in weight.split(EXACT_ROWS)]
+        return torch.cat(rows)
+
+
+def _principal(rows: Tensor, count: int) -> Tensor:
+    """Return the leading right singular vectors times their singular values, (count, L), for rows (N, L)."""
+    vectors = torch.linalg.eigh(rows @ rows.T).eigenvectors
+    return vectors[:, -count:].flip(1).T @ rows

@@ -1,0 +1,95 @@
+"""The pre-norm transformer block, on PyTorch's fused attention. Knows tokens, not spectra."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from specvit.errors import ConfigError
+from specvit.models.vit.positions import rotate
+
+#: Added to variances in layer norms, as in the reference model.
+EPSILON = 1e-12
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention with biases, optionally rotary, with an optional bias per key."""
+
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        if width % heads:
+            raise ConfigError(f"attention: width {width} is not a multiple of heads {heads}")
+        self.heads, self.dropout = heads, dropout
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+
+    def forward(self, tokens: Tensor, rotation: tuple[Tensor, Tensor] | None, bias: Tensor | None) -> Tensor:
+        """Return tokens of the same shape (B, T, width).
+
+        Args:
+            tokens: shape (B, T, width).
+            rotation: cosine and sine of the rotary angles, each (T, D/2), or None.
+            bias: added to the attention logits, broadcastable to (B, heads, T, T), or None.
+        """
+        query, key, value = self._heads(tokens, rotation)
+        dropout = self.dropout if self.training else 0.0
+        if bias is not None:
+            bias = bias.to(query.dtype)
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=bias, dropout_p=dropout)
+        return self.out(mixed.transpose(1, 2).flatten(2))
+
+    def probabilities(
+        self, tokens: Tensor, rotation: tuple[Tensor, Tensor] | None, bias: Tensor | None
+    ) -> Tensor:
+        """Return what each token (row) attends to, shape (B, heads, T, T); rows sum to 1."""
+        query, key, _ = self._heads(tokens, rotation)
+        logits = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
+        return (logits if bias is None else logits + bias).softmax(dim=-1)
+
+    def _heads(self, tokens: Tensor, rotation: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor, Tensor]:
+        query, key, value = self.qkv(tokens).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        if rotation is not None:
+            query, key = rotate(query, *rotation), rotate(key, *rotation)
+        return query, key, value
+
+
+class Block(nn.Module):
+    """x + attention(norm(x)), then x + FFN(norm(x)), GELU."""
+
+    def __init__(self, width: int, heads: int, hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(width, eps=EPSILON)
+        self.attention = Attention(width, heads, dropout)
+        self.ffn_norm = nn.LayerNorm(width, eps=EPSILON)
+        self.up = nn.Linear(width, hidden)
+        self.down = nn.Linear(hidden, width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self, tokens: Tensor, rotation: tuple[Tensor, Tensor] | None = None, bias: Tensor | None = None
+    ) -> Tensor:
+        """Return tokens of the same shape (B, T, width); arguments as for `Attention`."""
+        tokens = tokens + self.dropout(self.attention(self.attention_norm(tokens), rotation, bias))
+        return tokens + self.dropout(self.down(F.gelu(self.up(self.ffn_norm(tokens)))))
+
+
+def initialise_linear(module: nn.Module, std: float = 0.02) -> None:
+    """Draw the weights of every linear layer in `module` from a truncated normal; set biases to zero."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Linear):
+            nn.init.trunc_normal_(layer.weight, std=std)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+
+def shrink_residuals(blocks: Iterable[Block]) -> None:
+    """Scale what each block adds by 1 / √(2 depth): the sum starts at order one (Radford et al. 2019)."""
+    blocks = list(blocks)
+    depth = len(blocks)
+    with torch.no_grad():
+        for block in blocks:
+            block.attention.out.weight.mul_((2 * depth) ** -0.5)
+            block.down.weight.mul_((2 * depth) ** -0.5)

@@ -1,0 +1,8 @@
+"""One training engine for every network."""
+
+from specvit.training.engine import Listener, Trainer
+from specvit.training.estimators import NetworkFitter, make_estimator
+from specvit.training.feeds import endless
+from specvit.training.recipe import RECIPES, Recipe
+
+__all__ = ["RECIPES", "Listener", "NetworkFitter", "Recipe", "Trainer", "endless", "make_estimator"]

@@ -1,0 +1,56 @@
+"""The processes of one training, as torchrun starts them. A single process is a world of one."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+
+
+@dataclass(frozen=True)
+class World:
+    """This process among all: rank, number of processes, device."""
+
+    rank: int
+    size: int
+    device: torch.device
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process validates, logs and writes."""
+        return self.rank == 0
+
+    def agree(self, value: float) -> float:
+        """Return the first process's number in every process (time, a decision to stop)."""
+        if self.size == 1:
+            return value
+        shared = torch.tensor([value], dtype=torch.float64, device=self.device)
+        dist.broadcast(shared, src=0)
+        return float(shared)
+
+
+def join_world(device: str | None = None) -> World:
+    """Return this process's world: from torchrun's environment if it started us, else a world of one.
+
+    Args:
+        device: "cpu", "cuda", ...; None takes a GPU if there is one.
+    """
+    chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1:
+        return World(0, 1, torch.device(chosen))
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    place = torch.device(chosen, local) if chosen == "cuda" else torch.device(chosen)
+    if place.type == "cuda":
+        torch.cuda.set_device(place)
+    if not dist.is_initialized():
+        dist.init_process_group("nccl" if place.type == "cuda" else "gloo")
+    return World(dist.get_rank(), dist.get_world_size(), place)
+
+
+def leave_world(world: World) -> None:
+    """End the process group that `join_world` began."""
+    if world.size > 1 and dist.is_initialized():
+        dist.destroy_process_group()

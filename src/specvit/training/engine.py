@@ -1,0 +1,254 @@
+"""The one training loop. Owns the order of things: step, report, validate, checkpoint, stop.
+
+What is trained (`models`), on what (`feeds`), how (`recipe`) and which weights are kept (`selection`) come
+from outside; nothing here knows a survey or a model by name. Batches and dropout are functions of (seed,
+process, step), so a training continued from any checkpoint is the uninterrupted one.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from specvit.errors import RunError
+from specvit.models.conditioning import Inputs
+from specvit.models.network import SpectrumNetwork
+from specvit.spectra import LabelSpace, SpectraBatch
+from specvit.training.checkpoint import load_checkpoint, save_checkpoint
+from specvit.training.distributed import World
+from specvit.training.ema import WeightAverage
+from specvit.training.feeds import Feed, masked, prefetched
+from specvit.training.losses import training_loss
+from specvit.training.optimisers import Optimisers
+from specvit.training.recipe import Recipe
+from specvit.training.schedules import rate_factor
+from specvit.training.selection import Selection
+
+#: Seconds between two looks at the running loss: each one waits for the device.
+REPORT_SECONDS = 1.0
+
+Listener = Callable[[dict[str, Any]], None]
+
+
+class Trainer:
+    """Trains the body of one network; `run` leaves the best weights in it.
+
+    Args:
+        network: its front end must be fitted already.
+        feed: training batches by step number.
+        space: the labels of training and validation batches, of which the network's are a part.
+        validation: spectra for selecting the weights.
+        recipe: see `Recipe`.
+        world: the processes, see `distributed.join_world`.
+        folder: where checkpoints go; None keeps none. An interrupted training there is continued.
+        listen: called with one record per report and per validation, in the first process.
+        began: `time.monotonic()` at which the time budget started; now if None.
+
+    Raises:
+        RunError: if the checkpoint in `folder` belongs to another training.
+    """
+
+    def __init__(
+        self,
+        network: SpectrumNetwork,
+        feed: Feed,
+        space: LabelSpace,
+        validation: SpectraBatch,
+        recipe: Recipe,
+        world: World,
+        folder: Path | None = None,
+        listen: Listener | None = None,
+        began: float | None = None,
+    ) -> None:
+        self.network = network.to(world.device).train()
+        self.body: nn.Module = network.body
+        self.feed, self.recipe, self.world, self.folder = feed, recipe, world, folder
+        self.listen = listen or (lambda record: None)
+        self.loss = recipe.loss_for(network.config.head)
+        self.columns = [space.index(name) for name in network.label_space.names]
+        self.identity = {
+            "network": network.config.to_dict(),
+            "labels": list(network.label_space.names),
+            "recipe": recipe.to_dict(),
+            "processes": world.size,
+        }
+        state = load_checkpoint(folder, self.identity) if folder is not None else None
+        if state is not None:
+            network.front.load_state_dict(state["front"])
+        self.selection = Selection(network, validation.to(world.device), space, recipe.monitor)
+        self.average = WeightAverage(self.body, recipe.ema) if recipe.ema else None
+        self.optimisers = Optimisers(self.body, recipe)
+        self.step, self.validated, self.stopped = 0, 0, False
+        self._began = time.monotonic() if began is None else began
+        if state is not None:
+            self._continue_from(state)
+        self._saved = time.monotonic()
+        self._forward = self._prepared_body()
+
+    @property
+    def seconds(self) -> float:
+        """Time spent on this training so far, interruptions not counted."""
+        return time.monotonic() - self._began
+
+    def run(self) -> dict[str, Any]:
+        """Train to the end of the recipe; return the record of what was done.
+
+        Raises:
+            RunError: if the loss stops being finite.
+        """
+        meter, done = _Meter(self.step, self.world.device), self._done()
+        with closing(prefetched(self._prepare, self.step)) as batches:
+            while done < 1 and not self.stopped:
+                meter.add(self._take_step(*next(batches), rate_factor(done, self.recipe)))
+                self.step += 1
+                done = self._done()
+                if meter.is_due():
+                    self._report(done, *meter.read(self.step))
+                if int(done * self.recipe.validations) > self.validated:
+                    self.validated = int(done * self.recipe.validations)
+                    self._validate(done)
+                if time.monotonic() - self._saved >= 60 * self.recipe.checkpoint_minutes:
+                    self._checkpoint()
+        self._checkpoint()
+        self.selection.restore()
+        self.network.eval()
+        return self._record()
+
+    def _prepared_body(self) -> nn.Module:
+        body = self.body
+        if self.world.size > 1:
+            body = nn.parallel.DistributedDataParallel(body)
+        return torch.compile(body) if self.recipe.compile else body  # type: ignore[return-value]
+
+    def _prepare(self, step: int) -> tuple[Inputs, Tensor]:
+        """Return inputs and labels of one step, this process's share."""
+        batch = self.feed(step)
+        if self.recipe.masked:
+            batch = masked(batch, self.recipe.masked, _seed(self.recipe.seed, self.world.rank, step))
+        return self.network.front(batch.flux, batch.sigma), batch.labels[:, self.columns]
+
+    def _take_step(self, inputs: Inputs, labels: Tensor, factor: float) -> Tensor:
+        """Take one optimiser step at `factor` times the peak rate; return its loss, still on the device."""
+        torch.manual_seed(_seed(self.recipe.seed, self.world.rank, self.step))
+        with torch.autocast(self.world.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"):
+            raw = self._forward(inputs)
+        loss = training_loss(self.loss, self.network.head, raw, labels)
+        loss.backward()
+        if self.recipe.clip:
+            nn.utils.clip_grad_norm_(self.body.parameters(), self.recipe.clip)
+        self.optimisers.step(factor)
+        if self.average is not None:
+            self.average.update(self.body)
+        return loss.detach()
+
+    def _done(self) -> float:
+        """Return the share of the run that is done, the same in every process."""
+        if not self.recipe.minutes:
+            return min(self.step / self.recipe.steps, 1.0)
+        return min(self.world.agree(self.seconds / (60 * self.recipe.minutes)), 1.0)
+
+    def _report(self, done: float, loss: float, steps_per_second: float) -> None:
+        if not math.isfinite(loss):
+            raise RunError(
+                f"training: the loss is {loss} at step {self.step}; lower the learning rate "
+                f"(lr = {self.recipe.lr:g}) or clip gradients harder (clip = {self.recipe.clip:g})"
+            )
+        left = 60 * self.recipe.minutes - self.seconds
+        if not self.recipe.minutes:
+            left = (self.recipe.steps - self.step) / steps_per_second
+        self._tell(
+            "step",
+            progress=done,
+            seconds_left=max(left, 0.0),
+            loss=loss,
+            lr=rate_factor(done, self.recipe) * self.recipe.lr,
+            spectra_per_second=steps_per_second * self.recipe.batch * self.world.size,
+        )
+
+    def _validate(self, done: float) -> None:
+        """Offer the weights and their average to the selection; decide about stopping early."""
+        if self.world.is_first:
+            candidates = {"raw": [parameter.detach() for parameter in self.body.parameters()]}
+            if self.average is not None:
+                candidates["average"] = self.average.values
+            self._tell("validation", progress=done, **self.selection.consider(self.step, candidates))
+        patience = self.recipe.patience
+        self.stopped = bool(self.world.agree(float(0 < patience <= self.selection.stale)))
+
+    def _tell(self, event: str, **record: Any) -> None:
+        if self.world.is_first:
+            self.listen({"event": event, "step": self.step, "seconds": self.seconds, **record})
+
+    def _checkpoint(self) -> None:
+        self._saved = time.monotonic()
+        if self.folder is None or not self.world.is_first:
+            return
+        state = {
+            "step": self.step,
+            "validated": self.validated,
+            "stopped": self.stopped,
+            "seconds": self.seconds,
+            "body": self.body.state_dict(),
+            "front": self.network.front.state_dict(),
+            "optimisers": self.optimisers.state_dict(),
+            "average": self.average.state_dict() if self.average is not None else None,
+            "selection": self.selection.state_dict(),
+        }
+        save_checkpoint(self.folder, self.identity, state)
+
+    def _continue_from(self, state: dict[str, Any]) -> None:
+        self.step, self.validated, self.stopped = state["step"], state["validated"], state["stopped"]
+        self._began = time.monotonic() - state["seconds"]
+        self.body.load_state_dict(state["body"])
+        self.optimisers.load_state_dict(state["optimisers"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+        self.selection.load_state_dict(state["selection"])
+
+    def _record(self) -> dict[str, Any]:
+        return {
+            "steps": self.step,
+            "train_spectra": self.step * self.recipe.batch * self.world.size,
+            "seconds": round(self.seconds, 1),
+            "best_step": self.selection.step,
+            "best_weights": self.selection.kind,
+            "validation_r2": self.selection.r2,
+            "recipe": self.recipe.to_dict(),
+            "device": str(self.world.device),
+            "processes": self.world.size,
+        }
+
+
+class _Meter:
+    """Mean loss and speed since the last reading; never waits for the device in between."""
+
+    def __init__(self, step: int, device: torch.device) -> None:
+        self._total = torch.zeros((), device=device)
+        self._step, self._time = step, time.monotonic()
+
+    def add(self, loss: Tensor) -> None:
+        self._total += loss
+
+    def is_due(self) -> bool:
+        return time.monotonic() - self._time >= REPORT_SECONDS
+
+    def read(self, step: int) -> tuple[float, float]:
+        """Return the mean loss and the steps per second since the last call."""
+        count, elapsed = step - self._step, time.monotonic() - self._time
+        loss = float(self._total) / count
+        self._total.zero_()
+        self._step, self._time = step, time.monotonic()
+        return loss, count / elapsed
+
+
+def _seed(seed: int, rank: int, step: int) -> int:
+    """Return the seed of dropout and masks of one step in one process."""
+    return int(np.random.SeedSequence((seed, rank, step)).generate_state(1, np.uint64)[0]) >> 1

@@ -1,0 +1,125 @@
+"""How a network is trained: every choice but its architecture and its data, in one frozen record."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal
+
+from specvit.errors import ConfigError
+
+LOSSES = {
+    "point": ("mse", "l1", "huber"),
+    "gaussian": ("faithful", "nll"),
+    "ordinal": ("ordinal",),
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A training recipe. The schedule follows its length: a number of steps, or a time budget.
+
+    Args:
+        steps: optimiser steps; ignored if `minutes` > 0.
+        minutes: time budget from the start of the fit, preparation and validation included.
+        batch: spectra per step and process.
+        optimiser: "adamw", or "muon" (Muon for hidden matrices, AdamW for everything else).
+        lr: peak learning rate; Muon's updates are scaled to the size of AdamW's, so that one rate serves
+            both.
+        weight_decay: decoupled, on matrices only.
+        betas: of AdamW.
+        schedule: "cosine" or "wsd" (warm-up, stable, linear decay).
+        warmup: share of the run in which the rate rises linearly.
+        decay: share of the run in which "wsd" decays.
+        floor: final rate over peak rate.
+        loss: "" takes the first that fits the head: mse, l1, huber (point); faithful, nll (gaussian);
+            ordinal.
+        monitor: label whose validation R² selects the weights; the mean over labels if it is not estimated.
+        clip: largest norm of the gradient; 0 does not clip.
+        ema: largest decay of the weight average; 0 keeps none.
+        precision: "fp32", or "bf16" inside the network body only.
+        compile: compile the network body and the simulation.
+        validations: number of validations, evenly spread.
+        patience: stop after this many validations without improvement; 0 never stops early.
+        checkpoint_minutes: time between checkpoints for resuming.
+        masked: share of training spectra in which random stretches of pixels are marked dead.
+        seed: of weights, order and dropout.
+    """
+
+    steps: int = 5_000
+    minutes: float = 0.0
+    batch: int = 256
+    optimiser: Literal["adamw", "muon"] = "adamw"
+    lr: float = 1e-3
+    weight_decay: float = 0.01
+    betas: tuple[float, float] = (0.9, 0.99)
+    schedule: Literal["cosine", "wsd"] = "cosine"
+    warmup: float = 0.03
+    decay: float = 0.3
+    floor: float = 0.01
+    loss: str = ""
+    monitor: str = "log_g"
+    clip: float = 1.0
+    ema: float = 0.999
+    precision: Literal["fp32", "bf16"] = "fp32"
+    compile: bool = False
+    validations: int = 20
+    patience: int = 0
+    checkpoint_minutes: float = 2.0
+    masked: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        choices = {
+            "optimiser": ("adamw", "muon"),
+            "schedule": ("cosine", "wsd"),
+            "precision": ("fp32", "bf16"),
+        }
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise ConfigError(
+                    f"{name}: '{getattr(self, name)}' is not known; choose {', '.join(allowed)}"
+                )
+        for name in ("batch", "validations", "lr"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"{name}: expected a positive number, got {getattr(self, name)}")
+        for name in ("warmup", "decay", "floor", "ema", "masked"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name}: expected 0 to 1, got {getattr(self, name)}")
+        if self.minutes < 0 or (self.minutes == 0 and self.steps < 1):
+            raise ConfigError("length: give a positive number of steps or minutes")
+
+    def loss_for(self, head: str) -> str:
+        """Return the loss that trains `head`; ConfigError if the chosen one cannot."""
+        if not self.loss:
+            return LOSSES[head][0]
+        if self.loss not in LOSSES[head]:
+            raise ConfigError(
+                f"loss: '{self.loss}' does not train a {head} head; choose {', '.join(LOSSES[head])}"
+            )
+        return self.loss
+
+    def with_options(self, options: dict[str, Any]) -> Recipe:
+        """Return the recipe with fields replaced; ConfigError suggests the nearest to an unknown name."""
+        known = [f.name for f in fields(self)]
+        for name in options:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, 1)
+                raise ConfigError(
+                    f"recipe: unknown option '{name}'" + (f"; did you mean '{near[0]}'?" if near else "")
+                )
+        return replace(self, **options)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the recipe as plain values."""
+        return asdict(self)
+
+
+#: What worked, per model: starting points, not laws. See docs/training.md for the measurements.
+RECIPES = {
+    "subspace": Recipe(batch=256, lr=2e-3),
+    "mlp": Recipe(batch=256, lr=5e-4, weight_decay=0.1),
+    "cnn": Recipe(batch=128, lr=1e-3),
+    "vit": Recipe(batch=128, lr=1e-3),
+    "swin": Recipe(batch=128, lr=1e-3),
+}

@@ -23,7 +23,7 @@ def report(
         return
     from specvit.report import write_report
 
-    page = write_report(_find(run, folder))
+    page = write_report(find_run(run, folder))
     files = sorted(str(p) for kind in ("figures", "tables") for p in (page.parent / kind).iterdir())
     if as_json:
         typer.echo(json.dumps({"report": str(page), "files": files}))
@@ -31,7 +31,8 @@ def report(
         typer.echo(f"{page}  (open it in a browser; {len(files)} figure and table files beside it)")
 
 
-def _find(run: str, folder: Path) -> Path:
+def find_run(run: str, folder: Path) -> Path:
+    """Return the folder of a run given by path or by name, or of the newest finished one for an empty name."""
     from specvit.errors import DataError
 
     if run:

@@ -80,8 +80,9 @@ def drawings(run: RunContents) -> list[Drawing]:
                 "example_spectra",
                 f"Where {target} is written in the spectrum",
                 "Example test spectra. Grey: as observed, with noise; blue: without noise. Below each: "
-                f"change of the noise-free flux per {run.summary.unit} of {target}, red where it rises, green "
-                f"where it falls. Names mark known lines, Paschen lines (Pa) and band heads (TiO). {note}",
+                f"change of the noise-free flux per {run.summary.unit} of {target}, red where it rises, "
+                "green where it falls. Names mark known lines, Paschen lines (Pa) and band heads (TiO). "
+                + note,
                 example_spectra,
             )
         )

@@ -201,7 +201,7 @@ class RunFolder:
         if not path.exists():
             raise DataError(f"{path} is missing; the run is not finished, or the file was removed")
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
                 return {key: file[key] for key in file.files}
         except Exception as error:
             raise DataError(f"{path} is damaged: {error}; remove it and run again") from error

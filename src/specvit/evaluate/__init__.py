@@ -1,9 +1,8 @@
 """Scores of estimates against the truth: pooled metrics, bootstrap, S/N bins, coverage and efficiency."""
 
 from specvit.evaluate.bins import BinScores, SnrBins, binned_scores, snr_bins
-from specvit.evaluate.bootstrap import Interval, bootstrap, paired_difference
-from specvit.evaluate.coverage import Coverage, coverage, pit
-from specvit.evaluate.efficiency import Efficiency, efficiency
+from specvit.evaluate.calibration import Coverage, coverage, pit
+from specvit.evaluate.ceilings import Efficiency, efficiency
 from specvit.evaluate.metrics import (
     OUTLIER_LIMIT,
     SCORES,
@@ -15,6 +14,7 @@ from specvit.evaluate.metrics import (
     scatter,
     scores,
 )
+from specvit.evaluate.resampling import Interval, bootstrap, paired_difference
 
 __all__ = [
     "OUTLIER_LIMIT",

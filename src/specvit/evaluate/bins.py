@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from specvit.errors import ConfigError, ShapeError
-from specvit.evaluate.bootstrap import LEVEL, RESAMPLES, Interval, bootstrap
 from specvit.evaluate.metrics import SCORES, as_float64
+from specvit.evaluate.resampling import LEVEL, RESAMPLES, Interval, bootstrap
 
 #: Definition a / definition b, ratio of the medians on the reference test set; reference facts, section 1.5.
 STORED_OVER_MEDIAN = 1.16

@@ -8,10 +8,11 @@ from specvit.limits.fisher import (
     fisher_information,
     is_singular,
 )
-from specvit.limits.nuisance import continuum_columns, lsf_width_column, velocity_column
+from specvit.limits.nuisance import broadening_operator, continuum_columns, velocity_operator
 from specvit.limits.van_trees import cosine_prior_information, uniform_box_bound, van_trees_bound
 
 __all__ = [
+    "broadening_operator",
     "condition_number",
     "continuum_columns",
     "correlation_matrix",
@@ -19,7 +20,6 @@ __all__ = [
     "covariance_matrix",
     "fisher_information",
     "is_singular",
-    "lsf_width_column",
     "marginal_crlb",
     "r2_max",
     "r2_shrunk",
@@ -27,5 +27,5 @@ __all__ = [
     "uniform_box_bound",
     "van_trees_bound",
     "variance_choices",
-    "velocity_column",
+    "velocity_operator",
 ]

@@ -117,7 +117,7 @@ def _shared_with(columns: Tensor, nuisance: Tensor) -> Tensor:
 
 
 def _unit_diagonal(fisher: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the matrix scaled to a unit diagonal, and the scale √diag (1 for a label without information)."""
+    """Return the matrix scaled to a unit diagonal, and its scale √diag (1 where there is no information)."""
     matrix = fisher.to(torch.float64)
     diagonal = matrix.diagonal(dim1=-2, dim2=-1)
     scale = torch.where(diagonal > 0, diagonal, 1.0).sqrt()

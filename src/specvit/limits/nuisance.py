@@ -1,57 +1,69 @@
 """Nuisance columns for the Fisher matrix: what an observer fits besides the labels. Owns no Fisher matrix.
 
-Every column is a derivative of the observed flux with respect to one nuisance parameter.
+The continuum acts on the observed flux. Velocity and line width act on the spectrum before the instrument:
+they are sparse matrices on the library's grid, to be put in front of the instrument's own.
 """
 
 from __future__ import annotations
 
+import numpy as np
+import scipy.sparse
 import torch
 from torch import Tensor
 
 from specvit.errors import ConfigError
 from specvit.spectra import SPEED_OF_LIGHT_KM_S, WavelengthGrid
 
+#: Fourth-order central difference; its error for a line of 4 samples σ is 1e-4.
+STENCIL = {-2: 1 / 12, -1: -8 / 12, 1: 8 / 12, 2: -1 / 12}
+
 
 def continuum_columns(flux: Tensor, grid: WavelengthGrid, order: int) -> Tensor:
-    """Return the columns of a multiplicative polynomial continuum, shape (B, L, order + 1).
+    """Return the columns of a multiplicative polynomial continuum, shape (B, L, order + 1), float64.
 
     flux · P_k(u), with Legendre polynomials in u = wavelength mapped to [-1, 1]. Order 0 is the amplitude
     alone: with it, the absolute flux level carries no information.
     """
     if order < 0:
         raise ConfigError(f"continuum order must be 0 (amplitude alone) or more; got {order}")
-    u = torch.from_numpy(2.0 * (grid.wavelength - grid.start) / (grid.stop - grid.start) - 1.0).to(
-        flux.device
-    )
-    terms = [torch.ones_like(u), u]
-    for k in range(1, order):
-        terms.append(((2 * k + 1) * u * terms[k] - k * terms[k - 1]) / (k + 1))
-    polynomials = torch.stack(terms[: order + 1], dim=-1)
+    u = 2.0 * (grid.wavelength - grid.start) / (grid.stop - grid.start) - 1.0
+    polynomials = torch.from_numpy(np.polynomial.legendre.legvander(u, order)).to(flux.device)
     return flux.to(torch.float64)[..., None] * polynomials
 
 
-def velocity_column(flux: Tensor, grid: WavelengthGrid) -> Tensor:
-    """Return ∂flux/∂(radial velocity), shape (B, L, 1), flux per km/s: -(1/c) ∂flux/∂ln λ.
+def velocity_operator(grid: WavelengthGrid) -> scipy.sparse.csr_array:
+    """Return the matrix flux -> ∂flux/∂(radial velocity) on `grid`, shape (L, L), per km/s.
 
-    The observed flux is differentiated on its own pixels (central differences), which is exact to the extent
-    that the pixels sample the line-spread function.
+    -(1/c) ∂/∂ln λ by fourth-order differences; the two outermost pixels on each side are zero, which the
+    instrument's pixels do not reach.
     """
-    return -log_wavelength_derivative(flux, grid)[..., None] / SPEED_OF_LIGHT_KM_S
+    return log_wavelength_derivative(grid) * (-1.0 / SPEED_OF_LIGHT_KM_S)
 
 
-def lsf_width_column(flux: Tensor, grid: WavelengthGrid, fwhm: float) -> Tensor:
-    """Return ∂flux/∂ln(LSF width), shape (B, L, 1), for a Gaussian line-spread function of `fwhm` km/s.
+def broadening_operator(grid: WavelengthGrid, fwhm: np.ndarray) -> scipy.sparse.csr_array:
+    """Return the matrix flux -> ∂flux/∂ln(line width) on `grid`, shape (L, L).
 
-    A Gaussian obeys the heat equation, ∂flux/∂(s²) = ½ ∂²flux/∂v², so ∂flux/∂ln s = s² ∂²flux/∂v² with
-    s = fwhm / 2.3548; the velocity axis is c ln λ.
+    A little Gaussian broadening obeys the heat equation, ∂flux/∂(s²) = ½ ∂²flux/∂(ln λ)², hence
+    ∂flux/∂ln s = s² ∂²flux/∂(ln λ)²: the line-spread function grows in quadrature, whatever its shape.
+
+    Args:
+        grid: the library's samples.
+        fwhm: of the line-spread function at each sample, Å, shape (L,).
     """
-    first = log_wavelength_derivative(flux, grid)
-    second = log_wavelength_derivative(first, grid)
-    width = fwhm / 2.354820045 / SPEED_OF_LIGHT_KM_S
-    return (width**2 * second)[..., None]
+    derivative = log_wavelength_derivative(grid)
+    width = fwhm / np.sqrt(8.0 * np.log(2.0)) / grid.wavelength
+    return scipy.sparse.diags_array(width**2) @ derivative @ derivative
 
 
-def log_wavelength_derivative(flux: Tensor, grid: WavelengthGrid) -> Tensor:
-    """Return ∂flux/∂ln λ, shape (B, L), float64: second-order differences on the uneven grid."""
-    axis = torch.from_numpy(grid.wavelength).to(flux.device).log()
-    return torch.gradient(flux.to(torch.float64), spacing=(axis,), dim=-1, edge_order=2)[0]
+def log_wavelength_derivative(grid: WavelengthGrid) -> scipy.sparse.csr_array:
+    """Return the matrix of ∂/∂ln λ on a grid whose step changes slowly, shape (L, L)."""
+    size = grid.size
+    inner = np.arange(2, size - 2)
+    rows = np.repeat(inner, len(STENCIL))
+    columns = (inner[:, None] + np.array(list(STENCIL))).ravel()
+    values = np.tile(list(STENCIL.values()), len(inner))
+    by_index = scipy.sparse.csr_array((values, (rows, columns)), shape=(size, size))
+    # Chain rule: per pixel index first, then over the same difference of ln λ.
+    step = by_index @ np.log(grid.wavelength)
+    inverse = np.divide(1.0, step, out=np.zeros(size), where=step > 0)
+    return scipy.sparse.csr_array(scipy.sparse.diags_array(inverse) @ by_index)

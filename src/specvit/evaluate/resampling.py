@@ -105,7 +105,8 @@ def _resample(
     step = max(1, CHUNK // size)
     draws = []
     for start in range(0, resamples, step):
-        rows = generator.integers(size, size=(min(step, resamples - start), size))
+        # Uniform doubles, not integers: their stream does not depend on how many are asked for at once.
+        rows = (size * generator.random((min(step, resamples - start), size))).astype(np.int64)
         draws.append(statistic(*(array[rows] for array in arrays)))
     return np.concatenate(draws)
 

@@ -9,8 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from specvit.errors import ShapeError
 from specvit.evaluate.bins import SnrBins
-from specvit.evaluate.bootstrap import LEVEL, RESAMPLES, Interval, bootstrap
 from specvit.evaluate.metrics import as_float64, r2
+from specvit.evaluate.resampling import LEVEL, RESAMPLES, Interval, bootstrap
 
 
 @dataclass(frozen=True)

@@ -32,11 +32,11 @@ class RichProgress:
         self._bars.stop()
 
     @contextmanager
-    def task(self, name: str, total: int | None) -> Iterator[Callable[[int], None]]:
-        """Show a bar while the enclosed lines run; the yielded function advances it."""
-        task = self._bars.add_task(name, total=total)
-        yield lambda count: self._bars.advance(task, count)
-        self._bars.update(task, total=total or 1, completed=total or 1)
+    def task(self, name: str) -> Iterator[Callable[[int, int], None]]:
+        """Show a bar while the enclosed lines run; the yielded function takes (done, total)."""
+        task = self._bars.add_task(name, total=None)
+        yield lambda done, total: self._bars.update(task, completed=done, total=total)
+        self._bars.update(task, completed=1, total=1)
 
     def say(self, line: str) -> None:
         """Print one line above the bars."""

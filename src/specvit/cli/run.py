@@ -46,7 +46,7 @@ def run(
     console = Console(stderr=True)
     with RichProgress(console) as progress:
         folder = run_main_job(settings, progress, fresh=fresh)
-        with progress.task("report", None):
+        with progress.task("report"):
             page = write_report(folder.path)
     if json_output:
         print(json.dumps({"run": str(folder.path), "report": str(page), "summary": folder.summary}))

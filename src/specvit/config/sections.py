@@ -127,7 +127,10 @@ class LimitsSection(Section):
     """The information ceiling."""
 
     ceiling_stars: int = Field(
-        default=2_000, ge=1, description="test spectra, from the first, for which the ceiling is computed"
+        default=2_000, ge=1, description="test spectra, from the first, for which the CRLB is computed"
+    )
+    bayes_stars: int = Field(
+        default=0, ge=0, description="of these, how many get the exact Bayes ceiling; 0 leaves it out"
     )
 
 

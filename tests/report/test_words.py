@@ -29,7 +29,12 @@ def test_the_first_sentence_is_about_the_best_model(run_folder):
 def test_a_model_above_the_bayes_ceiling_is_called_an_error(make_run):
     run = make_run()
     summary = run.summary
-    summary["models"]["ridge"]["overall"]["r2"] = {"value": 0.95, "low": 0.93, "high": 0.97}
+    for model, efficiency in (("ridge", 1.1), ("lightgbm", 1.02)):
+        summary["models"][model]["overall"]["efficiency"] = {
+            "value": efficiency,
+            "low": efficiency - 0.05,
+            "high": efficiency + 0.05,
+        }
     run.write_summary(summary)
     warning = [s for s in findings(load_contents(run.path)) if "above the Bayes ceiling" in s]
     assert len(warning) == 1

@@ -32,7 +32,7 @@ def report(
 
 
 def find_run(run: str, folder: Path) -> Path:
-    """Return the folder of a run given by path or by name, or of the newest finished one for an empty name."""
+    """Return the folder of a run given by path or name; for an empty name, the newest finished run's."""
     from specvit.errors import DataError
 
     if run:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 #: Spectra drawn, at most.
-MOST_EXAMPLES = 3
+MOST_EXAMPLES = 4
 OBSERVED = "#b6bdc6"
 CLEAN = "#0b4f8a"
 RISES, FALLS = "#d1495b", "#00798c"

@@ -115,7 +115,9 @@ def model_table(run: RunContents) -> Table:
     if summary.ceiling is not None and summary.ceiling.bayes is not None:
         rest = len(head) - 1 - metrics.index("r2") - 1
         rows.append(("Bayes ceiling", *(None,) * metrics.index("r2"), summary.ceiling.bayes, *(None,) * rest))
-    efficiency = "" if summary.ceiling is None else f" Efficiency: {summary.ceiling.definition}."
+    efficiency = (
+        "" if summary.ceiling is None else f" Efficiency is relative to {summary.ceiling.definition}."
+    )
     caption = f"Scores of {label_name(summary.target)} on all test spectra. {caption_note(run)}{efficiency}"
     return Table("models", caption, head, tuple(rows))
 
@@ -136,10 +138,11 @@ def snr_table(run: RunContents) -> Table:
         for kind, spreads in summary.ceiling.bins.items():
             columns[f"Cramér–Rao ceiling, {kind.rpartition('_')[2]} labels"] = list(spreads)
     outside = f" {count(bins.outside)} spectra lie in no bin." if bins.outside else ""
-    caption = (
-        f"R² of {label_name(summary.target)} by S/N; the Cramér–Rao ceiling is the median star's, with the "
-        f"range of 10–90 % of stars. {caption_note(run)}{outside}"
-    )
+    if summary.ceiling is not None:
+        outside = (
+            " The Cramér–Rao ceiling is the median star's, with the range of 10–90 % of stars." + outside
+        )
+    caption = f"R² of {label_name(summary.target)} by S/N. {caption_note(run)}{outside}"
     return Table("snr_bins", caption, tuple(columns), tuple(zip(*columns.values(), strict=True)))
 
 

@@ -107,11 +107,12 @@ def _against_ceiling(run: RunContents) -> list[str]:
             "the Bayes ceiling of the simulated world."
         )
         for model in run.summary.models.values():
-            low, high = model.overall["r2"].low, ceiling.bayes.high
-            if low is not None and high is not None and low > high:
+            # Efficiency is paired: model and ceiling on the same spectra.
+            low = model.overall.get("efficiency", Score(value=None)).low
+            if low is not None and low > 1:
                 sentences.append(
-                    f"{model.title} lies above the Bayes ceiling beyond both intervals: that cannot be, "
-                    "look for a leak of the truth or an error."
+                    f"{model.title} lies above the Bayes ceiling beyond its interval: that cannot be, look "
+                    "for a leak of the truth or an error."
                 )
     else:
         spread = ceiling.overall["r2_max_5"]

@@ -7,7 +7,7 @@ Arrays (`arrays/NAME.npz`; N test spectra, P labels of the library, M ceiling st
     ceiling             rows (M,) int: row of `test` of each star; snr (M,);
                         for k = 3 and 5 free labels: crlb_k (M,) variance bound of the target,
                         r2_max_k (M,) = clip(1 - crlb_k / prior variance, 0, 1), schur_k (M,);
-                        optionally bayes_mean (M,) and bayes_var (M,): posterior of the target
+                        optionally bayes_mean and bayes_var (first M' <= M stars): posterior of the target
     examples            wavelength (L,) Å vacuum, flux (S, L) noisy, clean (S, L), sigma (S, L) true 1 σ,
                         all relative to the median; jacobian (S, L) = ∂clean/∂target per unit of the target;
                         label_names (P,) str, labels (S, P), snr (S,), mag (S,)

@@ -143,3 +143,5 @@ def test_unknown_condition_and_wrong_shapes(pfs):
     del conditions["seeing"]
     with pytest.raises(ConfigError, match="missing or unknown: seeing"):
         pfs.conditions.check(conditions)
+    with pytest.raises(DataError, match=r"expected flux in float32 or float64, got torch\.bfloat16"):
+        pfs.noise_sigma(torch.ones(1, 4096, dtype=torch.bfloat16), pfs.fixed_conditions(1))

@@ -136,9 +136,8 @@ def _describe(instrument: Instrument, json_output: bool) -> None:
         return
     print(f"{instrument.name}: {instrument.description}")
     print(f"  pixels      {instrument.grid.describe()}")
-    print(
-        f"  resolution  {instrument.resolution:.0f} at {instrument.grid.wavelength[instrument.grid.size // 2]:.0f} Å"
-    )
+    middle = instrument.grid.wavelength[instrument.grid.size // 2]
+    print(f"  resolution  {instrument.resolution:.0f} at {middle:.0f} Å")
     print(f"  band        {instrument.band.name} (AB), pivot {instrument.band.pivot:.1f} Å")
     for key, value in conditions.items():
         drawn = value["low"] < value["high"]

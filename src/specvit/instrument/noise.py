@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from specvit.errors import DataError
 from specvit.instrument.conditions import CONDITIONS
 from specvit.instrument.counts import ARCSEC_PER_MICRON_AT_1M, CountTables
 
@@ -105,7 +106,6 @@ class NoiseModel(nn.Module):
             "focal_angle": tables.focal_length[0],
             "focal_length": tables.focal_length[1],
         }
-        self._names = tuple(constants)
         for name, values in constants.items():
             values = np.ascontiguousarray(values, dtype=np.float64)
             self.register_buffer(f"{name}_64", torch.from_numpy(values), persistent=False)
@@ -139,8 +139,13 @@ class NoiseModel(nn.Module):
             source: band-normalised flux, shape (B, L); with `continuum` (L,), a factor per spectrum, (B,).
             conditions: name -> shape (B,).
             continuum: if given, flux = source · continuum.
+
+        Raises:
+            DataError: for another precision: rounding of bfloat16 alone exceeds the noise.
         """
         dtype = source.dtype
+        if dtype not in (torch.float32, torch.float64):
+            raise DataError(f"noise: expected flux in float32 or float64, got {dtype}")
         multipliers = self._multipliers({name: value.to(dtype) for name, value in conditions.items()})
         sky_rows, response_rows = self._constant("sky", dtype), self._constant("response", dtype)
 

@@ -92,6 +92,7 @@ def import_bosz2017(
     """
     nodes = select_nodes(find_nodes(Path(folder), SUFFIXES, parse_name), limits or {}, str(folder))
     provenance = {
+        "name": "BOSZ 2017",
         "source": "BOSZ 2017 (Bohlin et al. 2017, AJ 153, 234), MAST, ASCII",
         "model_atmospheres": "ATLAS9, LTE, plane parallel",
     }

@@ -149,6 +149,7 @@ def import_bosz2024(
     nodes = select_nodes(nodes, limits or {}, str(folder))
     counts = {ATMOSPHERES[f]: sum(n.family == f for n in nodes) for f in sorted(families)}
     provenance = {
+        "name": "BOSZ 2024",
         "source": "BOSZ 2024 (Meszaros et al. 2024, A&A 688, A197), MAST, resampled",
         "model_atmospheres": {name: count for name, count in counts.items() if count},
     }

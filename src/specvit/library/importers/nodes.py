@@ -117,7 +117,7 @@ def label_array(nodes: list[Node], source: str) -> tuple[np.ndarray, LabelSpace,
 def free_labels(
     names: list[str], values: np.ndarray, source: str
 ) -> tuple[np.ndarray, LabelSpace, dict[str, float]]:
-    """Return labels (N, P) that vary, their LabelSpace (extent), and those that never change with their value.
+    """Return the labels (N, P) that vary, their LabelSpace (extent), and the constant ones with their value.
 
     Args:
         names: label names, keys of `STELLAR_UNITS`.
@@ -130,9 +130,7 @@ def free_labels(
     low, high = values.min(axis=0), values.max(axis=0)
     free = low < high
     if not free.any():
-        raise DataError(
-            f"{source}: all spectra have the same labels; a library needs a range of at least one"
-        )
+        raise DataError(f"{source}: all spectra have the same labels; a library needs a range")
     kept = [name for name, is_free in zip(names, free, strict=True) if is_free]
     space = LabelSpace(
         tuple(kept),

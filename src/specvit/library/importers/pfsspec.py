@@ -197,6 +197,7 @@ def import_pfsspec(
     check_limits(limits)
     nodes = select_nodes(_nodes(path, layout, float(source_resolution), limits), {}, path.name)
     provenance = {
+        "name": path.stem,
         "source": f"pfsspec grid {path.name}",
         "axes": {name: len(values) for name, values in layout.axes.items()},
         "empty_cells": int((~layout.filled).sum()),

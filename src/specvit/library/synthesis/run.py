@@ -86,6 +86,7 @@ class SynthesisPlan:
         """Return the JSON-ready provenance of the spectra."""
         grid = AtmosphereGrid(self.models)
         return {
+            "name": "own synthesis",
             "source": "own synthesis, PySME/SMElib (LTE, plane parallel)",
             "specvit_version": specvit.__version__,
             "lines": len(self.lines),

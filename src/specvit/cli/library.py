@@ -1,0 +1,266 @@
+"""`specvit library`: list, describe, download, import and synthesise spectral libraries; build emulators."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from specvit.cli.library_options import (
+    Folder,
+    Json,
+    LimitOption,
+    Out,
+    Resolution,
+    Start,
+    Stop,
+    Workers,
+    Yes,
+    agree,
+    check_out,
+    parse_limits,
+)
+from specvit.cli.library_synthesize import synthesize
+
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    help="List, describe, download, import and synthesise spectral libraries; build emulators.",
+)
+app.command("synthesize")(synthesize)
+download_app = typer.Typer(
+    add_completion=False, rich_markup_mode=None, no_args_is_help=True, help="Fetch a published library."
+)
+app.add_typer(download_app, name="download")
+
+Library = Annotated[str, typer.Argument(help="'builtin', a name shown by `list`, or a path.")]
+
+
+@app.command("list")
+def list_libraries(json_output: Json = False) -> None:
+    """List the built-in library and those in the cache folder.
+
+    Example:
+
+        specvit library list
+    """
+    from dataclasses import asdict
+
+    from specvit.library.catalogue import cache_folder, known_libraries
+
+    entries = list(known_libraries())
+    if json_output:
+        typer.echo(json.dumps([asdict(entry) for entry in entries]))
+        return
+    width = max(len(entry.name) for entry in entries)
+    for entry in entries:
+        typer.echo(f"{entry.name:{width}s}  {entry.describe()}")
+    typer.echo(f"(cache folder: {cache_folder()})")
+
+
+@app.command()
+def info(library: Library, json_output: Json = False) -> None:
+    """Describe one library: range, labels, origin. Reads it whole, and so verifies its checksum.
+
+    Examples:
+
+        specvit library info builtin
+
+        specvit library info bosz.h5 --json
+    """
+    from contextlib import ExitStack
+    from dataclasses import asdict
+
+    from specvit.library import SyntheticLibrary
+    from specvit.library.catalogue import describe_library, library_path
+
+    entry = describe_library(library)
+    with ExitStack() as stack:
+        SyntheticLibrary.load(library_path(library, stack))
+    if json_output:
+        typer.echo(json.dumps(asdict(entry)))
+        return
+    typer.echo(f"{entry.name} ({entry.path}), checksum good")
+    typer.echo(entry.describe())
+    for key, value in entry.provenance.items():
+        is_long = isinstance(value, list) and len(value) > 8
+        typer.echo(f"  {key}: {f'{len(value)} values' if is_long else value}")
+
+
+@app.command("import")
+def import_library(
+    kind: Annotated[str, typer.Argument(help="bosz2017, bosz2024 or pfsspec.")],
+    source: Annotated[Path, typer.Argument(help="Folder of the files, or the pfsspec HDF5 file.")],
+    out: Out,
+    start: Start = 7000.0,
+    stop: Stop = 8950.0,
+    resolution: Resolution = 20_000.0,
+    limit: LimitOption = None,
+    workers: Workers = 1,
+    atmosphere: Annotated[str | None, typer.Option(help="bosz2024: keep only mp, ms, ap (commas).")] = None,
+    microturbulence: Annotated[float | None, typer.Option(help="bosz2024: keep only this, km/s.")] = None,
+    source_resolution: Annotated[
+        float | None, typer.Option(help="pfsspec: resolution of its spectra, which the file does not say.")
+    ] = None,
+    components: Annotated[
+        int | None, typer.Option(help="Compress to this many principal components, errors below 5e-4.")
+    ] = None,
+    json_output: Json = False,
+) -> None:
+    """Turn files of another library into one specvit library, at lower resolution on a log-wavelength grid.
+
+    Examples:
+
+        specvit library import bosz2017 downloads/bosz --out bosz.h5 --limit teff=3750:6000 --workers 2
+
+        specvit library import pfsspec spectra.h5 --source-resolution 50000 --out grid.h5
+    """
+    from functools import partial
+
+    from rich.console import Console
+
+    from specvit.cli.progress import RichProgress
+    from specvit.errors import ConfigError
+    from specvit.library import importers
+
+    window = importers.LibraryWindow(start, stop, resolution)
+    if kind == "bosz2017":
+        read = partial(importers.import_bosz2017, source)
+    elif kind == "bosz2024":
+        read = partial(
+            importers.import_bosz2024, source, atmosphere=atmosphere, microturbulence=microturbulence
+        )
+    elif kind == "pfsspec":
+        if source_resolution is None:
+            raise ConfigError("pfsspec grids do not say their resolution; give --source-resolution")
+        read = partial(importers.import_pfsspec, source, source_resolution)
+    else:
+        raise ConfigError(f"'{kind}' is not a kind of library; choose bosz2017, bosz2024 or pfsspec")
+    limits = parse_limits(limit)
+    check_out(out)
+    with RichProgress(Console(stderr=True)) as bars, bars.task("import") as advance:
+        library = read(window=window, limits=limits, workers=workers, progress=advance)
+    library.save(out, components)
+    _report_library(out, json_output)
+
+
+@app.command()
+def build(
+    library: Library,
+    out: Annotated[Path, typer.Option(help="Emulator file to write (.safetensors).")],
+    limit: LimitOption = None,
+    components: Annotated[int, typer.Option(help="Principal components.")] = 128,
+    steps: Annotated[int, typer.Option(help="Optimiser steps; fewer are faster and worse.")] = 30_000,
+    held_out: Annotated[float, typer.Option(help="Fraction of the spectra kept for the stated error.")] = 0.1,
+    seed: Annotated[int, typer.Option(help="Seed of the split and the fit.")] = 20261121,
+    json_output: Json = False,
+) -> None:
+    """Fit an emulator to a library; `--limit` narrows the domain in which it will answer.
+
+    Examples:
+
+        specvit library build bosz.h5 --out bosz.safetensors
+
+        specvit library build builtin --out giants.safetensors --limit log_g=1:3.5
+    """
+    from contextlib import ExitStack
+
+    from rich.console import Console
+
+    from specvit.cli.progress import RichProgress
+    from specvit.library import FitSettings, SyntheticLibrary, fit_emulator
+    from specvit.library.catalogue import library_path
+
+    check_out(out)
+    with ExitStack() as stack:
+        spectra = SyntheticLibrary.load(library_path(library, stack))
+    domain = spectra.label_space.replace(**parse_limits(limit))
+    settings = FitSettings(components=components, steps=steps, held_out=held_out, seed=seed)
+    with RichProgress(Console(stderr=True)) as bars, bars.task("fit") as advance:
+        emulator = fit_emulator(spectra, domain, settings, lambda done, total, _loss: advance(done, total))
+    emulator.save(out, compact=True)
+    if json_output:
+        typer.echo(json.dumps({"path": str(out), "errors": emulator.errors}))
+        return
+    error = emulator.errors["native"]
+    typer.echo(
+        f"{out}: held-out error on {emulator.errors['held_out_spectra']} spectra: "
+        f"median {100 * error['median']:.3f} %, 95 % {100 * error['p95']:.2f} %, 99 % {100 * error['p99']:.2f} %"
+    )
+
+
+@download_app.command("bosz")
+def download_bosz(
+    folder: Folder,
+    release: Annotated[int, typer.Option(help="2017 (the reference work's) or 2024.")] = 2024,
+    resolution: Annotated[
+        int, typer.Option(help="Resolution of the files; 20000 is enough for PFS.")
+    ] = 50_000,
+    limit: LimitOption = None,
+    atmosphere: Annotated[str, typer.Option(help="2024: model families, from mp, ms, ap.")] = "mp,ms",
+    microturbulence: Annotated[int, typer.Option(help="km/s; 2024 has 0, 1, 2, 4.")] = 2,
+    connections: Annotated[int, typer.Option(help="Files fetched at once.")] = 4,
+    retries: Annotated[int, typer.Option(help="Further attempts per file.")] = 4,
+    base_url: Annotated[str | None, typer.Option(help="Another address of the archive.")] = None,
+    yes: Yes = False,
+    json_output: Json = False,
+) -> None:
+    """Download a part of the BOSZ library from MAST; says what it will take, resumes, verifies.
+
+    Without `--limit` the low-temperature box is taken (Teff 3750-6000 K, log g 1-5, all compositions).
+
+    Examples:
+
+        specvit library download bosz --folder downloads/bosz --release 2017 --limit alpha_m=0 --limit c_m=0
+
+        specvit library download bosz --folder downloads/bosz2024 --resolution 20000 --limit m_h=-1:0 --yes
+    """
+    from rich.console import Console
+
+    from specvit.cli.progress import RichProgress
+    from specvit.library.download import download
+    from specvit.library.importers.bosz_archive import plan_bosz
+
+    console = Console(stderr=True)
+    limits = parse_limits(limit)
+    plan = plan_bosz(release, folder, resolution, limits, atmosphere, microturbulence, base_url)
+    remaining = len(plan.remaining)
+    size = plan.bytes_needed
+    console.print(
+        f"{plan.title}: {len(plan.files)} files into {folder}, {len(plan.files) - remaining} there already; "
+        f"{remaining} to fetch, "
+        + (
+            "size not stated by the server"
+            if size is None
+            else f"{size / 1e9:.2f} GB, {_duration(size)} at 10 MB/s"
+        )
+    )
+    if remaining and not yes:
+        agree("Start?")
+    with RichProgress(console) as bars, bars.task("download") as advance:
+        report = download(plan, connections, retries, advance)
+    outcome = {"fetched": report.fetched, "bytes": report.received, "not_on_server": len(report.missing)}
+    if json_output:
+        typer.echo(json.dumps(outcome | {"folder": str(folder)}))
+    else:
+        typer.echo(
+            f"{report.fetched} files fetched ({report.received / 1e6:.1f} MB), verified; "
+            f"{len(report.missing)} not on the server"
+        )
+
+
+def _duration(size: float) -> str:
+    seconds = size / 1e7
+    return f"{seconds / 3600:.1f} h" if seconds > 5400 else f"{max(seconds / 60, 0.1):.1f} min"
+
+
+def _report_library(out: Path, json_output: bool) -> None:
+    from dataclasses import asdict
+
+    from specvit.library.catalogue import describe_library
+
+    entry = describe_library(str(out))
+    typer.echo(json.dumps(asdict(entry)) if json_output else f"{out}: {entry.describe()}")

@@ -1,0 +1,108 @@
+"""Which libraries there are on this machine: the built-in one and those in the user's cache folder."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from specvit.errors import DataError
+from specvit.library.builtin import BUILTIN_LIBRARY
+
+BUILTIN = "builtin"
+
+
+@dataclass(frozen=True)
+class LibraryEntry:
+    """What a library file says of itself without reading its spectra."""
+
+    name: str
+    path: str
+    spectra: int
+    pixels: int
+    start: float
+    stop: float
+    resolution: float
+    labels: dict[str, tuple[float, float]]
+    provenance: dict
+
+    def describe(self) -> str:
+        """Return one line for people."""
+        labels = ", ".join(f"{name} {low:g}..{high:g}" for name, (low, high) in self.labels.items())
+        window = f"{self.start:.0f}-{self.stop:.0f} Å (vacuum), R = {self.resolution:g}"
+        return f"{self.spectra} spectra, {window}; {labels}"
+
+
+def cache_folder() -> Path:
+    """Return the user's folder of libraries: `$SPECVIT_CACHE/libraries`, else in the cache folder."""
+    root = os.environ.get("SPECVIT_CACHE")
+    if root:
+        return Path(root) / "libraries"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "specvit" / "libraries"
+
+
+def known_libraries() -> Iterator[LibraryEntry]:
+    """Yield the built-in library and every readable library file in the cache folder."""
+    yield describe_library(BUILTIN)
+    for path in sorted(cache_folder().glob("*.h5")):
+        try:
+            yield describe_library(str(path))
+        except DataError:
+            continue
+
+
+def library_path(name: str, stack: ExitStack) -> Path:
+    """Return the file of a library: 'builtin', a name in the cache folder, or a path.
+
+    Raises:
+        DataError: if there is no such library; lists where it was looked for.
+    """
+    if name == BUILTIN:
+        packaged = resources.files("specvit.library") / "data" / BUILTIN_LIBRARY
+        return stack.enter_context(resources.as_file(packaged))
+    for path in (Path(name), cache_folder() / name, cache_folder() / f"{name}.h5"):
+        if path.is_file():
+            return path
+    raise DataError(
+        f"library '{name}': no such file, and not in {cache_folder()}; see `specvit library list`, "
+        "or make one with `specvit library import`"
+    )
+
+
+def describe_library(name: str) -> LibraryEntry:
+    """Return the entry of a library by name or path, without decoding its spectra.
+
+    Raises:
+        DataError: if it does not exist or is not a specvit library.
+    """
+    with ExitStack() as stack:
+        path = library_path(name, stack)
+        try:
+            with h5py.File(path, "r") as file:
+                metadata = json.loads(file.attrs["metadata"])
+                spectra = file["labels"].shape[0]
+                wavelength = np.array(file["wavelength"])
+        except (OSError, KeyError, ValueError) as error:
+            raise DataError(
+                f"{path}: not a specvit library ({error}); import it with `specvit library import`"
+            ) from error
+    space = metadata["label_space"]
+    extent = zip(space["names"], zip(space["low"], space["high"], strict=True), strict=True)
+    return LibraryEntry(
+        name if name == BUILTIN else path.stem,
+        name if name == BUILTIN else str(path),
+        spectra,
+        len(wavelength),
+        float(wavelength[0]),
+        float(wavelength[-1]),
+        float(metadata["resolution"]),
+        dict(extent),
+        metadata["provenance"],
+    )

@@ -1,0 +1,98 @@
+"""`BayesCeiling`: posteriors of the labels of many stars under the exact likelihood of the simulated world.
+
+Ties prior, bank, sampler and likelihood together. The maths is in docs/limits.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from specvit.errors import ConfigError
+from specvit.instrument import ObservedEmulator
+from specvit.limits.bayes.box import BoxSampler
+from specvit.limits.bayes.lattice import LatticeSampler
+from specvit.limits.bayes.likelihood import Observation, log_likelihood
+from specvit.limits.bayes.posterior import Posterior
+from specvit.limits.bayes.sampler import SamplerSettings, Score
+from specvit.simulate import LatticePrior, UniformPrior
+
+#: Stars treated together: enough to spread Python's overhead, few enough to fit in memory.
+CPU_STARS, DEVICE_STARS = 32, 256
+
+Progress = Callable[[int], None]
+
+
+class BayesCeiling:
+    """Posterior mean, covariance and quantiles of the labels of every star: the best any estimator can do.
+
+    Args:
+        observed: noise-free spectra.
+        prior: inside the emulator's domain.
+        bank_size: number of prior draws shared by all stars (uniform prior only).
+        seed: of the bank and the sampler; the result is reproducible for the same stars in the same order.
+        amplitude: "marginal" leaves the flux scale of each star free with a flat prior in its logarithm, as for
+            an estimator that sees flux relative to its own median; "known" fixes it.
+        settings: effective sample size wanted and limits.
+        draws: equally weighted draws kept per star.
+    """
+
+    def __init__(
+        self,
+        observed: ObservedEmulator,
+        prior: UniformPrior | LatticePrior,
+        bank_size: int = 1 << 16,
+        seed: int = 0,
+        amplitude: Literal["marginal", "known"] = "marginal",
+        settings: SamplerSettings | None = None,
+        draws: int = 127,
+    ) -> None:
+        if amplitude not in ("marginal", "known"):
+            raise ConfigError(f"amplitude: '{amplitude}' is not known; choose marginal or known")
+        self.observed, self.prior = observed, prior
+        self.bank_size, self.seed, self.amplitude, self.draws = bank_size, seed, amplitude, draws
+        self.settings = settings or SamplerSettings()
+
+    @torch.no_grad()
+    def posterior(self, observation: Observation, progress: Progress | None = None) -> Posterior:
+        """Return the posteriors of all stars of `observation`, on the CPU.
+
+        Args:
+            observation: B stars, on the device of the emulator.
+            progress: called with the number of stars finished by each step.
+        """
+        device = observation.flux.device
+        sampler = self._sampler(observation.weight.median(0).values)
+        together = CPU_STARS if device.type == "cpu" else DEVICE_STARS
+        names, parts = self.prior.label_space.names, []
+        for first in range(0, len(observation), together):
+            generator = torch.Generator(device).manual_seed(self.seed * 1_000_003 + first)
+            group = observation[first : first + together]
+            score = self._score(group, generator)
+            for stars, labels, log_weight in sampler.sample(group, score, self.settings, generator):
+                part = Posterior.from_samples(
+                    names, labels, log_weight, self.draws, self.settings.minimum_ess, generator
+                )
+                parts.append((first + stars, part))
+                if progress is not None:
+                    progress(len(stars))
+        return Posterior.gather(parts)
+
+    def _sampler(self, weight: Tensor) -> BoxSampler | LatticeSampler:
+        if isinstance(self.prior, LatticePrior):
+            return LatticeSampler(self.observed, self.prior, weight)
+        return BoxSampler(self.observed, self.prior, weight, self.bank_size, self.seed)
+
+    def _score(self, group: Observation, generator: torch.Generator) -> Score:
+        def score(stars: Tensor, labels: Tensor) -> Tensor:
+            normal = None
+            if self.amplitude == "marginal":
+                normal = torch.randn(
+                    labels.shape[:2], generator=generator, device=labels.device, dtype=torch.float64
+                )
+            return log_likelihood(self.observed, group[stars], labels, normal)[0]
+
+        return score

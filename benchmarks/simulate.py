@@ -45,6 +45,7 @@ class PerSpectrumPipeline:
         self.lsf_pixels = fwhm_km_s / 2.3548 / LIBRARY_STEP_KM_S
 
     def __call__(self, generator: np.random.Generator) -> np.ndarray:
+        """Return one normalised noisy spectrum, shape (L,)."""
         log_g = generator.uniform(self.log_g[0], self.log_g[-1])
         flux = CubicSpline(self.log_g, self.models, axis=0)(log_g)
         flux = gaussian_filter1d(flux, self.lsf_pixels)
@@ -70,8 +71,12 @@ def seconds_per_spectrum(job: Callable[[], int], repeats: int) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--spectra", type=int, default=4096, help="spectra per repeat of the batched simulator")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--spectra", type=int, default=4096, help="spectra per repeat of the batched simulator"
+    )
     parser.add_argument("--per-spectrum", type=int, default=40, help="spectra per repeat of the alternative")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--instrument", default="pfs_mr_reference")
@@ -102,7 +107,9 @@ def main() -> None:
     ratio = statistics.median(s / f for s, f in zip(slow, fast, strict=True))
     print(f"per-spectrum pipeline  {1 / statistics.median(slow):12,.0f} spectra/s per core")
     print(f"specvit simulator      {1 / statistics.median(fast):12,.0f} spectra/s per core")
-    print(f"ratio                  {ratio:12,.0f} (median of {options.repeats} interleaved repeats, one thread)")
+    print(
+        f"ratio                  {ratio:12,.0f} (median of {options.repeats} interleaved repeats, one thread)"
+    )
     print(f"10^6 spectra           {1e6 * statistics.median(fast) / 60:12.1f} core-minutes")
 
 

@@ -79,7 +79,9 @@ def test_noise_level_scales_sigma_and_zero_means_clean(simulator):
     half = Simulator(*options, noise_level=0.5, normalisation="noise_free_median").draw("test", 3, 0, 8)
     full = Simulator(*options, noise_level=1.0, normalisation="noise_free_median").draw("test", 3, 0, 8)
     torch.testing.assert_close(half.truth.sigma, full.truth.sigma / 2)
-    torch.testing.assert_close(half.flux - half.truth.flux, (full.flux - full.truth.flux) / 2, rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(
+        half.flux - half.truth.flux, (full.flux - full.truth.flux) / 2, rtol=1e-3, atol=1e-5
+    )
     clean = Simulator(*options, noise_level=0.0).draw("test", 3, 0, 8)
     assert torch.equal(clean.flux, clean.truth.flux)
 

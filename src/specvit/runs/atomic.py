@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -39,13 +40,27 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], None] | bytes | str) ->
     return path
 
 
+_MENDS = {
+    errno.ENOSPC: "the disk is full; free some space and give the same command again, it continues",
+    errno.EDQUOT: "the disk quota is used up; free some space and give the same command again, it continues",
+    errno.EFBIG: "the file is larger than this system or user may write; free some space or write smaller files",
+    errno.EACCES: "no permission; choose another folder",
+    errno.EPERM: "no permission; choose another folder",
+    errno.EROFS: "the file system is read-only; choose another folder",
+    errno.ENOTDIR: "a file stands where a folder is needed; choose another folder",
+    errno.EEXIST: "a file stands where a folder is needed; choose another folder",
+}
+
+
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
     """Turn an OSError of the enclosed lines into a RunError that names `path` and the mend."""
     try:
         yield
     except OSError as error:
-        raise RunError(
-            f"cannot write {path}: {error.strerror or error}; free some space or choose another folder "
-            "with --set run.folder=DIR"
-        ) from error
+        number = error.errno
+        if number is None:  # HDF5 names the number in its text only
+            number = next((n for n in _MENDS if f"errno = {n}" in str(error)), None)
+        reason = error.strerror or str(error).splitlines()[0]
+        mend = _MENDS.get(number or 0, f"{reason}; choose another folder")
+        raise RunError(f"cannot write {path}: {mend}") from error

@@ -32,9 +32,14 @@ def describe_machine() -> dict[str, Any]:
         "platform": platform.platform(),
         "cpu": _cpu_name(),
         "cpu_count": os.cpu_count(),
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": " ".join([_program(sys.argv[0]), *sys.argv[1:]]),
         "date": now(),
     }
+
+
+def _program(path: str) -> str:
+    """Return what to type: `python -m specvit` is the same command."""
+    return "specvit" if Path(path).name == "__main__.py" else Path(path).name
 
 
 def _version(package: str) -> str | None:

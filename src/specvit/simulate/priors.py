@@ -62,8 +62,8 @@ class LatticePrior:
     """The reference work's labels: uniform draws snapped to library nodes on all axes but one.
 
     Every label is drawn uniformly between the first and the last node and moved to its nearest node, except
-    on one axis, chosen at random per spectrum, that keeps its continuous value. End nodes therefore carry half
-    the weight of interior ones, and 1 - 1/P of the values of each label lie exactly on nodes.
+    on one axis, chosen at random per spectrum, that keeps its value. End nodes therefore carry half the weight
+    of interior ones, and 1 - 1/P of the values of each label lie exactly on nodes.
 
     Source: the published simulator's `sample_mode=random, interp_param=random`; reference facts, section 1.2.
     """
@@ -79,7 +79,7 @@ class LatticePrior:
             cells = (high - low) / step
             if step <= 0 or abs(cells - round(cells)) > 1e-6:
                 raise ConfigError(
-                    f"lattice prior: {name} from {low:g} to {high:g} is not a whole number of steps of {step:g}"
+                    f"lattice prior: {name} from {low:g} to {high:g} is not a whole number of steps {step:g}"
                 )
 
     @classmethod

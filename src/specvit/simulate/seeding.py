@@ -1,6 +1,6 @@
 """Reproducible randomness: spectrum k of a split is the same whatever the batch size or worker count.
 
-Spectra are drawn in blocks of `BLOCK`; each block has its own generators, keyed by (seed, split, epoch, block).
+Spectra are drawn in blocks of `BLOCK`; a block has its own generators, keyed by (seed, split, epoch, block).
 Labels and conditions come from a counter-based generator with a 128-bit key, so that splits cannot share a
 draw. Noise comes from the device's own generator: PyTorch's CPU engine takes 32-bit seeds only, hence the
 bijection below that keeps every (split, epoch, block) apart instead of hashing and hoping.

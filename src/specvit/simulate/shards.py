@@ -7,11 +7,9 @@ final name when it is complete, never before.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -20,7 +18,8 @@ import numpy as np
 import torch
 
 from specvit import __version__
-from specvit.errors import DataError, RunError
+from specvit.errors import DataError
+from specvit.runs.atomic import disk_errors
 from specvit.simulate.simulator import Simulator
 from specvit.simulate.world import World
 from specvit.spectra import LabelSpace, SpectraBatch, Truth, WavelengthGrid
@@ -67,29 +66,6 @@ def bytes_per_spectrum(pixels: int, labels: int, conditions: int, truth: bool) -
     return 4 * (pixels * (4 if truth else 2) + labels + conditions + 1 + int(truth))
 
 
-@contextmanager
-def clear_disk_errors(path: Path) -> Iterator[None]:
-    """Turn the operating system's refusals while writing `path` into one clear RunError."""
-    reasons = {
-        errno.ENOSPC: "the disk is full; free some space and run the same command again, it continues",
-        errno.EDQUOT: "the disk quota is used up; free some space and run the same command again",
-        errno.EFBIG: "the file is larger than this system allows; use more --shards",
-        errno.EACCES: "no permission to write there; choose another folder",
-        errno.EPERM: "no permission to write there; choose another folder",
-        errno.EROFS: "the file system is read-only; choose another folder",
-        errno.ENOTDIR: "a file stands where a folder is needed; choose another folder",
-    }
-    try:
-        yield
-    except OSError as error:
-        number = error.errno
-        if number is None:  # h5py reports the number in its text only
-            number = next((n for n in reasons if f"errno = {n}" in str(error)), None)
-        detail = str(error).splitlines()[0]
-        reason = reasons.get(number, detail) if number is not None else detail
-        raise RunError(f"{path}: could not be written: {reason}") from error
-
-
 def write_shard(plan: ShardPlan, simulator: Simulator, progress: Callable[[int], None] | None = None) -> int:
     """Simulate and write one shard; return its number of spectra. All or nothing.
 
@@ -104,7 +80,7 @@ def write_shard(plan: ShardPlan, simulator: Simulator, progress: Callable[[int],
     path = Path(plan.path)
     partial = path.with_name(path.name + ".partial")
     try:
-        with clear_disk_errors(path):
+        with disk_errors(path):
             with h5py.File(partial, "w", libver="latest") as file:
                 _fill(file, plan, simulator, progress)
             descriptor = os.open(partial, os.O_RDONLY)
@@ -206,9 +182,7 @@ def read_rows(file: h5py.File, rows: slice) -> SpectraBatch:
     if "truth" in file:
         truth = Truth(tensor("truth/flux"), tensor("truth/sigma"), tensor("truth/scale"))
     conditions = {name: tensor(f"conditions/{name}") for name in file["conditions"]}
-    return SpectraBatch(
-        tensor("flux"), tensor("sigma"), tensor("labels"), conditions, tensor("snr"), truth
-    )
+    return SpectraBatch(tensor("flux"), tensor("sigma"), tensor("labels"), conditions, tensor("snr"), truth)
 
 
 class StoredSpectra:
@@ -254,7 +228,9 @@ def read_manifest(folder: Path) -> dict:
             f"{folder}: no {MANIFEST} there; expected a folder written by `specvit simulate --out`"
         ) from None
     except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); delete it and run `specvit simulate` again") from error
+        raise DataError(
+            f"{path}: cannot be read ({error}); delete it and run `specvit simulate` again"
+        ) from error
     if manifest.get("format") != FORMAT:
         raise DataError(f"{path}: not a manifest of simulated spectra")
     return manifest

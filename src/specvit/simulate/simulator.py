@@ -41,8 +41,8 @@ class Simulator:
         instrument: pixel grid, conditions and noise.
         prior: distribution of the labels; must lie in the emulator's domain.
         noise_level: multiplies sigma, as in the reference work; 0 gives noise-free flux.
-        normalisation: "observed_median" divides flux and sigma by the median of the noisy flux, as a loader of
-            real spectra would; "noise_free_median" by the median of the clean flux, as the reference work does.
+        normalisation: "observed_median" divides flux and sigma by the median of the noisy flux, as a loader
+            of real spectra would; "noise_free_median" by that of the clean flux, as the reference work does.
         visible_sigma: "pipeline" gives estimators the sigma a pipeline could know; "true" gives the sigma the
             noise was drawn with, which contains a noise-free copy of the spectrum: only for showing the leak.
         world: the recipe this simulator was built from, if any (provenance).
@@ -118,9 +118,7 @@ class Simulator:
             truth = Truth(flux * scale[:, None], sigma * scale[:, None], scale)
             return SpectraBatch(noisy * scale[:, None], visible, labels, conditions, snr, truth)
 
-    def labels_and_conditions(
-        self, split: str, seed: int, block: int
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def labels_and_conditions(self, split: str, seed: int, block: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Return what block `block` of a split is made of: labels (BLOCK, P) and conditions, on the CPU."""
         generator = label_generator(seed, split, block)
         labels = self.prior.sample(BLOCK, generator)

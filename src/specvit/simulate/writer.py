@@ -11,7 +11,6 @@ import datetime
 import fcntl
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -24,13 +23,13 @@ import torch
 
 from specvit import __version__
 from specvit.errors import ConfigError, RunError, import_optional
+from specvit.runs.atomic import disk_errors, write_atomic
 from specvit.simulate.shards import (
     FORMAT,
     FORMAT_VERSION,
     MANIFEST,
     ShardPlan,
     bytes_per_spectrum,
-    clear_disk_errors,
     read_manifest,
     write_shard,
 )
@@ -38,6 +37,9 @@ from specvit.simulate.simulator import Simulator
 from specvit.simulate.world import World
 
 Progress = Callable[[int], None]
+
+#: Time a Dask scheduler has to answer.
+DASK_TIMEOUT = "10s"
 
 
 class WriteJob:
@@ -90,13 +92,14 @@ class WriteJob:
     @property
     def bytes_needed(self) -> int:
         """Disk space the remaining shards will take."""
-        space, names = self.simulator.prior.label_space, self.simulator.labels_and_conditions(self.split, 0, 0)[1]
+        space, names = (
+            self.simulator.prior.label_space,
+            self.simulator.labels_and_conditions(self.split, 0, 0)[1],
+        )
         each = bytes_per_spectrum(self.simulator.grid.size, len(space), len(names), self.truth)
         return sum(plan.count for plan in self.remaining) * each
 
-    def run(
-        self, workers: int = 1, dask: str | None = None, progress: Progress | None = None
-    ) -> int:
+    def run(self, workers: int = 1, dask: str | None = None, progress: Progress | None = None) -> int:
         """Write what is missing; return the number of spectra written now.
 
         Args:
@@ -153,14 +156,11 @@ class WriteJob:
             return
         created = {"created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")}
         text = json.dumps({**wanted, **created, "specvit_version": __version__}, indent=1) + "\n"
-        partial = path.with_name(path.name + ".partial")
-        with clear_disk_errors(path):
-            partial.write_text(text)
-            os.replace(partial, path)
+        write_atomic(path, text)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        with clear_disk_errors(self.folder):
+        with disk_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             lock = (self.folder / ".lock").open("w")
         try:
@@ -168,7 +168,9 @@ class WriteJob:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             lock.close()
-            raise RunError(f"{self.folder}: another process is writing here; wait for it or choose another --out") from None
+            raise RunError(
+                f"{self.folder}: another process is writing here; wait for it or choose another --out"
+            ) from None
         try:
             for leftover in self.folder.glob("*.h5.partial"):
                 leftover.unlink()
@@ -228,9 +230,11 @@ def _run_in_processes(plans: list[ShardPlan], workers: int, progress: Progress) 
 def _run_on_dask(plans: list[ShardPlan], address: str, progress: Progress) -> None:
     distributed = import_optional("distributed", "hpc", "--dask")
     try:
-        client = distributed.Client(address, timeout="10s")
+        client = distributed.Client(address, timeout=DASK_TIMEOUT)
     except (OSError, TimeoutError, ValueError) as error:
-        raise RunError(f"--dask {address}: no scheduler answers there ({error}); start one with `dask scheduler`") from error
+        raise RunError(
+            f"--dask {address}: no scheduler answers there ({error}); start one with `dask scheduler`"
+        ) from error
     with client:
         futures = [
             client.submit(write_planned_shard, plan.to_dict(), key=f"specvit-shard-{plan.path}", pure=False)

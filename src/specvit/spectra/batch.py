@@ -24,7 +24,7 @@ class Truth:
     Args:
         flux: noise-free flux, shape (B, L), in the unit of the batch's flux.
         sigma: the standard deviation the noise was drawn with, shape (B, L), same unit.
-        scale: batch flux = band-normalised flux of the instrument (see `ObservedEmulator`) * scale, shape (B,).
+        scale: batch flux = band-normalised flux (see `ObservedEmulator`) * scale, shape (B,).
     """
 
     flux: Tensor
@@ -83,7 +83,7 @@ class SpectraBatch:
         conditions = [self.conditions[name] for name in sorted(self.conditions)]
         return [self.flux, self.sigma, self.labels, self.snr, *conditions, *truth]
 
-    def _map(self, function) -> SpectraBatch:  # noqa: ANN001
+    def _map(self, function) -> SpectraBatch:
         truth = self.truth
         if truth is not None:
             truth = Truth(**{f.name: function(getattr(truth, f.name)) for f in fields(Truth)})

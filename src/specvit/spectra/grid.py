@@ -100,7 +100,7 @@ class WavelengthGrid:
         """Raise WavelengthRangeError naming `what` if `other` is not this grid."""
         if not self.matches(other):
             raise WavelengthRangeError(
-                f"{what}: expected {self.describe()}, got {other.describe()}; resample the spectrum to that grid"
+                f"{what}: expected {self.describe()}, got {other.describe()}; resample to that grid"
             )
 
     def covers(self, start: float, stop: float) -> bool:

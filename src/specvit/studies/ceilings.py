@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from specvit.instrument import ObservedEmulator

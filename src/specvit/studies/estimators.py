@@ -26,7 +26,9 @@ def make_estimator(name: str, config: Config) -> Any:
     labels = config.models.labels
     if name == "ridge":
         return Ridge(labels)
-    return LightGBM(labels, **config.models.lightgbm.model_dump(), seed=config.simulate.seed, threads=config.run.threads)
+    return LightGBM(
+        labels, **config.models.lightgbm.model_dump(), seed=config.simulate.seed, threads=config.run.threads
+    )
 
 
 def fit_and_predict(
@@ -41,7 +43,9 @@ def fit_and_predict(
         train = simulator.source("train", split.seed, split.train)
         validation = simulator.source("validation", split.seed, split.validation)
         began = time.perf_counter()
-        model = make_estimator(name, config).fit(train, validation, lambda done, total, _: update(done, total))
+        model = make_estimator(name, config).fit(
+            train, validation, lambda done, total, _: update(done, total)
+        )
         record["fit_seconds"] = round(time.perf_counter() - began, 3)
         record["choice"] = model.choice
         _save(model, run.path / "models" / name)

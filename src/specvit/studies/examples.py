@@ -1,4 +1,4 @@
-"""Example spectra for the report: a few recognisable kinds of star from the test set, with noise and Jacobian."""
+"""Example spectra for the report: a few kinds of star from the test set, with noise and Jacobian."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ def example_spectra(simulator: Simulator, test: SpectraBatch, target: str) -> di
     rows = bright[torch.unique(nearest)]
     stars = test[rows]
     assert stars.truth is not None
-    jacobian = simulator.observed.jacobian(stars.labels)[:, :, space.index(target)] * stars.truth.scale[:, None]
+    jacobian = (
+        simulator.observed.jacobian(stars.labels)[:, :, space.index(target)] * stars.truth.scale[:, None]
+    )
     return {
         "wavelength": simulator.grid.wavelength,
         "flux": stars.flux.numpy(),

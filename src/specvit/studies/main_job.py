@@ -39,7 +39,9 @@ def run_main_job(config: Config, progress: Progress | None = None, fresh: bool =
     space = simulator.prior.label_space
     for label in config.models.labels:
         if label not in space.names:
-            raise ConfigError(f"models.labels: '{label}' is not a label of the library ({', '.join(space.names)})")
+            raise ConfigError(
+                f"models.labels: '{label}' is not a label of the library ({', '.join(space.names)})"
+            )
     run = RunFolder.create(config.run.folder, config.run.name, config.to_dict(), fresh=fresh)
     watch.say(f"run folder: {run.path}")
     if run.finished:

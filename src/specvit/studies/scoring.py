@@ -30,7 +30,13 @@ class Scorer:
     """
 
     def __init__(
-        self, truth: Values, snr: Values, edges: tuple[float, ...], resamples: int, seed: int, attainable: Values
+        self,
+        truth: Values,
+        snr: Values,
+        edges: tuple[float, ...],
+        resamples: int,
+        seed: int,
+        attainable: Values,
     ) -> None:
         self.truth, self.snr, self.attainable = truth, snr, attainable
         self.bins = SnrBins("run", edges)
@@ -46,14 +52,18 @@ class Scorer:
         return BinTable(edges=list(self.bins.edges), counts=counts, median=medians, outside=self.outside)
 
     def score(self, statistic: Callable[..., Values], *columns: Values) -> tuple[Score, list[Score]]:
-        """Return statistic(truth, *columns) over all spectra and per bin; None where fewer than 2 are left."""
+        """Return statistic(truth, *columns) over all and per bin; None where fewer than 2 are left."""
 
         def of(mask: Values, seed: int) -> Score:
             usable = mask & np.all([np.isfinite(column) for column in columns], axis=0)
             if usable.sum() < 2:
                 return Score(value=None)
             found = bootstrap(
-                statistic, self.truth[usable], *(c[usable] for c in columns), resamples=self.resamples, seed=seed
+                statistic,
+                self.truth[usable],
+                *(c[usable] for c in columns),
+                resamples=self.resamples,
+                seed=seed,
             )
             return _score(found)
 
@@ -141,9 +151,9 @@ def _ceiling(scorer: Scorer, arrays: dict[str, Values]) -> CeilingResults:
     return CeilingResults(
         stars=int(np.isfinite(scorer.attainable).sum()),
         definition=(
-            "the exact Bayes ceiling, 1 - mean posterior variance / variance of the truth, on the same spectra"
+            "the exact Bayes ceiling, 1 - mean posterior variance / variance of the truth, same spectra"
             if exact
-            else "1 - mean of V·CRLB / (V + CRLB) / variance of the truth (5 free labels), on the same spectra: "
+            else "1 - mean of V·CRLB / (V + CRLB) / variance of the truth (5 free labels), same spectra: "
             "the Bayes ceiling if prior and likelihood were Gaussian"
         ),
         labels={free: list(names) for free, names in FREE_LABELS.items()},
@@ -155,8 +165,14 @@ def _ceiling(scorer: Scorer, arrays: dict[str, Values]) -> CeilingResults:
 
 
 def _ceiling_r2(truth: Values, attainable: Values) -> Values:
-    """1 - mean attainable variance / variance of the truth of the same spectra, as a model's R² is taken."""
-    return 1 - attainable.mean(axis=-1) / truth.var(axis=-1)
+    """1 - mean attainable variance / variance of the truth of the same spectra, as a model's R² is taken.
+
+    NaN where the truth is constant (a resample of very few spectra).
+    """
+    variance = truth.var(axis=-1)
+    return np.where(
+        variance > 0, 1 - attainable.mean(axis=-1) / np.where(variance > 0, variance, 1.0), np.nan
+    )
 
 
 def _efficiency(truth: Values, mean: Values, attainable: Values) -> Values:

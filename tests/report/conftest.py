@@ -60,7 +60,7 @@ def write_run(
             overall=scores(truth, predicted),
             bins=by_bin([scores(truth, predicted, r) for r in rows]),
             seconds={"fit": 1.5, "predict": 0.1},
-            facts={"alpha": 10.0},
+            facts={"log_g": {"alpha": 1000.0, "validation_r2": 0.32777}},
         )
     limits = None
     if ceiling:

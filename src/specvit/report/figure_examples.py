@@ -79,11 +79,15 @@ def _draw_spectrum(axes: Axes, examples: Arrays, i: int) -> None:
 
 
 def _draw_jacobian(axes: Axes, examples: Arrays, i: int, target: str) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     wavelength, jacobian = examples["wavelength"], examples["jacobian"][i]
     for part, colour in ((jacobian.clip(min=0), RISES), (jacobian.clip(max=0), FALLS)):
         axes.fill_between(wavelength, part, color=colour, linewidth=0, rasterized=True)
     reach = 1.05 * float(np.quantile(np.abs(jacobian), 0.9995))
     axes.set_ylim(-reach, reach)
+    # No tick at the ends, where it would meet those of the panel above.
+    axes.yaxis.set_major_locator(MaxNLocator(3, prune="both", symmetric=True))
     axes.axhline(0, color=MUTED, linewidth=0.5)
     axes.set_ylabel(f"∂flux/∂{target}", fontsize=7.5)
     axes.tick_params(axis="y", labelsize=7)

@@ -54,8 +54,12 @@ def predicted_versus_true(run: RunContents) -> Figure:
     return figure
 
 
-def running_median(x: np.ndarray, y: np.ndarray, slices: int = 16) -> tuple[np.ndarray, np.ndarray]:
-    """Return the median of x and of y in slices of x with equal numbers of points, each shape (slices,)."""
+def running_median(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the median of x and of y in slices of x with equal numbers of points, each shape (slices,).
+
+    There are 5 to 16 slices, of 60 points where that many are there.
+    """
+    slices = min(max(len(x) // 60, 5), 16)
     parts = [part for part in np.array_split(np.argsort(x, kind="stable"), slices) if len(part)]
     return np.array([np.median(x[p]) for p in parts]), np.array([np.median(y[p]) for p in parts])
 

@@ -23,7 +23,7 @@ def label_name(label: str) -> str:
 
 def metric_name(metric: str) -> str:
     """Return a metric as it heads a column, e.g. 'R²'."""
-    return METRIC_NAMES.get(metric, metric.replace("_", " "))
+    return METRIC_NAMES.get(metric, metric.replace("_", " ").replace("r2", "R²"))
 
 
 def number(value: float | None, digits: int = 3) -> str:

@@ -42,8 +42,8 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], None] | bytes | str) ->
 
 _MENDS = {
     errno.ENOSPC: "the disk is full; free some space and give the same command again, it continues",
-    errno.EDQUOT: "the disk quota is used up; free some space and give the same command again, it continues",
-    errno.EFBIG: "the file is larger than this system or user may write; free some space or write smaller files",
+    errno.EDQUOT: "the disk quota is used up; free some space and give the same command again",
+    errno.EFBIG: "the file is larger than may be written here; free some space or write smaller files",
     errno.EACCES: "no permission; choose another folder",
     errno.EPERM: "no permission; choose another folder",
     errno.EROFS: "the file system is read-only; choose another folder",

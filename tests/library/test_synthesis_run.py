@@ -6,6 +6,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+from scipy.interpolate import CubicSpline
 
 from specvit.errors import DataError, RunError
 from specvit.library import SyntheticLibrary
@@ -20,6 +21,7 @@ from specvit.library.synthesis import (
     synthesize,
 )
 from specvit.library.synthesis.isolated import map_isolated
+from specvit.library.synthesis.run import PointSynthesis
 
 WINDOW = LibraryWindow(8540.0, 8546.0, 20_000.0)
 
@@ -203,3 +205,39 @@ def test_line_list_from_a_file_gives_the_same_plan(tmp_path):
     np.testing.assert_allclose(one.lines.wavelength_air, two.lines.wavelength_air)
     other = SynthesisPlan(few_lines(), [model], design, WINDOW, microturbulence=1.0)
     assert one.fingerprint != other.fingerprint
+
+
+def test_the_raw_data_of_the_builtin_library_are_reproduced(shared_data, monkeypatch):
+    """Same T(tau5000), lines and mix as the spectra beside the checkout, which other code computed."""
+    pytest.importorskip("pysme")
+    tools = shared_data.parent / "tools" / "lte"
+    monkeypatch.syspath_prepend(str(tools))
+    atmo = pytest.importorskip("atmo")
+    with np.load(shared_data / "lte" / "lte_r20000.npz") as data:
+        row = int(np.flatnonzero(data["index"] == 48)[0])
+        labels, wavelength = data["params"][row], data["wave"]
+        expected = data["flux_u16"][row] * data["flux_scale"][row]
+    with np.load(tools / "data" / "lines.npz") as columns:
+        order = np.argsort(columns["wlcent"])
+        names = ("species", "wlcent", "excit", "gflog", "gamrad", "gamqst", "gamvw")
+        species, *numbers = (columns[name][order] for name in names)
+    lines = LineTable(species.astype(str), *(values.astype(float) for values in numbers))
+    model = atmo.Atmo()
+    temperature, log_pressure = model(*labels[:2], labels[2])
+    layers = np.concatenate([np.arange(-5.0, -2.39, 0.2), np.arange(-2.28, 1.70, 0.12)])
+    structure = ModelAtmosphere(
+        *labels[:3],
+        "tau5000",
+        10**layers,
+        CubicSpline(model.LT, temperature)(layers),
+        10 ** np.interp(layers, model.LT, log_pressure),
+        None,
+        "regression",
+    )
+    window = LibraryWindow(8535.0, 8560.0, 20_000.0)
+    plan = SynthesisPlan(lines, [structure], Design(labels[None], "test"), window, hydrostatic=True)
+    flux, _ = PointSynthesis(plan)(labels)
+    ratio = flux / CubicSpline(wavelength, expected)(window.grid.wavelength)
+    # Interpolating the reference at 2.5 pixels per FWHM is what limits the agreement in line cores.
+    assert np.abs(ratio - 1).max() < 3e-3
+    assert np.median(np.abs(ratio - 1)) < 3e-4

@@ -188,7 +188,7 @@ def build(
     error = emulator.errors["native"]
     typer.echo(
         f"{out}: held-out error on {emulator.errors['held_out_spectra']} spectra: "
-        f"median {100 * error['median']:.3f} %, 95 % {100 * error['p95']:.2f} %, 99 % {100 * error['p99']:.2f} %"
+        f"median {error['median']:.3%}, 95th percentile {error['p95']:.2%}, 99th {error['p99']:.2%}"
     )
 
 

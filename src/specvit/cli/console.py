@@ -11,7 +11,6 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -48,14 +47,12 @@ class LazyGroup(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the verbs in the order of the table."""
-        return [name for name, verb in VERBS.items() if _is_written(verb)]
+        return list(VERBS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return the command of a verb, or None if there is no such verb."""
         verb = VERBS.get(cmd_name)
-        if verb is None or not _is_written(verb):
-            return None
-        return _command(cmd_name, _load(verb))
+        return None if verb is None else _command(cmd_name, _load(verb))
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """List the verbs from the table, without importing any of them."""
@@ -125,10 +122,6 @@ def _command(name: str, target: Any) -> Any:
     command = typer.main.get_command(target)
     command.name = name
     return command
-
-
-def _is_written(verb: Verb) -> bool:
-    return find_spec(verb.target.partition(":")[0]) is not None
 
 
 def _load(verb: Verb) -> Any:

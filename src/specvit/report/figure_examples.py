@@ -65,12 +65,16 @@ def _panels(figure: Figure, shown: int) -> list[Axes]:
 
 
 def _draw_spectrum(axes: Axes, examples: Arrays, i: int) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     wavelength, clean, sigma = examples["wavelength"], examples["clean"][i], examples["sigma"][i]
     axes.plot(wavelength, examples["flux"][i], color=OBSERVED, linewidth=0.35, rasterized=True)
     axes.plot(wavelength, clean, color=CLEAN, linewidth=0.7, rasterized=True)
     # Limits follow the noise between sky lines; pixels under a sky line may leave the panel.
     noise = float(np.median(sigma))
     axes.set_ylim(min(0.0, float(clean.min()) - 2.5 * noise), float(clean.max()) + 3.0 * noise)
+    # Without its lowest tick, which would meet the highest of the panel below.
+    axes.yaxis.set_major_locator(MaxNLocator(4, prune="lower"))
     axes.set_ylabel("relative flux")
     axes.spines["bottom"].set_visible(False)
     paper = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.5}
@@ -84,10 +88,9 @@ def _draw_jacobian(axes: Axes, examples: Arrays, i: int, target: str) -> None:
     wavelength, jacobian = examples["wavelength"], examples["jacobian"][i]
     for part, colour in ((jacobian.clip(min=0), RISES), (jacobian.clip(max=0), FALLS)):
         axes.fill_between(wavelength, part, color=colour, linewidth=0, rasterized=True)
-    reach = 1.05 * float(np.quantile(np.abs(jacobian), 0.9995))
+    reach = 1.15 * float(np.quantile(np.abs(jacobian), 0.9995))
     axes.set_ylim(-reach, reach)
-    # No tick at the ends, where it would meet those of the panel above.
-    axes.yaxis.set_major_locator(MaxNLocator(3, prune="both", symmetric=True))
+    axes.yaxis.set_major_locator(MaxNLocator(3, symmetric=True))
     axes.axhline(0, color=MUTED, linewidth=0.5)
     axes.set_ylabel(f"∂flux/∂{target}", fontsize=7.5)
     axes.tick_params(axis="y", labelsize=7)

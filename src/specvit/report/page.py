@@ -128,7 +128,7 @@ def _render(run: RunContents, figures: list[dict[str, Any]], tables: list[Table]
 
 
 def _facts(run: RunContents, model: ModelResults) -> str:
-    """Return what a fit chose, as 'alpha 1000, validation R² 0.33'; of the target where it chose per label."""
+    """Return what a fit chose for the target, e.g. 'alpha 1000, validation R² 0.33'."""
     chosen = model.facts.get(run.summary.target, model.facts)
     return ", ".join(
         f"{metric_name(name)} {value:.4g}" if isinstance(value, float) else f"{metric_name(name)} {value}"

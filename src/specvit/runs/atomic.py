@@ -61,6 +61,6 @@ def disk_errors(path: Path) -> Iterator[None]:
         number = error.errno
         if number is None:  # HDF5 names the number in its text only
             number = next((n for n in _MENDS if f"errno = {n}" in str(error)), None)
-        reason = error.strerror or str(error).splitlines()[0]
+        reason = error.strerror or (str(error) or type(error).__name__).splitlines()[0]
         mend = _MENDS.get(number or 0, f"{reason}; choose another folder")
         raise RunError(f"cannot write {path}: {mend}") from error

@@ -78,11 +78,12 @@ def _draw_ceiling(axes: Axes, run: RunContents) -> list[_Label]:
     labels.append(_Label(middle[-1], "Cramér–Rao ceiling\nmedian star; band: 10–90 %", INK))
     _, (three,) = running_quantiles(snr, run.ceiling["r2_max_3"], (0.5,))
     axes.plot(x, three, color=MUTED, linewidth=1.0, linestyle=(0, (4, 2.5)))
-    at = len(x) // 4
+    # Where the curve is steep there is room on its left.
+    at = int(np.argmin(np.abs(three - 0.65)))
     axes.annotate(
         "3 free labels",
         (x[at], three[at]),
-        xytext=(-6, 9),
+        xytext=(-7, 4),
         textcoords="offset points",
         color=MUTED,
         fontsize=7.5,

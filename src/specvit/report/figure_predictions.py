@@ -42,6 +42,8 @@ def predicted_versus_true(run: RunContents) -> Figure:
             _draw_panel(axes, run, model, limits)
         for axes in panels[len(models) :]:
             axes.set_visible(False)
+        for axes in panels[max(0, len(models) - columns) : len(models)]:
+            axes.tick_params(labelbottom=True)
         if len(run.truth) <= MOST_POINTS:
             norm, colours = _snr_colours(run.test["snr"])
             bar = figure.colorbar(

@@ -132,7 +132,7 @@ def main() -> None:
     library = library.select(rows)
     plain = replace(base, coordinates="labels")
     small, large = replace(base, components=64), replace(base, components=160)
-    wide, deep, long = replace(base, width=384), replace(base, depth=4), replace(base, steps=4 * base.steps)
+    wide = replace(base, width=384)
     variants = {
         "truncation only, K = 64": (small, None, False),
         "truncation only, K = 128": (base, None, False),
@@ -144,9 +144,7 @@ def main() -> None:
         "network 3 x 256, chemical": (base, network(base), False),
         "network 3 x 256, chemical, log flux": (base, network(base), True),
         "network 3 x 384, chemical": (wide, network(wide), False),
-        "network 4 x 256, chemical": (deep, network(deep), False),
         "network 3 x 256, chemical, K = 160": (large, network(large), False),
-        "network 3 x 256, chemical, 4 x steps": (long, network(long), False),
     }
     print(
         f"steps {base.steps}, seed {base.seed}; median / 95th / 99th percentile in per cent on the PFS grid"

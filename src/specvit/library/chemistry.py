@@ -21,6 +21,9 @@ SOLAR_LOG_C_TO_O = -0.26
 #: in 5040 K / T.
 CO_DISSOCIATION_EV = 11.09
 LN10 = math.log(10.0)
+#: Softly the largest log10 binding. At C/O = 1 the free fraction is 10^(-binding/2) over a range of C/O as
+#: narrow: beyond 5 the coordinate would jump within 0.001 dex, which no layer of a star does by itself.
+LARGEST_LOG_BINDING = 5.0
 
 
 def log_free_fractions(log_c_to_o: Tensor, log_binding: Tensor) -> tuple[Tensor, Tensor]:
@@ -65,9 +68,10 @@ class PlainCoordinates(nn.Module):
 class ChemicalCoordinates(nn.Module):
     """Labels (B, P) -> the plain coordinates and log10 of free O and free C in three layers, (B, P + 6).
 
-    log10 binding of layer j is zero[j] + D_CO stretch[j] (5040/Teff - 1) + pressure[j] (log g - 3) + [O/H];
-    zero, stretch and pressure start at values typical of the line-forming layers and are learned with the
-    regressor. A label that the space lacks counts as zero (log g: 3).
+    log10 binding of layer j is zero[j] + D_CO stretch[j] (5040/Teff - 1) + pressure[j] (log g - 3) + [O/H],
+    softly limited at `LARGEST_LOG_BINDING`; zero, stretch and pressure start at values typical of the
+    line-forming layers and are learned with the regressor. A label that the space lacks counts as zero
+    (log g: 3).
 
     Args:
         label_space: names and order of the labels; must have `teff`.
@@ -95,6 +99,8 @@ class ChemicalCoordinates(nn.Module):
             + self.pressure * (self._label(labels, "log_g", 3.0) - 3.0)
             + oxygen
         )
+        room = LARGEST_LOG_BINDING - log_binding
+        log_binding = LARGEST_LOG_BINDING - nn.functional.softplus(LN10 * room) / LN10
         free_o, free_c = log_free_fractions(log_c_to_o.expand_as(log_binding), log_binding)
         return torch.cat([plain, free_o, free_c], dim=-1)
 

@@ -32,7 +32,7 @@ def draw(count: int, seed: int = 0) -> torch.Tensor:
 inside = st.tuples(*(st.floats(0.01, 0.99) for _ in range(5)))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(inside)
 def test_jacobian_is_the_limit_of_central_differences(double, unit):
     low, high = torch.tensor(LOW_T_BOX.low).double(), torch.tensor(LOW_T_BOX.high).double()

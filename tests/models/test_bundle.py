@@ -75,7 +75,7 @@ def test_a_failed_write_leaves_nothing_behind(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("specvit.models.bundle._write_synced", full_disk)
-    with pytest.raises(RunError, match="No space left"):
+    with pytest.raises(RunError, match="disk is full"):
         save_bundle(Bundle("ridge", Origin(GRID, SPACE, {}), {}), tmp_path / "m")
     assert list(tmp_path.iterdir()) == []
 

@@ -8,10 +8,21 @@ from specvit.limits.fisher import (
     fisher_information,
     is_singular,
 )
+from specvit.limits.forecast import FREE_LABELS, Forecast, Forecaster, FreeParameters
 from specvit.limits.nuisance import broadening_operator, continuum_columns, velocity_operator
+from specvit.limits.published import PUBLISHED, PublishedRow, published_row
+from specvit.limits.star_table import star_columns, write_star_table
+from specvit.limits.sweep import SweepRow, grid_nodes, prior_draws, summarise, sweep
 from specvit.limits.van_trees import cosine_prior_information, uniform_box_bound, van_trees_bound
 
 __all__ = [
+    "FREE_LABELS",
+    "PUBLISHED",
+    "Forecast",
+    "Forecaster",
+    "FreeParameters",
+    "PublishedRow",
+    "SweepRow",
     "broadening_operator",
     "condition_number",
     "continuum_columns",
@@ -19,13 +30,20 @@ __all__ = [
     "cosine_prior_information",
     "covariance_matrix",
     "fisher_information",
+    "grid_nodes",
     "is_singular",
     "marginal_crlb",
+    "prior_draws",
+    "published_row",
     "r2_max",
     "r2_shrunk",
     "schur_decay",
+    "star_columns",
+    "summarise",
+    "sweep",
     "uniform_box_bound",
     "van_trees_bound",
     "variance_choices",
     "velocity_operator",
+    "write_star_table",
 ]

@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 
 import specvit
-from specvit.errors import DataError, RunError
+from specvit.errors import DataError
+from specvit.runs.atomic import disk_errors
 from specvit.spectra import LabelSpace, SpectraSource, WavelengthGrid
 
 FORMAT_VERSION = 1
@@ -83,17 +84,16 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
         raise DataError(f"{folder}: exists and is not a saved estimator; choose another folder")
     partial = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
     try:
-        partial.mkdir(parents=True)
-        _write_files(bundle, partial)
-        if folder.exists():
-            old = folder.with_name(f".{folder.name}.old-{os.getpid()}")
-            folder.rename(old)
-            partial.rename(folder)
-            shutil.rmtree(old)
-        else:
-            partial.rename(folder)
-    except OSError as error:
-        raise RunError(f"{folder}: cannot save the estimator: {error}") from error
+        with disk_errors(folder):
+            partial.mkdir(parents=True)
+            _write_files(bundle, partial)
+            if folder.exists():
+                old = folder.with_name(f".{folder.name}.old-{os.getpid()}")
+                folder.rename(old)
+                partial.rename(folder)
+                shutil.rmtree(old)
+            else:
+                partial.rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from specvit.instrument import ObservedEmulator
-from specvit.limits.bayes.likelihood import Observation
+from specvit.limits.bayes.observation import Observation
 
 #: Components of the subspace, and bank spectra from which it is computed.
 COMPONENTS = 64

@@ -1,4 +1,4 @@
-"""Posterior samples under the uniform prior: the shared bank points the way, then adaptive importance sampling."""
+"""Posterior samples under the uniform prior: the bank leads, adaptive importance sampling follows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch.quasirandom import SobolEngine
 from specvit.instrument import ObservedEmulator
 from specvit.limits.bayes.bank import Bank
 from specvit.limits.bayes.coordinates import ProbitBox
-from specvit.limits.bayes.likelihood import Observation
+from specvit.limits.bayes.observation import Observation
 from specvit.limits.bayes.sampler import SamplerSettings, Score, fit_tempered, sample_posteriors
 from specvit.simulate import UniformPrior
 

@@ -15,7 +15,8 @@ from specvit.errors import ConfigError
 from specvit.instrument import ObservedEmulator
 from specvit.limits.bayes.box import BoxSampler
 from specvit.limits.bayes.lattice import LatticeSampler
-from specvit.limits.bayes.likelihood import Observation, log_likelihood
+from specvit.limits.bayes.likelihood import log_likelihood
+from specvit.limits.bayes.observation import Observation
 from specvit.limits.bayes.posterior import Posterior
 from specvit.limits.bayes.sampler import SamplerSettings, Score
 from specvit.simulate import LatticePrior, UniformPrior
@@ -33,9 +34,9 @@ class BayesCeiling:
         observed: noise-free spectra.
         prior: inside the emulator's domain.
         bank_size: number of prior draws shared by all stars (uniform prior only).
-        seed: of the bank and the sampler; the result is reproducible for the same stars in the same order.
-        amplitude: "marginal" leaves the flux scale of each star free with a flat prior in its logarithm, as for
-            an estimator that sees flux relative to its own median; "known" fixes it.
+        seed: of the bank and the sampler; the result is reproducible for the same stars in order.
+        amplitude: "marginal" leaves the flux scale of each star free with a flat prior in its logarithm, as
+            for an estimator that sees flux relative to its own median; "known" fixes it.
         settings: effective sample size wanted and limits.
         draws: equally weighted draws kept per star.
     """

@@ -19,7 +19,7 @@ FACE = 5.5
 class ProbitBox:
     """Labels in a box <-> z in R^P with labels = low + (high - low) Φ(z).
 
-    A uniform label is exactly a standard normal z, so nothing is ever drawn outside the box, a posterior piled
+    A uniform label is exactly a standard normal z: nothing is ever drawn outside the box, a posterior piled
     up against a face has a smooth Gaussian tail there, and the prior itself is a proper proposal.
 
     Args:

@@ -1,7 +1,7 @@
 """Posterior samples under the lattice prior, whose labels lie on lines between library nodes.
 
-The prior is a finite sum over lines (see `lines`). All cells of all lines are scored at once in the subspace of
-the bank, and the sum is then sampled, sub-cell by sub-cell, with exact likelihoods and exact prior masses:
+The prior is a finite sum over lines (see `lines`). All cells of all lines are scored at once in the subspace
+of the bank, and the sum is then sampled, sub-cell by sub-cell, with exact likelihoods and exact prior masses:
 nothing of the prior is approximated, only the terms of the sum are visited at random instead of all.
 """
 
@@ -15,8 +15,8 @@ from torch import Tensor
 
 from specvit.instrument import ObservedEmulator
 from specvit.limits.bayes.bank import Bank
-from specvit.limits.bayes.likelihood import Observation
 from specvit.limits.bayes.lines import Lines
+from specvit.limits.bayes.observation import Observation
 from specvit.limits.bayes.sampler import FITTING_ESS, SamplerSettings, Score
 from specvit.limits.bayes.weights import effective_sample_size, normalise, temper
 from specvit.simulate import LatticePrior

@@ -1,4 +1,4 @@
-"""The lattice prior as a finite set of lines cut into cells. Owns geometry and prior masses; knows no spectra."""
+"""The lattice prior as a finite set of lines cut into cells: geometry and prior masses, no spectra."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class Lines:
         return torch.minimum(fine, highest.repeat_interleave(SUBCELLS, dim=1)).flatten()
 
     def blur(self, mass: Tensor) -> Tensor:
-        """Return sub-cell probabilities (subcells,) spread over two neighbours on either side on their line."""
+        """Return sub-cell probabilities (subcells,) spread over two neighbours either side."""
         kernel = torch.tensor([1.0, 2.0, 3.0, 2.0, 1.0], dtype=mass.dtype, device=mass.device) / 9.0
         rows = mass.view(-1, 1, self.cells * SUBCELLS)
         hit = torch.nonzero(rows.sum((1, 2)))[:, 0]

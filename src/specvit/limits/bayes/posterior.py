@@ -92,8 +92,17 @@ class Posterior:
         order = torch.rand(picked.shape[:2], generator=generator, device=labels.device).argsort(1)
         drawn = labels.gather(1, picked.gather(1, order[..., None].expand_as(picked)))
         spent = torch.full_like(ess, labels.shape[1], dtype=torch.int64)
-        kept = (mean, covariance, variance_error(labels, weight), level, drawn.float(), ess, spent)
-        return Posterior(names, *(value.cpu() for value in kept), (ess >= minimum_ess).cpu())
+        return Posterior(
+            names,
+            mean.cpu(),
+            covariance.cpu(),
+            variance_error(labels, weight).cpu(),
+            level.cpu(),
+            drawn.float().cpu(),
+            ess.cpu(),
+            spent.cpu(),
+            (ess >= minimum_ess).cpu(),
+        )
 
     @staticmethod
     def gather(parts: list[tuple[Tensor, Posterior]]) -> Posterior:

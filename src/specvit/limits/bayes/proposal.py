@@ -17,7 +17,7 @@ from specvit.limits.bayes.weights import moments, resample
 #: Kernels per star and degrees of freedom of each (even: a χ² is then a sum of exponentials).
 KERNELS, FREEDOM = 96, 6
 
-#: Share of draws from the prior. It bounds the weights: no posterior mass can hide where the proposal has none.
+#: Share of draws from the prior. It bounds the weights: no mass can hide where the proposal has none.
 PRIOR_SHARE = 0.05
 
 
@@ -58,12 +58,13 @@ class Mixture:
     def sample(self, count: int, generator: torch.Generator) -> Tensor:
         """Return `count` draws per star, shape (B, count, P), float64; kernels are used in turn."""
         stars, kernels, size = self.centres.shape
-        options = {"generator": generator, "device": self.centres.device, "dtype": torch.float64}
-        normal = torch.randn(stars, count, size, **options)
-        kernel = torch.arange(count, device=self.centres.device) % kernels
-        chi2 = -2 * torch.rand(stars, count, FREEDOM // 2, **options).clamp(min=1e-300).log().sum(-1)
+        device, dtype = self.centres.device, torch.float64
+        normal = torch.randn(stars, count, size, generator=generator, device=device, dtype=dtype)
+        uniform = torch.rand(stars, count, FREEDOM // 2 + 1, generator=generator, device=device, dtype=dtype)
+        kernel = torch.arange(count, device=device) % kernels
+        chi2 = -2 * uniform[..., 1:].clamp(min=1e-300).log().sum(-1)
         step = torch.einsum("bpq,bsq->bsp", self.factor, normal) * (FREEDOM / chi2).sqrt()[..., None]
-        from_prior = torch.rand(stars, count, 1, **options) < PRIOR_SHARE
+        from_prior = uniform[..., :1] < PRIOR_SHARE
         return torch.where(from_prior, normal, self.centres[:, kernel] + step)
 
     def log_density(self, z: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
-"""The survey-wide ceiling from per-star posteriors: R2_bayes with its errors, and the check that it is met."""
+"""The survey-wide ceiling from per-star posteriors: R2_bayes with its errors, and whether it is reached."""
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -23,7 +24,7 @@ class BayesR2:
         value: the ceiling.
         sampler_error: its Monte-Carlo standard error from the finite number of posterior samples.
         star_error: its standard error from the finite number of stars.
-        reached: 1 - E[(label - posterior mean)²] / Var(label): what the posterior mean attains on the same stars.
+        reached: 1 - E[(label - posterior mean)²] / Var(label): what the posterior mean attains here.
         reached_error: standard error of `reached - value`; the two agree if the posteriors are right.
         stars: number of stars.
         unconverged: stars whose effective sample size stayed below its floor.
@@ -99,7 +100,7 @@ def bayes_r2_by_bin(
     The variance of the prior is used in every bin: the S/N carries next to no information on the labels.
     """
     result: list[BayesR2 | None] = []
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in itertools.pairwise(edges.tolist()):
         rows = torch.nonzero((values >= low) & (values < high))[:, 0].cpu()
         few = len(rows) < 2
         result.append(None if few else bayes_r2(posterior, labels, name, prior_variance, rows))

@@ -1,4 +1,4 @@
-"""Adaptive multiple importance sampling of many posteriors at once. Knows no stars: it gets a function to score.
+"""Adaptive multiple importance sampling of many posteriors at once. Knows no stars: it is given a score.
 
 Every round draws from a mixture fitted to all earlier draws; all draws of all rounds are kept and weighted
 against the mixture of all proposals (the deterministic-mixture weights of Veach & Guibas 1995; Cornuet et al.
@@ -23,7 +23,7 @@ FITTING_ESS = 60.0
 
 MINIMUM_ROUNDS = 2
 
-#: (stars (A,), z (A, S, P)) -> ln likelihood (A, S), float64: the exact score of draws z for the chosen stars.
+#: (stars (A,), points (A, S, P)) -> exact ln likelihood (A, S), float64, of the points for the chosen stars.
 Score = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -87,6 +87,6 @@ def sample_posteriors(
 
 
 def fit_tempered(z: Tensor, log_likelihood: Tensor, log_base: Tensor, generator: torch.Generator) -> Mixture:
-    """Return the mixture of the samples under likelihood^β, β <= 1 the largest with enough effective samples."""
+    """Return the mixture of samples under likelihood^β, β <= 1 the largest with enough effective samples."""
     beta = temper(log_likelihood, log_base, FITTING_ESS)
     return Mixture.fit(z, normalise(beta[:, None] * log_likelihood + log_base), generator)

@@ -24,7 +24,7 @@ from specvit.models.protocol import Prediction
 from specvit.models.scatter import ResidualScatter
 from specvit.spectra import SpectraSource, median_snr
 
-#: Spectra from which the histogram edges are taken: plenty for 63 bins, and half the set-up time of all 20,000.
+#: Spectra from which the histogram edges are taken: plenty for 63 bins, half the set-up time of all 20,000.
 BINNED_SAMPLES = 5000
 
 
@@ -38,8 +38,8 @@ class LightGBM:
         rounds: largest number of trees.
         learning_rate: shrinkage per tree.
         leaves: leaves per tree (31 or 63 in the reference work).
-        feature_fraction: share of the pixels offered to each tree. Neighbouring pixels say nearly the same: on
-            20,000 spectra 0.1 and 0.2 score alike (R² 0.503 and 0.505), at a third of the time.
+        feature_fraction: share of the pixels offered to each tree. Neighbouring pixels say nearly the same:
+            on 20,000 spectra 0.1 and 0.2 score alike (R² 0.503 and 0.505), at a third of the time.
         max_bin: histogram bins per pixel.
         early_stopping: rounds without a better validation error before stopping.
         seed: seed of bagging and pixel choice; equal seeds give equal trees for any number of threads.

@@ -78,7 +78,7 @@ def test_tables_beside_the_file_and_quantities_by_nodes(write):
     np.testing.assert_array_equal(instrument.grid.wavelength, centres)
     conditions = instrument.fixed_conditions(1, exposure_time=100.0)
     np.testing.assert_allclose(instrument.noise.sky_counts(conditions)[0].numpy(), rate * 100, rtol=1e-6)
-    response = instrument.noise.response(conditions)[0].numpy()
+    response = instrument.noise_terms(conditions).response[0].numpy()
     assert response[-1] / response[0] == pytest.approx(2 * centres[-1] / centres[0], rel=1e-5)
 
 

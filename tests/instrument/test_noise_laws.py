@@ -41,7 +41,7 @@ def test_noise_averages_down_except_the_sky_floor(pfs):
     sigma = pfs.noise_sigma(flux, conditions)
     counts = pfs.noise.sky_counts(conditions)[0].double()
     largest = torch.stack([counts.roll(1), counts, counts.roll(-1)]).amax(0)[1:-1]
-    per_flux = (pfs.noise.response(conditions)[0].double())[1:-1]
+    per_flux = (pfs.noise_terms(conditions).response[0].double())[1:-1]
     floor = 0.01 * np.sqrt(1.015) * largest / per_flux
     random = (sigma[0, 1:-1] ** 2 - floor**2) / torch.tensor([[1.0], [100.0], [1e6]])
     torch.testing.assert_close(sigma[:, 1:-1] ** 2, floor**2 + random, rtol=1e-5, atol=0)

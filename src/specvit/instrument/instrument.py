@@ -18,13 +18,16 @@ from specvit.instrument.conditions import ObservingConditions
 from specvit.instrument.counts import build_count_tables
 from specvit.instrument.description import find_instrument_file, read_description
 from specvit.instrument.lsf import build_lsf, lsf_matrix
-from specvit.instrument.noise import NoiseModel
+from specvit.instrument.noise import NoiseModel, NoiseTerms
 from specvit.instrument.observed import ObservedEmulator
 from specvit.instrument.photometry import Band
 from specvit.instrument.schema import InstrumentDescription
 from specvit.instrument.tables import Tables
 from specvit.library import Emulator
 from specvit.spectra import WavelengthGrid
+
+#: Elements of one working array: with this many the handful of arrays stays in a core's cache.
+CHUNK_ELEMENTS = 1 << 18
 
 HC_OVER_K_A = 1.438776877e8  # h c / k, Å K
 
@@ -132,7 +135,7 @@ class Instrument(nn.Module):
                 f"flux: expected shape (B, {self.grid.size}) on {self.name}, got {tuple(flux.shape)}"
             )
         self._check(flux.shape[0], conditions, check)
-        return self.noise.sigma(flux, conditions)
+        return self._in_chunks(flux, conditions)
 
     def pipeline_sigma(self, level: Tensor, conditions: Mapping[str, Tensor], check: bool = False) -> Tensor:
         """Return the noise a pipeline would state, shape (B, L): that of a smooth continuum, not of the star.
@@ -148,11 +151,27 @@ class Instrument(nn.Module):
         if level.ndim != 1:
             raise ShapeError(f"level: expected shape (B,), got {tuple(level.shape)}")
         self._check(level.shape[0], conditions, check)
-        return self.noise.sigma(level, conditions, self.continuum.to(level.dtype))
+        return self._in_chunks(level[:, None] * self.continuum.to(level.dtype), conditions)
+
+    def noise_terms(self, conditions: Mapping[str, Tensor], dtype: torch.dtype = torch.float32) -> NoiseTerms:
+        """Return the noise as a function of flux, for callers that need both sigmas of the same spectra."""
+        return self.noise.terms(conditions, dtype)
 
     def flat_source(self) -> np.ndarray:
         """Return the band-normalised flux of a flat-AB source at the pixels, shape (L,)."""
         return self.band.flat_source(self.object_wavelength)
+
+    def _in_chunks(self, flux: Tensor, conditions: Mapping[str, Tensor]) -> Tensor:
+        """Return sigma of flux (B, L); on a CPU in blocks whose working arrays stay in a core's cache."""
+        count, chunk = flux.shape[0], max(1, CHUNK_ELEMENTS // flux.shape[1])
+        if flux.device.type != "cpu" or torch.compiler.is_compiling() or count <= chunk:
+            return self.noise.terms(conditions, flux.dtype).sigma(flux)
+        parts = []
+        for start in range(0, count, chunk):
+            rows = slice(start, start + chunk)
+            some = {name: value[rows] for name, value in conditions.items()}
+            parts.append(self.noise.terms(some, flux.dtype).sigma(flux[rows]))
+        return torch.cat(parts)
 
     def _check(self, count: int, conditions: Mapping[str, Tensor], values: bool) -> None:
         if values:

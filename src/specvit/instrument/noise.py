@@ -27,9 +27,6 @@ MAG_TO_EXPONENT = 0.4 * math.log(10.0)  # flux factor of 1 mag is exp(-0.921)
 SKY_LINE_MAG = 1.086  # the calculator rounds 2.5/ln 10 in the extinction of sky lines
 VAN_RHIJN = 0.96  # (R_earth / (R_earth + h_airglow))²; Krisciunas & Schaefer 1991, PASP 103, 1033
 
-#: Elements of one working array: with this many the handful of arrays stays in a core's cache.
-CHUNK_ELEMENTS = 1 << 17
-
 
 class _Series:
     """exp(-k(λ) y) = Σ_p coefficient_p(y) basis_p(λ), for a range of y."""
@@ -59,6 +56,27 @@ class _Multipliers:
     response: Tensor
     sky: Tensor
     constant: Tensor
+
+
+@dataclass(frozen=True)
+class NoiseTerms:
+    """The noise of B spectra as a function of their flux.
+
+    Args:
+        response: the star's electrons in all exposures per unit of band-normalised flux, shape (B, L).
+        variance: of everything but the star, in all exposures together, e², shape (B, L).
+    """
+
+    response: Tensor
+    variance: Tensor
+
+    def sigma(self, flux: Tensor) -> Tensor:
+        """Return 1 σ in units of band-normalised flux, shape (B, L), of flux (B, L).
+
+        σ = sqrt(n (N_obj + V)) / (n N_obj / flux): n exposures of N_obj electrons of the star and variance V
+        of everything else.
+        """
+        return torch.addcmul(self.variance, flux, self.response).sqrt_() / self.response
 
 
 class NoiseModel(nn.Module):
@@ -111,56 +129,26 @@ class NoiseModel(nn.Module):
             self.register_buffer(f"{name}_64", torch.from_numpy(values), persistent=False)
             self.register_buffer(f"{name}_32", torch.from_numpy(values.astype(np.float32)), persistent=False)
 
-    def response(self, conditions: dict[str, Tensor]) -> Tensor:
-        """Return the star's electrons per pixel in all exposures per unit of band-normalised flux, (B, L)."""
-        return self._multipliers(conditions).response @ self._constant("response", conditions["mag"].dtype)
-
     def sky_counts(self, conditions: dict[str, Tensor]) -> Tensor:
         """Return sky electrons per pixel in one exposure, shape (B, L)."""
         scale = self.detector.variance_factor * conditions["exposure_count"]
         sky = self._multipliers(conditions).sky / scale[:, None]
         return sky @ self._constant("sky", conditions["mag"].dtype)
 
-    def variance(self, conditions: dict[str, Tensor]) -> Tensor:
-        """Return the variance of everything but the star, in all exposures together, e² per pixel, (B, L)."""
-        multipliers = self._multipliers(conditions)
-        sky = multipliers.sky @ self._constant("sky", conditions["mag"].dtype)
-        return self._with_floor(sky) + multipliers.constant[:, None]
-
-    def sigma(
-        self, source: Tensor, conditions: Mapping[str, Tensor], continuum: Tensor | None = None
-    ) -> Tensor:
-        """Return the noise, 1 σ in units of band-normalised flux, of the exposures combined, shape (B, L).
-
-        σ = sqrt(n (N_obj + V)) / (n N_obj / flux): n exposures of N_obj electrons of the star and variance V
-        of everything else. dtype follows `source`.
-
-        Args:
-            source: band-normalised flux, shape (B, L); with `continuum` (L,), a factor per spectrum, (B,).
-            conditions: name -> shape (B,).
-            continuum: if given, flux = source · continuum.
+    def terms(self, conditions: Mapping[str, Tensor], dtype: torch.dtype) -> NoiseTerms:
+        """Return what the noise of any flux under these conditions is made of.
 
         Raises:
-            DataError: for another precision: rounding of bfloat16 alone exceeds the noise.
+            DataError: for another precision than float32 or float64: rounding of bfloat16 exceeds the noise.
         """
-        dtype = source.dtype
         if dtype not in (torch.float32, torch.float64):
             raise DataError(f"noise: expected flux in float32 or float64, got {dtype}")
         multipliers = self._multipliers({name: value.to(dtype) for name, value in conditions.items()})
-        sky_rows, response_rows = self._constant("sky", dtype), self._constant("response", dtype)
-
-        def of(rows: slice) -> Tensor:
-            flux = source[rows] if continuum is None else source[rows, None] * continuum
-            response = multipliers.response[rows] @ response_rows
-            electrons = torch.addcmul(multipliers.constant[rows, None], flux, response)
-            total = self._with_floor(multipliers.sky[rows] @ sky_rows)
-            return total.add_(electrons).sqrt_() / response
-
-        count = source.shape[0]
-        chunk = max(1, CHUNK_ELEMENTS // response_rows.shape[1])
-        if source.device.type != "cpu" or torch.compiler.is_compiling() or count <= chunk:
-            return of(slice(None))
-        return torch.cat([of(slice(start, start + chunk)) for start in range(0, count, chunk)])
+        sky = multipliers.sky @ self._constant("sky", dtype)
+        return NoiseTerms(
+            multipliers.response @ self._constant("response", dtype),
+            self._with_floor(sky) + multipliers.constant[:, None],
+        )
 
     def _with_floor(self, sky: Tensor) -> Tensor:
         """Return sky variance plus the sky-subtraction floor (floor · n · N_max)², given the sky variance.

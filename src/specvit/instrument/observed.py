@@ -42,6 +42,8 @@ class ObservedEmulator(nn.Module):
         super().__init__()
         self.emulator = emulator.fold(matrix, grid, resolution)
         offset, weights = emulator.project(band_weights)
+        # Mean and basis in one matrix: joining them for every batch would cost more than the product.
+        self.register_buffer("rows", torch.cat([self.emulator.mean[None], self.emulator.basis]))
         self.register_buffer("band_offset", torch.as_tensor(offset, dtype=weights.dtype))
         self.register_buffer("band_weights", weights)
 
@@ -69,7 +71,7 @@ class ObservedEmulator(nn.Module):
         # Dividing the coefficients instead of the flux saves a pass over all pixels.
         inverse = 1 / self._band_flux(coefficients)
         scaled = torch.cat([inverse[:, None], coefficients * inverse[:, None]], dim=1)
-        return scaled @ torch.cat([self.emulator.mean[None], self.emulator.basis])
+        return scaled @ self.rows
 
     def forward(self, labels: Tensor, check: bool = True) -> Tensor:
         """Return band-normalised flux, shape (B, L).

@@ -62,7 +62,7 @@ class LatticePrior:
     """The reference work's labels: uniform draws snapped to library nodes on all axes but one.
 
     Every label is drawn uniformly between the first and the last node and moved to its nearest node, except
-    on one axis, chosen at random per spectrum, that keeps its value. End nodes therefore carry half the weight
+    on one axis, chosen at random per spectrum, that keeps its value. End nodes therefore have half the weight
     of interior ones, and 1 - 1/P of the values of each label lie exactly on nodes.
 
     Source: the published simulator's `sample_mode=random, interp_param=random`; reference facts, section 1.2.

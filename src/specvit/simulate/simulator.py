@@ -94,29 +94,39 @@ class Simulator:
         """Pixel grid of the spectra."""
         return self.instrument.grid
 
-    def observe(self, labels: Tensor, conditions: dict[str, Tensor], noise: Tensor) -> SpectraBatch:
-        """Return the spectra of given labels under given conditions and unit-variance noise, with truth.
+    def observe(
+        self, labels: Tensor, conditions: dict[str, Tensor], noise: Tensor, truth: bool = True
+    ) -> SpectraBatch:
+        """Return the spectra of given labels under given conditions and unit-variance noise.
 
         Args:
             labels: shape (B, P), inside the emulator's domain (not checked here).
             conditions: name -> shape (B,), see `Instrument`.
             noise: shape (B, L), standard normal.
+            truth: also return what only the simulator knows.
         """
         observed, instrument = self._modules(labels.device)
         with torch.no_grad():
             flux = observed(labels, check=False)
-            sigma = instrument.noise_sigma(flux, conditions) * self.noise_level
+            terms = instrument.noise_terms(conditions, flux.dtype)
+            sigma = self._scaled(terms.sigma(flux))
             noisy = torch.addcmul(flux, sigma, noise)
             snr = median_snr(flux, sigma) if self.noise_level > 0 else torch.full_like(flux[:, 0], torch.inf)
             level = row_median(noisy)
             known = level.clamp(min=MINIMUM_LEVEL)
             scale = 1 / (known if self.normalisation == "observed_median" else row_median(flux))
-            if self.visible_sigma == "true":
-                visible = sigma * scale[:, None]
-            else:
-                visible = instrument.pipeline_sigma(known, conditions) * (self.noise_level * scale)[:, None]
-            truth = Truth(flux * scale[:, None], sigma * scale[:, None], scale)
-            return SpectraBatch(noisy * scale[:, None], visible, labels, conditions, snr, truth)
+            visible = sigma
+            if self.visible_sigma == "pipeline":
+                continuum = known[:, None] * instrument.continuum.to(flux.dtype)
+                visible = self._scaled(terms.sigma(continuum))
+            visible, noisy = visible * scale[:, None], noisy.mul_(scale[:, None])
+            if not truth:
+                return SpectraBatch(noisy, visible, labels, conditions, snr)
+            known_only_here = Truth(flux * scale[:, None], sigma * scale[:, None], scale)
+            return SpectraBatch(noisy, visible, labels, conditions, snr, known_only_here)
+
+    def _scaled(self, sigma: Tensor) -> Tensor:
+        return sigma if self.noise_level == 1 else sigma * self.noise_level
 
     def labels_and_conditions(self, split: str, seed: int, block: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Return what block `block` of a split is made of: labels (BLOCK, P) and conditions, on the CPU."""
@@ -147,7 +157,7 @@ class Simulator:
         first, last = start // BLOCK, -(-stop // BLOCK)
         together = 1 if device.type == "cpu" else max(1, DEVICE_CHUNK // BLOCK)
         parts = (
-            self._draw_blocks(split, seed, range(b, min(b + together, last)), epoch, device)
+            self._draw_blocks(split, seed, range(b, min(b + together, last)), epoch, device, truth)
             for b in range(first, last, together)
         )
         # Rows are copied out block by block while they are in the cache, not joined at the end.
@@ -155,7 +165,6 @@ class Simulator:
         at = 0
         for b, part in zip(range(first, last, together), parts, strict=True):
             rows = part[max(start - b * BLOCK, 0) : stop - b * BLOCK]
-            rows = rows if truth else rows.without_truth()
             if len(rows) == stop - start:
                 return rows
             whole = rows.empty_like(stop - start) if whole is None else whole
@@ -185,7 +194,7 @@ class Simulator:
         return SimulatedSource(self, split, seed, count, truth, fresh_noise, torch.device(device))
 
     def _draw_blocks(
-        self, split: str, seed: int, blocks: range, epoch: int, device: torch.device
+        self, split: str, seed: int, blocks: range, epoch: int, device: torch.device, truth: bool
     ) -> SpectraBatch:
         drawn = [self.labels_and_conditions(split, seed, b) for b in blocks]
         labels = torch.cat([labels for labels, _ in drawn])
@@ -196,7 +205,7 @@ class Simulator:
                 generator=noise_generator(seed, split, epoch, b, device)
             )
         moved = {name: value.to(device) for name, value in conditions.items()}
-        return self.observe(labels.to(device), moved, noise)
+        return self.observe(labels.to(device), moved, noise, truth)
 
     def _modules(self, device: torch.device) -> tuple[ObservedEmulator, Instrument]:
         if device.type == "cpu":

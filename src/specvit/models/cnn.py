@@ -40,6 +40,7 @@ class CNNConfig:
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
+        """Check the options."""
         if self.kernel % 2 == 0:
             raise ConfigError(f"kernel: expected an odd number of pixels, got {self.kernel}")
         if min(self.width, self.stages, self.blocks, self.stride, self.segments) < 1:

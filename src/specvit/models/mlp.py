@@ -32,6 +32,7 @@ class MLPConfig:
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
+        """Check the options."""
         if self.form not in ("plain", "residual"):
             raise ConfigError(f"form: '{self.form}' is not known; choose plain or residual")
         if self.width < 1 or self.depth < 1:

@@ -6,7 +6,6 @@ optional linear shortcut, head) are apart so that the engine may run the body in
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
@@ -18,6 +17,7 @@ from specvit.models.cnn import CNN, CNNConfig
 from specvit.models.conditioning import Conditioning, Inputs, wavelength_phase
 from specvit.models.heads import Estimate, Head, HeadKind, Scaling
 from specvit.models.mlp import MLP, MLPConfig
+from specvit.models.options import as_type_of, unknown_option
 from specvit.models.subspace import SubspaceProjection
 from specvit.models.swin import Swin, SwinConfig
 from specvit.models.vit import SpecViT, ViTConfig
@@ -71,6 +71,7 @@ class NetworkConfig:
     shortcut: bool = False
 
     def __post_init__(self) -> None:
+        """Check the options."""
         if self.model not in CONFIGS:
             raise ConfigError(f"model: '{self.model}' is not known; choose {', '.join(CONFIGS)}")
         if not isinstance(self.backbone, CONFIGS[self.model]):
@@ -91,17 +92,19 @@ class NetworkConfig:
         for name, value in options.items():
             part = next((p for p, owner in parts.items() if name in _option_names(owner)), None)
             if part is None:
-                known = [option for owner in parts.values() for option in _option_names(owner)]
-                near = difflib.get_close_matches(name, known, 1)
-                hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(sorted(known))}"
-                raise ConfigError(f"{self.model}: unknown option '{name}'; {hint}")
-            changes[part][name] = _as_type(name, value, getattr(parts[part], name))
+                raise unknown_option(self.model, name, self.option_names)
+            changes[part][name] = as_type_of(getattr(parts[part], name), name, value)
         return replace(
             self,
             backbone=replace(self.backbone, **changes["backbone"]),
             front=replace(self.front, **changes["front"]),
             **changes[""],
         )
+
+    @property
+    def option_names(self) -> list[str]:
+        """The names `with_options` knows."""
+        return [name for owner in (self.backbone, self.front, self) for name in _option_names(owner)]
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-ready description; `from_dict` reads it back."""
@@ -197,16 +200,3 @@ def _build_backbone(config: BackboneConfig, shape: tuple[int, int, int], grid: W
 
 def _option_names(owner: Any) -> list[str]:
     return [f.name for f in fields(owner) if f.name not in ("model", "backbone", "front")]
-
-
-def _as_type(name: str, value: Any, current: Any) -> Any:
-    """Return `value`, which may be text from a command line, as the type of the current value."""
-    kind = type(current)
-    try:
-        if kind is tuple:
-            return tuple(value.split(",")) if isinstance(value, str) else tuple(value)
-        if kind is bool and isinstance(value, str):
-            return {"true": True, "false": False}[value.lower()]
-        return kind(value)
-    except (KeyError, TypeError, ValueError):
-        raise ConfigError(f"{name}: expected a {kind.__name__}, got '{value}'") from None

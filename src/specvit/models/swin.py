@@ -43,6 +43,7 @@ class SwinConfig:
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
+        """Check the options."""
         if self.window < 2 or self.window % 2:
             raise ConfigError(f"window: expected an even number of tokens, got {self.window}")
         if min(self.stages, self.blocks) < 1:

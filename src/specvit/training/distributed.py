@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
+from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,20 @@ class World:
         shared = torch.tensor([value], dtype=torch.float64, device=self.device)
         dist.broadcast(shared, src=0)
         return float(shared)
+
+    def spread(self, tensors: list[Tensor]) -> None:
+        """Overwrite each tensor with the first process's."""
+        if self.size > 1:
+            for tensor in tensors:
+                dist.broadcast(tensor, src=0)
+
+    def tell(self, text: str) -> str:
+        """Return the first process's text in every process."""
+        if self.size == 1:
+            return text
+        shared = [text]
+        dist.broadcast_object_list(shared, src=0)
+        return shared[0]
 
 
 def join_world(device: str | None = None) -> World:

@@ -119,13 +119,14 @@ class Trainer:
                     self._checkpoint()
         self._checkpoint()
         self.selection.restore()
+        self.world.spread([parameter.detach() for parameter in self.body.parameters()])
         self.network.eval()
         return self._record()
 
     def _prepared_body(self) -> nn.Module:
         body = self.body
         if self.world.size > 1:
-            body = nn.parallel.DistributedDataParallel(body)
+            body = nn.parallel.DistributedDataParallel(body, broadcast_buffers=False)
         return torch.compile(body) if self.recipe.compile else body  # type: ignore[return-value]
 
     def _prepare(self, step: int) -> tuple[Inputs, Tensor]:

@@ -19,6 +19,7 @@ from specvit.models.conditioning import Conditioning
 from specvit.models.linear import Ridge
 from specvit.models.network import NetworkConfig, SpectrumNetwork, build_network
 from specvit.models.network_estimator import NetworkEstimator
+from specvit.models.options import unknown_option
 from specvit.models.sizes import network_config
 from specvit.simulate.simulator import SimulatedSource
 from specvit.spectra import MemorySource, SpectraBatch, SpectraSource, collect
@@ -109,6 +110,22 @@ def make_estimator(
         listen,
     )
     return NetworkEstimator(f"{model}-{size}", fitter)
+
+
+def split_options(model: str, size: str, options: dict[str, Any]) -> tuple[dict[str, Any], Recipe]:
+    """Return which options are the architecture's, and the model's recipe with the others.
+
+    Raises:
+        ConfigError: for an option that neither has, with the nearest known name.
+    """
+    config, recipe = network_config(model, size), RECIPES[model]
+    known = [*recipe.to_dict(), *config.option_names]
+    for name in options:
+        if name not in known:
+            raise unknown_option(f"{model}-{size}", name, known)
+    architecture = {name: value for name, value in options.items() if name in config.option_names}
+    training = {name: value for name, value in options.items() if name not in architecture}
+    return architecture, recipe.with_options(training)
 
 
 def take(source: SpectraSource, count: int) -> SpectraBatch:

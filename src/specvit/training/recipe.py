@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
 from specvit.errors import ConfigError
+from specvit.models.options import as_type_of, unknown_option
 
 LOSSES = {
     "point": ("mse", "l1", "huber"),
@@ -70,6 +70,7 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        """Check the options."""
         choices = {
             "optimiser": ("adamw", "muon"),
             "schedule": ("cosine", "wsd"),
@@ -100,15 +101,12 @@ class Recipe:
         return self.loss
 
     def with_options(self, options: dict[str, Any]) -> Recipe:
-        """Return the recipe with fields replaced; ConfigError suggests the nearest to an unknown name."""
+        """Return the recipe with fields replaced; ConfigError for an unknown name or a wrong type."""
         known = [f.name for f in fields(self)]
         for name in options:
             if name not in known:
-                near = difflib.get_close_matches(name, known, 1)
-                raise ConfigError(
-                    f"recipe: unknown option '{name}'" + (f"; did you mean '{near[0]}'?" if near else "")
-                )
-        return replace(self, **options)
+                raise unknown_option("recipe", name, known)
+        return replace(self, **{k: as_type_of(getattr(self, k), k, v) for k, v in options.items()})
 
     def to_dict(self) -> dict[str, Any]:
         """Return the recipe as plain values."""

@@ -39,7 +39,8 @@ class ViTConfig:
         tokeniser: "c1d" or "sw", see `tokens`.
         width, depth, heads: features per token, blocks, attention heads.
         ratio: hidden width of the feed-forward layer over `width`.
-        position: "learned", "sinusoidal" or "rope" (both of ln wavelength), or "none".
+        position: "learned", "sinusoidal" or "rope" (both of ln wavelength), "learned+rope", or "none". "rope"
+            alone knows differences of wavelength only.
         pooling: "cls" (a token of its own) or "mean".
         dropout: in tokens, attention and residuals.
         windows: let each head prefer tokens that touch `GRAVITY_WINDOWS`, by a learned bias.
@@ -56,7 +57,7 @@ class ViTConfig:
     depth: int = 3
     heads: int = 4
     ratio: float = 4.0
-    position: Literal["learned", "sinusoidal", "rope", "none"] = "learned"
+    position: Literal["learned", "sinusoidal", "rope", "learned+rope", "none"] = "learned"
     pooling: Literal["cls", "mean"] = "mean"
     dropout: float = 0.0
     windows: bool = False
@@ -65,8 +66,9 @@ class ViTConfig:
     initial: Initial = "shared"
 
     def __post_init__(self) -> None:
+        """Check the options."""
         choices = {
-            "position": ("learned", "sinusoidal", "rope", "none"),
+            "position": ("learned", "sinusoidal", "rope", "learned+rope", "none"),
             "pooling": ("cls", "mean"),
             "initial": ("shared", "reference"),
         }
@@ -137,14 +139,14 @@ class SpecViT(nn.Module):
         std = 1.0 if config.initial == "reference" else 0.02
         self.cls = nn.Parameter(std * torch.randn(config.width)) if prefix else None
         self.mask = nn.Parameter(torch.zeros(config.width)) if config.mask_token else None
-        if config.position == "learned":
+        if "learned" in config.position:
             self.position = nn.Parameter(std * torch.randn(count + prefix, config.width))
         elif config.position == "sinusoidal":
             table = torch.cat([torch.zeros(prefix, config.width), sinusoidal(coordinates, config.width)])
             self.register_buffer("position", table, persistent=False)
         else:
             self.register_parameter("position", None)
-        if config.position == "rope":
+        if "rope" in config.position:
             angles = rotary_angles(coordinates, config.width // config.heads)
             angles = torch.cat([torch.zeros(prefix, angles.shape[1]).double(), angles])
             self.register_buffer("cosine", angles.cos().float(), persistent=False)
@@ -198,7 +200,7 @@ class SpecViT(nn.Module):
         return cast(list[Tokeniser], list(self.tokenisers))
 
     def _rotation(self) -> tuple[Tensor, Tensor] | None:
-        return (self.cosine, self.sine) if self.config.position == "rope" else None
+        return (self.cosine, self.sine) if "rope" in self.config.position else None
 
     def _bias(self) -> Tensor | None:
         if self.window_gain is None:

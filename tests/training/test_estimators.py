@@ -1,0 +1,97 @@
+"""Networks as estimators in the simulated world: from a name to a prediction."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from training_stars import GRID, SPACE, stars
+
+from specvit.errors import ConfigError, DataError
+from specvit.models.linear import Ridge
+from specvit.models.network import build_network
+from specvit.models.network_estimator import NetworkEstimator
+from specvit.models.sizes import network_config
+from specvit.spectra import MemorySource, collect
+from specvit.training import Recipe, endless, estimators, make_estimator, split_options
+from specvit.training.estimators import fit_front, start_from_ridge, take
+from specvit.training.selection import pooled_r2
+
+
+@pytest.fixture(scope="module")
+def validation(simulator):
+    return simulator.source("validation", 1, 256)
+
+
+def test_a_subspace_network_learns_log_g_in_seconds(simulator, validation, tmp_path, monkeypatch):
+    monkeypatch.setattr(estimators, "SAMPLE", 384)
+    recipe = Recipe(steps=40, batch=128, lr=2e-3, validations=4)
+    estimator = make_estimator("subspace", "nano", recipe=recipe).fit(endless(simulator, 1), validation)
+    test = collect(simulator.source("test", 1, 512))
+    estimate = estimator.predict(test.flux, test.sigma)
+    assert float(pooled_r2(estimate.mean, test.labels.double())[1]) > 0.5
+    assert (estimate.std > 0).all()
+    assert estimator.origin.training["train_spectra"] == 40 * 128
+    estimator.save(tmp_path / "model")
+    again = NetworkEstimator.load(tmp_path / "model")
+    assert torch.equal(again.predict(test.flux, test.sigma).mean, estimate.mean)
+
+
+def test_chosen_labels_are_estimated_in_the_chosen_order(simulator, validation):
+    recipe = Recipe(steps=2, batch=64, validations=1)
+    estimator = make_estimator("mlp", "nano", labels=["m_h", "log_g"], recipe=recipe, options={"width": 8})
+    estimator.fit(endless(simulator, 1), validation)
+    batch = collect(validation)
+    assert estimator.predict(batch.flux, batch.sigma).mean.shape == (256, 2)
+    assert estimator.label_space.names == ("m_h", "log_g")
+
+
+def test_a_shortcut_started_from_ridge_is_ridge():
+    sample, held_out = stars(256), stars(128, seed=1)
+    # Ridge takes the flux as it comes, a network brings the median to one first.
+    level = {id(b): b.flux.median(dim=1, keepdim=True).values for b in (sample, held_out)}
+    sample, held_out = (
+        replace(b, flux=b.flux / level[id(b)], sigma=b.sigma / level[id(b)]) for b in (sample, held_out)
+    )
+    train, check = MemorySource(sample, GRID, SPACE), MemorySource(held_out, GRID, SPACE)
+    config = network_config("mlp").with_options({"width": 8, "shortcut": True, "head": "point"})
+    network = build_network(config, GRID, SPACE).eval()
+    fit_front(network, sample)
+    start_from_ridge(network, sample, held_out, train)
+    with torch.no_grad():
+        network.body.head.linear.weight.zero_()
+        network.body.head.linear.bias.zero_()
+        found = network.decode(network(held_out.flux, held_out.sigma)).mean
+    expected = Ridge(SPACE.names).fit(train, check).predict(held_out.flux, held_out.sigma).mean
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-3)
+    assert float(pooled_r2(found, held_out.labels.double()).min()) > 0.9
+
+
+def test_ridge_needs_a_shortcut():
+    network = build_network(network_config("mlp"), GRID, SPACE)
+    with pytest.raises(DataError, match="shortcut = true"):
+        start_from_ridge(network, stars(8), stars(8), MemorySource(stars(8), GRID, SPACE))
+
+
+def test_a_subspace_needs_noise_free_spectra(simulator):
+    batch = collect(simulator.source("train", 1, 64))
+    network = build_network(network_config("subspace"), simulator.grid, simulator.prior.label_space)
+    with pytest.raises(DataError, match="specvit simulate --truth"):
+        fit_front(network, batch)
+
+
+def test_take_stops_at_what_is_there(simulator):
+    source = MemorySource(
+        collect(simulator.source("train", 1, 40)), simulator.grid, simulator.prior.label_space
+    )
+    assert len(take(source, 25)) == 25
+    assert len(take(source, 90)) == 40
+    np.testing.assert_array_equal(take(source, 25).flux, source.batch.flux[:25])
+
+
+def test_options_go_to_the_architecture_or_the_recipe():
+    options, recipe = split_options("vit", "nano", {"patch": "64", "lr": "1e-4", "minutes": 3.0})
+    assert options == {"patch": "64"}
+    assert (recipe.lr, recipe.minutes) == (1e-4, 3.0)
+    with pytest.raises(ConfigError, match="vit-nano: unknown option 'optimizer'; did you mean 'optimiser'"):
+        split_options("vit", "nano", {"optimizer": "muon"})

@@ -1,0 +1,55 @@
+"""`specvit train` from the command line: a run folder, a model, a score; and the same again for nothing."""
+
+import json
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from specvit.cli.train import parse_settings, train
+from specvit.errors import ConfigError
+from specvit.models.network_estimator import NetworkEstimator
+from specvit.runs import RunFolder
+
+
+def call(*arguments):
+    app = typer.Typer()
+    app.command()(train)
+    return CliRunner().invoke(app, list(arguments))
+
+
+def test_train_leaves_a_model_a_log_and_a_score_and_does_not_repeat_itself(tmp_path, monkeypatch):
+    monkeypatch.setattr("specvit.training.estimators.SAMPLE", 384)
+    options = (
+        "--model subspace --steps 30 --set batch=64 --set width=32 --set depth=1 --validation 128 --test 128"
+    )
+    command = [*options.split(), "--device", "cpu", "--out", str(tmp_path / "run"), "--json"]
+    result = call(*command)
+    assert result.exit_code == 0, result.output
+    summary = json.loads(result.stdout)
+    run = RunFolder.open(tmp_path / "run")
+    assert run.finished
+    assert summary["training"]["steps"] == 30
+    assert summary["test"]["teff"]["r2"] > 0.3
+    assert [r["event"] for r in run.read_log()].count("validation") >= 10
+    assert not (run.path / "checkpoint.pt").exists()
+    model = NetworkEstimator.load(run.path / "models" / "subspace-nano")
+    assert model.network.config.backbone.width == 32
+    log = (run.path / "metrics.jsonl").read_bytes()
+    assert json.loads(call(*command).stdout) == summary
+    assert (run.path / "metrics.jsonl").read_bytes() == log
+
+
+@pytest.mark.parametrize("arguments", [["--model", "resnet"], ["--set", "patsh=3"], ["--size", "huge"]])
+def test_requests_that_cannot_be_meant_touch_nothing(tmp_path, arguments):
+    result = call(*arguments, "--out", str(tmp_path / "run"))
+    assert isinstance(result.exception, ConfigError)
+    assert not (tmp_path / "run").exists()
+
+
+def test_settings_are_name_value():
+    assert parse_settings(["lr=1e-3", "channels=flux,sigma", "loss="]) == {
+        "lr": "1e-3", "channels": "flux,sigma", "loss": ""
+    }  # fmt: skip
+    with pytest.raises(ConfigError, match="NAME=VALUE"):
+        parse_settings(["lr"])

@@ -52,7 +52,7 @@ class RunError(SpecvitError):
     """A job could not be carried out or continued (disk, interrupted store, failed fit)."""
 
 
-def import_optional(module: str, extra: str | None, purpose: str):  # noqa: ANN201  (any module)
+def import_optional(module: str, extra: str | None, purpose: str):
     """Return the imported optional `module`, or raise `MissingExtra` naming the extra that brings it."""
     import importlib
 

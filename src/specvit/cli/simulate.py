@@ -9,19 +9,35 @@ import typer
 
 
 def simulate(
-    out: Annotated[Path, typer.Option(help="Folder of the shards; made if needed, continued if it is there.")],
+    out: Annotated[
+        Path, typer.Option(help="Folder of the shards; made if needed, continued if it is there.")
+    ],
     spectra: Annotated[int, typer.Option(help="Number of spectra in all.")] = 10_000,
     shards: Annotated[int, typer.Option(help="Number of HDF5 files they are spread over.")] = 1,
-    split: Annotated[str, typer.Option(help="train, validation, test or calibration; splits never share a draw.")] = "train",
+    split: Annotated[
+        str, typer.Option(help="train, validation, test or calibration; splits never share a draw.")
+    ] = "train",
     seed: Annotated[int, typer.Option(help="Seed of the whole set.")] = 42,
-    instrument: Annotated[str, typer.Option(help="Preset name or path of an instrument file.")] = "pfs_mr_reference",
-    library: Annotated[str, typer.Option(help="'builtin' or an emulator file made by `specvit library build`.")] = "builtin",
-    prior: Annotated[str, typer.Option(help="uniform (continuous box) or lattice (the reference work's snapping).")] = "uniform",
+    instrument: Annotated[
+        str, typer.Option(help="Preset name or path of an instrument file.")
+    ] = "pfs_mr_reference",
+    library: Annotated[
+        str, typer.Option(help="'builtin' or an emulator file made by `specvit library build`.")
+    ] = "builtin",
+    prior: Annotated[
+        str, typer.Option(help="uniform (continuous box) or lattice (the reference work's snapping).")
+    ] = "uniform",
     noise_level: Annotated[float, typer.Option(help="Multiplies sigma.")] = 1.0,
-    normalisation: Annotated[str, typer.Option(help="observed_median or noise_free_median (reference).")] = "observed_median",
-    truth: Annotated[bool, typer.Option(help="Also store noise-free flux and true sigma (twice the size).")] = False,
+    normalisation: Annotated[
+        str, typer.Option(help="observed_median or noise_free_median (reference).")
+    ] = "observed_median",
+    truth: Annotated[
+        bool, typer.Option(help="Also store noise-free flux and true sigma (twice the size).")
+    ] = False,
     workers: Annotated[int, typer.Option(help="Local processes, one thread each.")] = 1,
-    dask: Annotated[str | None, typer.Option(help="Address of a Dask scheduler instead of local processes (extra 'hpc').")] = None,
+    dask: Annotated[
+        str | None, typer.Option(help="Address of a Dask scheduler instead of local processes (extra 'hpc').")
+    ] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
 ) -> None:
     """Write simulated spectra to sharded HDF5; a killed job continues where it stopped.
@@ -63,6 +79,10 @@ def simulate(
         written = job.run(workers, dask, lambda count: bar.advance(task, count))
     seconds = time.perf_counter() - began
     if json_output:
-        print(json.dumps({"out": str(out), "spectra": spectra, "written": written, "seconds": round(seconds, 2)}))
+        print(
+            json.dumps(
+                {"out": str(out), "spectra": spectra, "written": written, "seconds": round(seconds, 2)}
+            )
+        )
     else:
         console.print(f"{written:,} spectra written in {seconds:.1f} s; the set is complete at {out}")

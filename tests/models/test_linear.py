@@ -127,7 +127,7 @@ def test_pls_with_all_directions_is_ordinary_least_squares(train):
     x, y = arrays(train)
     model = PLS(labels=["log_g"], components=PIXELS, standardise=False)
     _, weights = model._candidates(Moments.accumulate(train, ["log_g"]))
-    np.testing.assert_allclose(weights[-1, :, 0], LinearRegression().fit(x, y[:, 1]).coef_, rtol=1e-4)
+    np.testing.assert_allclose(weights[:, -1, 0], LinearRegression().fit(x, y[:, 1]).coef_, rtol=1e-4)
 
 
 def test_one_accumulation_serves_all_linear_models(train, validation):

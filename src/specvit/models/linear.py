@@ -39,7 +39,7 @@ class _Linear:
         self.choice: dict[str, dict[str, Any]] = {}
 
     def _candidates(self, moments: Moments) -> tuple[list[dict[str, Any]], Tensor]:
-        """Return C settings and their weights, shape (C, L, P)."""
+        """Return C settings and their weights, shape (L, C, P)."""
         raise NotImplementedError
 
     def fit(self, train: SpectraSource, validation: SpectraSource, progress: Progress | None = None) -> Self:
@@ -61,7 +61,9 @@ class _Linear:
         self.mean_flux, self.mean_labels = moments.mean_flux, moments.mean_labels
         filled = fill_dead(batch.flux, batch.sigma, self.mean_flux)
         settings, weights = self._candidates(moments)
-        estimates = (filled.to(torch.float64) - self.mean_flux) @ weights + self.mean_labels
+        # One product over all settings and labels at once: (B, L) @ (L, C P).
+        flat = (filled.to(torch.float64) - self.mean_flux) @ weights.flatten(1)
+        estimates = flat.unflatten(1, weights.shape[1:]) + self.mean_labels
         scores = _validation_r2(estimates, truth, self.names)
         chosen = scores.argmax(dim=0)
         self.choice = {
@@ -69,10 +71,9 @@ class _Linear:
             for p, (name, k) in enumerate(zip(self.names, chosen.tolist(), strict=True))
         }
         column = torch.arange(len(self.names), device=chosen.device)
-        self.weights = weights[chosen, :, column].T
-        self.scatter = ResidualScatter.fit(
-            median_snr(filled, batch.sigma), truth - estimates[chosen, :, column].T
-        )
+        self.weights = weights[:, chosen, column]
+        residual = truth - estimates[:, chosen, column]
+        self.scatter = ResidualScatter.fit(median_snr(filled, batch.sigma), residual)
         return self
 
     def predict(self, flux: Tensor, sigma: Tensor) -> Prediction:
@@ -144,8 +145,9 @@ class Ridge(_Linear):
         values, vectors, scale = moments.eigen(self.standardise)
         settings, filters = self._filters(values)
         projected = vectors.T @ (moments.cross / scale[:, None])
-        filtered = filters[:, :, None] * projected
-        return settings, vectors @ filtered / scale[:, None]
+        filtered = filters.T[:, :, None] * projected[:, None, :]
+        weights = (vectors @ filtered.flatten(1)).unflatten(1, filtered.shape[1:])
+        return settings, weights / scale[:, None, None]
 
     def _options(self) -> dict[str, Any]:
         return super()._options() | {"alphas": list(self.alphas)}
@@ -217,7 +219,7 @@ class PLS(_Linear):
         depth = max(len(path) for path in paths)
         padded = [torch.cat([path, path[-1:].expand(depth - len(path), -1)]) for path in paths]
         settings = [{"components": k + 1} for k in range(depth)]
-        return settings, torch.stack(padded, dim=2) / scale[:, None]
+        return settings, (torch.stack(padded, dim=2) / scale[:, None]).transpose(0, 1)
 
     def _options(self) -> dict[str, Any]:
         return super()._options() | {"components": self.components}
@@ -258,9 +260,9 @@ def _shrinkage(values: Tensor, alphas: Sequence[float]) -> Tensor:
 
 
 def _validation_r2(estimates: Tensor, truth: Tensor, names: Sequence[str]) -> Tensor:
-    """Return R² of (C, B, P) against (B, P), shape (C, P)."""
+    """Return R² of (B, C, P) against (B, P), shape (C, P)."""
     total = (truth - truth.mean(dim=0)).square().sum(dim=0)
     if (total == 0).any():
         name = names[int((total == 0).nonzero()[0])]
         raise DataError(f"validation set: label {name} is constant, R² is undefined; use more spectra")
-    return 1.0 - (estimates - truth).square().sum(dim=1) / total
+    return 1.0 - (estimates - truth[:, None, :]).square().sum(dim=0) / total

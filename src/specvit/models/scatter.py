@@ -36,7 +36,7 @@ class ResidualScatter:
     @classmethod
     def fit(cls, snr: Tensor, residual: Tensor) -> ResidualScatter:
         """Return the scatter of residuals (N, P) in up to 8 equally filled bins of observed S/N (N,)."""
-        level = _log_level(snr)
+        level, residual = _log_level(snr).cpu(), residual.cpu()
         order = level.argsort()
         bins = min(MAX_BINS, max(1, len(level) // PER_BIN))
         log_snr, log_std = [], []

@@ -60,3 +60,16 @@ def test_flux_follows_direct_synthesis(compared):
     rms = np.sqrt(np.mean((emulated / true - 1) ** 2, axis=1))
     assert np.median(rms) < 3e-4
     assert rms.max() < 2e-3
+
+
+def test_the_cliff_where_carbon_takes_the_oxygen_is_as_steep_as_in_the_synthesis():
+    stored, emulator = np.load(SLOPES), Emulator.builtin()
+    for labels, true in zip(stored["crossing_labels"], stored["crossing_flux"], strict=True):
+        emulated = emulator(torch.from_numpy(labels)).numpy().reshape(len(labels), -1, 8).mean(axis=-1)
+        interval = np.diff(labels[:, 4])[:, None]
+        steep, found = np.diff(true, axis=0) / interval, np.diff(emulated, axis=0) / interval
+        size = np.sqrt((steep**2).mean(axis=1))
+        miss = np.sqrt(((found - steep) ** 2).mean(axis=1))
+        assert size.max() > 10 * size[0]
+        assert miss.max() < 0.2 * size.max()
+        assert np.sqrt(np.mean((emulated / true - 1) ** 2)) < 0.008

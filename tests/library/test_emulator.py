@@ -4,14 +4,15 @@ import numpy as np
 import pytest
 import scipy.sparse
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from specvit.errors import DataError, DomainError, LabelError, ShapeError
 from specvit.library import Emulator
 from specvit.spectra import LOW_T_BOX, WavelengthGrid
 
-STEP = torch.tensor([0.5, 1e-3, 1e-3, 1e-3, 1e-3], dtype=torch.float64)
+# Small: across C/O = 1 the slope changes within 0.003 dex.
+STEP = torch.tensor([0.05, 1e-4, 1e-4, 1e-4, 1e-4], dtype=torch.float64)
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +35,7 @@ inside = st.tuples(*(st.floats(0.01, 0.99) for _ in range(5)))
 
 @settings(max_examples=15, deadline=None)
 @given(inside)
+@example((0.02, 0.6, 0.9, 0.47, 0.89))  # C/O = 1
 def test_jacobian_is_the_limit_of_central_differences(double, unit):
     low, high = torch.tensor(LOW_T_BOX.low).double(), torch.tensor(LOW_T_BOX.high).double()
     labels = (low + (high - low) * torch.tensor(unit).double())[None]
@@ -45,7 +47,7 @@ def test_jacobian_is_the_limit_of_central_differences(double, unit):
         f = [double(labels + k * shift, check=False)[0] for k in (-2, -1, 1, 2)]
         difference = (f[0] - 8 * f[1] + 8 * f[2] - f[3]) / (12 * STEP[j])
         torch.testing.assert_close(
-            jacobian[:, j], difference, rtol=1e-5, atol=1e-7 * float(difference.abs().max())
+            jacobian[:, j], difference, rtol=1e-5, atol=1e-6 * float(difference.abs().max())
         )
 
 

@@ -13,6 +13,7 @@ from specvit.errors import ConfigError
 from specvit.simulate.priors import make_prior
 
 if TYPE_CHECKING:
+    from specvit.library import Emulator
     from specvit.simulate.simulator import Simulator
 
 
@@ -43,10 +44,9 @@ class World:
             ConfigError, DataError: naming the field or the file that is wrong.
         """
         from specvit.instrument import Instrument
-        from specvit.library import Emulator
         from specvit.simulate.simulator import Simulator
 
-        emulator = Emulator.builtin() if self.library == "builtin" else Emulator.load(Path(self.library))
+        emulator = self.emulator()
         instrument = Instrument.load(self.instrument)
         space = emulator.label_space.replace(**{k: (v[0], v[1]) for k, v in self.bounds.items()})
         return Simulator(
@@ -58,6 +58,12 @@ class World:
             self.visible_sigma,  # type: ignore[arg-type]
             world=self,
         )
+
+    def emulator(self) -> Emulator:
+        """Return the emulator on the library's own grid."""
+        from specvit.library import Emulator
+
+        return Emulator.builtin() if self.library == "builtin" else Emulator.load(Path(self.library))
 
     def to_dict(self) -> dict:
         """Return a JSON-ready description; `from_dict` reads it back."""

@@ -2,56 +2,45 @@
 
 from __future__ import annotations
 
-import copy
-
 import numpy as np
-from torch import Tensor
 
-from specvit.instrument import ObservedEmulator
-from specvit.limits import continuum_columns, fisher_information, marginal_crlb, r2_max, schur_decay
+from specvit.library import Emulator
+from specvit.limits import marginal_crlb, r2_max, schur_decay
 from specvit.limits.bayes import BayesCeiling, Observation
+from specvit.limits.forecast import FREE_LABELS as FORECAST_LABELS
+from specvit.limits.forecast import Forecaster, FreeParameters
 from specvit.simulate import Simulator
 from specvit.spectra import SpectraBatch
 from specvit.studies.progress import Update
 
 Arrays = dict[str, np.ndarray]
 
-#: Free labels of the two published ceilings: chemistry known, and chemistry free.
-FREE_LABELS = {"3": ("teff", "log_g", "m_h"), "5": ("teff", "log_g", "m_h", "alpha_m", "c_m")}
-#: Stars whose float64 Jacobians are held at once.
-STARS = 64
+#: Free labels of the two published ceilings: chemistry known ("3"), and chemistry free ("5").
+FREE_LABELS = {str(count): names for count, names in FORECAST_LABELS.items()}
 
 
-def crlb_ceiling(simulator: Simulator, test: SpectraBatch, target: str, update: Update) -> Arrays:
+def crlb_ceiling(
+    simulator: Simulator, emulator: Emulator, test: SpectraBatch, target: str, update: Update
+) -> Arrays:
     """Return the marginal CRLB of `target` at the true labels of every test star, see `runs.results`.
 
     The flux scale is a nuisance: spectra are relative to their own median, so the level says nothing.
     """
-    observed = copy.deepcopy(simulator.observed).double()
-    parts = []
-    for start in range(0, len(test), STARS):
-        parts.append(_crlb(observed, simulator, test[start : start + STARS], target))
-        update(min(start + STARS, len(test)), len(test))
-    arrays = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
-    return {"rows": np.arange(len(test)), "snr": test.snr.numpy(), **arrays}
-
-
-def _crlb(observed: ObservedEmulator, simulator: Simulator, stars: SpectraBatch, target: str) -> Arrays:
-    assert stars.truth is not None
-    labels, scale = stars.labels.double(), stars.truth.scale.double()
-    jacobian = observed.jacobian(labels) * scale[:, None, None]
-    amplitude = continuum_columns(stars.truth.flux, simulator.grid, order=0)
-    ivar = stars.truth.sigma.double().square().reciprocal()
-    space, variance = simulator.prior.label_space, simulator.prior.variance(target)
-    arrays: Arrays = {}
+    everything = FreeParameters(target, simulator.prior.label_space.names)
+    forecaster = Forecaster(emulator, simulator.instrument, everything, simulator.noise_level)
+    conditions = {name: value.double() for name, value in test.conditions.items()}
+    fisher = forecaster.forecast(test.labels, [conditions], update)[0].fisher
+    variance = simulator.prior.variance(target)
+    arrays: Arrays = {"rows": np.arange(len(test)), "snr": test.snr.numpy()}
     for free, names in FREE_LABELS.items():
         names = tuple(dict.fromkeys((*names, target)))
-        at = [space.index(name) for name in names]
-        fisher = fisher_information(jacobian[:, :, at], ivar, amplitude)
-        bound = marginal_crlb(fisher, names.index(target))
+        at = [everything.labels.index(name) for name in names]
+        # A known label is one whose row and column are left out.
+        block, index = fisher[:, at][:, :, at], names.index(target)
+        bound = marginal_crlb(block, index)
         arrays[f"crlb_{free}"] = bound.numpy()
         arrays[f"r2_max_{free}"] = r2_max(bound, variance).numpy()
-        arrays[f"schur_{free}"] = schur_decay(fisher, names.index(target)).numpy()
+        arrays[f"schur_{free}"] = schur_decay(block, index).numpy()
     return arrays
 
 
@@ -70,7 +59,7 @@ def bayes_ceiling(
     observation = Observation.from_batch(stars, simulator.instrument, simulator.noise_level)
     posterior = ceiling.posterior(observation, advance)
     index = posterior.index(target)
-    arrays = {"bayes_mean": _column(posterior.mean, index), "bayes_var": posterior.variance(target).numpy()}
+    arrays = {"bayes_mean": posterior.mean[:, index].numpy(), "bayes_var": posterior.variance(target).numpy()}
     quality = {
         "stars": len(stars),
         "converged": int(posterior.converged.sum()),
@@ -78,7 +67,3 @@ def bayes_ceiling(
         "minimum_ess": round(float(posterior.ess.min()), 1),
     }
     return arrays, quality
-
-
-def _column(values: Tensor, index: int) -> np.ndarray:
-    return values[:, index].numpy()

@@ -102,7 +102,8 @@ def _ceilings(
     if not run.is_done("crlb"):
         with run.stage("crlb"), watch.task("Cramér-Rao ceiling") as update:
             stars = test[: min(limits.ceiling_stars, len(test))]
-            run.write_arrays("ceiling", **crlb_ceiling(simulator, stars, target, update))
+            emulator = world_of(config).emulator()
+            run.write_arrays("ceiling", **crlb_ceiling(simulator, emulator, stars, target, update))
     if limits.bayes_stars and not run.is_done("bayes"):
         with run.stage("bayes") as record, watch.task("Bayes ceiling") as update:
             stars = test[: min(limits.bayes_stars, limits.ceiling_stars, len(test))]

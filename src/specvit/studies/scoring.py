@@ -2,101 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from specvit.evaluate import SCORES, Interval, SnrBins, bootstrap
-from specvit.runs import CeilingResults, ModelResults, RunFolder, Score, Spread, Summary
-from specvit.runs import SnrBins as BinTable
+from specvit.runs import CeilingResults, RunFolder, Summary
+from specvit.studies.attainable import attainable, most_widely
 from specvit.studies.ceilings import FREE_LABELS
-from specvit.studies.estimators import TITLES
+from specvit.studies.cells import LEAST_STARS, Cells, cell_efficiency, plane_axes
+from specvit.studies.scorer import Scorer
 
-METRICS = ("r2", "mae", "rmse", "bias")
 Values = np.ndarray
-
-
-class Scorer:
-    """Scores of one target on the test spectra, over all and per S/N bin, with one set of resampled rows.
-
-    Args:
-        truth: true target values, shape (N,).
-        snr: shape (N,).
-        edges: edges of the S/N bins.
-        resamples, seed: of the bootstrap.
-        attainable: smallest attainable variance of the target per spectrum, shape (N,), NaN where it was not
-            computed.
-    """
-
-    def __init__(
-        self,
-        truth: Values,
-        snr: Values,
-        edges: tuple[float, ...],
-        resamples: int,
-        seed: int,
-        attainable: Values,
-    ) -> None:
-        self.truth, self.snr, self.attainable = truth, snr, attainable
-        self.bins = SnrBins("run", edges)
-        self.resamples, self.seed = resamples, seed
-        assigned = self.bins.assign(snr)
-        self.masks = [assigned == k for k in range(len(self.bins))]
-        self.outside = int((assigned < 0).sum())
-
-    def table(self) -> BinTable:
-        """Return the bins with their counts and median S/N."""
-        medians = [float(np.median(self.snr[mask])) if mask.any() else None for mask in self.masks]
-        counts = [int(mask.sum()) for mask in self.masks]
-        return BinTable(edges=list(self.bins.edges), counts=counts, median=medians, outside=self.outside)
-
-    def score(self, statistic: Callable[..., Values], *columns: Values) -> tuple[Score, list[Score]]:
-        """Return statistic(truth, *columns) over all and per bin; None where fewer than 2 are left."""
-
-        def of(mask: Values, seed: int) -> Score:
-            usable = mask & np.all([np.isfinite(column) for column in columns], axis=0)
-            if usable.sum() < 2:
-                return Score(value=None)
-            found = bootstrap(
-                statistic,
-                self.truth[usable],
-                *(c[usable] for c in columns),
-                resamples=self.resamples,
-                seed=seed,
-            )
-            return _score(found)
-
-        everything = np.ones(len(self.truth), dtype=bool)
-        return of(everything, self.seed), [of(mask, self.seed + 1 + k) for k, mask in enumerate(self.masks)]
-
-    def model(self, name: str, mean: Values, std: Values | None, stage: dict[str, Any]) -> ModelResults:
-        """Return everything said about one estimator."""
-        found = {metric: self.score(SCORES[metric], mean) for metric in METRICS}
-        if std is not None:
-            found["coverage"] = self.score(_within_one_sigma, mean, std)
-        found["efficiency"] = self.score(_efficiency, mean, self.attainable)
-        seconds = {key.removesuffix("_seconds"): stage[key] for key in stage if key.endswith("_seconds")}
-        return ModelResults(
-            title=TITLES[name],
-            overall={metric: overall for metric, (overall, _) in found.items()},
-            bins={metric: bins for metric, (_, bins) in found.items()},
-            seconds=seconds,
-            facts=stage.get("choice", {}),
-        )
-
-    def spread(self, values: Values) -> tuple[Spread, list[Spread]]:
-        """Return the distribution of a per-star quantity over all spectra and per bin."""
-        return _spread(values), [_spread(values[mask]) for mask in self.masks]
 
 
 def summarise(
     run: RunFolder, config: dict[str, Any], names: Sequence[str], target: str, unit: str, variance: float
 ) -> Summary:
-    """Return the scores of a run from what its stages have stored.
+    """Return the scores of a run from what its stages have stored, and store those of label cells.
 
     Args:
-        run: with `test`, `ceiling` and `predictions_NAME` arrays.
+        run: with `test`, `ceiling` and `predictions_NAME` arrays; gets `cells`.
         config: as plain values.
         names: the estimators to score, in the order of the report.
         target, unit: the label and its unit.
@@ -104,18 +30,20 @@ def summarise(
     """
     test, ceiling = run.read_arrays("test"), run.read_arrays("ceiling")
     column = [str(name) for name in test["label_names"]].index(target)
-    attainable = _attainable(ceiling, len(test["snr"]), variance)
+    limit = attainable(ceiling, len(test["snr"]), variance)
     evaluate, simulate = config["evaluate"], config["simulate"]
     truth = test["labels"][:, column].astype(float)
     scorer = Scorer(
-        truth, test["snr"], tuple(evaluate["snr_edges"]), evaluate["bootstrap"], simulate["seed"], attainable
+        truth, test["snr"], tuple(evaluate["snr_edges"]), evaluate["bootstrap"], simulate["seed"], limit
     )
-    models = {}
+    models, estimates = {}, {}
     for name in names:
         arrays = run.read_arrays(f"predictions_{name}")
         at = [str(label) for label in arrays["names"]].index(target)
         std = arrays["std"][:, at] if "std" in arrays else None
-        models[name] = scorer.model(name, arrays["mean"][:, at], std, run.stages.get(name, {}))
+        estimates[name] = arrays["mean"][:, at].astype(float)
+        models[name] = scorer.model(name, estimates[name], std, run.stages.get(name, {}))
+    _store_cells(run, target, test, ceiling, scorer, estimates, variance)
     return Summary(
         target=target,
         unit=unit,
@@ -129,27 +57,43 @@ def summarise(
     )
 
 
-def _attainable(ceiling: dict[str, Values], count: int, variance: float) -> Values:
-    """Return the attainable variance per test spectrum: the exact posterior's, else V·CRLB / (V + CRLB)."""
-    attainable = np.full(count, np.nan)
-    if "bayes_var" in ceiling:
-        rows = ceiling["rows"][: len(ceiling["bayes_var"])]
-        attainable[rows] = ceiling["bayes_var"]
-    else:
-        attainable[ceiling["rows"]] = 1 / (1 / variance + 1 / ceiling["crlb_5"])
-    return attainable
+def _store_cells(
+    run: RunFolder,
+    target: str,
+    test: dict[str, Values],
+    ceiling: dict[str, Values],
+    scorer: Scorer,
+    estimates: dict[str, Values],
+    variance: float,
+) -> None:
+    names = [str(name) for name in test["label_names"]]
+    axes = plane_axes(names, target)
+    if axes is None:
+        return
+    # Cells need many stars; the exact posterior is often computed for a few hundred only.
+    limit = most_widely(ceiling, len(test["snr"]), variance, enough=27 * LEAST_STARS)
+    plane = (test["labels"][:, names.index(axes[0])], test["labels"][:, names.index(axes[1])])
+    cells = Cells.divide(axes, plane, test["snr"], limit.known)
+    options = {"resamples": scorer.resamples, "seed": scorer.seed}
+    run.write_arrays("cells", **cell_efficiency(cells, scorer.truth, estimates, limit, variance, **options))
 
 
 def _ceiling(scorer: Scorer, arrays: dict[str, Values]) -> CeilingResults:
+    def of_stars(values: Values) -> Values:
+        column = np.full(len(scorer.truth), np.nan)
+        column[arrays["rows"]] = values
+        return column
+
     found = {}
     for free in FREE_LABELS:
-        values = np.full(len(scorer.truth), np.nan)
-        values[arrays["rows"]] = arrays[f"r2_max_{free}"]
-        found[f"r2_max_{free}"] = scorer.spread(values)
-    exact = "bayes_var" in arrays
-    bayes, bayes_bins = scorer.score(_ceiling_r2, scorer.attainable) if exact else (None, None)
+        found[f"r2_max_{free}"] = scorer.spread(of_stars(arrays[f"r2_max_{free}"]))
+        found[f"sigma_min_{free}"] = scorer.spread(of_stars(np.sqrt(arrays[f"crlb_{free}"])))
+    exact = scorer.limit.exact
+    if exact:
+        found["posterior_std"] = scorer.spread(np.sqrt(scorer.limit.variance))
+    bayes, bayes_bins = scorer.score(_ceiling_r2, scorer.limit.variance) if exact else (None, None)
     return CeilingResults(
-        stars=int(np.isfinite(scorer.attainable).sum()),
+        stars=int(scorer.limit.known.sum()),
         definition=(
             "the exact Bayes ceiling, 1 - mean posterior variance / variance of the truth, same spectra"
             if exact
@@ -164,34 +108,10 @@ def _ceiling(scorer: Scorer, arrays: dict[str, Values]) -> CeilingResults:
     )
 
 
-def _ceiling_r2(truth: Values, attainable: Values) -> Values:
+def _ceiling_r2(truth: Values, allowed: Values) -> Values:
     """1 - mean attainable variance / variance of the truth of the same spectra, as a model's R² is taken.
 
     NaN where the truth is constant (a resample of very few spectra).
     """
     variance = truth.var(axis=-1)
-    return np.where(
-        variance > 0, 1 - attainable.mean(axis=-1) / np.where(variance > 0, variance, 1.0), np.nan
-    )
-
-
-def _efficiency(truth: Values, mean: Values, attainable: Values) -> Values:
-    """R² of the model over the ceiling's on the same spectra; NaN where the ceiling is not positive."""
-    top = _ceiling_r2(truth, attainable)
-    return np.where(top > 0, SCORES["r2"](truth, mean) / np.where(top > 0, top, 1.0), np.nan)
-
-
-def _within_one_sigma(truth: Values, mean: Values, std: Values) -> Values:
-    return (np.abs(truth - mean) <= std).mean(axis=-1)
-
-
-def _score(found: Interval) -> Score:
-    return Score(value=found.value, low=found.low, high=found.high)
-
-
-def _spread(values: Values) -> Spread:
-    known = values[np.isfinite(values)]
-    if not known.size:
-        return Spread(median=None, p10=None, p90=None)
-    p10, median, p90 = np.percentile(known, [10, 50, 90])
-    return Spread(median=float(median), p10=float(p10), p90=float(p90), mean=float(known.mean()))
+    return np.where(variance > 0, 1 - allowed.mean(axis=-1) / np.where(variance > 0, variance, 1.0), np.nan)

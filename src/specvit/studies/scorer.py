@@ -1,0 +1,172 @@
+"""Scores of one target on the test spectra, pooled and per S/N bin, beside what is attainable there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+from scipy.special import ndtri
+
+from specvit.evaluate import (
+    SCORES,
+    Efficiency,
+    Interval,
+    SnrBins,
+    bootstrap,
+    efficiency,
+    paired_difference,
+    r2,
+)
+from specvit.runs import ModelResults, Score, Spread
+from specvit.runs import SnrBins as BinTable
+from specvit.studies.attainable import Attainable
+from specvit.studies.estimators import TITLES
+
+METRICS = ("r2", "mae", "rmse", "bias")
+#: Shares of the absolute errors, and of stated central intervals, in percent.
+RESIDUAL_SHARES = (50, 68)
+COVERAGES = (68, 95)
+NOTHING = Score(value=None)
+Values = np.ndarray
+
+
+class Scorer:
+    """Scores of one target on the test spectra, over all and per S/N bin, with one set of resampled rows.
+
+    Args:
+        truth: true target values, shape (N,).
+        snr: shape (N,).
+        edges: edges of the S/N bins.
+        resamples, seed: of the bootstrap.
+        limit: what is attainable on these spectra.
+    """
+
+    def __init__(
+        self,
+        truth: Values,
+        snr: Values,
+        edges: tuple[float, ...],
+        resamples: int,
+        seed: int,
+        limit: Attainable,
+    ) -> None:
+        self.truth, self.snr, self.limit = truth, snr, limit
+        self.bins = SnrBins("run", edges)
+        self.resamples, self.seed = resamples, seed
+        assigned = self.bins.assign(snr)
+        self.masks = [assigned == k for k in range(len(self.bins))]
+        self.outside = int((assigned < 0).sum())
+
+    def table(self) -> BinTable:
+        """Return the bins with their counts and median S/N."""
+        medians = [float(np.median(self.snr[mask])) if mask.any() else None for mask in self.masks]
+        counts = [int(mask.sum()) for mask in self.masks]
+        return BinTable(edges=list(self.bins.edges), counts=counts, median=medians, outside=self.outside)
+
+    def score(self, statistic: Callable[..., Values], *columns: Values) -> tuple[Score, list[Score]]:
+        """Return statistic(truth, *columns) over all and per bin; None where fewer than 2 are left."""
+
+        def of(rows: Values, seed: int) -> Score:
+            chosen = (column[rows] for column in (self.truth, *columns))
+            return _score(bootstrap(statistic, *chosen, resamples=self.resamples, seed=seed))
+
+        parts = self._rows(*columns)
+        scores = [of(rows, self.seed + k) if rows.sum() > 1 else NOTHING for k, rows in enumerate(parts)]
+        return scores[0], scores[1:]
+
+    def model(self, name: str, mean: Values, std: Values | None, stage: dict[str, Any]) -> ModelResults:
+        """Return everything said about one estimator.
+
+        Args:
+            name: of the estimator.
+            mean, std: the estimates and their errors, shape (N,); a mean that is not finite is missing.
+            stage: what the run recorded when it was fitted.
+        """
+        found = {metric: self.score(SCORES[metric], mean) for metric in METRICS}
+        for share in RESIDUAL_SHARES:
+            found[f"residual_{share}"] = self.score(partial(_residual, share=share), mean)
+        for share in COVERAGES if std is not None else ():
+            found[f"coverage_{share}"] = self.score(_share, _inside(self.truth, mean, std, share))
+        against, above = self._against_limit(mean)
+        found |= against
+        seconds = {key.removesuffix("_seconds"): stage[key] for key in stage if key.endswith("_seconds")}
+        return ModelResults(
+            title=TITLES.get(name, name),
+            overall={metric: overall for metric, (overall, _) in found.items()},
+            bins={metric: bins for metric, (_, bins) in found.items()},
+            missing=int((~np.isfinite(mean)).sum()),
+            above_ceiling=above,
+            seconds=seconds,
+            facts=stage.get("choice", {}),
+        )
+
+    def spread(self, values: Values) -> tuple[Spread, list[Spread]]:
+        """Return the distribution of a per-star quantity over all spectra and per bin."""
+        return _spread(values), [_spread(values[mask]) for mask in self.masks]
+
+    def _against_limit(self, mean: Values) -> tuple[dict[str, tuple[Score, list[Score]]], bool | None]:
+        """Return efficiency and headroom on the spectra whose limit is known, and `above_ceiling`."""
+        parts = self._rows(mean, self.limit.variance)
+        found = [self._efficiency(mean, rows, self.seed + k) for k, rows in enumerate(parts)]
+        scores: dict[str, tuple[Score, list[Score]]] = {}
+        for metric, name in (("efficiency", "eta"), ("headroom", "headroom")):
+            overall, *bins = (NOTHING if one is None else _score(getattr(one, name)) for one in found)
+            scores[metric] = overall, bins
+        return scores, self._is_above(mean, parts[0], found[0])
+
+    def _efficiency(self, mean: Values, rows: Values, seed: int) -> Efficiency | None:
+        truth = self.truth[rows]
+        if len(truth) < 2 or not truth.var() > 0:
+            return None
+        ceiling = 1 - self.limit.variance[rows] / truth.var()
+        return efficiency(truth, mean[rows], ceiling, resamples=self.resamples, seed=seed)[0]
+
+    def _is_above(self, mean: Values, rows: Values, found: Efficiency | None) -> bool | None:
+        """Return whether the estimates are better than the exact posterior allows; None without one.
+
+        Beyond the interval of the headroom, and beyond that of the difference to the posterior mean on the
+        same spectra: a test set may be a lucky one, but then it is so for the posterior mean too.
+        """
+        best = self.limit.mean
+        if best is None or found is None:
+            return None
+        options: dict[str, Any] = {"resamples": self.resamples, "seed": self.seed}
+        gain = paired_difference(r2, self.truth[rows], mean[rows], best[rows], **options)
+        return found.above_ceiling and gain.low > 0
+
+    def _rows(self, *columns: Values) -> list[Values]:
+        """Return masks of the spectra with a value in every column: all of them, then those of each bin."""
+        usable = np.all([np.isfinite(column) for column in columns], axis=0)
+        return [usable, *(mask & usable for mask in self.masks)]
+
+
+def _residual(truth: Values, mean: Values, share: int) -> Values:
+    return np.percentile(np.abs(truth - mean), share, axis=-1)
+
+
+def _inside(truth: Values, mean: Values, std: Values, share: int) -> Values:
+    """Return 1 where the truth lies in the central interval of probability `share` %, else 0; NaN unknown."""
+    reach = ndtri(0.5 + share / 200.0) * std
+    return np.where(np.isfinite(mean) & ~np.isnan(std), np.abs(truth - mean) <= reach, np.nan)
+
+
+def _share(truth: Values, inside: Values) -> Values:
+    return inside.mean(axis=-1)
+
+
+def _score(found: Interval) -> Score:
+    value, low, high = (v if np.isfinite(v) else None for v in (found.value, found.low, found.high))
+    return Score(value=value, low=low, high=high)
+
+
+def _spread(values: Values) -> Spread:
+    # A bound may be infinite, where a label is not constrained; only NaN is unknown.
+    known = values[~np.isnan(values)]
+    if not known.size:
+        return Spread(median=None, p10=None, p90=None)
+    with np.errstate(invalid="ignore"):
+        found = [*np.percentile(known, [50, 10, 90]), known.mean()]
+    median, p10, p90, mean = (float(value) if np.isfinite(value) else None for value in found)
+    return Spread(median=median, p10=p10, p90=p90, mean=mean)

@@ -66,6 +66,16 @@ def test_the_bound_equals_finite_differences_spectrum_by_spectrum(emulator, inst
         assert float(ours.snr[k]) == pytest.approx(np.median(flux[0].numpy() / sigma), rel=1e-3)
 
 
+def test_flux_and_slopes_are_those_of_the_observed_emulator(emulator, instrument, stars):
+    observed = instrument.observe(Emulator.builtin().double())
+    forecaster = Forecaster(emulator, instrument, FreeParameters(labels=("m_h", "log_g")))
+    (_, weights), *_ = forecaster._chunks(stars)
+    flux, jacobian, _ = forecaster._derivatives(weights)
+    torch.testing.assert_close(flux, observed(stars), rtol=1e-11, atol=0)
+    expected = observed.jacobian(stars)[:, :, [2, 1]]
+    torch.testing.assert_close(jacobian, expected, rtol=1e-9, atol=1e-11)
+
+
 def test_the_bound_scales_with_the_noise_and_falls_with_depth(emulator, instrument, stars):
     base = forecast(emulator, instrument, stars)
     doubled = forecast(emulator, instrument, stars, noise_level=2.0)
@@ -100,7 +110,9 @@ def test_every_freedom_costs_precision(emulator, instrument, stars):
 def test_velocity_and_width_columns_are_those_of_the_seen_spectrum(emulator, instrument, stars):
     """Against shifting and broadening the library spectrum itself, then seeing it through the instrument."""
     free = FreeParameters(continuum_order=None, velocity=True, line_width=True)
-    flux, _, columns = Forecaster(emulator, instrument, free)._derivatives(stars[:1])
+    forecaster = Forecaster(emulator, instrument, free)
+    ((_, weights),) = forecaster._chunks(stars[:1])
+    flux, _, columns = forecaster._derivatives(weights)
     native = Emulator.builtin().double()(stars[:1])[0].numpy()
     wavelength = emulator.grid.wavelength
     matrix = instrument.lsf_matrix(emulator.grid, emulator.resolution)

@@ -15,6 +15,7 @@ from torch import Tensor
 from specvit.errors import ConfigError, ShapeError
 from specvit.instrument import Instrument, ObservedEmulator
 from specvit.library import Emulator
+from specvit.library.derivative import batched_jacobian
 from specvit.limits.bounds import marginal_crlb, r2_max, r2_shrunk, schur_decay
 from specvit.limits.fisher import condition_number, correlation_matrix, fisher_information
 from specvit.limits.nuisance import broadening_operator, continuum_columns, velocity_operator
@@ -23,8 +24,11 @@ from specvit.spectra import median_snr
 #: Free labels of the two published ceilings: chemistry known, and chemistry free.
 FREE_LABELS = {3: ("teff", "log_g", "m_h"), 5: ("teff", "log_g", "m_h", "alpha_m", "c_m")}
 
-#: Numbers per chunk of float64 Jacobians (8 bytes each, a few arrays): 120 stars of 4096 pixels, 5 labels.
-CHUNK = 2_500_000
+#: Numbers per chunk of float64 Jacobians (8 bytes each, a few arrays): 60 stars of 4096 pixels, 5 labels.
+CHUNK = 1_250_000
+
+#: Stars per call of the network's derivative, whose fixed cost is that of a hundred stars.
+NETWORK_STARS = 4096
 
 Conditions = Mapping[str, Tensor]
 
@@ -181,31 +185,52 @@ class Forecaster:
         snr = torch.empty(len(scenarios), stars, dtype=torch.float64)
         size = len(self.free.labels)
         fisher = torch.empty(len(scenarios), stars, size, size, dtype=torch.float64)
-        for rows in self._chunks(stars):
-            flux, jacobian, nuisance = self._derivatives(labels[rows])
+        for rows, weights in self._chunks(labels):
+            flux, jacobian, nuisance = self._derivatives(weights)
             for k, conditions in enumerate(scenarios):
                 here = {name: value[rows].to(self.device) for name, value in conditions.items()}
                 sigma = self.instrument.noise_sigma(flux, here) * self.noise_level
                 snr[k, rows] = median_snr(flux, sigma).cpu()
                 fisher[k, rows] = fisher_information(jacobian, sigma.square().reciprocal(), nuisance).cpu()
             if progress is not None:
-                progress(min(rows.stop, stars), stars)
+                progress(rows.stop, stars)
         return [Forecast(self.free, labels, s, f) for s, f in zip(snr, fisher, strict=True)]
 
-    def _derivatives(self, labels: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Return flux (B, L), ∂flux/∂label (B, L, P) and nuisance columns (B, L, M) or None, float64."""
-        labels = labels.to(self.device, torch.float64)
-        with torch.no_grad():
-            flux = self._observed(labels, check=False)
-            jacobian = self._observed.jacobian(labels, check=False)
-            if len(self._columns) < jacobian.shape[-1]:
-                jacobian = jacobian[:, :, self._columns]
-            columns = [nuisance(labels, check=False)[:, :, None] for nuisance in self._nuisances]
+    def _derivatives(self, weights: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return flux (B, L), ∂flux/∂label (B, L, P) and nuisance columns (B, L, M) or None, float64.
+
+        `weights` (B, 1 + P, K + 1) are those of `_row_weights`.
+        """
+        rows = weights @ self._observed.get_buffer("rows")
+        flux, jacobian = rows[:, 0], rows[:, 1:].mT
+        # Velocity and width act on the same stars: the same weights on other rows.
+        columns = [(weights[:, 0] @ nuisance.get_buffer("rows"))[:, :, None] for nuisance in self._nuisances]
         if self.free.continuum_order is not None:
             columns.append(continuum_columns(flux, self.instrument.grid, self.free.continuum_order))
         return flux, jacobian, torch.cat(columns, dim=-1) if columns else None
 
-    def _chunks(self, stars: int) -> Iterator[slice]:
+    def _chunks(self, labels: Tensor) -> Iterator[tuple[slice, Tensor]]:
+        """Yield rows of stars and their weights; the network runs on many stars, the pixels on few."""
         step = max(1, CHUNK // (self.instrument.grid.size * len(self.label_space)))
-        for start in range(0, stars, step):
-            yield slice(start, min(start + step, stars))
+        for outer in range(0, len(labels), NETWORK_STARS):
+            some = labels[outer : outer + NETWORK_STARS].to(self.device, torch.float64)
+            weights = _row_weights(self._observed, some)[:, [0, *(1 + k for k in self._columns)]]
+            for start in range(0, len(some), step):
+                stop = min(start + step, len(some))
+                yield slice(outer + start, outer + stop), weights[start:stop]
+
+
+def _row_weights(observed: ObservedEmulator, labels: Tensor) -> Tensor:
+    """Return w (N, 1 + P, K + 1): w[:, 0] @ observed.rows is the flux, w[:, 1:] @ observed.rows its slopes.
+
+    The band normalisation is a quotient of two functions that are linear in the coefficients c, so its
+    derivative is again a combination of the rows: flux = (1, c) R / b with b = o + c·v.
+    """
+    with torch.no_grad():
+        coefficients = observed.coefficients(labels)
+        slope = batched_jacobian(observed.coefficients, labels).mT
+    band = (observed.band_offset + coefficients @ observed.band_weights)[:, None]
+    flux = torch.cat([torch.ones_like(band), coefficients], dim=1) / band
+    relative = (slope @ observed.band_weights / band)[:, :, None]
+    slopes = torch.cat([torch.zeros_like(relative), slope / band[:, :, None]], dim=2)
+    return torch.cat([flux[:, None], slopes - relative * flux[:, None]], dim=1)

@@ -12,10 +12,12 @@ from specvit.models.linear import Ridge
 from specvit.models.network import build_network
 from specvit.models.network_estimator import NetworkEstimator
 from specvit.models.sizes import network_config
+from specvit.models.subspace import SubspaceProjection
+from specvit.models.vit import SpecViT
 from specvit.spectra import MemorySource, collect
-from specvit.training import Recipe, endless, estimators, make_estimator, split_options
-from specvit.training.estimators import fit_front, start_from_ridge, take
+from specvit.training import Recipe, endless, make_estimator, split_options, starts
 from specvit.training.selection import pooled_r2
+from specvit.training.starts import fit_front, prepare, start_from_components, start_from_ridge, take
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +26,7 @@ def validation(simulator):
 
 
 def test_a_subspace_network_learns_log_g_in_seconds(simulator, validation, tmp_path, monkeypatch):
-    monkeypatch.setattr(estimators, "SAMPLE", 384)
+    monkeypatch.setattr(starts, "SAMPLE", 384)
     recipe = Recipe(steps=40, batch=128, lr=2e-3, validations=4)
     estimator = make_estimator("subspace", "nano", recipe=recipe).fit(endless(simulator, 1), validation)
     test = collect(simulator.source("test", 1, 512))
@@ -69,7 +71,7 @@ def test_a_shortcut_started_from_ridge_is_ridge():
 
 def test_ridge_needs_a_shortcut():
     network = build_network(network_config("mlp"), GRID, SPACE)
-    with pytest.raises(DataError, match="shortcut = true"):
+    with pytest.raises(ConfigError, match="shortcut = true"):
         start_from_ridge(network, stars(8), stars(8), MemorySource(stars(8), GRID, SPACE))
 
 
@@ -95,3 +97,48 @@ def test_options_go_to_the_architecture_or_the_recipe():
     assert (recipe.lr, recipe.minutes) == (1e-4, 3.0)
     with pytest.raises(ConfigError, match="vit-nano: unknown option 'optimizer'; did you mean 'optimiser'"):
         split_options("vit", "nano", {"optimizer": "muon"})
+
+
+@pytest.fixture
+def starting(simulator, request):
+    """A network whose first layer started from components, and spectra with truth."""
+    model, options = request.param
+    torch.manual_seed(0)
+    network = build_network(
+        network_config(model).with_options(options), simulator.grid, simulator.prior.label_space
+    )
+    sample = take(simulator.source("train", 1, 256), 256)
+    fit_front(network, sample)
+    start_from_components(network, sample)
+    return network.eval(), sample
+
+
+LOCAL = {"tokeniser": "local", "width": 32, "depth": 1, "readout": 1}
+
+
+@pytest.mark.parametrize(
+    "starting", [("vit", {**LOCAL, "patch": 64}), ("vit", {**LOCAL, "patch": 64, "stride": 40}),
+                 ("vit", {**LOCAL, "patch": 60}), ("mlp", {"width": 32})], indirect=True
+)  # fmt: skip
+def test_a_start_from_components_makes_the_first_features_matched_filters(starting):
+    """Of unit variance, and nearly the coefficients of a subspace network."""
+    network, sample = starting
+    backbone, inputs = network.body.backbone, network.front(sample.flux, sample.sigma)
+    with torch.no_grad():
+        if isinstance(backbone, SpecViT):
+            features = backbone.tokenisers[0](inputs.values).mean(dim=1)[:, :24]
+        else:
+            features = backbone.layers[0](torch.cat([inputs.values.flatten(1), inputs.level], dim=1))[:, :24]
+    np.testing.assert_allclose(features.std(dim=0), 1.0, rtol=1e-3)
+    wiener = SubspaceProjection(sample.flux.shape[1], 24, 4).fit(sample.truth.flux, sample.flux, sample.sigma)
+    expected = wiener(sample.flux, sample.sigma).values[:, 0]
+    for k in range(3):
+        assert abs(np.corrcoef(features[:, k], expected[:, k])[0, 1]) > 0.9
+
+
+def test_what_cannot_start_from_components_starts_at_random_or_says_so(simulator):
+    validation = collect(simulator.source("validation", 1, 64))
+    network = build_network(network_config("cnn"), simulator.grid, simulator.prior.label_space)
+    assert prepare(network, simulator.source("train", 1, 128), validation, "auto") == "random"
+    with pytest.raises(ConfigError, match="components need an mlp"):
+        prepare(network, simulator.source("train", 1, 128), validation, "components")

@@ -173,12 +173,12 @@ def test_muon_moves_as_torch_muon_does():
 def test_muon_takes_hidden_matrices_alone():
     grid = WavelengthGrid.linear(8000, 1.0, 64)
     network = build_network(
-        network_config("vit").with_options({"width": 16, "heads": 2, "depth": 2}), grid, TWO
+        network_config("vit").with_options({"width": 16, "heads": 2, "depth": 2, "readout": 1}), grid, TWO
     )
     hidden, matrices, vectors = split_parameters(network.body, muon=True)
     names = {id(p): n for n, p in network.body.named_parameters()}
-    assert all(".blocks." in names[id(p)] or ".level." in names[id(p)] for p in hidden)
-    assert len(hidden) == 2 * 4 + 1
+    # Four matrices per block, the level's, and three of the readout.
+    assert sorted(names[id(p)].split(".")[1] for p in hidden) == ["blocks"] * 8 + ["level"] + ["readout"] * 3
     assert {names[id(p)] for p in matrices} == {"backbone.tokenisers.0.map.weight", "head.linear.weight"}
     assert {id(p) for p in (*hidden, *matrices, *vectors)} == set(names)
     assert not split_parameters(network.body, muon=False)[0]

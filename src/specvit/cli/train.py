@@ -45,7 +45,6 @@ def train(
     seed: Annotated[int, typer.Option(help="Seed of spectra and weights.")] = 42,
     validation: Annotated[int, typer.Option(help="Validation spectra, which select the weights.")] = 2_000,
     test: Annotated[int, typer.Option(help="Test spectra for the score at the end.")] = 2_000,
-    ridge: Annotated[int, typer.Option(help="Start from Ridge on this many spectra (linear shortcut).")] = 0,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; a GPU if there is one.")] = None,
     threads: Annotated[int, typer.Option(help="CPU threads; 0 takes all.")] = 0,
     set_: Annotated[
@@ -84,15 +83,15 @@ def train(
     if threads > 0:
         torch.set_num_threads(threads)
     length = {"steps": steps} if steps else {"minutes": minutes or 5.0}
-    given = {**({"shortcut": "true"} if ridge else {}), **parse_settings(set_ or [])}
-    options, recipe = split_options(model, size, {**length, "seed": seed, **given})
+    settings = parse_settings(set_ or [])
+    options, recipe = split_options(model, size, {**length, "seed": seed, **settings})
     stored = StoredSpectra(data) if data else None
     world = stored.world if stored else World(library, instrument, prior, noise_level=noise_level)
     simulator = world.build()
     asked = {
         "world": world.to_dict(),
         "train": {"model": model, "size": size, "data": str(data or ""), "spectra": spectra, "labels": labels,
-                  "ridge": ridge, "options": options, "recipe": recipe.to_dict()},
+                  "options": options, "recipe": recipe.to_dict()},
         "score": {"validation": validation, "test": test, "seed": seed},
     }  # fmt: skip
     processes = join_world(device)
@@ -108,7 +107,6 @@ def train(
                 labels=[name for name in labels.split(",") if name] or None,
                 recipe=recipe,
                 options=options,
-                ridge=ridge,
                 device=device,
                 folder=run.path,
                 listen=bar,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from specvit.errors import ConfigError
 from specvit.models.cnn import CNNConfig
 from specvit.models.mlp import MLPConfig
@@ -10,6 +12,9 @@ from specvit.models.swin import SwinConfig
 from specvit.models.vit import ViTConfig
 
 SIZES = ("nano", "small", "base", "reference")
+
+#: Local patches and a readout after pooling: can start from the library's components, and learns far sooner.
+LOCAL_VIT = ViTConfig(patch=64, tokeniser="local", width=64, depth=3, heads=4, readout=2)
 
 #: model -> size -> description. "nano" learns in minutes on two cores, "small" in an hour, "base" wants a
 #: GPU; "reference" is the published ViT.
@@ -30,9 +35,11 @@ PRESETS: dict[str, dict[str, NetworkConfig]] = {
         "base": NetworkConfig("cnn", CNNConfig(48, 9, 4, 2)),
     },
     "vit": {
-        "nano": NetworkConfig("vit", ViTConfig()),
-        "small": NetworkConfig("vit", ViTConfig(patch=32, width=128, depth=4, heads=4)),
-        "base": NetworkConfig("vit", ViTConfig(patch=16, width=256, depth=6, heads=8)),
+        "nano": NetworkConfig("vit", LOCAL_VIT),
+        "small": NetworkConfig("vit", replace(LOCAL_VIT, patch=32, width=128, depth=4)),
+        "base": NetworkConfig(
+            "vit", replace(LOCAL_VIT, patch=32, width=256, depth=6, heads=8, readout_width=512)
+        ),
         "reference": NetworkConfig("vit", ViTConfig.reference(), head="point"),
     },
     "swin": {

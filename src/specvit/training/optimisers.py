@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from specvit.models.vit.tokens import Tokeniser
+from specvit.models.vit.tokens import LocalMap, Tokeniser
 from specvit.training.recipe import Recipe
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
@@ -118,7 +118,7 @@ def split_parameters(
     spectrum; without `muon` they join the second list. Biases, norms, positions and tokens are not decayed.
     """
     hidden, matrices, vectors = [], [], []
-    layers = [m for m in body.modules() if isinstance(m, nn.Linear | nn.Conv1d)]
+    layers = [m for m in body.modules() if isinstance(m, nn.Linear | nn.Conv1d | LocalMap)]
     readers = {id(layers[0].weight)} | {id(m.map.weight) for m in body.modules() if isinstance(m, Tokeniser)}
     linear = {id(layer.weight): layer for layer in layers}
     for name, parameter in body.named_parameters():

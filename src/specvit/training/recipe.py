@@ -20,6 +20,7 @@ class Recipe:
     """A training recipe. The schedule follows its length: a number of steps, or a time budget.
 
     Args:
+        start: "random", "components" or "ridge" (see `starts`), or "auto": components where that is possible.
         steps: optimiser steps; ignored if `minutes` > 0.
         minutes: time budget from the start of the fit, preparation and validation included.
         batch: spectra per step and process.
@@ -46,6 +47,7 @@ class Recipe:
         seed: of weights, order and dropout.
     """
 
+    start: Literal["auto", "random", "components", "ridge"] = "auto"
     steps: int = 5_000
     minutes: float = 0.0
     batch: int = 256
@@ -72,6 +74,7 @@ class Recipe:
     def __post_init__(self) -> None:
         """Check the options."""
         choices = {
+            "start": ("auto", "random", "components", "ridge"),
             "optimiser": ("adamw", "muon"),
             "schedule": ("cosine", "wsd"),
             "precision": ("fp32", "bf16"),

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from specvit.errors import ConfigError
 from specvit.models.conditioning import Inputs
+from specvit.models.mlp import ResidualBlock
 from specvit.models.vit.blocks import EPSILON, Block, initialise_linear, shrink_residuals
 from specvit.models.vit.positions import rotary_angles, sinusoidal, token_coordinates
 from specvit.models.vit.tokens import Initial, Tokeniser, TokeniserForm
@@ -36,7 +37,7 @@ class ViTConfig:
     Args:
         patch, stride: pixels per token and between tokens; stride 0 means adjacent patches.
         coarse_patch: if > 0, further tokens of this many adjacent pixels join the fine ones.
-        tokeniser: "c1d" or "sw", see `tokens`.
+        tokeniser: "c1d", "sw" or "local", see `tokens`.
         width, depth, heads: features per token, blocks, attention heads.
         ratio: hidden width of the feed-forward layer over `width`.
         position: "learned", "sinusoidal" or "rope" (both of ln wavelength), "learned+rope", or "none". "rope"
@@ -44,6 +45,8 @@ class ViTConfig:
         pooling: "cls" (a token of its own) or "mean".
         dropout: in tokens, attention and residuals.
         windows: let each head prefer tokens that touch `GRAVITY_WINDOWS`, by a learned bias.
+        readout: residual layers between pooling and head, `readout_width` wide; 0 goes straight to the head.
+        readout_width: see `readout`.
         level: add what is known of the noise level to every token.
         mask_token: replace tokens without a usable pixel by a learned one.
         initial: scale of tokens and positions at the start, see `tokens`.
@@ -61,6 +64,8 @@ class ViTConfig:
     pooling: Literal["cls", "mean"] = "mean"
     dropout: float = 0.0
     windows: bool = False
+    readout: int = 0
+    readout_width: int = 256
     level: bool = True
     mask_token: bool = True
     initial: Initial = "shared"
@@ -90,6 +95,16 @@ class ViTConfig:
         )  # fmt: skip
 
 
+def residual_layers(config: ViTConfig) -> nn.Sequential:
+    """Return the layers between pooling and head.
+
+    Tokens are pooled without a norm then: it would divide what adds up over the spectrum by what does not.
+    """
+    blocks = [ResidualBlock(config.readout_width, config.dropout) for _ in range(config.readout)]
+    entry = nn.Linear(config.width, config.readout_width)
+    return nn.Sequential(entry, *blocks, nn.LayerNorm(config.readout_width))
+
+
 class SpecViT(nn.Module):
     """Transformer over the tokens of a spectrum.
 
@@ -109,7 +124,8 @@ class SpecViT(nn.Module):
         self, config: ViTConfig, shape: tuple[int, int, int], phase: Tensor, wavelength: Tensor
     ) -> None:
         super().__init__()
-        self.config, self.width = config, config.width
+        self.config = config
+        self.width = config.readout_width if config.readout else config.width
         channels, pixels, levels = shape
         sizes = [(config.patch, config.stride or config.patch)]
         sizes += [(config.coarse_patch, config.coarse_patch)] if config.coarse_patch else []
@@ -121,7 +137,8 @@ class SpecViT(nn.Module):
         hidden = round(config.ratio * config.width)
         blocks = [Block(config.width, config.heads, hidden, config.dropout) for _ in range(config.depth)]
         self.blocks = nn.ModuleList(blocks)
-        self.norm = nn.LayerNorm(config.width, eps=EPSILON)
+        self.norm = nn.LayerNorm(config.width, eps=EPSILON) if not config.readout else nn.Identity()
+        self.readout = nn.Identity() if not config.readout else residual_layers(config)
         self.dropout = nn.Dropout(config.dropout)
         self.level = nn.Linear(levels, config.width) if config.level else None
         initialise_linear(self.blocks)
@@ -185,7 +202,7 @@ class SpecViT(nn.Module):
         for block in self.blocks:
             tokens = block(tokens, self._rotation(), self._bias())
         tokens = self.norm(tokens)
-        return tokens[:, 0] if self.cls is not None else tokens.mean(dim=1)
+        return self.readout(tokens[:, 0] if self.cls is not None else tokens.mean(dim=1))
 
     def attention_maps(self, inputs: Inputs) -> list[Tensor]:
         """Return what each token attends to, per block, shape (B, heads, T, T); a CLS token comes first."""

@@ -2,7 +2,9 @@
 
 "c1d" is a strided convolution, "sw" a sliding window with a linear map: the same functions, and with
 `initial="shared"` the same initial scale. (The reference work's windows started 7 times smaller than its
-convolutions, below positions drawn from N(0, 1): that, not the form, is why they did not learn.)
+convolutions, below positions drawn from N(0, 1): that, not the form, is why they did not learn.) "local"
+gives every patch a linear map of its own: a line means something at its own wavelength only, and a map
+shared by all patches has to learn that through positions and attention.
 """
 
 from __future__ import annotations
@@ -16,8 +18,21 @@ from torch import Tensor, nn
 
 from specvit.errors import ConfigError
 
-TokeniserForm = Literal["c1d", "sw"]
+TokeniserForm = Literal["c1d", "sw", "local"]
 Initial = Literal["shared", "reference"]
+
+
+class LocalMap(nn.Module):
+    """A linear map per patch: inputs (B, T, in) -> (B, T, out)."""
+
+    def __init__(self, count: int, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(count, inputs, outputs))
+        self.bias = nn.Parameter(torch.empty(outputs))
+
+    def forward(self, patches: Tensor) -> Tensor:
+        """Return shape (B, T, out)."""
+        return torch.bmm(patches.transpose(0, 1), self.weight).transpose(0, 1) + self.bias
 
 
 class Tokeniser(nn.Module):
@@ -27,8 +42,8 @@ class Tokeniser(nn.Module):
         channels, pixels: shape of the input.
         patch, stride: pixels; 1 <= stride <= patch.
         width: features per token.
-        form: "c1d" or "sw", see the module.
-        initial: "shared" gives tokens of unit variance for inputs of unit variance in both forms;
+        form: "c1d", "sw" or "local", see the module.
+        initial: "shared" gives tokens of unit variance for inputs of unit variance in every form;
             "reference" what the reference work had (uniform ±1/√fan-in for c1d, normal 0.02 for sw).
     """
 
@@ -43,8 +58,8 @@ class Tokeniser(nn.Module):
         initial: Initial = "shared",
     ) -> None:
         super().__init__()
-        if form not in ("c1d", "sw"):
-            raise ConfigError(f"tokeniser: '{form}' is not known; choose c1d or sw")
+        if form not in ("c1d", "sw", "local"):
+            raise ConfigError(f"tokeniser: '{form}' is not known; choose c1d, sw or local")
         if not 1 <= stride <= patch <= pixels:
             raise ConfigError(
                 f"tokeniser: expected 1 <= stride <= patch <= {pixels} pixels, got {stride} and {patch}"
@@ -53,11 +68,15 @@ class Tokeniser(nn.Module):
         self.count = math.ceil((pixels - patch) / stride) + 1
         self.padding = (self.count - 1) * stride + patch - pixels
         self.pixels = pixels
-        self.map = (
-            nn.Conv1d(channels, width, patch, stride) if form == "c1d" else nn.Linear(channels * patch, width)
-        )
+        self.map: nn.Conv1d | nn.Linear | LocalMap
+        if form == "c1d":
+            self.map = nn.Conv1d(channels, width, patch, stride)
+        elif form == "sw":
+            self.map = nn.Linear(channels * patch, width)
+        else:
+            self.map = LocalMap(self.count, channels * patch, width)
         assert self.map.bias is not None
-        if initial == "shared":
+        if initial == "shared" or form == "local":
             nn.init.normal_(self.map.weight, std=(channels * patch) ** -0.5)
             nn.init.zeros_(self.map.bias)
         elif form == "sw":

@@ -91,6 +91,7 @@ def snr(
 
         specvit instrument snr pfs_mr --mag 21.5 --seeing 0.5 --zenith-angle 30 --field-angle 0
     """
+    from specvit.cli.magnitudes import parse_magnitudes
     from specvit.instrument import Instrument
 
     instrument = Instrument.load(name)
@@ -103,7 +104,7 @@ def snr(
         "exposure_count": exposure_count,
     }
     overrides = {key: value for key, value in given.items() if value is not None}
-    rows = _snr_rows(instrument, _magnitudes(mag), overrides)
+    rows = _snr_rows(instrument, parse_magnitudes(mag), overrides)
     if json_output:
         print(json.dumps(rows))
         return
@@ -148,25 +149,6 @@ def _describe(instrument: Instrument, json_output: bool) -> None:
         )
         print(f"  {key:15s} {span} {CONDITIONS[key][0]}")
     print(f"  source      {instrument.source}")
-
-
-def _magnitudes(text: str) -> list[float]:
-    """Return the magnitudes of `20`, `18,20,22` or `18:23` / `18:23:0.5` (step 1, ends included)."""
-    from specvit.errors import ConfigError
-
-    try:
-        if ":" not in text:
-            return [float(part) for part in text.split(",")]
-        first, last, step = ([float(part) for part in text.split(":")] + [1.0])[:3]
-    except ValueError:
-        raise ConfigError(
-            f"--mag {text}: expected numbers, e.g. 20 or 18,20,22 or 18:23 or 18:23:0.5"
-        ) from None
-    if not (step > 0 and first <= last and (last - first) / step <= 1000):
-        raise ConfigError(
-            f"--mag {text}: expected FIRST <= LAST and a positive step, at most 1000 magnitudes"
-        )
-    return [first + step * k for k in range(int((last - first) / step + 1e-9) + 1)]
 
 
 def _snr_rows(

@@ -82,7 +82,7 @@ class LightGBMSection(Section):
     learning_rate: float = Field(default=0.05, gt=0, le=1, description="shrinkage per tree")
     leaves: int = Field(default=31, ge=2, le=4096, description="leaves per tree")
     feature_fraction: float = Field(
-        default=0.2, gt=0, le=1, description="share of pixels offered to each tree"
+        default=0.1, gt=0, le=1, description="share of pixels offered to each tree"
     )
     max_bin: int = Field(default=63, ge=2, le=255, description="histogram bins per pixel")
     early_stopping: int = Field(default=60, ge=1, description="trees without improvement before stopping")

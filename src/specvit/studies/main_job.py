@@ -10,7 +10,7 @@ import numpy as np
 
 from specvit.config import Config
 from specvit.errors import ConfigError
-from specvit.runs import RunFolder
+from specvit.runs import RunFolder, RunIndex
 from specvit.simulate import Simulator, World
 from specvit.simulate.writer import emulator_fingerprint
 from specvit.spectra import SpectraBatch
@@ -60,6 +60,7 @@ def run_main_job(config: Config, progress: Progress | None = None, fresh: bool =
         run.write_summary(summary.model_dump())
         update(1, 1)
     run.finish()
+    RunIndex(run.path.parent).update(run)
     return run
 
 

@@ -153,7 +153,7 @@ def test_the_nodes_are_those_of_the_reference():
 
 
 def test_the_published_medians_are_near_ours(emulator, instrument):
-    """Other spectra (BOSZ) and nodes with chemistry: medians agree within 0.04 (0.09 at i = 22.5), S/N within 5 %."""
+    """Other spectra (BOSZ) and nodes with chemistry: medians within 0.04 (0.09 at i = 22.5), S/N in 5 %."""
     variance = variance_choices(LOW_T_BOX, "log_g")["reference"]
     nodes = grid_nodes(LOW_T_BOX)[::11]
     for count in (3, 5):

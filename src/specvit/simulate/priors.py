@@ -16,7 +16,9 @@ from specvit.spectra import LabelSpace
 class Prior(Protocol):
     """A distribution over the labels of a LabelSpace."""
 
-    label_space: LabelSpace
+    @property
+    def label_space(self) -> LabelSpace:
+        """Names, units and box of the labels."""
 
     def sample(self, count: int, generator: np.random.Generator) -> Tensor:
         """Return `count` label vectors, shape (count, P), float32."""

@@ -1,120 +1,110 @@
-"""A small run folder with every part a report can show, made of closed-form numbers."""
+"""A small run folder with every part a report can show: closed-form stars, scored as a real run's are."""
 
 import numpy as np
 import pytest
 
 from specvit.config import resolve
-from specvit.runs import CeilingResults, ModelResults, RunFolder, Score, SnrBins, Spread, Summary
+from specvit.runs import RunFolder
+from specvit.studies.scoring import summarise
 
 NAMES = ["teff", "log_g", "m_h", "alpha_m", "c_m"]
+LOW, HIGH = [3750, 1, -2.5, -0.25, -0.75], [6000, 5, 0.75, 0.5, 0.5]
 EDGES = [2.0, 4.0, 8.0, 20.0]
 VARIANCE = 4.0**2 / 12
 
 
-def r2(truth, predicted):
-    return 1 - float(((truth - predicted) ** 2).sum() / ((truth - truth.mean()) ** 2).sum())
-
-
-def scores(truth, predicted, rows=slice(None)):
-    truth, predicted = truth[rows], predicted[rows]
-    value = {
-        "r2": r2(truth, predicted),
-        "mae": float(np.abs(predicted - truth).mean()),
-        "rmse": float(np.sqrt(((predicted - truth) ** 2).mean())),
-        "bias": float((predicted - truth).mean()),
-    }
-    return {name: Score(value=v, low=v - 0.05, high=v + 0.05) for name, v in value.items()}
-
-
-def by_bin(per_bin):
-    return {name: [one[name] for one in per_bin] for name in per_bin[0]}
-
-
-def spread(values):
-    p10, median, p90 = (float(q) for q in np.quantile(values, (0.1, 0.5, 0.9)))
-    return Spread(median=median, p10=p10, p90=p90, mean=float(values.mean()))
+def shrunken(truth, variance, random):
+    """Estimates and errors as of the posterior of a Gaussian prior under noise of the given variance."""
+    weight = VARIANCE / (VARIANCE + variance)
+    std = np.sqrt(weight * variance)
+    return 3 + weight * (truth - 3) + np.sqrt(weight) * std * random.normal(size=truth.size), std
 
 
 def write_run(
     root, count=300, bayes=True, ceiling=True, examples=True, models=("ridge", "lightgbm"), name="demo"
 ):
+    """Write a finished run; the model 'leak' sees the truth, 'template' and 'posterior' state errors."""
     random = np.random.default_rng(7)
-    run = RunFolder.create(root, name, resolve("smoke").to_dict())
-    labels = random.uniform([3750, 1, -2.5, -0.25, -0.75], [6000, 5, 0.75, 0.5, 0.5], (count, 5))
+    overrides = [
+        f"evaluate.snr_edges={EDGES}",
+        "evaluate.bootstrap=200",
+        f"simulate.test={count}",
+    ]
+    config = resolve("smoke", None, overrides).to_dict()
+    run = RunFolder.create(root, name, config)
+    labels = random.uniform(LOW, HIGH, (count, 5))
     truth, snr = labels[:, 1], np.exp(random.uniform(np.log(2.2), np.log(18), count))
     mag = 22.5 - 2.5 * np.log10(snr / 3)
     crlb = 30 / snr**2 * np.exp(random.normal(size=count))
     run.write_arrays("test", labels=labels, label_names=NAMES, snr=snr, mag=mag)
-    inside = np.digitize(snr, EDGES) - 1
-    rows = [inside == b for b in range(len(EDGES) - 1)]
-    results = {}
     for i, model in enumerate(models):
-        weight = VARIANCE / (VARIANCE + (4 - i) * crlb)
-        predicted = (
-            3 + weight * (truth - 3) + np.sqrt(weight * (1 - weight) * VARIANCE) * random.normal(size=count)
-        )
-        with run.stage(model):
-            run.write_arrays(f"predictions_{model}", names=["log_g"], mean=predicted[:, None])
-        results[model] = ModelResults(
-            title={"ridge": "Ridge", "lightgbm": "LightGBM"}.get(model, model),
-            overall=scores(truth, predicted),
-            bins=by_bin([scores(truth, predicted, r) for r in rows]),
-            seconds={"fit": 1.5, "predict": 0.1},
-            facts={"log_g": {"alpha": 1000.0, "validation_r2": 0.32777}},
-        )
-    limits = None
-    if ceiling:
-        kinds = {"3": np.clip(1 - 0.8 * crlb / VARIANCE, 0, 1), "5": np.clip(1 - crlb / VARIANCE, 0, 1)}
-        arrays = {f"r2_max_{k}": v for k, v in kinds.items()}
-        arrays |= {f"{q}_{k}": crlb for q in ("crlb", "schur") for k in kinds}
-        run.write_arrays("ceiling", rows=np.arange(count), snr=snr, **arrays)
-        limits = CeilingResults(
-            stars=count,
-            definition="R² over that of the Bayes ceiling",
-            labels={"3": NAMES[:3], "5": NAMES},
-            overall={f"r2_max_{k}": spread(v) for k, v in kinds.items()},
-            bins={f"r2_max_{k}": [spread(v[r]) for r in rows] for k, v in kinds.items()},
-            bayes=Score(value=0.8, low=0.78, high=0.82) if bayes else None,
-            bayes_bins=[Score(value=v, low=v - 0.03, high=v + 0.03) for v in (0.5, 0.7, 0.9)]
-            if bayes
-            else None,
-        )
+        with run.stage(model) as record:
+            mean, std = shrunken(truth, (0 if model == "leak" else 4 - i % 3) * crlb, random)
+            errors = {"std": std[:, None]} if model in ("template", "posterior") else {}
+            run.write_arrays(f"predictions_{model}", names=["log_g"], mean=mean[:, None], **errors)
+            record |= {"fit_seconds": 1.5, "predict_seconds": 0.1}
+            record["choice"] = {"log_g": {"alpha": 1000.0, "validation_r2": 0.32777}}
+    arrays = {"rows": np.arange(count), "snr": snr}
+    for free, bound in {"3": 0.8 * crlb, "5": crlb}.items():
+        arrays |= {f"crlb_{free}": bound, f"schur_{free}": np.full(count, 0.6)}
+        arrays[f"r2_max_{free}"] = np.clip(1 - bound / VARIANCE, 0, 1)
+    if bayes:
+        mean, std = shrunken(truth, crlb, random)
+        arrays |= {"bayes_mean": mean, "bayes_var": std**2}
+    run.write_arrays("ceiling", **arrays)
+    summary = summarise(run, config, models, "log_g", "dex", VARIANCE)
+    if not ceiling:
+        summary = without_ceiling(run, summary)
     if examples:
-        wavelength = np.linspace(7100, 8850, 400)
-        clean = np.stack([1 - 0.5 * np.exp(-0.5 * ((wavelength - at) / 4) ** 2) for at in (8500.36, 8544.44)])
-        run.write_arrays(
-            "examples",
-            wavelength=wavelength,
-            clean=clean,
-            sigma=np.full_like(clean, 0.1),
-            flux=clean + 0.1 * random.normal(size=clean.shape),
-            jacobian=(clean - 1) / 5,
-            label_names=NAMES,
-            labels=labels[:2],
-            snr=snr[:2],
-            mag=mag[:2],
-        )
-    summary = Summary(
-        target="log_g",
-        counts={"train": 1500, "validation": 300, "test": count},
-        bootstrap=200,
-        seed=42,
-        prior_variance=VARIANCE,
-        snr_bins=SnrBins(
-            edges=EDGES, counts=[int(r.sum()) for r in rows], median=[float(np.median(snr[r])) for r in rows]
-        ),
-        models=results,
-        ceiling=limits,
-    )
+        run.write_arrays("examples", **example_arrays(labels, snr, mag, random))
     run.write_summary(summary.model_dump())
     run.finish()
     return run
+
+
+def without_ceiling(run, summary):
+    """Take everything about ceilings out of a run."""
+    for name in ("ceiling", "cells"):
+        (run.path / "arrays" / f"{name}.npz").unlink()
+
+    def rest(scores):
+        return {metric: s for metric, s in scores.items() if metric not in ("efficiency", "headroom")}
+
+    models = {
+        name: model.model_copy(update={"overall": rest(model.overall), "bins": rest(model.bins)})
+        for name, model in summary.models.items()
+    }
+    return summary.model_copy(update={"ceiling": None, "models": models})
+
+
+def example_arrays(labels, snr, mag, random):
+    """Two spectra of two lines."""
+    wavelength = np.linspace(7100, 8850, 400)
+    clean = np.stack([1 - 0.5 * np.exp(-0.5 * ((wavelength - at) / 4) ** 2) for at in (8500.36, 8544.44)])
+    return {
+        "wavelength": wavelength,
+        "clean": clean,
+        "sigma": np.full_like(clean, 0.1),
+        "flux": clean + 0.1 * random.normal(size=clean.shape),
+        "jacobian": (clean - 1) / 5,
+        "label_names": NAMES,
+        "labels": labels[:2],
+        "snr": snr[:2],
+        "mag": mag[:2],
+    }
 
 
 @pytest.fixture(scope="session")
 def run_folder(tmp_path_factory):
     """A finished run; tests read it and do not change it."""
     return write_run(tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture(scope="session")
+def many_models(tmp_path_factory):
+    """A finished run of eight models, among them both that state errors; tests do not change it."""
+    names = ("ridge", "pls", "lightgbm", "mlp", "cnn", "vit", "template", "posterior")
+    return write_run(tmp_path_factory.mktemp("many"), models=names, count=800)
 
 
 @pytest.fixture

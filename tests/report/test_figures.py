@@ -1,11 +1,13 @@
 import numpy as np
 import pytest
+from matplotlib.text import Text
 
 from specvit.errors import DataError
 from specvit.report import example_spectra, load_contents, predicted_versus_true, r2_versus_snr
-from specvit.report.figure_ceiling import running_quantiles
+from specvit.report.curves import running_quantiles
 from specvit.report.figure_predictions import MOST_POINTS, running_median
-from specvit.report.style import MODEL_COLOURS, save_figure, to_data_uri
+from specvit.report.palette import INK, MODEL_COLOURS
+from specvit.report.style import save_figure, to_data_uri
 
 
 def texts(figure):
@@ -24,6 +26,46 @@ def test_models_are_drawn_at_the_median_snr_of_their_bins(run_folder):
 def test_every_line_of_the_main_figure_has_a_name(run_folder):
     named = texts(r2_versus_snr(load_contents(run_folder.path)))
     assert {"Ridge", "LightGBM", "Cramér–Rao ceiling", "Bayes ceiling"} <= named
+
+
+def test_the_bayes_ceiling_is_drawn_with_its_interval(run_folder):
+    run = load_contents(run_folder.path)
+    axes = r2_versus_snr(run).axes[0]
+    (line,) = (line for line in axes.lines if line.get_color() == INK)
+    bins = run.summary.ceiling.bayes_bins
+    np.testing.assert_allclose(line.get_ydata(), [score.value for score in bins])
+    band = np.concatenate([c.get_paths()[0].vertices[:, 1] for c in axes.collections if c.get_zorder() == 2])
+    assert {score.low for score in bins} | {score.high for score in bins} <= set(band)
+
+
+def test_labels_of_many_models_do_not_overlap(many_models):
+    figure = r2_versus_snr(load_contents(many_models.path))
+    figure.draw_without_rendering()
+    axes = figure.axes[0]
+    boxes = [Text.get_window_extent(text) for text in axes.texts]  # without the hair line
+    right = axes.get_window_extent().x1
+    beside = [box for box in boxes if box.x0 > right]
+    assert len(beside) == 8 + 2 + 3  # models, ceilings, and the small print of the ceilings
+    for i, one in enumerate(beside):
+        assert not any(one.overlaps(other.expanded(0.98, 0.8)) for other in beside[:i])
+
+
+def test_a_template_fit_has_a_line_of_its_own(many_models):
+    lines = r2_versus_snr(load_contents(many_models.path)).axes[0].lines
+    styles = {line.get_color(): line.get_linestyle() for line in lines}
+    assert [styles[colour] for colour in MODEL_COLOURS] == ["-"] * 6 + ["--", "--"]
+    dashes = {line.get_color(): line._unscaled_dash_pattern for line in lines}
+    assert dashes[MODEL_COLOURS[6]] != dashes[MODEL_COLOURS[7]]
+
+
+def test_a_point_below_the_axis_is_named_with_its_value(make_run):
+    run = make_run()
+    summary = run.summary
+    summary["models"]["ridge"]["bins"]["r2"][0] = {"value": -1.3, "low": -1.5, "high": -1.1}
+    run.write_summary(summary)
+    figure = r2_versus_snr(load_contents(run.path))
+    assert figure.axes[0].get_ylim()[0] == -0.2
+    assert "Ridge −1.3 ↓" in texts(figure)
 
 
 def test_the_main_figure_does_without_a_ceiling_and_with_an_empty_bin(make_run):

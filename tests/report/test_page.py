@@ -52,9 +52,9 @@ def test_the_page_holds_everything_in_itself(written):
     assert "<script" not in text
 
 
-def test_the_page_shows_three_figures_with_words_for_those_who_cannot_see_them(written):
+def test_the_page_shows_every_figure_with_words_for_those_who_cannot_see_them(written):
     images = Page(written.read_text()).images
-    assert len(images) == 3
+    assert len(images) == 5
     assert all(len(image["alt"]) > 50 for image in images)
 
 
@@ -75,13 +75,21 @@ def test_the_page_says_numbers_captions_and_provenance(written, run_folder):
 
 def test_figures_and_tables_lie_beside_the_page(written):
     folder = written.parent
-    assert len(list((folder / "figures").glob("*.pdf"))) == len(list((folder / "figures").glob("*.png"))) == 3
+    assert len(list((folder / "figures").glob("*.pdf"))) == len(list((folder / "figures").glob("*.png"))) == 5
+    names = ("cells", "efficiency", "models", "residuals", "snr_bins")
     assert sorted(p.name for p in (folder / "tables").iterdir()) == [
-        "models.csv",
-        "models.tex",
-        "snr_bins.csv",
-        "snr_bins.tex",
+        f"{name}.{kind}" for name in names for kind in ("csv", "tex")
     ]
+
+
+def test_the_page_says_what_each_curve_means_in_two_sentences(written):
+    text = " ".join(Page(written.read_text()).words)
+    for beginning in (
+        "The smallest error an unbiased",
+        "The R² of the exact posterior mean",
+        "A weighted sum",
+    ):
+        assert beginning in text
 
 
 def test_names_from_the_run_are_escaped(make_run):

@@ -1,6 +1,7 @@
 import pytest
 
 from specvit.report import load_contents
+from specvit.report.meanings import curve_meanings, leak_warnings
 from specvit.report.words import findings, number, score_text
 from specvit.runs import Score
 
@@ -26,19 +27,36 @@ def test_the_first_sentence_is_about_the_best_model(run_folder):
     assert number(best.overall["r2"].value, 2) in first
 
 
-def test_a_model_above_the_bayes_ceiling_is_called_an_error(make_run):
-    run = make_run()
-    summary = run.summary
-    for model, efficiency in (("ridge", 1.1), ("lightgbm", 1.02)):
-        summary["models"][model]["overall"]["efficiency"] = {
-            "value": efficiency,
-            "low": efficiency - 0.05,
-            "high": efficiency + 0.05,
-        }
-    run.write_summary(summary)
-    warning = [s for s in findings(load_contents(run.path)) if "above the Bayes ceiling" in s]
-    assert len(warning) == 1
-    assert warning[0].startswith("Ridge")
+def test_a_model_above_the_bayes_ceiling_is_called_an_error_and_not_the_best(make_run):
+    run = load_contents(make_run(models=("ridge", "leak")).path)
+    (warning,) = leak_warnings(run)
+    headroom = run.summary.models["leak"].overall["headroom"]
+    assert warning.startswith("leak is above the Bayes ceiling: leakage or a bug")
+    assert f"{-headroom.value:.3f} higher" in warning
+    assert f"{-headroom.high:.3f} to {-headroom.low:.3f}" in warning
+    assert findings(run)[0].startswith("Ridge measures")
+
+
+def test_honest_models_are_not_warned_of(many_models):
+    run = load_contents(many_models.path)
+    assert leak_warnings(run) == []
+    assert all(model.above_ceiling is False for model in run.summary.models.values())
+
+
+def test_every_curve_has_its_meaning(many_models):
+    run = load_contents(many_models.path)
+    meanings = curve_meanings(run)
+    titles = [model.title for model in run.summary.models.values()]
+    assert [name for name, _ in meanings] == ["Cramér–Rao ceiling", "Bayes ceiling", *titles]
+    assert "Teff, log g, [M/H], [α/M] and [C/M] are free" in meanings[0][1]
+    assert all(text.count(". ") == 1 and text.endswith(".") for _, text in meanings)
+
+
+def test_stated_errors_are_compared_with_the_truth(many_models):
+    run = load_contents(many_models.path)
+    (sentence,) = (s for s in findings(run) if "68 % intervals" in s)
+    share = run.summary.models["template"].overall["coverage_68"].value
+    assert f"{run.summary.models['template'].title} {100 * share:.0f} %" in sentence
 
 
 def test_without_a_bayes_ceiling_the_cramer_rao_ceiling_is_quoted_with_its_limits(make_run):

@@ -10,11 +10,13 @@ import typer
 
 def run(
     scale: Annotated[
-        str, typer.Option(help="Preset: smoke (a minute), laptop (ten minutes on two cores), reference (hours).")
+        str,
+        typer.Option(help="Preset: smoke (a minute), laptop (ten minutes on two cores), reference (hours)."),
     ] = "laptop",
     config: Annotated[Path | None, typer.Option(help="TOML file whose values replace the preset's.")] = None,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", help="One value, e.g. --set simulate.train=5000; may be repeated.")
+        list[str] | None,
+        typer.Option("--set", help="One value, e.g. --set simulate.train=5000; may be repeated."),
     ] = None,
     fresh: Annotated[bool, typer.Option(help="Start over in a new folder even if this run exists.")] = False,
     json_output: Annotated[bool, typer.Option("--json", help="Print the scores as JSON.")] = False,
@@ -40,6 +42,7 @@ def run(
     from specvit.cli.progress import RichProgress
     from specvit.config import resolve
     from specvit.report import write_report
+    from specvit.runs import RunIndex
     from specvit.studies import run_main_job
 
     settings = resolve(scale, config, set_ or [])
@@ -48,6 +51,7 @@ def run(
         folder = run_main_job(settings, progress, fresh=fresh)
         with progress.task("report"):
             page = write_report(folder.path)
+    RunIndex(folder.path.parent).update(folder)
     if json_output:
         print(json.dumps({"run": str(folder.path), "report": str(page), "summary": folder.summary}))
         return
@@ -55,8 +59,8 @@ def run(
     print(f"report: {page}")
 
 
-def print_scores(console, summary: dict) -> None:  # noqa: ANN001
-    """Print one line per estimator and ceiling."""
+def print_scores(console, summary: dict) -> None:
+    """Print one line per estimator and ceiling, and a warning for each estimator above the Bayes ceiling."""
     from rich.table import Table
 
     def score(value: dict | None, digits: int = 3) -> str:
@@ -81,7 +85,13 @@ def print_scores(console, summary: dict) -> None:  # noqa: ANN001
             table.add_row("Bayes ceiling", score(ceiling["bayes"]), "", "", "")
         for free in ("5", "3"):
             spread = ceiling["overall"][f"r2_max_{free}"]
-            table.add_row(
-                f"CRLB, {free} labels", f"median {spread['median']:.3f}, mean {spread['mean']:.3f}", "", "", ""
-            )
+            text = f"median {spread['median']:.3f}, mean {spread['mean']:.3f}"
+            table.add_row(f"CRLB, {free} labels", text, "", "", "")
     console.print(table)
+    for model in summary["models"].values():
+        if model.get("above_ceiling"):
+            over = -model["overall"]["headroom"]["value"]
+            console.print(
+                f"{model['title']} is above the Bayes ceiling, by {over:.3f} in R²: leakage or a bug",
+                style="bold red",
+            )

@@ -2,19 +2,25 @@
 
 from specvit.report.contents import RunContents, load_contents
 from specvit.report.figure_ceiling import r2_versus_snr
+from specvit.report.figure_cells import efficiency_map
 from specvit.report.figure_examples import example_spectra
 from specvit.report.figure_predictions import predicted_versus_true
+from specvit.report.figure_residuals import residual_overlay
 from specvit.report.page import write_report
-from specvit.report.tables import Table, model_table, snr_table
+from specvit.report.run_tables import model_table, run_tables, snr_table
+from specvit.report.tables import Table
 
 __all__ = [
     "RunContents",
     "Table",
+    "efficiency_map",
     "example_spectra",
     "load_contents",
     "model_table",
     "predicted_versus_true",
     "r2_versus_snr",
+    "residual_overlay",
+    "run_tables",
     "snr_table",
     "write_report",
 ]

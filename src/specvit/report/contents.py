@@ -30,6 +30,7 @@ class RunContents:
         test: labels, S/N and magnitudes of the test spectra, see `specvit.runs.results`.
         predictions: model -> arrays, in the order of the summary.
         ceiling: per-star ceilings, or None if the run has none.
+        cells: efficiency over the label plane, or None if the run has none.
         examples: example spectra, or None if the run has none.
     """
 
@@ -40,6 +41,7 @@ class RunContents:
     test: Arrays
     predictions: dict[str, Arrays]
     ceiling: Arrays | None
+    cells: Arrays | None
     examples: Arrays | None
 
     @property
@@ -78,6 +80,7 @@ def load_contents(folder: Path | str) -> RunContents:
         test=test,
         predictions=predictions,
         ceiling=_arrays(run, "ceiling", "ceiling") if summary.ceiling else None,
+        cells=_arrays(run, "cells", "cells") if run.has_arrays("cells") else None,
         examples=_arrays(run, "examples", "examples") if run.has_arrays("examples") else None,
     )
 

@@ -8,8 +8,9 @@ import numpy as np
 
 from specvit.errors import DataError
 from specvit.report.contents import Arrays, RunContents
+from specvit.report.palette import INK, MUTED
 from specvit.report.placing import spread_apart
-from specvit.report.style import INK, MUTED, house_style
+from specvit.report.style import house_style
 from specvit.report.words import label_name, number
 from specvit.spectra.lines import features_between
 

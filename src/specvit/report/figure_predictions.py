@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from specvit.report.contents import RunContents
-from specvit.report.style import INK, MUTED, colour_of, house_style
+from specvit.report.palette import INK, MUTED, look_of
+from specvit.report.style import house_style
 from specvit.report.words import count, label_name, number
 
 if TYPE_CHECKING:
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 
 #: More spectra than this are drawn as a density instead of points.
 MOST_POINTS = 4000
-#: Panels per row.
-COLUMNS = 2
+#: Panels per row and their width, inch: two large ones, or three where there are more than four models.
+FEW, MANY = (2, 2.95), (3, 2.2)
 
 
 def predicted_versus_true(run: RunContents) -> Figure:
@@ -32,10 +33,10 @@ def predicted_versus_true(run: RunContents) -> Figure:
     from matplotlib.figure import Figure
 
     models = list(run.predictions)
-    rows = -(-len(models) // COLUMNS)
-    columns = min(len(models), COLUMNS)
+    most, width = FEW if len(models) <= 4 else MANY
+    rows, columns = -(-len(models) // most), min(len(models), most)
     with house_style():
-        figure = Figure(figsize=(2.95 * columns + 0.95, 3.3 * rows), layout="constrained")
+        figure = Figure(figsize=(width * columns + 0.95, (width + 0.35) * rows), layout="constrained")
         panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
         limits = _limits(run)
         for axes, model in zip(panels, models, strict=False):
@@ -67,10 +68,11 @@ def running_median(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 def _draw_panel(axes: Axes, run: RunContents, model: str, limits: tuple[float, float]) -> None:
-    truth, predicted, snr = run.truth, run.predicted(model), run.test["snr"]
-    colour = colour_of(model, list(run.predictions))
+    known = np.isfinite(run.predicted(model))
+    truth, predicted, snr = run.truth[known], run.predicted(model)[known], run.test["snr"][known]
+    colour = look_of(model, list(run.predictions)).colour
     if len(truth) <= MOST_POINTS:
-        norm, colours = _snr_colours(snr)
+        norm, colours = _snr_colours(run.test["snr"])
         # Brightest spectra last, so that they are not buried.
         order = np.argsort(snr)
         points: dict[str, Any] = {"s": 6, "linewidths": 0, "alpha": 0.85, "rasterized": True}
@@ -95,7 +97,7 @@ def _draw_panel(axes: Axes, run: RunContents, model: str, limits: tuple[float, f
 
 def _limits(run: RunContents) -> tuple[float, float]:
     """Return limits that hold every true value and all but 0.2 % of the predictions at each end."""
-    ends = [np.quantile(run.predicted(model), (0.002, 0.998)) for model in run.predictions]
+    ends = [np.nanquantile(run.predicted(model), (0.002, 0.998)) for model in run.predictions]
     low, high = min(run.truth.min(), *(e[0] for e in ends)), max(run.truth.max(), *(e[1] for e in ends))
     return low - 0.03 * (high - low), high + 0.03 * (high - low)
 

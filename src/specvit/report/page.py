@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 from specvit.config import dump_toml
 from specvit.errors import import_optional
 from specvit.report.contents import RunContents, load_contents
-from specvit.report.figure_ceiling import r2_versus_snr
-from specvit.report.figure_examples import example_spectra
-from specvit.report.figure_predictions import predicted_versus_true
+from specvit.report.drawings import drawings
+from specvit.report.meanings import curve_meanings, leak_warnings
+from specvit.report.run_tables import run_tables
 from specvit.report.style import save_figure, to_data_uri
-from specvit.report.tables import Cell, Table, cell_text, model_table, snr_table, write_table
-from specvit.report.words import caption_note, count, findings, interval, label_name, metric_name, number
+from specvit.report.tables import Cell, Table, cell_text, write_table
+from specvit.report.words import count, findings, interval, label_name, metric_name, number
 from specvit.runs import ModelResults, Score, Spread, write_atomic
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-
-class Drawing(NamedTuple):
-    """A figure of the report: file name, heading, caption and the function that draws it."""
-
-    name: str
-    heading: str
-    caption: str
-    draw: Callable[[RunContents], Figure]
+#: Tables shown on the page, under their headings; the others lie in tables/ only.
+HEADINGS = {
+    "models": "Scores",
+    "snr_bins": "Scores by S/N",
+    "efficiency": "Efficiency by S/N",
+    "coverage": "Do the stated errors hold?",
+}
 
 
 def write_report(folder: Path | str) -> Path:
@@ -48,58 +43,10 @@ def write_report(folder: Path | str) -> Path:
         figure = drawing.draw(run)
         save_figure(figure, folder / "figures", drawing.name)
         figures.append({**drawing._asdict(), "image": to_data_uri(figure)})
-    tables = [model_table(run), snr_table(run)]
+    tables = run_tables(run)
     for table in tables:
         write_table(table, folder / "tables")
     return write_atomic(folder / "report.html", _render(run, figures, tables))
-
-
-def drawings(run: RunContents) -> list[Drawing]:
-    """Return the figures this run can show, in the order of the report."""
-    target, note = label_name(run.summary.target), caption_note(run)
-    shown = [
-        Drawing(
-            "r2_versus_snr",
-            "How well, at which S/N",
-            f"R² of {target} in bins of S/N, drawn at the median S/N of each; bands are bootstrap intervals. "
-            + _ceiling_caption(run)
-            + note,
-            r2_versus_snr,
-        ),
-        Drawing(
-            "predicted_versus_true",
-            "Predicted against true",
-            f"Dashed: perfect agreement. Coloured: median prediction in slices of true {target}; where it is "
-            f"flatter than the dashed line the model falls back on the mean of its training stars. {note}",
-            predicted_versus_true,
-        ),
-    ]
-    if run.examples is not None:
-        shown.append(
-            Drawing(
-                "example_spectra",
-                f"Where {target} is written in the spectrum",
-                "Example test spectra. Grey: as observed, with noise; blue: without noise. Below each: "
-                f"change of the noise-free flux per {run.summary.unit} of {target}, red where it rises, "
-                "green where it falls. Names mark known lines, Paschen lines (Pa) and band heads (TiO). "
-                + note,
-                example_spectra,
-            )
-        )
-    return shown
-
-
-def _ceiling_caption(run: RunContents) -> str:
-    ceiling = run.summary.ceiling
-    if ceiling is None:
-        return ""
-    text = (
-        "Black: Cramér–Rao ceiling of the median star with 5 free labels, band: 10–90 % of "
-        f"{count(ceiling.stars)} stars; dashed: 3 free labels. It bounds unbiased estimators only. "
-    )
-    if ceiling.bayes_bins is not None:
-        text += "Dotted: Bayes ceiling, which bounds every estimator. "
-    return text
 
 
 def _render(run: RunContents, figures: list[dict[str, Any]], tables: list[Table]) -> str:
@@ -114,9 +61,11 @@ def _render(run: RunContents, figures: list[dict[str, Any]], tables: list[Table]
         run=run,
         title=f"{label_name(run.summary.target)}: {run.name}",
         numbers=_headline(run),
+        warnings=leak_warnings(run),
         findings=findings(run),
+        meanings=curve_meanings(run),
         figures=figures,
-        tables=tables,
+        tables=[(HEADINGS[table.name], table) for table in tables if table.name in HEADINGS],
         facts=[(model.title, _facts(run, model)) for model in run.summary.models.values() if model.facts],
         machine=run.provenance["sessions"][-1],
         stages=run.provenance["stages"],

@@ -1,10 +1,10 @@
-"""Colours and type of all figures, and how they are saved. Knows nothing of what a figure shows."""
+"""The type and lines of all figures, and how they are saved. Knows nothing of what a figure shows."""
 
 from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -14,18 +14,6 @@ from specvit.runs import write_atomic
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-#: Okabe & Ito's palette (2008), in the order models are given colours; safe for colour-blind readers.
-MODEL_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
-INK = "#24292f"
-MUTED = "#6e7781"
-CEILING_BAND = "#e3e6ea"
-BAYES = "#7a3e9d"
-
-
-def colour_of(model: str, models: Sequence[str]) -> str:
-    """Return the colour of `model`, by its place among the models of the run."""
-    return MODEL_COLOURS[list(models).index(model) % len(MODEL_COLOURS)]
 
 
 @contextmanager

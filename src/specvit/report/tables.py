@@ -1,4 +1,4 @@
-"""The tables of a report, and how a table becomes CSV or LaTeX. Lays out stored scores; computes none."""
+"""A table with typed cells, and how it becomes CSV or LaTeX. What the tables of a run hold: `run_tables`."""
 
 from __future__ import annotations
 
@@ -7,24 +7,13 @@ import io
 from dataclasses import dataclass
 from pathlib import Path
 
-from specvit.report.contents import RunContents
-from specvit.report.words import (
-    METRIC_NAMES,
-    caption_note,
-    count,
-    label_name,
-    metric_name,
-    number,
-    score_text,
-)
+from specvit.report.words import count, number, score_text
 from specvit.runs import Score, Spread, write_atomic
 
 Cell = Score | Spread | str | int | float | None
 
-#: Metrics that carry the unit of the target.
-WITH_UNIT = ("mae", "rmse", "bias")
 _LATEX = {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "²": r"$^2$", "σ": r"$\sigma$", "α": r"$\alpha$"}
-_LATEX |= {"–": "--", "−": "$-$", "\u202f": r"\,", "≥": r"$\ge$"}
+_LATEX |= {"–": "--", "−": "$-$", "\u202f": r"\,", "≥": r"$\ge$", "√": r"$\surd$", "·": r"$\cdot$"}
 
 
 @dataclass(frozen=True)
@@ -95,55 +84,6 @@ def cell_text(cell: Cell) -> str:
     if isinstance(cell, int):
         return count(cell)
     return number(cell, 1) if isinstance(cell, float) else cell
-
-
-def model_table(run: RunContents) -> Table:
-    """Return one row per model with every overall score and the seconds it took."""
-    summary = run.summary
-    metrics = [m for m in METRIC_NAMES if any(m in model.overall for model in summary.models.values())]
-    steps = sorted({step for model in summary.models.values() for step in model.seconds})
-    units = [f" [{summary.unit}]" if metric in WITH_UNIT else "" for metric in metrics]
-    head = (
-        "model",
-        *(metric_name(m) + u for m, u in zip(metrics, units, strict=True)),
-        *(f"{s} [s]" for s in steps),
-    )
-    rows = [
-        (model.title, *(model.overall.get(m) for m in metrics), *(model.seconds.get(s) for s in steps))
-        for model in summary.models.values()
-    ]
-    if summary.ceiling is not None and summary.ceiling.bayes is not None:
-        rest = len(head) - 1 - metrics.index("r2") - 1
-        rows.append(("Bayes ceiling", *(None,) * metrics.index("r2"), summary.ceiling.bayes, *(None,) * rest))
-    efficiency = (
-        "" if summary.ceiling is None else f" Efficiency is relative to {summary.ceiling.definition}."
-    )
-    caption = f"Scores of {label_name(summary.target)} on all test spectra. {caption_note(run)}{efficiency}"
-    return Table("models", caption, head, tuple(rows))
-
-
-def snr_table(run: RunContents) -> Table:
-    """Return one row per S/N bin: R² of every model and the ceilings."""
-    summary, bins = run.summary, run.summary.snr_bins
-    columns: dict[str, list] = {
-        "S/N": [f"{number(a, 1)} – {number(b, 1)}" for a, b in zip(bins.edges, bins.edges[1:], strict=False)],
-        "median S/N": list(bins.median),
-        "spectra": list(bins.counts),
-    }
-    for model in summary.models.values():
-        columns[f"R² {model.title}"] = list(model.bins["r2"])
-    if summary.ceiling is not None:
-        if summary.ceiling.bayes_bins is not None:
-            columns["R² Bayes ceiling"] = list(summary.ceiling.bayes_bins)
-        for kind, spreads in summary.ceiling.bins.items():
-            columns[f"Cramér–Rao ceiling, {kind.rpartition('_')[2]} labels"] = list(spreads)
-    outside = f" {count(bins.outside)} spectra lie in no bin." if bins.outside else ""
-    if summary.ceiling is not None:
-        outside = (
-            " The Cramér–Rao ceiling is the median star's, with the range of 10–90 % of stars." + outside
-        )
-    caption = f"R² of {label_name(summary.target)} by S/N. {caption_note(run)}{outside}"
-    return Table("snr_bins", caption, tuple(columns), tuple(zip(*columns.values(), strict=True)))
 
 
 def write_table(table: Table, folder: Path) -> list[Path]:

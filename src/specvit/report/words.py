@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from specvit.report.contents import RunContents
-from specvit.runs import Score
+from specvit.runs import ModelResults, Score
 
 LABEL_NAMES = {"teff": "Teff", "log_g": "log g", "m_h": "[M/H]", "alpha_m": "[α/M]", "c_m": "[C/M]"}
 METRIC_NAMES = {
@@ -11,8 +11,10 @@ METRIC_NAMES = {
     "mae": "MAE",
     "rmse": "RMSE",
     "bias": "bias",
-    "coverage": "within 1 σ",
+    "coverage_68": "in 68 % interval",
+    "coverage_95": "in 95 % interval",
     "efficiency": "efficiency",
+    "headroom": "headroom",
 }
 
 
@@ -57,7 +59,7 @@ def findings(run: RunContents) -> list[str]:
     """Return what the run found, one sentence each, most important first."""
     summary = run.summary
     target = label_name(summary.target)
-    best = max(summary.models.values(), key=lambda model: model.overall["r2"].value or float("-inf"))
+    best = _best(run)
     r2, mae = best.overall["r2"], best.overall["mae"]
     snr = run.test["snr"]
     sentences = [
@@ -70,6 +72,7 @@ def findings(run: RunContents) -> list[str]:
         sentences.append(f"For comparison, R² of {rest}.")
     sentences += _across_snr(run)
     sentences += _against_ceiling(run)
+    sentences += _coverage(run)
     return sentences
 
 
@@ -83,9 +86,16 @@ def caption_note(run: RunContents) -> str:
     )
 
 
+def _best(run: RunContents) -> ModelResults:
+    """Return the model of the highest R², passing over those above the Bayes ceiling where others are."""
+    models = list(run.summary.models.values())
+    honest = [model for model in models if not model.above_ceiling] or models
+    return max(honest, key=lambda model: model.overall["r2"].value or float("-inf"))
+
+
 def _across_snr(run: RunContents) -> list[str]:
     bins, target = run.summary.snr_bins, label_name(run.summary.target)
-    best = max(run.summary.models.values(), key=lambda model: model.overall["r2"].value or float("-inf"))
+    best = _best(run)
     scored = [i for i, score in enumerate(best.bins["r2"]) if score.value is not None]
     if len(scored) < 2:
         return []
@@ -106,14 +116,8 @@ def _against_ceiling(run: RunContents) -> list[str]:
             f"No estimator can do better than R² = {score_text(ceiling.bayes, 2)} on spectra like these: "
             "the Bayes ceiling of the simulated world."
         )
-        for model in run.summary.models.values():
-            # Efficiency is paired: model and ceiling on the same spectra.
-            low = model.overall.get("efficiency", Score(value=None)).low
-            if low is not None and low > 1:
-                sentences.append(
-                    f"{model.title} lies above the Bayes ceiling beyond its interval: that cannot be, look "
-                    "for a leak of the truth or an error."
-                )
+        if ceiling.stars < run.summary.counts["test"]:
+            sentences.append(f"That ceiling is over {count(ceiling.stars)} of the test spectra.")
     else:
         spread = ceiling.overall["r2_max_5"]
         sentences.append(
@@ -122,3 +126,12 @@ def _against_ceiling(run: RunContents) -> list[str]:
             "It bounds unbiased estimators; at low S/N a model that leans on the prior can lie above it."
         )
     return sentences
+
+
+def _coverage(run: RunContents) -> list[str]:
+    stated = [
+        f"{model.title} {number(100 * value, 0)} %"
+        for model in run.summary.models.values()
+        if "coverage_68" in model.overall and (value := model.overall["coverage_68"].value) is not None
+    ]
+    return [f"Stated 68 % intervals hold the truth for: {', '.join(stated)}."] if stated else []

@@ -8,6 +8,13 @@ Arrays (`arrays/NAME.npz`; N test spectra, P labels of the library, M ceiling st
                         for k = 3 and 5 free labels: crlb_k (M,) variance bound of the target,
                         r2_max_k (M,) = clip(1 - crlb_k / prior variance, 0, 1), schur_k (M,);
                         optionally bayes_mean and bayes_var (first M' <= M stars): posterior of the target
+    cells               where in the label plane the attainable is attained; see `specvit.studies.cells`.
+                        axes (2,) str: the labels of the plane, first one horizontal; first_edges (F + 1,),
+                        second_edges (G + 1,), snr_edges (K + 1,); for each S/N slice and cell, (K, G, F):
+                        stars int, ceiling R², and per model precision_MODEL (attainable RMSE / RMSE) and
+                        efficiency_MODEL (R² / ceiling), each with its interval in *_low and *_high; NaN in
+                        cells with fewer stars than least_stars (scalar int);
+                        exact (scalar bool): relative to the Bayes ceiling, not to V·CRLB / (V + CRLB)
     examples            wavelength (L,) Å vacuum, flux (S, L) noisy, clean (S, L), sigma (S, L) true 1 σ,
                         all relative to the median; jacobian (S, L) = ∂clean/∂target per unit of the target;
                         label_names (P,) str, labels (S, P), snr (S,), mag (S,)
@@ -32,6 +39,7 @@ REQUIRED_ARRAYS = {
     "test": ("label_names", "labels", "snr", "mag"),
     "predictions": ("names", "mean"),
     "ceiling": ("rows", "snr", "crlb_3", "r2_max_3", "schur_3", "crlb_5", "r2_max_5", "schur_5"),
+    "cells": ("axes", "first_edges", "second_edges", "snr_edges", "stars", "ceiling", "exact", "least_stars"),
     "examples": (
         *("wavelength", "flux", "clean", "sigma", "jacobian"),
         *("label_names", "labels", "snr", "mag"),
@@ -72,13 +80,25 @@ class SnrBins(_Part):
 class ModelResults(_Part):
     """One estimator of the target.
 
-    `overall` and `bins` go by metric: r2, mae, rmse, bias (label unit), coverage (share of true values within
-    1 σ; only for estimators with errors), efficiency (R² / ceiling R², see `CeilingResults.definition`).
+    `overall` and `bins` go by metric:
+
+    - r2, mae, rmse, bias (label unit);
+    - residual_50, residual_68: the absolute error that 50 % and 68 % of the spectra stay below (label unit);
+    - coverage_68, coverage_95: share of true values within the central 68 and 95 % of the stated errors, only
+      for estimators that state errors;
+    - efficiency: R² / ceiling R², and headroom: ceiling R² - R², on the spectra that have a ceiling, see
+      `CeilingResults.definition`.
     """
 
     title: str
     overall: dict[str, Score]
     bins: dict[str, list[Score]]
+    missing: int = Field(0, description="test spectra without an estimate, left out of all scores")
+    above_ceiling: bool | None = Field(
+        None,
+        description="R² above the exact Bayes ceiling beyond its interval, as only leakage or a bug can be; "
+        "None where that ceiling was not computed",
+    )
     seconds: dict[str, float] = Field(default_factory=dict, description="wall time, e.g. fit, predict")
     facts: dict[str, Any] = Field(default_factory=dict, description="what the fit chose, e.g. alpha, rounds")
 
@@ -86,8 +106,9 @@ class ModelResults(_Part):
 class CeilingResults(_Part):
     """The information ceiling of the target in the simulated world.
 
-    `overall` and `bins` go by ceiling: r2_max_3, r2_max_5 (spread over stars). `bayes` is the R² of the exact
-    posterior mean, if it was computed.
+    `overall` and `bins` are spreads over stars of r2_max_3 and r2_max_5, sigma_min_3 and sigma_min_5 (square
+    root of the CRLB, label unit) and, with the Bayes ceiling, posterior_std (label unit). `bayes` is the R²
+    of the exact posterior mean, if it was computed.
     """
 
     stars: int

@@ -1,4 +1,4 @@
-"""Efficiency over the plane of two labels, in slices of S/N: where the attainable is not attained.
+"""Precision over the plane of two labels, in slices of S/N: where the attainable is not attained.
 
 Owns the choice of cells; what is attainable per spectrum is handed in.
 """
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from specvit.evaluate import Interval, bootstrap
+from specvit.evaluate import bootstrap
 from specvit.studies.attainable import Attainable
 
 Values = np.ndarray
@@ -23,9 +23,7 @@ SLICES = 3
 #: A cell with fewer stars is left blank.
 LEAST_STARS = 15
 #: Stars per cell aimed at when the number of cells is chosen, and the limits of cells per axis.
-STARS_PER_CELL, FEWEST, MOST = 25, 3, 6
-#: Below this ceiling there is next to nothing to attain, and a ratio to it says nothing.
-LEAST_CEILING = 0.1
+STARS_PER_CELL, FEWEST, MOST = 25, 2, 6
 #: Edges are rounded outwards to this many label units.
 STEPS = {"teff": 50.0, "m_h": 0.05, "log_g": 0.1}
 
@@ -69,7 +67,7 @@ def plane_axes(names: Sequence[str], target: str) -> tuple[str, str] | None:
     return (found[0], found[1]) if len(found) > 1 else None
 
 
-def cell_efficiency(
+def cell_scores(
     cells: Cells,
     truth: Values,
     estimates: Mapping[str, Values],
@@ -80,8 +78,9 @@ def cell_efficiency(
 ) -> dict[str, Values]:
     """Return the arrays `cells` of `specvit.runs.results`.
 
-    Efficiency is (1 - mean squared error / V) / (1 - mean attainable variance / V) with V of the prior: the
-    variance of the few true values in a cell would be noise.
+    Precision is attainable RMSE / RMSE. Efficiency is (1 - mean squared error / V) / (1 - mean attainable
+    variance / V) with V of the prior, as the variance of the few true values in a cell would be noise; where
+    the ceiling is low it is a ratio of two small numbers, and precision is the better measure.
 
     Args:
         cells: where; its spectra must have a finite attainable variance.
@@ -102,27 +101,30 @@ def cell_efficiency(
         "ceiling": ceiling.reshape(cells.shape),
         "exact": np.array(limit.exact),
         "least_stars": np.array(LEAST_STARS),
-        "least_ceiling": np.array(LEAST_CEILING),
     }
-    for name, estimate in estimates.items():
-        square = np.square(estimate - truth)
-        found = np.full((len(cells.rows), 3), np.nan)
-        for k, chosen in enumerate(cells.rows):
-            rows = chosen[np.isfinite(square[chosen])]
-            if len(rows) >= LEAST_STARS and ceiling[k] >= LEAST_CEILING:
-                one = _efficiency(square[rows], allowed[rows], variance, resamples, seed + k)
-                found[k] = one.value, one.low, one.high
-        for ending, column in zip(("", "_low", "_high"), found.T, strict=True):
-            arrays[f"efficiency_{name}{ending}"] = column.reshape(cells.shape)
-    return arrays
 
-
-def _efficiency(square: Values, allowed: Values, variance: float, resamples: int, seed: int) -> Interval:
-    def ratio(square: Values, allowed: Values) -> Values:
+    def efficiency(square: Values, allowed: Values) -> Values:
         top = variance - allowed.mean(axis=-1)
         return np.where(top > 0, (variance - square.mean(axis=-1)) / np.where(top > 0, top, 1.0), np.nan)
 
-    return bootstrap(ratio, square, allowed, resamples=resamples, seed=seed)
+    for kind, statistic in (("precision", _precision), ("efficiency", efficiency)):
+        for name, estimate in estimates.items():
+            found = np.full((len(cells.rows), 3), np.nan)
+            for k, chosen in enumerate(cells.rows):
+                rows = chosen[np.isfinite(estimate[chosen])]
+                if len(rows) >= LEAST_STARS:
+                    columns = np.square(estimate[rows] - truth[rows]), limit.variance[rows]
+                    one = bootstrap(statistic, *columns, resamples=resamples, seed=seed + k)
+                    found[k] = one.value, one.low, one.high
+            for ending, column in zip(("", "_low", "_high"), found.T, strict=True):
+                arrays[f"{kind}_{name}{ending}"] = column.reshape(cells.shape)
+    return arrays
+
+
+def _precision(square: Values, allowed: Values) -> Values:
+    # An estimator that is shown the truth makes no error at all.
+    with np.errstate(divide="ignore"):
+        return np.sqrt(allowed.mean(axis=-1) / square.mean(axis=-1))
 
 
 def _edges(values: Values, count: int, step: float) -> Values:

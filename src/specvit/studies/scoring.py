@@ -10,7 +10,7 @@ import numpy as np
 from specvit.runs import CeilingResults, RunFolder, Summary
 from specvit.studies.attainable import attainable, most_widely
 from specvit.studies.ceilings import FREE_LABELS
-from specvit.studies.cells import LEAST_STARS, Cells, cell_efficiency, plane_axes
+from specvit.studies.cells import LEAST_STARS, Cells, cell_scores, plane_axes
 from specvit.studies.scorer import Scorer
 
 Values = np.ndarray
@@ -75,7 +75,7 @@ def _store_cells(
     plane = (test["labels"][:, names.index(axes[0])], test["labels"][:, names.index(axes[1])])
     cells = Cells.divide(axes, plane, test["snr"], limit.known)
     options = {"resamples": scorer.resamples, "seed": scorer.seed}
-    run.write_arrays("cells", **cell_efficiency(cells, scorer.truth, estimates, limit, variance, **options))
+    run.write_arrays("cells", **cell_scores(cells, scorer.truth, estimates, limit, variance, **options))
 
 
 def _ceiling(scorer: Scorer, arrays: dict[str, Values]) -> CeilingResults:

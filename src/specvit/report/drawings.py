@@ -1,0 +1,113 @@
+"""The figures of a report: which a run can show, in which order, under which captions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+from specvit.report.contents import RunContents
+from specvit.report.figure_ceiling import r2_versus_snr
+from specvit.report.figure_cells import efficiency_map
+from specvit.report.figure_examples import example_spectra
+from specvit.report.figure_predictions import predicted_versus_true
+from specvit.report.figure_residuals import residual_overlay
+from specvit.report.words import caption_note, count, label_name
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class Drawing(NamedTuple):
+    """A figure of the report: file name, heading, caption and the function that draws it."""
+
+    name: str
+    heading: str
+    caption: str
+    draw: Callable[[RunContents], Figure]
+
+
+def drawings(run: RunContents) -> list[Drawing]:
+    """Return the figures this run can show, in the order of the report."""
+    makers = [_r2]
+    makers += [_residuals] if run.ceiling is not None else []
+    makers += [_cells] if run.cells is not None else []
+    makers += [_predictions]
+    makers += [_examples] if run.examples is not None else []
+    return [make(run, label_name(run.summary.target), caption_note(run)) for make in makers]
+
+
+def _r2(run: RunContents, target: str, note: str) -> Drawing:
+    caption = (
+        f"R² of {target} in bins of S/N, drawn at the median S/N of each; bands or bars are bootstrap "
+        "intervals. " + _ceiling_caption(run) + note
+    )
+    return Drawing("r2_versus_snr", "How well, at which S/N", caption, r2_versus_snr)
+
+
+def _residuals(run: RunContents, target: str, note: str) -> Drawing:
+    caption = (
+        "Left: the |residual| that 68 % (above) and 50 % (below) of the spectra of each S/N bin stay "
+        "below, over √CRLB of 10–90 % of stars with 5 free labels (grey). Right: the same for stars of "
+        "equal √CRLB; on the grey line a model attains the bound of each star. All bounds are drawn at the "
+        "same share of a Gaussian, so a model on a line has errors of that size. Dotted: answering with "
+        f"the mean for every star. {note}"
+    )
+    return Drawing("residuals", "How large the errors are, and must be", caption, residual_overlay)
+
+
+def _cells(run: RunContents, target: str, note: str) -> Drawing:
+    assert run.cells is not None
+    limit = (
+        "the exact posterior mean" if run.cells["exact"] else "an estimator of variance V·CRLB / (V + CRLB)"
+    )
+    caption = (
+        f"RMSE that {limit} would have in the cell over the RMSE of the model (large; 1: nothing left to "
+        "gain, above 1 by chance) and number of stars (small). Cells with fewer than "
+        f"{int(run.cells['least_stars'])} stars are blank. Slices of S/N hold equally many stars. {note}"
+    )
+    return Drawing("efficiency_map", "For which stars there is more to gain", caption, efficiency_map)
+
+
+def _predictions(run: RunContents, target: str, note: str) -> Drawing:
+    caption = (
+        f"Dashed: perfect agreement. Coloured: median prediction in slices of true {target}; where it is "
+        f"flatter than the dashed line the model falls back on the mean of its training stars. {note}"
+    )
+    return Drawing("predicted_versus_true", "Predicted against true", caption, predicted_versus_true)
+
+
+def _examples(run: RunContents, target: str, note: str) -> Drawing:
+    caption = (
+        "Example test spectra. Grey: as observed, with noise; blue: without noise. Below each: change of the "
+        f"noise-free flux per {run.summary.unit} of {target}, red where it rises, green where it falls. "
+        f"Names mark known lines, Paschen lines (Pa) and band heads (TiO). {note}"
+    )
+    return Drawing("example_spectra", f"Where {target} is written in the spectrum", caption, example_spectra)
+
+
+def _ceiling_caption(run: RunContents) -> str:
+    ceiling = run.summary.ceiling
+    if ceiling is None or run.ceiling is None:
+        return ""
+    text = (
+        "Grey: Cramér–Rao ceiling of the median star with 5 free labels, band: 10–90 % of "
+        f"{count(len(run.ceiling['rows']))} stars; dashed: 3 free labels. It bounds unbiased estimators "
+        "only. "
+    )
+    if ceiling.bayes_bins is not None:
+        text += (
+            f"Black: Bayes ceiling, which bounds every estimator, from {count(ceiling.stars)} stars, with "
+            f"its bootstrap interval{_sampling(run)}. "
+        )
+    return text
+
+
+def _sampling(run: RunContents) -> str:
+    """Return how well the posteriors were sampled, as the run recorded it."""
+    stage = run.provenance["stages"].get("bayes", {})
+    if "converged" not in stage:
+        return ""
+    return (
+        f"; posteriors converged for {count(stage['converged'])} of them, smallest effective sample size "
+        f"{stage['minimum_ess']:.0f}"
+    )

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 CONFIG_VERSION = 1
 
 Bounds = tuple[float, float]
-ModelName = Literal["ridge", "pca_ridge", "pls", "lightgbm"]
+ModelName = Literal["ridge", "pca_ridge", "pls", "lightgbm", "template", "posterior"]
 #: A run's name becomes a folder's name, so it holds nothing a shell or a file system could take amiss.
 RunName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
 #: The bins of the reference work's final figure, ends moved to hold every star under its median S/N.

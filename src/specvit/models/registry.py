@@ -9,9 +9,11 @@ from specvit.errors import DataError
 from specvit.models.bundle import load_bundle
 from specvit.models.linear import PLS, PCARidge, Ridge
 from specvit.models.protocol import Estimator
+from specvit.models.template import PosteriorMean, TemplateFit
 from specvit.models.trees import LightGBM
 
-ESTIMATORS: dict[str, Any] = {cls.name: cls for cls in (Ridge, PCARidge, PLS, LightGBM)}
+_CLASSES = (Ridge, PCARidge, PLS, LightGBM, TemplateFit, PosteriorMean)
+ESTIMATORS: dict[str, Any] = {cls.name: cls for cls in _CLASSES}
 
 
 def load_estimator(folder: Path) -> Estimator:

@@ -11,24 +11,39 @@ import numpy as np
 import torch
 
 from specvit.config import Config
-from specvit.models import LightGBM, Ridge, load_estimator
+from specvit.models import PLS, LightGBM, PCARidge, Ridge, load_estimator
 from specvit.models.protocol import Estimator, Prediction
+from specvit.models.template import PosteriorMean, TemplateFit
 from specvit.runs import RunFolder
 from specvit.simulate import Simulator
 from specvit.spectra import SpectraBatch
-from specvit.studies.progress import Progress
+from specvit.studies.progress import Progress, Update
 
-TITLES = {"ridge": "Ridge", "lightgbm": "LightGBM"}
+TITLES = {
+    "ridge": "Ridge",
+    "pca_ridge": "PCA + Ridge",
+    "pls": "PLS",
+    "lightgbm": "LightGBM",
+    "template": "Template fit (ML)",
+    "posterior": "Posterior mean",
+}
 
 
-def make_estimator(name: str, config: Config) -> Any:
+#: Spectra estimated at once.
+PIECE = 500
+
+
+def make_estimator(name: str, config: Config, simulator: Simulator) -> Any:
     """Return the unfitted estimator of a configuration."""
-    labels = config.models.labels
-    if name == "ridge":
-        return Ridge(labels)
-    return LightGBM(
-        labels, **config.models.lightgbm.model_dump(), seed=config.simulate.seed, threads=config.run.threads
-    )
+    labels, seed = config.models.labels, config.simulate.seed
+    linear = {"ridge": Ridge, "pca_ridge": PCARidge, "pls": PLS}
+    if name in linear:
+        return linear[name](labels)
+    if name == "template":
+        return TemplateFit(simulator.observed, seed=seed)
+    if name == "posterior":
+        return PosteriorMean(simulator.observed, config.simulate.prior, seed)
+    return LightGBM(labels, **config.models.lightgbm.model_dump(), seed=seed, threads=config.run.threads)
 
 
 def fit_and_predict(
@@ -39,19 +54,33 @@ def fit_and_predict(
         progress.say(f"{TITLES[name]}: done before")
         return
     split = config.simulate
-    with run.stage(name) as record, progress.task(f"fit {TITLES[name]}") as update:
+    with run.stage(name) as record:
         train = simulator.source("train", split.seed, split.train)
         validation = simulator.source("validation", split.seed, split.validation)
         began = time.perf_counter()
-        model = make_estimator(name, config).fit(
-            train, validation, lambda done, total, _: update(done, total)
-        )
+        with progress.task(f"fit {TITLES[name]}") as update:
+            model = make_estimator(name, config, simulator).fit(
+                train, validation, lambda done, total, _: update(done, total)
+            )
         record["fit_seconds"] = round(time.perf_counter() - began, 3)
         record["choice"] = model.choice
         _save(model, run.path / "models" / name)
         began = time.perf_counter()
-        store_prediction(run, name, model.predict(test.flux, test.sigma))
+        with progress.task(f"predict with {TITLES[name]}") as update:
+            store_prediction(run, name, predict(model, test, update))
         record["predict_seconds"] = round(time.perf_counter() - began, 3)
+
+
+def predict(model: Estimator, test: SpectraBatch, update: Update) -> Prediction:
+    """Return the estimates for the test spectra, made in pieces so that progress can be seen."""
+    parts = []
+    for start in range(0, len(test), PIECE):
+        piece = test[start : start + PIECE]
+        parts.append(model.predict(piece.flux, piece.sigma))
+        update(min(start + PIECE, len(test)), len(test))
+    stds = [part.std for part in parts if part.std is not None]
+    std = torch.cat(stds) if len(stds) == len(parts) else None
+    return Prediction(torch.cat([part.mean for part in parts]), std, parts[0].names)
 
 
 def store_prediction(run: RunFolder, name: str, prediction: Prediction) -> None:

@@ -1,7 +1,8 @@
 import csv
 import io
 
-from specvit.report import load_contents, model_table, snr_table
+from specvit.report import load_contents, model_table, run_tables, snr_table
+from specvit.report.run_tables import cell_table, coverage_table, efficiency_table, residual_table
 from specvit.report.tables import Table
 from specvit.runs import Score
 
@@ -40,3 +41,41 @@ def test_latex_is_a_booktabs_table_with_escaped_text():
     assert r"a\_b & $-$0.50 [$-$0.60 to $-$0.40] \\" in text
     assert r"\caption{50 \% of m\_h \& R$^2$}" in text
     assert text.count(r"\toprule") == text.count(r"\bottomrule") == 1
+
+
+def test_efficiency_and_residuals_of_every_model_have_a_row_per_bin(many_models):
+    run = load_contents(many_models.path)
+    efficiency, residuals = (read(table) for table in (efficiency_table(run), residual_table(run)))
+    assert len(efficiency) == len(residuals) == len(run.summary.snr_bins.counts)
+    for model in run.summary.models.values():
+        assert float(efficiency[0][model.title]) == model.bins["efficiency"][0].value
+        assert float(residuals[0][f"{model.title}, 68 %"]) == model.bins["residual_68"][0].value
+    assert float(residuals[1]["posterior std p10"]) == run.summary.ceiling.bins["posterior_std"][1].p10
+
+
+def test_coverage_is_listed_for_models_that_state_errors(many_models, run_folder):
+    run = load_contents(many_models.path)
+    rows = read(coverage_table(run))
+    titles = [run.summary.models[name].title for name in ("template", "posterior")]
+    stated = [key for key in rows[0] if key.endswith(" %")]
+    assert stated == [f"{title}, {share} %" for title in titles for share in (68, 95)]
+    value = run.summary.models["template"].bins["coverage_95"][2].value
+    assert float(rows[2][f"{titles[0]}, 95 %"]) == value
+    assert "coverage" not in {table.name for table in run_tables(load_contents(run_folder.path))}
+
+
+def test_the_table_of_cells_holds_the_full_ones(many_models):
+    run = load_contents(many_models.path)
+    rows = read(cell_table(run))
+    full = run.cells["stars"][run.cells["stars"] >= run.cells["least_stars"]]
+    assert [int(row["stars"]) for row in rows] == list(full)
+    title = run.summary.models["template"].title
+    assert float(rows[0][f"{title}: precision"]) == run.cells["precision_template"][0, 0, 0]
+
+
+def test_a_model_without_some_estimates_is_named_in_the_caption(make_run):
+    run = make_run()
+    summary = run.summary
+    summary["models"]["ridge"]["missing"] = 7
+    run.write_summary(summary)
+    assert "Ridge gives no estimate for 7 spectra" in model_table(load_contents(run.path)).caption

@@ -25,8 +25,7 @@ KINDS = {
     "template": (
         "The labels, flux scale and continuum whose model spectrum fits best by maximum likelihood, as "
         "observers fit templates. It knows the noise of every pixel but not how stars are distributed, so "
-        "faint stars scatter over the whole range and its R² falls below that of estimators that lean on "
-        "the prior."
+        "faint stars scatter far and its R² falls below that of estimators that lean on the prior."
     ),
     "posterior": (
         "The mean of the exact posterior of {target}, which weighs every star that could have made the "
@@ -52,7 +51,7 @@ BAYES = (
 
 
 def curve_meanings(run: RunContents) -> list[tuple[str, str]]:
-    """Return the name of each curve of the main figure and what it means, ceilings first."""
+    """Return what the curves of the main figure mean, ceilings first; models of one kind share an entry."""
     summary, target = run.summary, label_name(run.summary.target)
     meanings = []
     if summary.ceiling is not None:
@@ -61,9 +60,10 @@ def curve_meanings(run: RunContents) -> list[tuple[str, str]]:
         meanings.append(("Cramér–Rao ceiling", CRAMER_RAO.format(labels=labels)))
         if summary.ceiling.bayes is not None:
             meanings.append(("Bayes ceiling", BAYES))
+    kinds: dict[str, list[str]] = {}
     for name, model in summary.models.items():
-        meanings.append((model.title, KINDS.get(name, OTHER).format(target=target)))
-    return meanings
+        kinds.setdefault(KINDS.get(name, OTHER), []).append(model.title)
+    return meanings + [(", ".join(titles), kind.format(target=target)) for kind, titles in kinds.items()]
 
 
 def leak_warnings(run: RunContents) -> list[str]:

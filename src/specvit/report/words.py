@@ -94,16 +94,15 @@ def _best(run: RunContents) -> ModelResults:
 
 
 def _across_snr(run: RunContents) -> list[str]:
-    bins, target = run.summary.snr_bins, label_name(run.summary.target)
+    bins = run.summary.snr_bins
     best = _best(run)
     scored = [i for i, score in enumerate(best.bins["r2"]) if score.value is not None]
     if len(scored) < 2:
         return []
     first, last = scored[0], scored[-1]
-    return [
-        f"From S/N {number(bins.median[first], 1)} to {number(bins.median[last], 1)} its R² for {target} "
-        f"goes from {number(best.bins['r2'][first].value, 2)} to {number(best.bins['r2'][last].value, 2)}."
-    ]
+    start, end = (f"{number(bins.median[k], 1)}" for k in (first, last))
+    low, high = (number(best.bins["r2"][k].value, 2) for k in (first, last))
+    return [f"From S/N {start} to {end} the R² of {best.title} goes from {low} to {high}."]
 
 
 def _against_ceiling(run: RunContents) -> list[str]:

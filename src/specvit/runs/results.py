@@ -74,7 +74,7 @@ class SnrBins(_Part):
     edges: list[float]
     counts: list[int]
     median: list[float | None]
-    outside: int = Field(0, description="test spectra in no bin")
+    outside: int = Field(default=0, description="test spectra in no bin")
 
 
 class ModelResults(_Part):
@@ -93,9 +93,9 @@ class ModelResults(_Part):
     title: str
     overall: dict[str, Score]
     bins: dict[str, list[Score]]
-    missing: int = Field(0, description="test spectra without an estimate, left out of all scores")
+    missing: int = Field(default=0, description="test spectra without an estimate, left out of all scores")
     above_ceiling: bool | None = Field(
-        None,
+        default=None,
         description="R² above the exact Bayes ceiling beyond its interval, as only leakage or a bug can be; "
         "None where that ceiling was not computed",
     )
@@ -128,7 +128,7 @@ class Summary(_Part):
     unit: str = "dex"
     counts: dict[str, int] = Field(description="train, validation, test -> spectra")
     bootstrap: int = Field(description="resamples behind each interval")
-    interval: float = Field(0.95, description="probability the intervals hold")
+    interval: float = Field(default=0.95, description="probability the intervals hold")
     seed: int
     prior_variance: float = Field(description="variance of the target under the prior, unit squared")
     snr_definition: str = "median over pixels of noise-free flux / true sigma"

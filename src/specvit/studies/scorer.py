@@ -87,8 +87,9 @@ class Scorer:
         found = {metric: self.score(SCORES[metric], mean) for metric in METRICS}
         for share in RESIDUAL_SHARES:
             found[f"residual_{share}"] = self.score(partial(_residual, share=share), mean)
-        for share in COVERAGES if std is not None else ():
-            found[f"coverage_{share}"] = self.score(_share, _inside(self.truth, mean, std, share))
+        if std is not None:
+            for share in COVERAGES:
+                found[f"coverage_{share}"] = self.score(_share, _inside(self.truth, mean, std, share))
         against, above = self._against_limit(mean)
         found |= against
         seconds = {key.removesuffix("_seconds"): stage[key] for key in stage if key.endswith("_seconds")}

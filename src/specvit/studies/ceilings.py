@@ -9,7 +9,7 @@ from specvit.limits import marginal_crlb, r2_max, schur_decay
 from specvit.limits.bayes import BayesCeiling, Observation
 from specvit.limits.forecast import FREE_LABELS as FORECAST_LABELS
 from specvit.limits.forecast import Forecaster, FreeParameters
-from specvit.simulate import Simulator
+from specvit.simulate import LatticePrior, Simulator, UniformPrior
 from specvit.spectra import SpectraBatch
 from specvit.studies.progress import Update
 
@@ -55,6 +55,7 @@ def bayes_ceiling(
         done += count
         update(done, len(stars))
 
+    assert isinstance(simulator.prior, UniformPrior | LatticePrior)
     ceiling = BayesCeiling(simulator.observed, simulator.prior, seed=seed)
     observation = Observation.from_batch(stars, simulator.instrument, simulator.noise_level)
     posterior = ceiling.posterior(observation, advance)

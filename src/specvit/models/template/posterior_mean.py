@@ -41,6 +41,7 @@ class PosteriorMean:
         observed: noise-free spectra; predictions run on its device.
         prior: "uniform" in the box of the training set, or the reference work's "lattice" in it.
         seed: of the sampler.
+        bank_size: label points shared by all spectra from which the sampler starts (uniform prior only).
         settings: effective sample size wanted and limits.
     """
 
@@ -51,10 +52,12 @@ class PosteriorMean:
         observed: ObservedEmulator | Emulator,
         prior: str = "uniform",
         seed: int = 0,
+        bank_size: int = 1 << 16,
         settings: SamplerSettings | None = None,
     ) -> None:
         self.emulator = observed.emulator if isinstance(observed, ObservedEmulator) else observed
-        self.prior, self.seed, self.settings = prior, int(seed), settings or SamplerSettings()
+        self.prior, self.seed, self.bank_size = prior, int(seed), int(bank_size)
+        self.settings = settings or SamplerSettings()
         self.choice: dict[str, dict[str, Any]] = {}
 
     def fit(self, train: SpectraSource, validation: SpectraSource, progress: Progress | None = None) -> Self:
@@ -69,7 +72,9 @@ class PosteriorMean:
     def _begin(self, origin: Origin) -> Self:
         check_origin(origin, self.emulator, self.name)
         prior = make_prior(self.prior, origin.label_space)
-        self._sampler = BayesCeiling(_relative(self.emulator), prior, seed=self.seed, settings=self.settings)
+        self._sampler = BayesCeiling(
+            _relative(self.emulator), prior, self.bank_size, self.seed, settings=self.settings
+        )
         self.origin, self.names = origin, origin.label_space.names
         return self
 
@@ -104,7 +109,12 @@ class PosteriorMean:
         """Write emulator, options and manifest into `folder`, all or nothing; the folder works alone."""
         if not hasattr(self, "origin"):
             raise RunError(f"{self.name}: nothing to save; call fit first")
-        options = {"prior": self.prior, "seed": self.seed, "settings": asdict(self.settings)}
+        options = {
+            "prior": self.prior,
+            "seed": self.seed,
+            "bank_size": self.bank_size,
+            "settings": asdict(self.settings),
+        }
         save_with_emulator(self.name, self.origin, options, self.emulator, folder)
 
     @classmethod

@@ -42,7 +42,6 @@ def run(
     from specvit.cli.progress import RichProgress
     from specvit.config import resolve
     from specvit.report import write_report
-    from specvit.runs import RunIndex
     from specvit.studies import run_main_job
 
     settings = resolve(scale, config, set_ or [])
@@ -51,7 +50,6 @@ def run(
         folder = run_main_job(settings, progress, fresh=fresh)
         with progress.task("report"):
             page = write_report(folder.path)
-    RunIndex(folder.path.parent).update(folder)
     if json_output:
         print(json.dumps({"run": str(folder.path), "report": str(page), "summary": folder.summary}))
         return
@@ -63,30 +61,26 @@ def print_scores(console, summary: dict) -> None:
     """Print one line per estimator and ceiling, and a warning for each estimator above the Bayes ceiling."""
     from rich.table import Table
 
-    def score(value: dict | None, digits: int = 3) -> str:
+    def score(value: dict | None) -> str:
         if not value or value.get("value") is None:
             return "-"
-        text = f"{value['value']:.{digits}f}"
-        if value.get("low") is not None:
-            text += f" [{value['low']:.{digits}f}, {value['high']:.{digits}f}]"
-        return text
+        text = f"{value['value']:.2f}"
+        return text if value.get("low") is None else f"{text} ({value['low']:.2f}-{value['high']:.2f})"
 
-    unit, target = summary["unit"], summary["target"]
-    table = Table(title=f"{target}: {summary['counts']['test']} test spectra")
-    for name in ("", "R²", f"MAE ({unit})", f"RMSE ({unit})", "efficiency"):
+    table = Table(title=f"{summary['target']}: {summary['counts']['test']} test spectra")
+    for name in ("", "R²", f"MAE ({summary['unit']})", "efficiency"):
         table.add_column(name)
     for model in summary["models"].values():
-        overall = model["overall"]
-        cells = [score(overall.get(key)) for key in ("r2", "mae", "rmse", "efficiency")]
-        table.add_row(model["title"], *cells)
+        table.add_row(
+            model["title"], *(score(model["overall"].get(key)) for key in ("r2", "mae", "efficiency"))
+        )
     ceiling = summary.get("ceiling")
     if ceiling:
         if ceiling.get("bayes"):
-            table.add_row("Bayes ceiling", score(ceiling["bayes"]), "", "", "")
+            table.add_row("Bayes ceiling", score(ceiling["bayes"]), "", "")
         for free in ("5", "3"):
-            spread = ceiling["overall"][f"r2_max_{free}"]
-            text = f"median {spread['median']:.3f}, mean {spread['mean']:.3f}"
-            table.add_row(f"CRLB, {free} labels", text, "", "", "")
+            median = ceiling["overall"][f"r2_max_{free}"]["median"]
+            table.add_row(f"CRLB, {free} labels", f"{median:.2f} median star", "", "")
     console.print(table)
     for model in summary["models"].values():
         if model.get("above_ceiling"):

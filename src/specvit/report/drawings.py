@@ -57,12 +57,12 @@ def _residuals(run: RunContents, target: str, note: str) -> Drawing:
 
 def _cells(run: RunContents, target: str, note: str) -> Drawing:
     assert run.cells is not None
-    limit = (
-        "the exact posterior mean" if run.cells["exact"] else "an estimator of variance V·CRLB / (V + CRLB)"
-    )
+    exact = bool(run.cells["exact"])
+    limit = "the exact posterior mean" if exact else "an estimator of variance V·CRLB / (V + CRLB)"
+    above = "above 1 by chance" if exact else "above 1 by chance, or as that variance is an approximation"
     caption = (
         f"RMSE that {limit} would have in the cell over the RMSE of the model (large; 1: nothing left to "
-        "gain, above 1 by chance) and number of stars (small). Cells with fewer than "
+        f"gain, {above}) and number of stars (small). Cells with fewer than "
         f"{int(run.cells['least_stars'])} stars are blank. Slices of S/N hold equally many stars. {note}"
     )
     return Drawing("efficiency_map", "For which stars there is more to gain", caption, efficiency_map)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 #: The R² axis goes no lower; a model below is named at the edge with its value.
 LOWEST_R2 = -0.2
 #: More models than this have error bars; that many bands could not be told apart.
-MOST_BANDS = 3
+MOST_BANDS = 2
 
 
 class _Label(NamedTuple):

@@ -18,7 +18,7 @@ from specvit.spectra import LOW_T_BOX, WavelengthGrid
 GRID = WavelengthGrid.linear(8000, 1.0, 96)
 SPACE = LOW_T_BOX.select(["log_g", "teff"])
 OPTIONS = {
-    "vit": {"patch": 8, "width": 16, "depth": 1, "heads": 2, "position": "learned+rope"},
+    "vit": {"patch": 8, "width": 16, "depth": 1, "heads": 2, "position": "learned+rope", "head": "gaussian"},
     "mlp": {"width": 8, "head": "ordinal"},
     "subspace": {"width": 8, "components": 5, "patterns": 2, "head": "point"},
 }

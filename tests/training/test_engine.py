@@ -15,7 +15,7 @@ from specvit.training.selection import pooled_r2
 
 HERE = World(0, 1, torch.device("cpu"))
 TINY = {
-    "mlp": {"width": 32, "depth": 1, "dropout": 0.1},
+    "mlp": {"width": 32, "depth": 1, "dropout": 0.1, "head": "gaussian"},
     "vit": {"patch": 8, "width": 16, "depth": 1, "heads": 2, "dropout": 0.1, "head": "point"},
     "cnn": {"width": 4, "kernel": 3, "stages": 2, "blocks": 1, "segments": 4, "head": "ordinal"},
     "swin": {"patch": 4, "window": 4, "width": 8, "heads": 2, "stages": 2},

@@ -28,7 +28,9 @@ def validation(simulator):
 def test_a_subspace_network_learns_log_g_in_seconds(simulator, validation, tmp_path, monkeypatch):
     monkeypatch.setattr(starts, "SAMPLE", 384)
     recipe = Recipe(steps=40, batch=128, lr=2e-3, validations=4)
-    estimator = make_estimator("subspace", "nano", recipe=recipe).fit(endless(simulator, 1), validation)
+    estimator = make_estimator("subspace", "nano", recipe=recipe, options={"head": "gaussian"}).fit(
+        endless(simulator, 1), validation
+    )
     test = collect(simulator.source("test", 1, 512))
     estimate = estimator.predict(test.flux, test.sigma)
     assert float(pooled_r2(estimate.mean, test.labels.double())[1]) > 0.5

@@ -21,7 +21,8 @@ def call(*arguments):
 def test_train_leaves_a_model_a_log_and_a_score_and_does_not_repeat_itself(tmp_path, monkeypatch):
     monkeypatch.setattr("specvit.training.starts.SAMPLE", 384)
     options = (
-        "--model subspace --steps 30 --set batch=64 --set width=32 --set depth=1 --validation 128 --test 128"
+        "--model subspace --steps 30 --validation 128 --test 128 "
+        "--set batch=64 --set width=32 --set depth=1 --set head=gaussian"
     )
     command = [*options.split(), "--device", "cpu", "--out", str(tmp_path / "run"), "--json"]
     result = call(*command)

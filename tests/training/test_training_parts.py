@@ -51,7 +51,7 @@ def raw_and_labels(outputs, count=50):
 
 @pytest.mark.parametrize("name", ["mse", "l1", "huber"])
 def test_point_losses_against_torch(name):
-    head = Head(4, TWO, "point")
+    head = Head(4, 0, TWO, "point")
     raw, labels = raw_and_labels(1)
     reference = {"mse": nn.MSELoss(), "l1": nn.L1Loss(), "huber": nn.HuberLoss(delta=HUBER_DELTA)}[name]
     expected = reference(raw[..., 0], head.labels_scaling.to_scaled(labels))
@@ -59,7 +59,7 @@ def test_point_losses_against_torch(name):
 
 
 def test_nll_is_the_gaussian_likelihood():
-    head = Head(4, TWO, "gaussian")
+    head = Head(4, 0, TWO, "gaussian")
     raw, labels = raw_and_labels(2)
     target = head.labels_scaling.to_scaled(labels).numpy()
     likelihood = stats.norm(raw[..., 0].numpy(), np.exp(0.5 * raw[..., 1].numpy())).logpdf(target)
@@ -68,7 +68,7 @@ def test_nll_is_the_gaussian_likelihood():
 
 
 def test_faithful_loss_trains_the_mean_as_mse_does_and_the_variance_as_nll_does():
-    head = Head(4, TWO, "gaussian")
+    head = Head(4, 0, TWO, "gaussian")
     raw, labels = raw_and_labels(2)
 
     def gradient(name):
@@ -81,7 +81,7 @@ def test_faithful_loss_trains_the_mean_as_mse_does_and_the_variance_as_nll_does(
 
 
 def test_ordinal_loss_is_the_probability_of_the_right_bin():
-    head = Head(4, TWO, "ordinal", bins=5)
+    head = Head(4, 0, TWO, "ordinal", bins=5)
     raw, labels = raw_and_labels(5)
     labels[0] = torch.tensor(TWO.low)
     labels[1] = torch.tensor(TWO.high)
@@ -95,7 +95,7 @@ def test_ordinal_loss_is_the_probability_of_the_right_bin():
     ("name", "kind"), [("mse", "point"), ("faithful", "gaussian"), ("ordinal", "ordinal")]
 )
 def test_unknown_labels_contribute_nothing(name, kind):
-    head = Head(4, TWO, kind)
+    head = Head(4, 0, TWO, kind)
     raw, labels = raw_and_labels(head.outputs)
     known = labels.clone()
     labels[10:, 1] = torch.nan
@@ -105,7 +105,7 @@ def test_unknown_labels_contribute_nothing(name, kind):
     assert not raw.grad[10:, 1].any()
     weight = 60 / 50
     alone = training_loss(name, head, raw[:10].detach(), known[:10])
-    rest = Head(4, TWO.select(["log_g"]), kind)
+    rest = Head(4, 0, TWO.select(["log_g"]), kind)
     others = training_loss(name, rest, raw[10:, :1].detach(), known[10:, :1])
     total = training_loss(name, head, raw.detach(), labels)
     assert float(total) == pytest.approx(float(20 * alone + 40 * others) / 50 / weight, rel=1e-5)
@@ -179,7 +179,11 @@ def test_muon_takes_hidden_matrices_alone():
     names = {id(p): n for n, p in network.body.named_parameters()}
     # Four matrices per block, the level's, and three of the readout.
     assert sorted(names[id(p)].split(".")[1] for p in hidden) == ["blocks"] * 8 + ["level"] + ["readout"] * 3
-    assert {names[id(p)] for p in matrices} == {"backbone.tokenisers.0.map.weight", "head.linear.weight"}
+    assert {names[id(p)] for p in matrices} == {
+        "backbone.tokenisers.0.map.weight",
+        "head.linear.weight",
+        "head.sharpness.weight",
+    }
     assert {id(p) for p in (*hidden, *matrices, *vectors)} == set(names)
     assert not split_parameters(network.body, muon=False)[0]
 

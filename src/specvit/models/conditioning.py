@@ -116,15 +116,23 @@ def normalise(flux: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor, Tens
     usable = torch.isfinite(flux) & torch.isfinite(sigma) & (sigma > 0)
     noise = usable_median(sigma, usable)
     level = torch.maximum(usable_median(flux, usable), MINIMUM_SIGNAL * noise)[:, None]
-    return usable, torch.where(usable, flux / level, 0.0), torch.where(usable, sigma / level, 1.0), level
+    flux, sigma = flux / level, sigma / level
+    if not _is_whole(usable):
+        flux, sigma = torch.where(usable, flux, 0.0), torch.where(usable, sigma, 1.0)
+    return usable, flux, sigma, level
 
 
 def usable_median(values: Tensor, usable: Tensor) -> Tensor:
     """Return the median over usable pixels, shape (B,); 1 for a spectrum without any."""
-    if values.device.type == "cpu" and not torch.compiler.is_compiling() and bool(usable.all()):
+    if _is_whole(usable):
         return row_median(values)
     median = torch.where(usable, values, torch.nan).nanmedian(dim=-1).values
     return torch.where(torch.isnan(median), 1.0, median)
+
+
+def _is_whole(usable: Tensor) -> bool:
+    """Return whether no pixel is dead, where asking is cheap: on the CPU and outside a compiled graph."""
+    return usable.device.type == "cpu" and not torch.compiler.is_compiling() and bool(usable.all())
 
 
 def _log_level(sigma: Tensor, usable: Tensor) -> Tensor:

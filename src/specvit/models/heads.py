@@ -64,8 +64,12 @@ class LabelScaling(nn.Module):
 class Head(nn.Module):
     """One linear map from the features of a spectrum to the outputs of all labels.
 
+    How sharp an estimate is depends on the noise level above all, and multiplicatively: heads with errors
+    add a linear function of the level to ln variance, or multiply their logits by its exponential.
+
     Args:
         width: features.
+        levels: level features of the `Inputs`; 0 leaves that function out.
         space: the labels to estimate (one or several), with the bounds of training.
         kind: see the module.
         scaling: see `LabelScaling`.
@@ -77,10 +81,11 @@ class Head(nn.Module):
     def __init__(
         self,
         width: int,
+        levels: int,
         space: LabelSpace,
-        kind: HeadKind = "gaussian",
+        kind: HeadKind = "ordinal",
         scaling: Scaling = "zscore",
-        bins: int = 32,
+        bins: int = 64,
     ) -> None:
         super().__init__()
         if kind not in ("point", "gaussian", "ordinal"):
@@ -91,14 +96,24 @@ class Head(nn.Module):
         self.outputs = {"point": 1, "gaussian": 2, "ordinal": bins}[kind]
         self.labels_scaling = LabelScaling(space, scaling)
         self.linear = nn.Linear(width, self.labels * self.outputs)
+        self.sharpness = nn.Linear(levels, self.labels) if levels and kind != "point" else None
+        if self.sharpness is not None:
+            nn.init.zeros_(self.sharpness.weight)
+            nn.init.zeros_(self.sharpness.bias)
         bounds = torch.tensor([space.low, space.high], dtype=torch.float64)
         scaled = self.labels_scaling.to_scaled(bounds)
         step = torch.linspace(0, 1, (bins if kind == "ordinal" else 1) + 1, dtype=torch.float64)
         self.register_buffer("edges", torch.lerp(scaled[0, :, None], scaled[1, :, None], step).float())
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Return raw outputs, shape (B, P, outputs), float32, for features (B, width)."""
-        return self.linear(features).float().unflatten(-1, (self.labels, self.outputs))
+    def forward(self, features: Tensor, level: Tensor) -> Tensor:
+        """Return raw outputs, shape (B, P, outputs), float32, for features (B, width) and level (B, M)."""
+        raw = self.linear(features).float().unflatten(-1, (self.labels, self.outputs))
+        if self.sharpness is None:
+            return raw
+        sharpness = self.sharpness(level).float()
+        if self.kind == "ordinal":
+            return raw * sharpness.exp()[..., None]
+        return torch.stack([raw[..., 0], raw[..., 1] - 2 * sharpness], dim=-1)
 
     def decode(self, raw: Tensor) -> Estimate:
         """Return estimates in label units from raw outputs (B, P, outputs)."""

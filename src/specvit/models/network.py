@@ -65,9 +65,9 @@ class NetworkConfig:
     model: str
     backbone: BackboneConfig
     front: FrontConfig = field(default_factory=FrontConfig)
-    head: HeadKind = "gaussian"
+    head: HeadKind = "ordinal"
     scaling: Scaling = "zscore"
-    bins: int = 32
+    bins: int = 64
     shortcut: bool = False
 
     def __post_init__(self) -> None:
@@ -127,7 +127,7 @@ class Body(nn.Module):
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Return raw outputs, shape (B, P, outputs), float32."""
-        raw = self.head(self.backbone(inputs))
+        raw = self.head(self.backbone(inputs), inputs.level)
         if self.shortcut is None:
             return raw
         linear = self.shortcut(inputs.values[:, 0]).float()
@@ -177,7 +177,7 @@ def build_network(config: NetworkConfig, grid: WavelengthGrid, space: LabelSpace
     else:
         front = Conditioning(pixels, config.front.channels, config.front.chunk)
     backbone = _build_backbone(config.backbone, front.shape, grid)
-    head = Head(backbone.width, space, config.head, config.scaling, config.bins)
+    head = Head(backbone.width, front.shape[2], space, config.head, config.scaling, config.bins)
     shortcut = nn.Linear(front.shape[1], len(space)) if config.shortcut else None
     if shortcut is not None:
         nn.init.zeros_(shortcut.weight)

@@ -5,7 +5,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from specvit.errors import ConfigError, DomainError
+from specvit.instrument import Instrument
+from specvit.library import Emulator
 from specvit.simulate import BLOCK, Simulator, UniformPrior
+from specvit.simulate.deviates import NoiseStream
+from specvit.simulate.seeding import STARS, TILE
 from specvit.spectra import LOW_T_BOX, SpectraBatch, collect, median_snr
 
 
@@ -27,6 +31,58 @@ def three_blocks(simulator):
 def test_a_spectrum_does_not_depend_on_the_range_it_is_drawn_in(simulator, three_blocks, ends):
     start, stop = sorted(ends)
     assert_same(simulator.draw("train", 7, start, stop), three_blocks[start:stop])
+
+
+def test_nor_on_where_the_groups_of_stars_end(simulator):
+    across = simulator.draw("train", 7, STARS - 40, STARS + 40)
+    assert_same(simulator.draw("train", 7, STARS - 40, STARS), across[:40])
+    assert_same(simulator.draw("train", 7, STARS + 3, STARS + 17), across[43:57])
+    assert len(torch.unique(across.labels, dim=0)) == 80
+
+
+def test_what_is_done_to_a_batch_does_not_reach_later_draws(simulator, three_blocks):
+    mine = simulator.draw("train", 7, 0, 10)
+    for values in (mine.flux, mine.sigma, mine.labels, mine.snr, *mine.conditions.values()):
+        values.zero_()
+    assert_same(simulator.draw("train", 7, 0, 10), three_blocks[:10])
+
+
+def test_leaving_out_the_truth_changes_nothing_else(simulator, three_blocks):
+    bare = simulator.draw("train", 7, 0, 3 * BLOCK, truth=False)
+    assert bare.truth is None
+    assert_same(bare, three_blocks)
+
+
+def observed_in_double(simulator: Simulator, labels, conditions, noise):
+    """The definition of a spectrum, step by step in float64: flux, sigma, S/N, clean flux, true sigma."""
+    instrument = Instrument.load(simulator.instrument.name)
+    clean = instrument.observe(Emulator.builtin().double())(labels.double()).numpy()
+    conditions = {name: value.double() for name, value in conditions.items()}
+    true = instrument.noise_sigma(torch.from_numpy(clean), conditions).numpy()
+    noisy = clean + true * noise
+    level = np.sort(noisy, axis=1)[:, (noisy.shape[1] - 1) // 2]
+    sigma = instrument.pipeline_sigma(torch.from_numpy(level), conditions).numpy()
+    snr = np.sort(clean / true, axis=1)[:, (noisy.shape[1] - 1) // 2]
+    return (*(values / level[:, None] for values in (noisy, sigma)), snr, clean / level[:, None], true)
+
+
+@pytest.mark.parametrize("name", ["pfs_mr_reference", "gaia_rvs"])
+def test_a_spectrum_is_what_its_definition_says(simulator, name):
+    world = simulator if name == simulator.instrument.name else Simulator.build(name)
+    batch = world.draw("test", 5, 2 * TILE, 3 * TILE, epoch=1)
+    noise = torch.empty(TILE, world.grid.size)
+    NoiseStream(5, "test", 1, noise.numel()).fill(2, noise)
+    flux, sigma, snr, clean, true = observed_in_double(world, batch.labels, batch.conditions, noise.numpy())
+    np.testing.assert_allclose(batch.truth.flux, clean, rtol=3e-5)
+    np.testing.assert_allclose(batch.truth.sigma / batch.truth.scale[:, None], true, rtol=3e-5)
+    np.testing.assert_allclose(batch.flux, flux, rtol=3e-5, atol=3e-6)
+    np.testing.assert_allclose(batch.sigma, sigma, rtol=3e-5)
+    np.testing.assert_allclose(batch.snr, snr, rtol=3e-5)
+    # The batched way, for accelerators and for given noise, is the same arithmetic.
+    again = world.observe(batch.labels, batch.conditions, noise)
+    torch.testing.assert_close(again.flux, batch.flux, rtol=3e-5, atol=3e-6)
+    torch.testing.assert_close(again.sigma, batch.sigma, rtol=3e-5, atol=0)
+    torch.testing.assert_close(again.truth.sigma, batch.truth.sigma, rtol=3e-5, atol=0)
 
 
 def test_streams_of_any_batch_size_are_one_stream(simulator, three_blocks):

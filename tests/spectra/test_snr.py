@@ -10,7 +10,11 @@ from specvit.spectra import median_snr, row_median
 @given(rows=st.integers(1, 5), pixels=st.integers(1, 40), seed=st.integers(0, 2**31))
 def test_row_median_is_torch_median(rows, pixels, seed):
     values = torch.randn(rows, pixels, generator=torch.Generator().manual_seed(seed))
+    before = values.clone()
     assert torch.equal(row_median(values), values.median(dim=-1).values)
+    assert torch.equal(values, before)
+    assert torch.equal(row_median(values, torch.empty_like(values)), values.median(dim=-1).values)
+    assert torch.equal(row_median(values, values), before.median(dim=-1).values)
 
 
 def test_row_median_passes_gradients():

@@ -5,6 +5,7 @@ A spectrograph is one TOML file (see docs/instrument.md). Owns no stars and draw
 
 from specvit.instrument.description import instrument_names
 from specvit.instrument.instrument import Instrument
+from specvit.instrument.noise import NoiseTerms
 from specvit.instrument.observed import ObservedEmulator
 
-__all__ = ["Instrument", "ObservedEmulator", "instrument_names"]
+__all__ = ["Instrument", "NoiseTerms", "ObservedEmulator", "instrument_names"]

@@ -45,13 +45,21 @@ class _Series:
     def coefficients(self, y: Tensor) -> Tensor:
         """Return shape (B, terms) for y of shape (B,)."""
         step = self.middle - y
-        grey = torch.exp(self.k0 * step)
-        return torch.stack([grey * step**p for p in range(self.terms)], dim=1)
+        powers = [torch.exp(self.k0 * step)]
+        for _ in range(1, self.terms):
+            powers.append(powers[-1] * step)
+        return torch.stack(powers, dim=1)
 
 
 @dataclass(frozen=True)
-class _Multipliers:
-    """Per spectrum: multipliers of the response and sky rows, and the variance equal in all pixels (B,)."""
+class NoiseMultipliers:
+    """The conditions of B spectra as the count formula uses them: what multiplies its tables.
+
+    Args:
+        response: of the rows of `NoiseModel.response_table`, shape (B, rows).
+        sky: of the rows of `NoiseModel.sky_table`, for all exposures together, shape (B, rows).
+        constant: variance that is equal in all pixels, e², shape (B,).
+    """
 
     response: Tensor
     sky: Tensor
@@ -77,6 +85,13 @@ class NoiseTerms:
         of everything else.
         """
         return torch.addcmul(self.variance, flux, self.response).sqrt_() / self.response
+
+    def inverse_sigma(self, flux: Tensor, out: Tensor | None = None) -> Tensor:
+        """Return 1 / `sigma(flux)`, shape (B, L), in `out` if given (it may be `flux` itself).
+
+        Cheaper than `sigma`: one reciprocal square root, no division.
+        """
+        return torch.addcmul(self.variance, flux, self.response, out=out).rsqrt_().mul_(self.response)
 
 
 class NoiseModel(nn.Module):
@@ -108,21 +123,22 @@ class NoiseModel(nn.Module):
         sky = [
             self._line_series.basis * tables.sky_lines,
             self._continuum_series.basis * tables.sky_continuum,
-            tables.sky_moon,
+            _increments(tables.sky_moon),
             tables.background[None],
         ]
+        by_seeing_and_field = _increments(_increments(aperture.values, axis=0), axis=1)
         constants = {
             "response": response.reshape(-1, response.shape[-1]),
             "sky": np.concatenate(sky),
             "sky_mean": np.concatenate(sky).mean(axis=1),
             "seeing": aperture.seeing,
             "field_angle": aperture.field_angle,
-            "aperture": aperture.values,
+            "aperture": by_seeing_and_field.reshape(aperture.seeing.size, -1),
             "moon_phase": tables.moon_phase,
             "vignetting_angle": tables.vignetting[0],
-            "vignetting": tables.vignetting[1],
+            "vignetting": _increments(tables.vignetting[1]),
             "focal_angle": tables.focal_length[0],
-            "focal_length": tables.focal_length[1],
+            "focal_length": _increments(tables.focal_length[1]),
         }
         for name, values in constants.items():
             values = np.ascontiguousarray(values, dtype=np.float64)
@@ -132,8 +148,8 @@ class NoiseModel(nn.Module):
     def sky_counts(self, conditions: dict[str, Tensor]) -> Tensor:
         """Return sky electrons per pixel in one exposure, shape (B, L)."""
         scale = self.detector.variance_factor * conditions["exposure_count"]
-        sky = self._multipliers(conditions).sky / scale[:, None]
-        return sky @ self._constant("sky", conditions["mag"].dtype)
+        sky = self.multipliers(conditions, conditions["mag"].dtype).sky / scale[:, None]
+        return sky @ self.sky_table(conditions["mag"].dtype)
 
     def terms(self, conditions: Mapping[str, Tensor], dtype: torch.dtype) -> NoiseTerms:
         """Return what the noise of any flux under these conditions is made of.
@@ -141,76 +157,98 @@ class NoiseModel(nn.Module):
         Raises:
             DataError: for another precision than float32 or float64: rounding of bfloat16 exceeds the noise.
         """
+        multipliers = self.multipliers(conditions, dtype)
+        return self.combine(
+            multipliers.response @ self.response_table(dtype),
+            multipliers.sky @ self.sky_table(dtype),
+            multipliers.constant,
+        )
+
+    def response_table(self, dtype: torch.dtype) -> Tensor:
+        """Return the rows that make up the response to the star, shape (rows, L)."""
+        return self._constant("response", dtype)
+
+    def sky_table(self, dtype: torch.dtype) -> Tensor:
+        """Return the rows that make up the sky, shape (rows, L)."""
+        return self._constant("sky", dtype)
+
+    def combine(
+        self, response: Tensor, sky: Tensor, constant: Tensor, work: tuple[Tensor, Tensor] | None = None
+    ) -> NoiseTerms:
+        """Return the noise terms of finished products, for callers that make the products themselves.
+
+        The sky's own noise comes with the floor that sky subtraction leaves, (floor · n · N_max)²: as
+        `sky` = variance_factor · n · N_sky, its square times a constant.
+
+        Args:
+            response: multipliers.response @ response_table, shape (B, L).
+            sky: multipliers.sky @ sky_table, shape (B, L).
+            constant: multipliers.constant, shape (B,).
+            work: arrays of shapes (B, L - 1) and (B, L) to be overwritten; then `sky` is too, and becomes the
+                variance. Only where no gradient is wanted.
+        """
+        out, d = None if work is None else sky, self.detector
+        if d.sky_floor != 0:
+            largest = _neighbour_maximum(sky, work)
+            sky = torch.addcmul(sky, largest, largest, value=d.sky_floor**2 / d.variance_factor, out=out)
+        return NoiseTerms(response, torch.add(sky, constant[:, None], out=out))
+
+    def multipliers(self, conditions: Mapping[str, Tensor], dtype: torch.dtype) -> NoiseMultipliers:
+        """Return what multiplies the tables under conditions, name -> shape (B,), for all exposures together.
+
+        Raises:
+            DataError: for another precision than float32 or float64.
+        """
         if dtype not in (torch.float32, torch.float64):
             raise DataError(f"noise: expected flux in float32 or float64, got {dtype}")
-        multipliers = self._multipliers({name: value.to(dtype) for name, value in conditions.items()})
-        sky = multipliers.sky @ self._constant("sky", dtype)
-        return NoiseTerms(
-            multipliers.response @ self._constant("response", dtype),
-            self._with_floor(sky) + multipliers.constant[:, None],
-        )
-
-    def _with_floor(self, sky: Tensor) -> Tensor:
-        """Return sky variance plus the sky-subtraction floor (floor · n · N_max)², given the sky variance.
-
-        `sky` = variance_factor · n · N_sky, so that the floor term is its square times a constant.
-        """
-        if self.detector.sky_floor == 0:
-            return sky
-        largest = _neighbour_maximum(sky)
-        return torch.addcmul(
-            sky, largest, largest, value=self.detector.sky_floor**2 / self.detector.variance_factor
-        )
-
-    def _multipliers(self, c: dict[str, Tensor]) -> _Multipliers:
-        """Return what multiplies the rows of the tables, for all exposures together."""
-        d, dtype = self.detector, c["mag"].dtype
+        c = {name: value.to(dtype) for name, value in conditions.items()}
+        d, angle = self.detector, torch.deg2rad(c["zenith_angle"])
+        slant, airmass = 1 / torch.cos(angle), torch.rsqrt(1 - VAN_RHIJN * torch.sin(angle) ** 2)
+        transmission = self._field_transmission(c["field_angle"])
         scale = d.variance_factor * c["exposure_count"]
-        sky = self._sky_coefficients(c) * (scale * c["exposure_time"])[:, None]
+        rates = self._sky_rates(c, transmission, slant, airmass)
+        sky = rates * (scale * c["exposure_time"])[:, None]
         stray = (sky @ self._constant("sky_mean", dtype)) * (d.stray * d.width / d.trace_pitch_pix)
         constant = stray + scale * d.width * (d.dark * c["exposure_time"] + d.read_noise**2)
-        return _Multipliers(self._response_coefficients(c), sky, constant)
+        return NoiseMultipliers(self._response_rows(c, transmission, slant), sky, constant)
 
-    def _sky_coefficients(self, c: dict[str, Tensor]) -> Tensor:
+    def _sky_rates(
+        self, c: dict[str, Tensor], transmission: Tensor, slant: Tensor, airmass: Tensor
+    ) -> Tensor:
         """Return the multipliers of the rows of `sky`, electrons per second, shape (B, rows)."""
-        angle = torch.deg2rad(c["zenith_angle"])
-        airmass = torch.rsqrt(1 - VAN_RHIJN * torch.sin(angle) ** 2)
-        grasp = (self._field_transmission(c) * self._solid_angle_of(c))[:, None]
-        lines = self._line_series.coefficients(airmass) * (airmass / self._line_airmass)[:, None]
-        continuum = self._continuum_series.coefficients(1 / torch.cos(angle)) * airmass[:, None]
-        moonlight = 1 - torch.exp(-MAG_TO_EXPONENT * self._moon_extinction * airmass)
-        moon = _hats(c["moon"], self._constant("moon_phase", c["mag"].dtype)) * moonlight[:, None]
-        return torch.cat([grasp * torch.cat([lines, continuum, moon], 1), torch.ones_like(grasp)], 1)
+        grasp = transmission * self._solid_angle_of(c["field_angle"])
+        lines = self._line_series.coefficients(airmass) * (grasp * airmass / self._line_airmass)[:, None]
+        continuum = self._continuum_series.coefficients(slant) * (grasp * airmass)[:, None]
+        moonlight = grasp * (1 - torch.exp(-MAG_TO_EXPONENT * self._moon_extinction * airmass))
+        moon = _rises(c["moon"], self._constant("moon_phase", c["moon"].dtype)) * moonlight[:, None]
+        return torch.cat([lines, continuum, moon, torch.ones_like(moonlight)[:, None]], 1)
 
-    def _response_coefficients(self, c: dict[str, Tensor]) -> Tensor:
+    def _response_rows(self, c: dict[str, Tensor], transmission: Tensor, slant: Tensor) -> Tensor:
         """Return the multipliers of the rows of `response`, shape (B, wavelength nodes · terms)."""
         dtype = c["mag"].dtype
-        seeing = _hats(c["seeing"], self._constant("seeing", dtype))
-        field = _hats(c["field_angle"], self._constant("field_angle", dtype))
-        table = self._constant("aperture", dtype)
-        by_field = (seeing @ table.flatten(1)).view(-1, *table.shape[1:])
-        fraction = torch.einsum("bf,bfw->bw", field, by_field)
-        extinction = self._object_series.coefficients(1 / torch.cos(torch.deg2rad(c["zenith_angle"])))
+        seeing = _rises(c["seeing"], self._constant("seeing", dtype))
+        field = _rises(c["field_angle"], self._constant("field_angle", dtype))
+        by_field = (seeing @ self._constant("aperture", dtype)).view(len(seeing), field.shape[1], -1)
+        fraction = (field[:, :, None] * by_field).sum(1)
         flux = self.flux_ab0 * torch.exp(-MAG_TO_EXPONENT * c["mag"])
-        scale = flux * c["exposure_time"] * c["exposure_count"] * self._field_transmission(c)
-        return (fraction[:, :, None] * (extinction * scale[:, None])[:, None, :]).flatten(1)
+        scale = flux * c["exposure_time"] * c["exposure_count"] * transmission
+        extinction = self._object_series.coefficients(slant) * scale[:, None]
+        return (fraction[:, :, None] * extinction[:, None, :]).flatten(1)
 
-    def _field_transmission(self, c: dict[str, Tensor]) -> Tensor:
-        angle = c["field_angle"]
-        hats = _hats(angle, self._constant("vignetting_angle", angle.dtype))
-        transmission = hats @ self._constant("vignetting", angle.dtype)
+    def _field_transmission(self, angle: Tensor) -> Tensor:
+        rises = _rises(angle, self._constant("vignetting_angle", angle.dtype))
+        transmission = rises @ self._constant("vignetting", angle.dtype)
         if self._obscuration is None:
             return transmission
         o = self._obscuration
         lost = o.centre + (o.edge - o.centre) / o.edge_field_angle * angle
         return transmission * (1 - lost) / o.reference
 
-    def _solid_angle_of(self, c: dict[str, Tensor]) -> Tensor:
-        angle = c["field_angle"]
+    def _solid_angle_of(self, angle: Tensor) -> Tensor:
         if self._solid_angle is not None:
             return torch.full_like(angle, self._solid_angle)
-        hats = _hats(angle, self._constant("focal_angle", angle.dtype))
-        focal_length = hats @ self._constant("focal_length", angle.dtype)
+        rises = _rises(angle, self._constant("focal_angle", angle.dtype))
+        focal_length = rises @ self._constant("focal_length", angle.dtype)
         return math.pi * (ARCSEC_PER_MICRON_AT_1M * self._fibre_radius_um / focal_length) ** 2
 
     def _constant(self, name: str, dtype: torch.dtype) -> Tensor:
@@ -218,23 +256,35 @@ class NoiseModel(nn.Module):
         return getattr(self, f"{name}_64" if dtype == torch.float64 else f"{name}_32").to(dtype)
 
 
-def _neighbour_maximum(values: Tensor) -> Tensor:
-    """Return the maximum over each pixel and its two neighbours, shape of `values`."""
-    pairs = torch.maximum(values[:, 1:], values[:, :-1])
-    inner = torch.maximum(pairs[:, 1:], pairs[:, :-1])
-    return torch.cat([pairs[:, :1], inner, pairs[:, -1:]], dim=1)
+def _neighbour_maximum(values: Tensor, work: tuple[Tensor, Tensor] | None = None) -> Tensor:
+    """Return the maximum over each pixel and its neighbours, shape of `values`; for work see `combine`."""
+    if work is None:
+        pairs = torch.maximum(values[:, 1:], values[:, :-1])
+        inner = torch.maximum(pairs[:, 1:], pairs[:, :-1])
+        return torch.cat([pairs[:, :1], inner, pairs[:, -1:]], dim=1)
+    pairs, largest = work
+    torch.maximum(values[:, 1:], values[:, :-1], out=pairs)
+    torch.maximum(pairs[:, 1:], pairs[:, :-1], out=largest[:, 1:-1])
+    largest[:, 0], largest[:, -1] = pairs[:, 0], pairs[:, -1]
+    return largest
 
 
-def _hats(x: Tensor, nodes: Tensor) -> Tensor:
-    """Return the weights of linear interpolation at x (B,) on `nodes` (N,), shape (B, N); constant beyond."""
+def _rises(x: Tensor, nodes: Tensor) -> Tensor:
+    """Return 1 and the share of each interval between `nodes` (N,) that x (B,) has passed, shape (B, N).
+
+    Times `_increments` of a table this is linear interpolation, constant beyond the ends. No nodes (the
+    instrument has no such table): shape (B, 0).
+    """
+    x = x[:, None]
     if nodes.numel() <= 1:
         return x.new_ones(x.shape[0], nodes.numel())
-    x = x.clamp(nodes[0], nodes[-1])[:, None]
-    rise = (x - nodes[:-1]) / (nodes[1:] - nodes[:-1])
-    rise = rise.clamp(0, 1)
-    one = torch.ones_like(x)
-    # Node i gains weight over the interval before it and loses it over the interval after.
-    return torch.cat([one, rise], 1) - torch.cat([rise, torch.zeros_like(x)], 1)
+    passed = (x - nodes[:-1]).div_(nodes[1:] - nodes[:-1]).clamp_(0, 1)
+    return torch.cat([torch.ones_like(x), passed], 1)
+
+
+def _increments(table: np.ndarray, axis: int = 0) -> np.ndarray:
+    """Return the first entry of a table and the differences between successive ones, same shape."""
+    return np.concatenate([table.take([0], axis), np.diff(table, axis=axis)], axis) if table.size else table
 
 
 def _hats_over(wavelength: np.ndarray, nodes: np.ndarray) -> np.ndarray:

@@ -28,6 +28,7 @@ class ObservedEmulator(nn.Module):
         band_weights: shape (L_library,); weights · flux is the flux of the band.
     """
 
+    rows: Tensor
     band_offset: Tensor
     band_weights: Tensor
 
@@ -68,10 +69,13 @@ class ObservedEmulator(nn.Module):
 
     def from_coefficients(self, coefficients: Tensor) -> Tensor:
         """Return band-normalised flux, shape (B, L), of coefficients (B, K)."""
+        return self.multipliers(coefficients) @ self.rows
+
+    def multipliers(self, coefficients: Tensor) -> Tensor:
+        """Return what multiplies `rows` (mean and basis) to make the flux, shape (B, K + 1)."""
         # Dividing the coefficients instead of the flux saves a pass over all pixels.
         inverse = 1 / self._band_flux(coefficients)
-        scaled = torch.cat([inverse[:, None], coefficients * inverse[:, None]], dim=1)
-        return scaled @ self.rows
+        return torch.cat([inverse[:, None], coefficients * inverse[:, None]], dim=1)
 
     def forward(self, labels: Tensor, check: bool = True) -> Tensor:
         """Return band-normalised flux, shape (B, L).

@@ -1,9 +1,8 @@
 """Reproducible randomness: spectrum k of a split is the same whatever the batch size or worker count.
 
-Spectra are drawn in blocks of `BLOCK`; a block has its own generators, keyed by (seed, split, epoch, block).
-Labels and conditions come from a counter-based generator with a 128-bit key, so that splits cannot share a
-draw. Noise comes from the device's own generator: PyTorch's CPU engine takes 32-bit seeds only, hence the
-bijection below that keeps every (split, epoch, block) apart instead of hashing and hoping.
+Labels and conditions are drawn `STARS` at a time, with a generator keyed by (seed, split, group). Noise on
+the CPU is drawn in tiles of `TILE` spectra, keyed by (seed, split, epoch, tile), and on an accelerator in
+blocks of `BLOCK`, with the device's own generator. No two keys give one stream (see each function).
 """
 
 from __future__ import annotations
@@ -13,13 +12,20 @@ import torch
 
 from specvit.errors import ConfigError
 
-#: Spectra per block. 64 x 4096 float32 = 1 MiB: the working arrays of a block stay in a core's cache.
+#: Stars whose labels and conditions are drawn together: enough to hide the cost of the small steps per star.
+STARS = 2048
+
+#: Spectra whose matrix products are made together on a CPU, and whose noise is drawn together elsewhere.
 BLOCK = 64
+
+#: Spectra computed together on a CPU; 32 x 4096 float32 = 512 kB: few enough to stay in the caches.
+TILE = 32
 
 SPLITS = ("train", "validation", "test", "calibration")
 
 _EPOCH_BLOCKS = 1 << 20  # 67 million spectra before two epochs' noise counters could meet
 _COUNTER_BITS = 30
+_EPOCH_BITS = 56
 
 
 def split_number(split: str) -> int:
@@ -29,17 +35,25 @@ def split_number(split: str) -> int:
     return SPLITS.index(split)
 
 
-def label_generator(seed: int, split: str, block: int) -> np.random.Generator:
-    """Return the generator of labels and conditions of one block."""
-    return np.random.Generator(np.random.Philox(seed=(int(seed), split_number(split), int(block))))
+def label_generator(seed: int, split: str, group: int) -> np.random.Generator:
+    """Return the generator of labels and conditions of `STARS` stars: counter-based, with a 128-bit key."""
+    return np.random.Generator(np.random.Philox(seed=(int(seed), split_number(split), int(group))))
+
+
+def noise_key(seed: int, split: str, epoch: int) -> tuple[int, int]:
+    """Return two 64-bit words: the hashed seed, and (split, epoch) packed without loss."""
+    hashed = np.random.SeedSequence(int(seed)).generate_state(1, np.uint64)[0]
+    return int(hashed), (split_number(split) << _EPOCH_BITS) | (epoch % (1 << _EPOCH_BITS))
 
 
 def noise_generator(
     seed: int, split: str, epoch: int, block: int, device: torch.device | str = "cpu"
 ) -> torch.Generator:
-    """Return the noise generator of one block on `device`.
+    """Return PyTorch's noise generator of one block on `device`.
 
     Noise drawn on different kinds of device differs (different engines); on one kind it is reproducible.
+    PyTorch's engines take 32-bit seeds; a bijection keeps every (split, epoch, block) apart, instead of
+    hashing and hoping.
     """
     counter = (epoch * _EPOCH_BLOCKS + block) % (1 << _COUNTER_BITS)
     word = (split_number(split) << _COUNTER_BITS) | counter

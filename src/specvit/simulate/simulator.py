@@ -1,35 +1,30 @@
 """The simulated world: prior -> clean flux -> noise -> what an observer sees, in batches on one device.
 
 Owns the order of operations and the two normalisations. The physics sits below (`library`, `instrument`);
-storing spectra is the business of `store`.
+storing spectra is the business of `writer`, drawing them fast on a CPU that of `tiles`.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from specvit.errors import ConfigError
 from specvit.instrument import Instrument, ObservedEmulator
+from specvit.simulate.observer import Normalisation, Observer, Records, VisibleSigma
 from specvit.simulate.priors import Prior
-from specvit.simulate.seeding import BLOCK, label_generator, noise_generator, split_number
-from specvit.spectra import SpectraBatch, Truth, WavelengthGrid, median_snr, row_median
+from specvit.simulate.seeding import BLOCK, STARS, label_generator, noise_generator, split_number
+from specvit.simulate.tiles import TiledDrawing
+from specvit.spectra import SpectraBatch, WavelengthGrid
 
 if TYPE_CHECKING:
     from specvit.simulate.world import World
 
-Normalisation = Literal["observed_median", "noise_free_median"]
-VisibleSigma = Literal["pipeline", "true"]
-
-#: A pipeline knows the magnitude from photometry, so the continuum level it assumes cannot collapse: it is at
-#: least this share of the flat-AB level, even where noise makes the observed median tiny (SNR << 1).
-MINIMUM_LEVEL = 0.1
-
-#: Spectra computed at once on an accelerator, where small blocks would be all launch overhead.
+#: Spectra computed at once on an accelerator, where small batches would be all launch overhead.
 DEVICE_CHUNK = 4096
 
 
@@ -62,14 +57,7 @@ class Simulator:
         visible_sigma: VisibleSigma = "pipeline",
         world: World | None = None,
     ) -> None:
-        if not noise_level >= 0:
-            raise ConfigError(f"noise_level: expected a number >= 0, got {noise_level}")
-        if normalisation not in ("observed_median", "noise_free_median"):
-            raise ConfigError(
-                f"normalisation: '{normalisation}' is not known; choose observed_median or noise_free_median"
-            )
-        if visible_sigma not in ("pipeline", "true"):
-            raise ConfigError(f"visible_sigma: '{visible_sigma}' is not known; choose pipeline or true")
+        self.observer = Observer(noise_level, normalisation, visible_sigma)
         space = prior.label_space
         if space.names != observed.label_space.names:
             raise ConfigError(
@@ -81,6 +69,7 @@ class Simulator:
         self.noise_level, self.normalisation, self.visible_sigma = noise_level, normalisation, visible_sigma
         self.world = world
         self._on_device: dict[torch.device, tuple[ObservedEmulator, Instrument]] = {}
+        self._tiled: TiledDrawing | None = None
 
     @classmethod
     def build(cls, instrument: str = "pfs_mr_reference", **options) -> Simulator:
@@ -108,32 +97,18 @@ class Simulator:
         observed, instrument = self._modules(labels.device)
         with torch.no_grad():
             flux = observed(labels, check=False)
+            seen = Records.empty(flux.shape, truth, flux.new_empty)
             terms = instrument.noise_terms(conditions, flux.dtype)
-            sigma = self._scaled(terms.sigma(flux))
-            noisy = torch.addcmul(flux, sigma, noise)
-            snr = median_snr(flux, sigma) if self.noise_level > 0 else torch.full_like(flux[:, 0], torch.inf)
-            level = row_median(noisy)
-            known = level.clamp(min=MINIMUM_LEVEL)
-            scale = 1 / (known if self.normalisation == "observed_median" else row_median(flux))
-            visible = sigma
-            if self.visible_sigma == "pipeline":
-                continuum = known[:, None] * instrument.continuum.to(flux.dtype)
-                visible = self._scaled(terms.sigma(continuum))
-            visible, noisy = visible * scale[:, None], noisy.mul_(scale[:, None])
-            if not truth:
-                return SpectraBatch(noisy, visible, labels, conditions, snr)
-            known_only_here = Truth(flux * scale[:, None], sigma * scale[:, None], scale)
-            return SpectraBatch(noisy, visible, labels, conditions, snr, known_only_here)
+            continuum = instrument.continuum.to(flux.dtype)
+            self.observer.record(flux, terms, continuum, noise, seen, (torch.empty_like(flux), seen.flux))
+        return SpectraBatch(seen.flux, seen.sigma, labels, conditions, seen.snr, seen.truth)
 
-    def _scaled(self, sigma: Tensor) -> Tensor:
-        return sigma if self.noise_level == 1 else sigma * self.noise_level
-
-    def labels_and_conditions(self, split: str, seed: int, block: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return what block `block` of a split is made of: labels (BLOCK, P) and conditions, on the CPU."""
-        generator = label_generator(seed, split, block)
-        labels = self.prior.sample(BLOCK, generator)
+    def labels_and_conditions(self, split: str, seed: int, group: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return labels (STARS, P) and conditions of the stars of a split from `group` · STARS on; CPU."""
+        generator = label_generator(seed, split, group)
+        labels = self.prior.sample(STARS, generator)
         weather = torch.Generator().manual_seed(int(generator.integers(2**62)))
-        return labels, self.instrument.sample_conditions(BLOCK, weather)
+        return labels, self.instrument.sample_conditions(STARS, weather)
 
     def draw(
         self,
@@ -154,24 +129,20 @@ class Simulator:
         if not 0 <= start < stop:
             raise ConfigError(f"draw: expected 0 <= start < stop, got {start} and {stop}")
         device = torch.device(device)
-        first, last = start // BLOCK, -(-stop // BLOCK)
-        together = 1 if device.type == "cpu" else max(1, DEVICE_CHUNK // BLOCK)
-        parts = (
-            self._draw_blocks(split, seed, range(b, min(b + together, last)), epoch, device, truth)
-            for b in range(first, last, together)
-        )
-        # Rows are copied out block by block while they are in the cache, not joined at the end.
-        whole: SpectraBatch | None = None
-        at = 0
-        for b, part in zip(range(first, last, together), parts, strict=True):
-            rows = part[max(start - b * BLOCK, 0) : stop - b * BLOCK]
-            if len(rows) == stop - start:
-                return rows
-            whole = rows.empty_like(stop - start) if whole is None else whole
-            whole.copy_rows(at, rows)
-            at += len(rows)
-        assert whole is not None
-        return whole
+        if device.type == "cpu":
+            if self._tiled is None:
+                self._tiled = TiledDrawing(
+                    self.observed, self.instrument, self.observer, self.labels_and_conditions
+                )
+            with torch.no_grad():
+                return self._tiled.draw(split, seed, start, stop, epoch, truth)
+        first, last = start // BLOCK * BLOCK, -(-stop // BLOCK) * BLOCK
+        parts = []
+        for low in range(first, last, DEVICE_CHUNK):
+            high = min(low + DEVICE_CHUNK, last)
+            part = self._draw_on_device(split, seed, low, high, epoch, device, truth)
+            parts.append(part[max(start - low, 0) : stop - low])
+        return parts[0] if len(parts) == 1 else SpectraBatch.concatenate(parts)
 
     def stream(
         self, split: str, seed: int, batch: int, device: torch.device | str = "cpu", start: int = 0
@@ -193,19 +164,19 @@ class Simulator:
         """Return the first `count` spectra of a split as a re-iterable source, drawn when asked for."""
         return SimulatedSource(self, split, seed, count, truth, fresh_noise, torch.device(device))
 
-    def _draw_blocks(
-        self, split: str, seed: int, blocks: range, epoch: int, device: torch.device, truth: bool
+    def _draw_on_device(
+        self, split: str, seed: int, start: int, stop: int, epoch: int, device: torch.device, truth: bool
     ) -> SpectraBatch:
-        drawn = [self.labels_and_conditions(split, seed, b) for b in blocks]
-        labels = torch.cat([labels for labels, _ in drawn])
-        conditions = {name: torch.cat([c[name] for _, c in drawn]) for name in drawn[0][1]}
-        noise = torch.empty(len(blocks) * BLOCK, self.grid.size, device=device)
-        for i, b in enumerate(blocks):
-            noise[i * BLOCK : (i + 1) * BLOCK].normal_(
-                generator=noise_generator(seed, split, epoch, b, device)
-            )
-        moved = {name: value.to(device) for name, value in conditions.items()}
-        return self.observe(labels.to(device), moved, noise, truth)
+        """Return whole blocks of spectra, all at once."""
+        groups = range(start // STARS, -(-stop // STARS))
+        drawn = [self.labels_and_conditions(split, seed, group) for group in groups]
+        rows = slice(start - groups.start * STARS, stop - groups.start * STARS)
+        labels = torch.cat([labels for labels, _ in drawn])[rows].to(device)
+        conditions = {name: torch.cat([c[name] for _, c in drawn])[rows].to(device) for name in drawn[0][1]}
+        noise = torch.empty(stop - start, self.grid.size, device=device)
+        for block, values in enumerate(noise.split(BLOCK), start // BLOCK):
+            values.normal_(generator=noise_generator(seed, split, epoch, block, device))
+        return self.observe(labels, conditions, noise, truth)
 
     def _modules(self, device: torch.device) -> tuple[ObservedEmulator, Instrument]:
         if device.type == "cpu":

@@ -1,0 +1,119 @@
+"""What is recorded of a clean spectrum: noise, normalisation, and the sigma an estimator may see.
+
+The arithmetic of the simulator, in place and in as few passes over the pixels as it takes; for a tile on a
+CPU and for thousands of spectra on an accelerator alike. Knows no stars, no instrument and no seeds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from specvit.errors import ConfigError
+from specvit.instrument import NoiseTerms
+from specvit.spectra import Truth, row_median
+
+Normalisation = Literal["observed_median", "noise_free_median"]
+VisibleSigma = Literal["pipeline", "true"]
+
+#: A pipeline knows the magnitude from photometry, so the continuum level it assumes cannot collapse: it is at
+#: least this share of the flat-AB level, even where noise makes the observed median tiny (SNR << 1).
+MINIMUM_LEVEL = 0.1
+
+
+@dataclass(frozen=True)
+class Records:
+    """Where an observation is written: flux and sigma (B, L), snr (B,), and truth if it is wanted."""
+
+    flux: Tensor
+    sigma: Tensor
+    snr: Tensor
+    truth: Truth | None
+
+    @classmethod
+    def empty(cls, shape: tuple[int, int], truth: bool, new: Callable[[tuple[int, ...]], Tensor]) -> Records:
+        """Return uninitialised records for flux of `shape` (B, L), made by `new`."""
+        known_only_here = Truth(new(shape), new(shape), new(shape[:1])) if truth else None
+        return cls(new(shape), new(shape), new(shape[:1]), known_only_here)
+
+    def __getitem__(self, rows: slice) -> Records:
+        """Return the selected rows."""
+        truth = self.truth
+        if truth is not None:
+            truth = Truth(truth.flux[rows], truth.sigma[rows], truth.scale[rows])
+        return Records(self.flux[rows], self.sigma[rows], self.snr[rows], truth)
+
+
+@dataclass(frozen=True)
+class Observer:
+    """The conventions of a simulated survey; the options are those of `Simulator`.
+
+    Raises:
+        ConfigError: for an unknown option or a negative noise level.
+    """
+
+    noise_level: float
+    normalisation: Normalisation
+    visible_sigma: VisibleSigma
+
+    def __post_init__(self) -> None:
+        if not self.noise_level >= 0:
+            raise ConfigError(f"noise_level: expected a number >= 0, got {self.noise_level}")
+        if self.normalisation not in ("observed_median", "noise_free_median"):
+            raise ConfigError(
+                f"normalisation: '{self.normalisation}' is not known; "
+                "choose observed_median or noise_free_median"
+            )
+        if self.visible_sigma not in ("pipeline", "true"):
+            raise ConfigError(f"visible_sigma: '{self.visible_sigma}' is not known; choose pipeline or true")
+
+    def record(
+        self,
+        flux: Tensor,
+        terms: NoiseTerms,
+        continuum: Tensor,
+        noise: Tensor,
+        seen: Records,
+        work: tuple[Tensor, Tensor],
+    ) -> None:
+        """Write into `seen` what is observed of clean flux (B, L).
+
+        Args:
+            flux: noise-free, band-normalised, shape (B, L).
+            terms: the noise as a function of flux.
+            continuum: the pipeline's, median over pixels 1, shape (L,).
+            noise: standard normal, shape (B, L).
+            seen: overwritten.
+            work: two arrays (B, L) to be overwritten; the second may be `noise` or `seen.flux`.
+        """
+        first, noisy = work
+        precision = self._precision(flux, terms, first)
+        torch.addcdiv(flux, noise, precision, out=noisy)
+        if seen.truth is not None or self.visible_sigma == "true":
+            torch.reciprocal(precision, out=seen.sigma)
+        seen.snr.copy_(row_median(precision.mul_(flux), first))
+        known = row_median(noisy, first).clamp_(min=MINIMUM_LEVEL)
+        scale = 1 / (known if self.normalisation == "observed_median" else row_median(flux, first))
+        column = scale[:, None]
+        torch.mul(noisy, column, out=seen.flux)
+        if seen.truth is not None:
+            torch.mul(flux, column, out=seen.truth.flux)
+            torch.mul(seen.sigma, column, out=seen.truth.sigma)
+            seen.truth.scale.copy_(scale)
+        if self.visible_sigma == "true":
+            seen.sigma.mul_(column)
+        else:
+            torch.mul(known[:, None], continuum, out=first)
+            torch.div(column, self._precision(first, terms, first), out=seen.sigma)
+
+    def _precision(self, flux: Tensor, terms: NoiseTerms, out: Tensor) -> Tensor:
+        """Return 1 / (noise_level · σ(flux)) in `out`; infinite in a world without noise."""
+        precision = terms.inverse_sigma(flux, out)
+        if self.noise_level != 1:
+            precision.mul_(1 / self.noise_level if self.noise_level else math.inf)
+        return precision

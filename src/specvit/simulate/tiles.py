@@ -1,0 +1,146 @@
+"""Drawing spectra on a CPU: the same steps as on an accelerator, in pieces that stay in a core's cache.
+
+Three sizes: the emulator's network and the conditions' multipliers go by `STARS`, matrix products by `BLOCK`,
+everything per pixel by `TILE`. Whatever range is asked for, each piece is computed whole and in the same way,
+so that a spectrum is bitwise the same in all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from specvit.instrument import Instrument, ObservedEmulator
+from specvit.instrument.noise import NoiseMultipliers
+from specvit.simulate.deviates import NoiseStream
+from specvit.simulate.observer import Observer, Records
+from specvit.simulate.products import FixedProduct, with_fixed_products
+from specvit.simulate.seeding import BLOCK, STARS, TILE
+from specvit.spectra import SpectraBatch
+
+LabelsAndConditions = Callable[[str, int, int], tuple[Tensor, dict[str, Tensor]]]
+
+
+@dataclass(frozen=True)
+class _Stars:
+    """`STARS` stars, and what multiplies the tables to make their spectra and noise."""
+
+    labels: Tensor
+    conditions: dict[str, Tensor]
+    flux: Tensor
+    noise: NoiseMultipliers
+
+
+@dataclass(frozen=True)
+class _Work:
+    """Arrays of one tile, drawn into over and over: they stay in the cache; the arrays returned do not."""
+
+    any: Tensor
+    noise: Tensor
+    pairs: Tensor
+
+    @classmethod
+    def empty(cls, pixels: int) -> _Work:
+        return cls(torch.empty(TILE, pixels), torch.empty(TILE, pixels), torch.empty(TILE, pixels - 1))
+
+
+class TiledDrawing:
+    """Draws spectra of one simulated world on the CPU.
+
+    Args:
+        observed, instrument, observer: of the world.
+        labels_and_conditions: (split, seed, group) -> labels (STARS, P) and conditions.
+    """
+
+    def __init__(
+        self,
+        observed: ObservedEmulator,
+        instrument: Instrument,
+        observer: Observer,
+        labels_and_conditions: LabelsAndConditions,
+    ) -> None:
+        self._observed, self._noise = with_fixed_products(observed, STARS), instrument.noise
+        self._observer, self._labels_and_conditions = observer, labels_and_conditions
+        self._continuum = instrument.continuum.to(torch.float32)
+        self._flux = FixedProduct(observed.rows, BLOCK)
+        self._response = FixedProduct(instrument.noise.response_table(torch.float32), BLOCK)
+        self._sky = FixedProduct(instrument.noise.sky_table(torch.float32), BLOCK)
+        self._latest: tuple[tuple[str, int, int], _Stars] | None = None
+
+    def draw(self, split: str, seed: int, start: int, stop: int, epoch: int, truth: bool) -> SpectraBatch:
+        """Return spectra `start` to `stop` of a split; see `Simulator.draw`."""
+        first, last = start // TILE * TILE, -(-stop // TILE) * TILE
+        pixels = self._continuum.numel()
+        seen = Records.empty((last - first, pixels), truth, _in_huge_pages)
+        work = _Work.empty(pixels)
+        stream = NoiseStream(seed, split, epoch, TILE * pixels)
+        labels, conditions = [], []
+        for group in range(first // STARS, -(-last // STARS)):
+            origin, stars = group * STARS, self._stars(split, seed, group)
+            low, high = max(first - origin, 0), min(last - origin, STARS)
+            labels.append(stars.labels[low:high])
+            conditions.append({name: value[low:high] for name, value in stars.conditions.items()})
+            for at in range(low // BLOCK * BLOCK, high, BLOCK):
+                begin, end = max(at, low), min(at + BLOCK, high)
+                into = seen[origin + begin - first : origin + end - first]
+                self._record(stars, at, range(begin, end, TILE), origin, stream, into, work)
+        batch = SpectraBatch(
+            seen.flux,
+            seen.sigma,
+            torch.cat(labels),
+            {name: torch.cat([c[name] for c in conditions]) for name in conditions[0]},
+            seen.snr,
+            seen.truth,
+        )
+        return batch[start - first : stop - first]
+
+    def _record(
+        self,
+        stars: _Stars,
+        at: int,
+        tiles: range,
+        origin: int,
+        stream: NoiseStream,
+        seen: Records,
+        work: _Work,
+    ) -> None:
+        """Write into `seen` the tiles that begin at the given rows, all of the block that begins at row `at`.
+
+        The products live as long as this call: those of the next block find their memory in the cache.
+        """
+        rows = slice(at, at + BLOCK)
+        flux = self._flux(stars.flux[rows]).split(TILE)
+        response = self._response(stars.noise.response[rows]).split(TILE)
+        sky = self._sky(stars.noise.sky[rows]).split(TILE)
+        constant = stars.noise.constant[rows].split(TILE)
+        for row in tiles:
+            k = (row - at) // TILE
+            stream.fill((origin + row) // TILE, work.noise)
+            terms = self._noise.combine(response[k], sky[k], constant[k], (work.pairs, work.any))
+            into = seen[row - tiles.start : row - tiles.start + TILE]
+            self._observer.record(flux[k], terms, self._continuum, work.noise, into, (work.any, work.noise))
+
+    def _stars(self, split: str, seed: int, group: int) -> _Stars:
+        # The stars last used are kept: small batches in order would otherwise compute them again and again.
+        key, latest = (split, seed, group), self._latest
+        if latest is not None and latest[0] == key:
+            return latest[1]
+        labels, conditions = self._labels_and_conditions(split, seed, group)
+        coefficients = self._observed.coefficients(labels)
+        stars = _Stars(
+            labels,
+            conditions,
+            self._observed.multipliers(coefficients),
+            self._noise.multipliers(conditions, torch.float32),
+        )
+        self._latest = key, stars
+        return stars
+
+
+def _in_huge_pages(shape: tuple[int, ...]) -> Tensor:
+    """Return an uninitialised float32 array; NumPy asks for huge pages, which spares most page faults."""
+    return torch.from_numpy(np.empty(shape, np.float32))

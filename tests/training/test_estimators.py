@@ -14,6 +14,7 @@ from specvit.models.network_estimator import NetworkEstimator
 from specvit.models.sizes import network_config
 from specvit.models.subspace import SubspaceProjection
 from specvit.models.vit import SpecViT
+from specvit.simulate import StoredSpectra, World, WriteJob
 from specvit.spectra import MemorySource, collect
 from specvit.training import Recipe, endless, make_estimator, split_options, starts
 from specvit.training.selection import pooled_r2
@@ -144,3 +145,30 @@ def test_what_cannot_start_from_components_starts_at_random_or_says_so(simulator
     assert prepare(network, simulator.source("train", 1, 128), validation, "auto") == "random"
     with pytest.raises(ConfigError, match="components need an mlp"):
         prepare(network, simulator.source("train", 1, 128), validation, "components")
+
+
+def test_stored_spectra_train_as_well_as_simulated_ones(simulator, validation, tmp_path, monkeypatch):
+    """With truth in the shards; the same spectra in another order, so only the score is compared."""
+    monkeypatch.setattr(starts, "SAMPLE", 256)
+    WriteJob(tmp_path / "shards", World(), "train", 1, 512, 2, True).run()
+    recipe = Recipe(steps=16, batch=64, lr=2e-3, validations=2)
+    scores, options = [], {"head": "gaussian", "width": 64}
+    for source in (StoredSpectra(tmp_path / "shards"), simulator.source("train", 1, 512)):
+        estimator = make_estimator("subspace", "nano", recipe=recipe, options=options)
+        scores.append(estimator.fit(source, validation).origin.training["validation_r2"])
+    assert scores[0] > 0.2
+    assert abs(scores[0] - scores[1]) < 0.15
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["subspace", "vit"])
+def test_a_compiled_training_is_the_same_training(simulator, validation, model):
+    """Simulation, body and backward pass compiled together; differences are those of fused arithmetic."""
+    weights = []
+    for compiled in (False, True):
+        recipe = Recipe(steps=4, batch=64, validations=1, ema=0.0, compile=compiled)
+        estimator = make_estimator(model, "nano", recipe=recipe, options={"width": 32, "depth": 1})
+        estimator.fit(endless(simulator, 1), validation)
+        weights.append([parameter.detach() for parameter in estimator.network.body.parameters()])
+    for eager, fused in zip(*weights, strict=True):
+        torch.testing.assert_close(fused, eager, rtol=0, atol=2e-4)

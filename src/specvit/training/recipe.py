@@ -118,9 +118,9 @@ class Recipe:
 
 #: What worked, per model: starting points, not laws. See docs/training.md for the measurements.
 RECIPES = {
-    "subspace": Recipe(batch=256, lr=2e-3),
-    "mlp": Recipe(batch=256, lr=5e-4, weight_decay=0.1),
-    "cnn": Recipe(batch=128, lr=1e-3),
-    "vit": Recipe(batch=128, lr=1e-3),
-    "swin": Recipe(batch=128, lr=1e-3),
+    "subspace": Recipe(batch=256, lr=3e-3),
+    "mlp": Recipe(batch=128, lr=1e-3),
+    "cnn": Recipe(batch=64, lr=2e-3, validations=10),
+    "vit": Recipe(batch=64, lr=3e-3, validations=10),
+    "swin": Recipe(batch=64, lr=1e-3, validations=10),
 }

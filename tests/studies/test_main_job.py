@@ -38,7 +38,7 @@ def finished(tmp_path_factory):
 
 def test_the_summary_is_what_the_report_reads(finished):
     summary = Summary.model_validate(finished.summary)
-    assert set(summary.models) == {"ridge", "lightgbm"}
+    assert set(summary.models) == {"ridge", "lightgbm", "template"}
     assert summary.counts == {"train": 400, "validation": 120, "test": 150}
     assert sum(summary.snr_bins.counts) + summary.snr_bins.outside == 150
     assert write_report(finished.path).stat().st_size > 50_000
@@ -112,7 +112,11 @@ def test_an_unknown_label_is_named(tmp_path):
 
 
 def test_the_command_prints_scores_and_where_the_report_is(tmp_path):
-    overrides = [part for value in (*SMALL, f"run.folder={tmp_path}") for part in ("--set", value)]
+    overrides = [
+        part
+        for value in (*SMALL, "limits.bayes_stars=8", f"run.folder={tmp_path}")
+        for part in ("--set", value)
+    ]
     command = [sys.executable, "-m", "specvit", "run", "--scale", "smoke", *overrides]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     assert f"report: {tmp_path / 'smoke' / 'report.html'}" in result.stdout

@@ -263,10 +263,10 @@ def _neighbour_maximum(values: Tensor, work: tuple[Tensor, Tensor] | None = None
         inner = torch.maximum(pairs[:, 1:], pairs[:, :-1])
         return torch.cat([pairs[:, :1], inner, pairs[:, -1:]], dim=1)
     # NumPy's call costs a third of PyTorch's.
-    given, pairs, largest = values.numpy(), work[0].numpy(), work[1].numpy()
-    np.maximum(given[:, 1:], given[:, :-1], out=pairs)
-    np.maximum(pairs[:, 1:], pairs[:, :-1], out=largest[:, 1:-1])
-    largest[:, 0], largest[:, -1] = pairs[:, 0], pairs[:, -1]
+    given, pairwise, largest = values.numpy(), work[0].numpy(), work[1].numpy()
+    np.maximum(given[:, 1:], given[:, :-1], out=pairwise)
+    np.maximum(pairwise[:, 1:], pairwise[:, :-1], out=largest[:, 1:-1])
+    largest[:, 0], largest[:, -1] = pairwise[:, 0], pairwise[:, -1]
     return work[1]
 
 

@@ -85,6 +85,7 @@ def test_build_fits_an_emulator_that_answers_inside_the_limits(tmp_path, capsys)
 
 def test_synthesize_makes_a_library_and_continues(tmp_path, capsys):
     pytest.importorskip("pysme")
+    capsys.readouterr()  # the first import for a user prints about the folder it makes
     tau = np.logspace(-4, 1.5, 16)
     temperature = 5000 * (0.75 * (tau + 2 / 3)) ** 0.25
     pressure = 10**3.75 * tau**0.6

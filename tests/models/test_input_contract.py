@@ -85,8 +85,10 @@ def test_a_spectrum_does_not_know_its_batch(network):
     flux, sigma = with_dead_pixels(flux, sigma)
     order = torch.randperm(len(flux), generator=torch.Generator().manual_seed(3))
     whole = network(flux, sigma)
-    torch.testing.assert_close(network(flux[order], sigma[order]), whole[order], rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(network(flux[4:6], sigma[4:6]), whole[4:6], rtol=1e-4, atol=1e-5)
+    # A matrix product sums in an order that depends on its shape and the processor: float32 rounding, which
+    # the small normal matrices of the subspace amplify to about 1e-4 of outputs of order one.
+    torch.testing.assert_close(network(flux[order], sigma[order]), whole[order], rtol=1e-3, atol=3e-4)
+    torch.testing.assert_close(network(flux[4:6], sigma[4:6]), whole[4:6], rtol=1e-3, atol=3e-4)
 
 
 def test_the_unit_of_the_flux_does_not_matter(network):

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from specvit.limits import Forecaster, SweepRow
+    from torch import Tensor
+
+    from specvit.instrument import Instrument
+    from specvit.library import Emulator
+    from specvit.spectra import LabelSpace
 
 DEFAULT_MAGNITUDES = "18,20,21.5,22,22.5,23"
-TABLE_WIDTH = 110
 
 
 def ceiling(
@@ -24,7 +27,11 @@ def ceiling(
     ] = 5,
     label: Annotated[str, typer.Option(help="The label whose error is asked for.")] = "log_g",
     stars: Annotated[
-        str, typer.Option(help="nodes (the reference's 1260 low-T nodes, chemistry 0) or prior.")
+        str,
+        typer.Option(
+            help="nodes (the reference's 1260 low-T nodes, chemistry 0), all-nodes (30240, chemistry too) "
+            "or prior."
+        ),
     ] = "nodes",
     count: Annotated[int, typer.Option(help="Stars drawn with --stars prior.")] = 1000,
     seed: Annotated[int, typer.Option(help="Seed of --stars prior.")] = 42,
@@ -48,7 +55,7 @@ def ceiling(
         str, typer.Option(help="'builtin' or an emulator file made by `specvit library build`.")
     ] = "builtin",
     published: Annotated[
-        bool, typer.Option("--published", help="Show the reference work's table beside it.")
+        bool, typer.Option("--published", help="Show the reference work's row below each of ours.")
     ] = False,
     out: Annotated[
         Path | None, typer.Option(help="CSV with one row per star and magnitude, correlations included.")
@@ -58,7 +65,8 @@ def ceiling(
     """Print the Cramér-Rao ceiling of a label against magnitude: R²_max, its spread over stars, and σ.
 
     R²_max = clip(1 - CRLB / variance, 0, 1) per star bounds unbiased estimates only; "shrunk" is the mean of
-    V / (V + CRLB), which is comparable with the pooled R² of a model.
+    V / (V + CRLB), which is comparable with the pooled R² of a model. "cond." is the median condition number
+    of the Fisher matrix, kelvin and dex mixed.
 
     Examples:
 
@@ -66,14 +74,37 @@ def ceiling(
 
         specvit ceiling --instrument pfs_mr_reference --labels 3 --variance reference --published
 
+        specvit ceiling --stars all-nodes --variance reference --published
+
         specvit ceiling --mag 21 --exposure-count 24 --continuum 3 --velocity --out stars.csv
 
         specvit ceiling --instrument gaia_rvs --mag 10:14 --stars prior --count 500 --json
     """
+    from specvit.cli.ceiling_table import print_json, print_table
     from specvit.cli.magnitudes import parse_magnitudes
-    from specvit.limits import FREE_LABELS, FreeParameters, star_columns, summarise, sweep, write_star_table
+    from specvit.errors import ConfigError
+    from specvit.instrument import Instrument
+    from specvit.limits import (
+        FREE_LABELS,
+        PUBLISHED_LABEL,
+        Forecaster,
+        FreeParameters,
+        star_columns,
+        summarise,
+        sweep,
+        variance_choices,
+        write_star_table,
+    )
 
     magnitudes = parse_magnitudes(mag)
+    if continuum < -1:
+        raise ConfigError(
+            f"--continuum {continuum}: expected an order, 0 (flux scale only) or -1 (flux known)"
+        )
+    if published and label != PUBLISHED_LABEL:
+        raise ConfigError(f"--published: the reference work's table is of {PUBLISHED_LABEL}, not of {label}")
+    if out is not None and out.is_dir():
+        raise ConfigError(f"--out {out}: is a folder; name a CSV file in it")
     free = FreeParameters(
         label=label,
         labels=_choose(labels, FREE_LABELS, "--labels"),
@@ -81,8 +112,6 @@ def ceiling(
         velocity=velocity,
         line_width=line_width,
     )
-    forecaster, targets, variances = _world(library, instrument, free, stars, count, seed)
-    used = _variance(variance, variances)
     given = {
         "seeing": seeing,
         "zenith_angle": zenith_angle,
@@ -92,18 +121,18 @@ def ceiling(
         "exposure_count": exposure_count,
     }
     overrides = {name: value for name, value in given.items() if value is not None}
+    spectrograph = Instrument.load(instrument)
+    _check_conditions(spectrograph, magnitudes, overrides)
+    emulator = _emulator(library)
+    space = emulator.label_space
+    variances = variance_choices(space, label)
+    used = _variance(variance, variances)
+    targets = _stars(stars, space, count, seed)
+    forecaster = Forecaster(emulator, spectrograph, free)
     forecasts = _with_bar(
         lambda update: sweep(forecaster, targets, magnitudes, update, **overrides), quiet=json_output
     )
-    rows = [summarise(m, forecast, used) for m, forecast in zip(magnitudes, forecasts, strict=True)]
-    if out is not None:
-        names = forecaster.label_space.names
-        tables = [
-            star_columns(m, forecast, names, variances)
-            for m, forecast in zip(magnitudes, forecasts, strict=True)
-        ]
-        written = write_star_table(tables, out)
-    facts = {
+    facts: dict[str, Any] = {
         "instrument": instrument,
         "label": label,
         "free_labels": list(free.labels),
@@ -115,35 +144,56 @@ def ceiling(
         "prior_variance": used,
         "conditions": overrides,
     }
-    if json_output:
-        _print_json(facts, rows)
-        return
-    _print_table(facts, rows, labels if published else None)
     if out is not None:
-        print(f"{written:,} rows written to {out}")
+        tables = [
+            star_columns(m, forecast, space.names, variances)
+            for m, forecast in zip(magnitudes, forecasts, strict=True)
+        ]
+        facts |= {"rows_written": write_star_table(tables, out), "out": str(out)}
+    rows = [summarise(m, forecast, used) for m, forecast in zip(magnitudes, forecasts, strict=True)]
+    show = print_json if json_output else print_table
+    show(facts, rows, labels if published else None)
 
 
-def _world(
-    library: str, instrument: str, free: Any, stars: str, count: int, seed: int
-) -> tuple[Forecaster, Any, dict[str, float]]:
-    """Return forecaster, stars (N, P) and the named prior variances of the label."""
+def _check_conditions(instrument: Instrument, magnitudes: list[float], overrides: dict[str, float]) -> None:
+    """Raise ConfigError naming the option of a condition the instrument does not cover."""
+    from specvit.errors import ConfigError, DataError
+
+    wanted = [("mag", value) for value in magnitudes] + list(overrides.items())
+    for name, value in wanted:
+        try:
+            instrument.fixed_conditions(1, **{name: value})
+        except DataError as error:
+            raise ConfigError(f"--{name.replace('_', '-')} {value:g}: {error}") from None
+
+
+def _emulator(library: str) -> Emulator:
     from specvit.errors import ConfigError
-    from specvit.instrument import Instrument
     from specvit.library import Emulator
-    from specvit.limits import Forecaster, grid_nodes, prior_draws, variance_choices
 
-    emulator = Emulator.builtin() if library == "builtin" else Emulator.load(Path(library))
-    space = emulator.label_space
-    variances = variance_choices(space, free.label)
-    if stars == "nodes":
-        targets = grid_nodes(space)
-    elif stars == "prior":
-        if count < 1:
-            raise ConfigError(f"--count {count}: expected at least 1 star")
-        targets = prior_draws(space, count, seed)
-    else:
-        raise ConfigError(f"--stars {stars}: expected nodes or prior")
-    return Forecaster(emulator, Instrument.load(instrument), free), targets, variances
+    if library == "builtin":
+        return Emulator.builtin()
+    if not Path(library).is_file():
+        raise ConfigError(
+            f"--library {library}: no such file; give builtin or an emulator made by `specvit library build`"
+        )
+    return Emulator.load(Path(library))
+
+
+def _stars(stars: str, space: LabelSpace, count: int, seed: int) -> Tensor:
+    """Return the labels of the stars, shape (N, P)."""
+    from specvit.errors import ConfigError
+    from specvit.limits import grid_nodes, prior_draws
+
+    if stars in ("nodes", "all-nodes"):
+        return grid_nodes(space, chemistry=stars == "all-nodes")
+    if stars != "prior":
+        raise ConfigError(f"--stars {stars}: expected nodes, all-nodes or prior")
+    if count < 1:
+        raise ConfigError(f"--count {count}: expected at least 1 star")
+    if seed < 0:
+        raise ConfigError(f"--seed {seed}: expected 0 or more")
+    return prior_draws(space, count, seed)
 
 
 def _choose(value: int, choices: dict[int, tuple[str, ...]], option: str) -> tuple[str, ...]:
@@ -155,6 +205,8 @@ def _choose(value: int, choices: dict[int, tuple[str, ...]], option: str) -> tup
 
 
 def _variance(text: str, choices: dict[str, float]) -> float:
+    import math
+
     from specvit.errors import ConfigError
 
     if text in choices:
@@ -163,7 +215,7 @@ def _variance(text: str, choices: dict[str, float]) -> float:
         value = float(text)
     except ValueError:
         value = 0.0
-    if value > 0:
+    if 0 < value < math.inf:
         return value
     raise ConfigError(f"--variance {text}: expected {', '.join(choices)} or a positive number")
 
@@ -178,52 +230,3 @@ def _with_bar(work: Any, quiet: bool) -> Any:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("stars", total=None)
         return work(lambda done, total: bar.update(task, completed=done, total=total))
-
-
-def _print_json(facts: dict[str, Any], rows: list[SweepRow]) -> None:
-    import json
-    import math
-
-    # JSON knows no infinity; null says "not bounded".
-    table = [
-        {name: value if math.isfinite(value) else None for name, value in row.to_dict().items()}
-        for row in rows
-    ]
-    print(json.dumps({**facts, "rows": table}))
-
-
-def _print_table(facts: dict[str, Any], rows: list[SweepRow], published: int | None) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    from specvit.limits import published_row
-
-    order = facts["continuum_order"]
-    nuisances = ["flux known" if order is None else f"continuum of order {order}"]
-    nuisances += [name for name in ("velocity", "line_width") if facts[name]]
-    print(
-        f"{facts['label']} with {facts['instrument']}: {facts['stars']} stars ({facts['drawn_from']}); "
-        f"free: {', '.join(facts['free_labels'])}; {', '.join(nuisances)}; "
-        f"prior variance {facts['prior_variance']:.4f}"
-    )
-    heads = ["mag", "S/N", "R²max", "mean", "p10", "p90", "shrunk", "=0 %", "σ med", "Schur"]
-    heads += ["pub. R²max", "mean", "p90", "Schur"] if published else []
-    table = Table(*heads, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for column in table.columns:
-        column.justify = "right"
-    for row in rows:
-        r2 = (row.r2_median, row.r2_mean, row.r2_p10, row.r2_p90, row.r2_shrunk_mean)
-        cells = [f"{row.mag:g}", f"{row.snr:.1f}", *(f"{value:.4f}" for value in r2)]
-        cells += [f"{100 * row.zero_fraction:.1f}", f"{row.sigma_median:.4g}", f"{row.schur_median:.4f}"]
-        theirs = published_row(published, row.mag) if published else None
-        if theirs is not None:
-            numbers = (theirs.r2_median, theirs.r2_mean, theirs.r2_p90, theirs.schur_median)
-            cells += ["-" if value is None else f"{value:.4f}" for value in numbers]
-        table.add_row(*cells)
-    console = Console()
-    # A pipe counts as 80 columns; a table cut to that would lose digits.
-    Console(width=max(console.width, TABLE_WIDTH)).print(table)
-    singular = max(row.singular for row in rows)
-    if singular:
-        print(f"{singular} stars have degenerate labels (singular Fisher matrix); they count as R2max = 0")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from specvit.errors import ConfigError
 
 MOST = 1000
@@ -15,8 +17,8 @@ def parse_magnitudes(text: str) -> list[float]:
     """
     try:
         if ":" not in text:
-            return [float(part) for part in text.split(",")]
-        parts = [float(part) for part in text.split(":")]
+            return [_finite(part) for part in text.split(",")]
+        parts = [_finite(part) for part in text.split(":")]
         first, last, step = (*parts, 1.0) if len(parts) == 2 else parts
     except ValueError:
         raise ConfigError(
@@ -25,3 +27,10 @@ def parse_magnitudes(text: str) -> list[float]:
     if not (step > 0 and first <= last and (last - first) / step < MOST):
         raise ConfigError(f"--mag {text}: expected FIRST <= LAST, a positive step, at most {MOST} magnitudes")
     return [first + step * k for k in range(int((last - first) / step + 1e-9) + 1)]
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(text)
+    return value

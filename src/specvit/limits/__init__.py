@@ -10,7 +10,13 @@ from specvit.limits.fisher import (
 )
 from specvit.limits.forecast import FREE_LABELS, Forecast, Forecaster, FreeParameters
 from specvit.limits.nuisance import broadening_operator, continuum_columns, velocity_operator
-from specvit.limits.published import PUBLISHED, PublishedRow, published_row
+from specvit.limits.published import (
+    PUBLISHED,
+    PUBLISHED_LABEL,
+    PUBLISHED_VARIANCE,
+    PublishedRow,
+    published_row,
+)
 from specvit.limits.star_table import star_columns, write_star_table
 from specvit.limits.sweep import SweepRow, grid_nodes, prior_draws, summarise, sweep
 from specvit.limits.van_trees import cosine_prior_information, uniform_box_bound, van_trees_bound
@@ -18,6 +24,8 @@ from specvit.limits.van_trees import cosine_prior_information, uniform_box_bound
 __all__ = [
     "FREE_LABELS",
     "PUBLISHED",
+    "PUBLISHED_LABEL",
+    "PUBLISHED_VARIANCE",
     "Forecast",
     "Forecaster",
     "FreeParameters",

@@ -24,6 +24,10 @@ from specvit.spectra import median_snr
 #: Free labels of the two published ceilings: chemistry known, and chemistry free.
 FREE_LABELS = {3: ("teff", "log_g", "m_h"), 5: ("teff", "log_g", "m_h", "alpha_m", "c_m")}
 
+#: Highest order of a free continuum: beyond it half a wave is as narrow as a strong line (35 Å in the red arm
+#: of PFS), and every order costs another column per star.
+HIGHEST_ORDER = 50
+
 #: Numbers per chunk of float64 Jacobians (8 bytes each, a few arrays): 60 stars of 4096 pixels, 5 labels.
 CHUNK = 1_250_000
 
@@ -56,8 +60,9 @@ class FreeParameters:
         """Check that the label is among the free ones and the order can be meant."""
         if self.label not in self.labels:
             raise ConfigError(f"'{self.label}' is not among the free labels {', '.join(self.labels)}")
-        if self.continuum_order is not None and self.continuum_order < 0:
-            raise ConfigError(f"continuum order must be 0 or more; got {self.continuum_order}")
+        order = self.continuum_order
+        if order is not None and not 0 <= order <= HIGHEST_ORDER:
+            raise ConfigError(f"continuum order must be 0 to {HIGHEST_ORDER}; got {order}")
 
 
 @dataclass(frozen=True)

@@ -14,22 +14,25 @@ from specvit.limits.forecast import Forecast, Forecaster
 from specvit.simulate.priors import LatticePrior, UniformPrior
 from specvit.spectra import LabelSpace
 
-#: Labels of the reference work's three-label grid; the chemistry is solar-scaled.
+#: Axes of the reference work's three-label grid; the chemistry is solar-scaled.
 NODE_AXES = ("teff", "log_g", "m_h")
 
 
-def grid_nodes(label_space: LabelSpace) -> Tensor:
-    """Return the reference work's grid nodes in the box, shape (N, P), float64; other labels are zero.
+def grid_nodes(label_space: LabelSpace, chemistry: bool = False) -> Tensor:
+    """Return the reference work's grid nodes in the box, shape (N, P), float64.
 
-    In the low-temperature box these are 10 x 9 x 14 = 1260 nodes.
+    In the low-temperature box these are 10 x 9 x 14 = 1260 nodes of solar-scaled chemistry, the stars of the
+    published 3-label table; with `chemistry`, the 4 x 6 nodes of each in [α/M] and [C/M] too, 30240 in all,
+    those of the 5-label table (of which the reference library lacks 58).
 
     Raises:
         ConfigError: if the box is not a whole number of the reference's steps, or excludes zero chemistry.
     """
     lattice = LatticePrior.reference(label_space)
-    axes = [lattice.nodes(name) if name in NODE_AXES else np.zeros(1) for name in label_space.names]
+    varied = label_space.names if chemistry else NODE_AXES
+    axes = [lattice.nodes(name) if name in varied else np.zeros(1) for name in label_space.names]
     for name, low, high in zip(label_space.names, label_space.low, label_space.high, strict=True):
-        if name not in NODE_AXES and not low <= 0.0 <= high:
+        if name not in varied and not low <= 0.0 <= high:
             raise ConfigError(f"grid nodes have {name} = 0, outside {low:g} to {high:g}; use prior draws")
     mesh = np.meshgrid(*axes, indexing="ij")
     return torch.from_numpy(np.stack([axis.ravel() for axis in mesh], axis=1))

@@ -1,0 +1,111 @@
+"""How `specvit ceiling` prints a sweep: as a table, or as JSON. Computes nothing."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict
+from typing import Any
+
+from specvit.limits import PUBLISHED_VARIANCE, PublishedRow, SweepRow, published_row
+
+TABLE_WIDTH = 110
+HEADS = (
+    "mag",
+    "S/N",
+    "R²max",
+    "mean",
+    "p10",
+    "p90",
+    "shrunk",
+    "=0 %",
+    "σ p10",
+    "σ med",
+    "σ p90",
+    "Schur",
+    "cond.",
+)
+
+
+def print_json(facts: dict[str, Any], rows: list[SweepRow], published: int | None) -> None:
+    """Print facts and rows as one JSON object, with the published rows of the same magnitudes if wanted.
+
+    Args:
+        facts: what was computed.
+        rows: one per magnitude.
+        published: number of free labels of the published table to show, or None.
+    """
+    # JSON knows no infinity; null says "not bounded".
+    table = [
+        {name: value if math.isfinite(value) else None for name, value in row.to_dict().items()}
+        for row in rows
+    ]
+    theirs = [published_row(published, row.mag) for row in rows] if published else []
+    beside = {"published": [asdict(row) for row in theirs if row]} if published else {}
+    print(json.dumps({**facts, "rows": table, **beside}))
+
+
+def print_table(facts: dict[str, Any], rows: list[SweepRow], published: int | None) -> None:
+    """Print one line per magnitude, the published one below it if wanted; arguments as `print_json`."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    order = facts["continuum_order"]
+    nuisances = ["flux known" if order is None else f"continuum of order {order}"]
+    nuisances += [name for name in ("velocity", "line_width") if facts[name]]
+    print(
+        f"{facts['label']} with {facts['instrument']}: {facts['stars']} stars ({facts['drawn_from']}); "
+        f"free: {', '.join(facts['free_labels'])}; {', '.join(nuisances)}; "
+        f"prior variance {facts['prior_variance']:.4f}"
+    )
+    table = Table(*HEADS, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for column in table.columns:
+        column.justify = "right"
+    for row in rows:
+        table.add_row(*_cells(row))
+        theirs = published_row(published, row.mag) if published else None
+        if theirs is not None:
+            table.add_row(*_published_cells(theirs), style="dim")
+    console = Console()
+    # A pipe counts as 80 columns; a table cut to that would lose digits.
+    Console(width=max(console.width, TABLE_WIDTH)).print(table)
+    if published:
+        print(
+            "pub.: as published, BOSZ spectra on their grid nodes, PFS red arm in medium resolution, "
+            f"12 x 900 s, prior variance {PUBLISHED_VARIANCE}"
+        )
+    singular = max(row.singular for row in rows)
+    if singular:
+        print(f"{singular} stars have degenerate labels (singular Fisher matrix); they count as R2max = 0")
+    if "out" in facts:
+        print(f"{facts['rows_written']:,} rows written to {facts['out']}")
+
+
+def _cells(row: SweepRow) -> list[str]:
+    r2 = (row.r2_median, row.r2_mean, row.r2_p10, row.r2_p90, row.r2_shrunk_mean)
+    sigma = (row.sigma_p10, row.sigma_median, row.sigma_p90)
+    return [
+        f"{row.mag:g}",
+        f"{row.snr:.1f}",
+        *(f"{value:.4f}" for value in r2),
+        f"{100 * row.zero_fraction:.1f}",
+        *(f"{value:.3g}" for value in sigma),
+        f"{row.schur_median:.4f}",
+        f"{row.condition_median:.1e}",
+    ]
+
+
+def _published_cells(row: PublishedRow) -> list[str]:
+    r2 = (row.r2_median, row.r2_mean, row.r2_p10, row.r2_p90)
+    sigma = (row.sigma_p10, row.sigma_median, row.sigma_p90)
+    return [
+        "pub.",
+        f"{row.snr:.1f}",
+        *("-" if value is None else f"{value:.4f}" for value in r2),
+        "-",
+        "-",
+        *("-" if value is None else f"{value:.3g}" for value in sigma),
+        f"{row.schur_median:.4f}",
+        "-",
+    ]

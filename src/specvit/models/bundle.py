@@ -23,7 +23,7 @@ from specvit.errors import DataError
 from specvit.runs.atomic import disk_errors
 from specvit.spectra import LabelSpace, SpectraSource, WavelengthGrid
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
 TENSORS = "weights.safetensors"
 
@@ -36,21 +36,23 @@ class Origin:
         grid: the pixels it expects.
         label_space: names, units and bounds of the training labels.
         training: JSON-ready provenance: number of spectra, and what the source says about itself.
+        lsf: line-spread function of the training spectra, {"wavelength": [Å], "fwhm": [Å]}; None if unknown.
     """
 
     grid: WavelengthGrid
     label_space: LabelSpace
     training: dict[str, Any]
+    lsf: dict[str, list[float]] | None = None
 
     @classmethod
     def of(cls, train: SpectraSource, validation: SpectraSource) -> Origin:
-        """Describe two sources; the optional `provenance` dict of a source is carried over."""
+        """Describe two sources; the optional `provenance` and `lsf` of a source are carried over."""
         training = {"train_spectra": len(train), "validation_spectra": len(validation)}
         for role, source in (("train", train), ("validation", validation)):
             provenance = getattr(source, "provenance", None)
             if provenance is not None:
                 training[role] = provenance
-        return cls(train.grid, train.label_space, training)
+        return cls(train.grid, train.label_space, training, getattr(train, "lsf", None))
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,8 @@ def load_bundle(folder: Path, estimator: str | None = None) -> Bundle:
         raise DataError(
             f"{folder}: wavelengths do not have the grid fingerprint of {MANIFEST}; save it again"
         )
-    origin = Origin(grid, LabelSpace.from_dict(manifest["label_space"]), manifest["training"])
+    space = LabelSpace.from_dict(manifest["label_space"])
+    origin = Origin(grid, space, manifest["training"], manifest["lsf"])
     texts = {name: content.decode() for name, content in contents.items()}
     return Bundle(manifest["estimator"], origin, manifest["settings"], tensors, texts)
 
@@ -134,6 +137,7 @@ def _write_files(bundle: Bundle, folder: Path) -> None:
         "specvit_version": specvit.__version__,
         "estimator": bundle.estimator,
         "grid": {"fingerprint": grid.fingerprint, "medium": grid.medium, "description": grid.describe()},
+        "lsf": bundle.origin.lsf,
         "label_space": bundle.origin.label_space.to_dict(),
         "training": bundle.origin.training,
         "settings": bundle.settings,

@@ -3,7 +3,7 @@
 from specvit.simulate.priors import LatticePrior, Prior, UniformPrior, make_prior
 from specvit.simulate.seeding import BLOCK, SPLITS
 from specvit.simulate.shards import StoredSpectra
-from specvit.simulate.simulator import SimulatedSource, Simulator
+from specvit.simulate.simulator import SimulatedSource, Simulator, emulator_fingerprint
 from specvit.simulate.world import World
 from specvit.simulate.writer import WriteJob
 
@@ -18,5 +18,6 @@ __all__ = [
     "UniformPrior",
     "World",
     "WriteJob",
+    "emulator_fingerprint",
     "make_prior",
 ]

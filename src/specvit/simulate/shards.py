@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -19,6 +20,7 @@ import torch
 
 from specvit import __version__
 from specvit.errors import DataError
+from specvit.instrument import Instrument
 from specvit.runs.atomic import disk_errors
 from specvit.simulate.simulator import Simulator
 from specvit.simulate.world import World
@@ -194,7 +196,7 @@ class StoredSpectra:
 
     def __init__(self, folder: Path | str) -> None:
         self.folder = Path(folder)
-        manifest = read_manifest(self.folder)
+        self._manifest = manifest = read_manifest(self.folder)
         self.paths = [self.folder / name for name in manifest["shards"]]
         self.world = World.from_dict(manifest["world"])
         self._counts = []
@@ -206,6 +208,16 @@ class StoredSpectra:
 
     def __len__(self) -> int:
         return sum(self._counts)
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What these spectra are, as the folder's manifest says."""
+        return {name: value for name, value in self._manifest.items() if name != "shards"}
+
+    @property
+    def lsf(self) -> dict[str, list[float]]:
+        """The line-spread function of these spectra, see `Instrument.lsf_nodes`."""
+        return Instrument.load(self.world.instrument).lsf_nodes()
 
     def batches(self, batch_size: int) -> Iterator[SpectraBatch]:
         """Yield all spectra in order; batches do not cross shard boundaries."""

@@ -7,8 +7,9 @@ storing spectra is the business of `writer`, drawing them fast on a CPU that of 
 from __future__ import annotations
 
 import copy
+import hashlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -189,6 +190,14 @@ class Simulator:
         return self._on_device[device]
 
 
+def emulator_fingerprint(observed: ObservedEmulator) -> str:
+    """Return sixteen hex digits of the folded emulator's weights: spectra of two emulators must not mix."""
+    digest = hashlib.sha256()
+    for name, value in sorted(observed.state_dict().items()):
+        digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
 class SimulatedSource:
     """A finite `SpectraSource` over one split of a simulator.
 
@@ -216,6 +225,23 @@ class SimulatedSource:
 
     def __len__(self) -> int:
         return self.count
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What these spectra are, JSON-ready: enough to draw them again."""
+        world = self.simulator.world
+        return {
+            "world": world.to_dict() if world is not None else None,
+            "emulator": emulator_fingerprint(self.simulator.observed),
+            "split": self.split,
+            "seed": self.seed,
+            "fresh_noise": self.fresh_noise,
+        }
+
+    @property
+    def lsf(self) -> dict[str, list[float]]:
+        """The line-spread function of these spectra, see `Instrument.lsf_nodes`."""
+        return self.simulator.instrument.lsf_nodes()
 
     def batches(self, batch_size: int) -> Iterator[SpectraBatch]:
         """Yield all spectra in order, `batch_size` at a time."""

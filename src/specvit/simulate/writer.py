@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import datetime
 import fcntl
-import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -33,7 +32,7 @@ from specvit.simulate.shards import (
     read_manifest,
     write_shard,
 )
-from specvit.simulate.simulator import Simulator
+from specvit.simulate.simulator import Simulator, emulator_fingerprint
 from specvit.simulate.world import World
 
 Progress = Callable[[int], None]
@@ -132,7 +131,7 @@ class WriteJob:
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
             "world": self.world.to_dict(),
-            "emulator": emulator_fingerprint(self.simulator),
+            "emulator": emulator_fingerprint(self.simulator.observed),
             "split": self.split,
             "seed": self.seed,
             "spectra": self.spectra,
@@ -177,14 +176,6 @@ class WriteJob:
             yield
         finally:
             lock.close()
-
-
-def emulator_fingerprint(simulator: Simulator) -> str:
-    """Return sixteen hex digits of the folded emulator's weights: shards of two emulators must not mix."""
-    digest = hashlib.sha256()
-    for name, value in sorted(simulator.observed.state_dict().items()):
-        digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]
 
 
 @contextmanager

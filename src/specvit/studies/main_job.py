@@ -11,8 +11,7 @@ import numpy as np
 from specvit.config import Config
 from specvit.errors import ConfigError
 from specvit.runs import RunFolder, RunIndex
-from specvit.simulate import Simulator, World
-from specvit.simulate.writer import emulator_fingerprint
+from specvit.simulate import Simulator, World, emulator_fingerprint
 from specvit.spectra import SpectraBatch
 from specvit.studies.ceilings import bayes_ceiling, crlb_ceiling
 from specvit.studies.estimators import fit_and_predict, set_threads
@@ -85,7 +84,7 @@ def _test_set(config: Config, simulator: Simulator, run: RunFolder, watch: Progr
         update(1, 1)
     if not run.is_done("test set"):
         with run.stage("test set") as record:
-            record["emulator"] = emulator_fingerprint(simulator)
+            record["emulator"] = emulator_fingerprint(simulator.observed)
             run.write_arrays(
                 "test",
                 label_names=np.array(simulator.prior.label_space.names),

@@ -46,7 +46,7 @@ def test_a_model_that_does_not_estimate_the_target_is_named(make_run):
     run = make_run()
     run.write_arrays("predictions_ridge", names=["teff"], mean=np.zeros((300, 1)))
     with pytest.raises(DataError, match=r"predictions_ridge\.npz: no label 'log_g'; it holds teff"):
-        load_contents(run.path).predicted("ridge")
+        load_contents(run.path)
 
 
 def test_a_summary_of_another_shape_names_the_entry(make_run):

@@ -36,7 +36,12 @@ def find_run(run: str, folder: Path) -> Path:
     from specvit.errors import DataError
 
     if run:
-        return Path(run) if Path(run).is_dir() or "/" in run else folder / run
+        path = Path(run) if Path(run).is_dir() or "/" in run else folder / run
+        if not path.is_dir():
+            raise DataError(
+                f"{path}: no such run; `specvit report --list --folder DIR` shows the runs of a folder"
+            )
+        return path
     finished = [entry["name"] for entry in _entries(folder) if entry["finished"]]
     if not finished:
         raise DataError(f"{folder}: no finished run; make one with `specvit run`, or name a run folder")

@@ -5,6 +5,7 @@ What must lie in the folder is written down in `specvit.runs.results`; nothing h
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from specvit.errors import DataError
+from specvit.report.checks import check_ceiling, check_cells, check_shapes, check_summary, check_test
 from specvit.runs import RunFolder, Summary, check_arrays
 
 Arrays = dict[str, np.ndarray]
@@ -63,41 +65,89 @@ def load_contents(folder: Path | str) -> RunContents:
             the file and the entry.
     """
     run = RunFolder.open(folder)
+    provenance = _provenance(run)
     summary = _summary(run)
     test = _arrays(run, "test", "test")
-    predictions = {model: _arrays(run, f"predictions_{model}", "predictions") for model in summary.models}
-    for model, arrays in predictions.items():
-        if len(arrays["mean"]) != len(test["labels"]):
-            raise DataError(
-                f"{run.path}/arrays/predictions_{model}.npz: {len(arrays['mean'])} spectra, "
-                f"test.npz has {len(test['labels'])}; remove both and run again"
-            )
+    check_test(test, f"{run.path}/arrays/test.npz")
+    _column(test["label_names"], summary.target, f"{run.path}/arrays/test.npz")
     return RunContents(
         name=run.name,
-        config=run.config,
-        provenance=run.provenance,
+        config=_parsed(f"{run.path}/config.toml", lambda: run.config),
+        provenance=provenance,
         summary=summary,
         test=test,
-        predictions=predictions,
-        ceiling=_arrays(run, "ceiling", "ceiling") if summary.ceiling else None,
-        cells=_arrays(run, "cells", "cells") if run.has_arrays("cells") else None,
-        examples=_arrays(run, "examples", "examples") if run.has_arrays("examples") else None,
+        predictions={model: _predictions(run, model, summary.target, test) for model in summary.models},
+        ceiling=_ceiling(run, len(test["snr"])) if summary.ceiling else None,
+        cells=_cells(run, summary) if run.has_arrays("cells") else None,
+        examples=_examples(run) if run.has_arrays("examples") else None,
     )
 
 
+def _parsed(where: str, read: Callable[[], Any]) -> Any:
+    try:
+        return read()
+    except ValueError as error:  # of TOML, or of the text's encoding
+        raise DataError(f"{where} is damaged: {error}; run again with --fresh") from error
+
+
+def _provenance(run: RunFolder) -> dict[str, Any]:
+    where = f"{run.path}/provenance.json"
+    provenance = _parsed(where, lambda: run.provenance)
+    for key in ("sessions", "stages"):
+        if not isinstance(provenance, dict) or key not in provenance:
+            raise DataError(f"{where}: no entry '{key}'; run again with --fresh")
+    if not provenance["sessions"]:
+        raise DataError(f"{where}: 'sessions' is empty; run again with --fresh")
+    return provenance
+
+
 def _summary(run: RunFolder) -> Summary:
-    values = run.summary
+    values = _parsed(f"{run.path}/summary.json", lambda: run.summary)
     if not values:
         done = ", ".join(run.stages) or "none"
         raise DataError(
             f"{run.path}: no results yet (finished stages: {done}); start the same run again to go on"
         )
     try:
-        return Summary.model_validate(values)
+        summary = Summary.model_validate(values)
     except ValidationError as error:
         problem = error.errors()[0]
         where = ".".join(str(part) for part in problem["loc"])
         raise DataError(f"{run.path}/summary.json: {where}: {problem['msg']}") from None
+    check_summary(summary, f"{run.path}/summary.json")
+    return summary
+
+
+def _predictions(run: RunFolder, model: str, target: str, test: Arrays) -> Arrays:
+    where = f"{run.path}/arrays/predictions_{model}.npz"
+    arrays = _arrays(run, f"predictions_{model}", "predictions")
+    if len(arrays["mean"]) != len(test["labels"]):
+        raise DataError(
+            f"{where}: {len(arrays['mean'])} spectra, test.npz has {len(test['labels'])}; "
+            "remove both and run again"
+        )
+    check_shapes("predictions", arrays, where)
+    if not np.isfinite(arrays["mean"][:, _column(arrays["names"], target, where)]).any():
+        raise DataError(f"{where}: 'mean' holds no finite {target}; the fit failed, run again with --fresh")
+    return arrays
+
+
+def _ceiling(run: RunFolder, spectra: int) -> Arrays:
+    arrays = _arrays(run, "ceiling", "ceiling")
+    check_ceiling(arrays, f"{run.path}/arrays/ceiling.npz", spectra)
+    return arrays
+
+
+def _cells(run: RunFolder, summary: Summary) -> Arrays:
+    arrays = _arrays(run, "cells", "cells")
+    check_cells(arrays, f"{run.path}/arrays/cells.npz", summary.models)
+    return arrays
+
+
+def _examples(run: RunFolder) -> Arrays:
+    arrays = _arrays(run, "examples", "examples")
+    check_shapes("examples", arrays, f"{run.path}/arrays/examples.npz")
+    return arrays
 
 
 def _arrays(run: RunFolder, name: str, kind: str) -> Arrays:

@@ -16,6 +16,7 @@ from specvit.report.style import save_figure, to_data_uri
 from specvit.report.tables import Cell, Table, cell_text, write_table
 from specvit.report.words import count, findings, interval, label_name, metric_name, number
 from specvit.runs import ModelResults, Score, Spread, write_atomic
+from specvit.runs.atomic import disk_errors
 
 #: Tables shown on the page, under their headings; the others lie in tables/ only.
 HEADINGS = {
@@ -29,6 +30,8 @@ HEADINGS = {
 def write_report(folder: Path | str) -> Path:
     """Write report.html, figures/ and tables/ into a run folder and return the path of the page.
 
+    Everything is made before the first file is written; the page, which says that all is there, comes last.
+
     Raises:
         DataError: if the run has no results yet or a file of it is missing or wrong.
         MissingExtra: if jinja2 or matplotlib is not installed.
@@ -38,15 +41,18 @@ def write_report(folder: Path | str) -> Path:
         import_optional(module, None, "specvit report")
     folder = Path(folder)
     run = load_contents(folder)
-    figures = []
-    for drawing in drawings(run):
-        figure = drawing.draw(run)
-        save_figure(figure, folder / "figures", drawing.name)
-        figures.append({**drawing._asdict(), "image": to_data_uri(figure)})
+    made = [(drawing, drawing.draw(run)) for drawing in drawings(run)]
     tables = run_tables(run)
+    images = [{**drawing._asdict(), "image": to_data_uri(figure)} for drawing, figure in made]
+    page = _render(run, images, tables)
+    for name in ("figures", "tables"):
+        with disk_errors(folder / name):
+            (folder / name).mkdir(exist_ok=True)
+    for drawing, figure in made:
+        save_figure(figure, folder / "figures", drawing.name)
     for table in tables:
         write_table(table, folder / "tables")
-    return write_atomic(folder / "report.html", _render(run, figures, tables))
+    return write_atomic(folder / "report.html", page)
 
 
 def _render(run: RunContents, figures: list[dict[str, Any]], tables: list[Table]) -> str:

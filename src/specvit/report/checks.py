@@ -1,0 +1,111 @@
+"""Whether the parts of a run folder fit together: shapes of arrays, and the scores that a page quotes.
+
+Files are checked one by one by `specvit.runs`; here it is said which entry does not go with the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from specvit.errors import DataError
+from specvit.runs import Summary
+
+Arrays = Mapping[str, np.ndarray]
+
+#: kind -> array -> its axes, one letter each; arrays that may be absent are among them. See `runs.results`.
+SHAPES: dict[str, dict[str, str]] = {
+    "test": {"label_names": "P", "labels": "NP", "snr": "N", "mag": "N"},
+    "predictions": {"names": "Q", "mean": "NQ", "std": "NQ"},
+    "ceiling": {
+        **dict.fromkeys(("rows", "snr", "crlb_3", "r2_max_3", "schur_3"), "M"),
+        **dict.fromkeys(("crlb_5", "r2_max_5", "schur_5"), "M"),
+        **dict.fromkeys(("bayes_mean", "bayes_var"), "B"),
+    },
+    "cells": {"stars": "KGF", "ceiling": "KGF"},
+    "examples": {
+        "wavelength": "L",
+        **dict.fromkeys(("flux", "clean", "sigma", "jacobian"), "SL"),
+        **{"label_names": "P", "labels": "SP", "snr": "S", "mag": "S"},
+    },
+}
+
+REMEDY = "the folder was changed by hand or written by another version; run again with --fresh"
+
+
+def check_shapes(kind: str, arrays: Arrays, where: str, sizes: Mapping[str, int] | None = None) -> None:
+    """Raise DataError naming the first array whose shape does not go with those before it.
+
+    Args:
+        kind: of the file, a key of `SHAPES`.
+        arrays: its content.
+        where: its path.
+        sizes: lengths of axes that are known beforehand.
+    """
+    known = dict(sizes or {})
+    for name, axes in SHAPES[kind].items():
+        if name not in arrays:
+            continue
+        shape = arrays[name].shape
+        expected = tuple(known.get(axis, axis) for axis in axes)
+        if len(shape) != len(axes) or any(
+            known.setdefault(a, n) != n for a, n in zip(axes, shape, strict=True)
+        ):
+            wanted = ", ".join(map(str, expected))
+            raise DataError(f"{where}: '{name}' has shape {shape}, expected ({wanted}); {REMEDY}")
+
+
+def check_test(arrays: Arrays, where: str) -> None:
+    """Raise DataError unless the test spectra have labels and a positive S/N each."""
+    check_shapes("test", arrays, where)
+    bad = int((~(np.isfinite(arrays["snr"]) & (arrays["snr"] > 0))).sum())
+    if bad:
+        raise DataError(f"{where}: 'snr' of {bad} spectra is not a positive number; {REMEDY}")
+
+
+def check_ceiling(arrays: Arrays, where: str, spectra: int) -> None:
+    """Raise DataError unless every star of the ceiling is one of the test spectra."""
+    check_shapes("ceiling", arrays, where)
+    rows = arrays["rows"]
+    if rows.size and not (rows.min() >= 0 and rows.max() < spectra):
+        raise DataError(f"{where}: 'rows' names spectrum {rows.max()}, test.npz has {spectra}; {REMEDY}")
+
+
+def check_cells(arrays: Arrays, where: str, models: Iterable[str]) -> None:
+    """Raise DataError unless every model has its scores in cells that fit the edges."""
+    edges = {"K": "snr_edges", "G": "second_edges", "F": "first_edges"}
+    shape = tuple(len(arrays[name]) - 1 for name in edges.values())
+    check_shapes("cells", arrays, where, dict(zip(edges, shape, strict=True)))
+    for model in models:
+        for kind in ("precision", "efficiency"):
+            for name in (f"{kind}_{model}{ending}" for ending in ("", "_low", "_high")):
+                if name not in arrays or arrays[name].shape != shape:
+                    raise DataError(f"{where}: no '{name}' of shape {shape}; {REMEDY}")
+
+
+def check_summary(summary: Summary, where: str) -> None:
+    """Raise DataError naming the first score that a page quotes and the summary lacks."""
+    newest = Summary.model_fields["schema_version"].default
+    if summary.schema_version > newest:
+        raise DataError(
+            f"{where}: schema_version {summary.schema_version} is newer than this specvit knows ({newest}); "
+            "upgrade it: pip install --upgrade specvit"
+        )
+    wanted: list[tuple[str, Mapping[str, Any], tuple[str, ...]]] = [("counts", summary.counts, ("test",))]
+    against = () if summary.ceiling is None else ("efficiency", "headroom")
+    for name, model in summary.models.items():
+        wanted.append((f"models.{name}.overall", model.overall, ("r2", "mae", *against)))
+        wanted.append((f"models.{name}.bins", model.bins, ("r2", "residual_50", "residual_68", *against)))
+    if summary.ceiling is not None:
+        bounds = ("r2_max_3", "r2_max_5", "sigma_min_5")
+        wanted.append(("ceiling.overall", summary.ceiling.overall, bounds))
+        wanted.append(("ceiling.bins", summary.ceiling.bins, bounds))
+        wanted.append(("ceiling.labels", summary.ceiling.labels, ("5",)))
+    if not summary.models:
+        raise DataError(f"{where}: 'models' is empty, so there is nothing to report; {REMEDY}")
+    for place, entries, keys in wanted:
+        for key in keys:
+            if key not in entries:
+                raise DataError(f"{where}: no '{place}.{key}'; {REMEDY}")

@@ -66,3 +66,15 @@ def test_without_a_bayes_ceiling_the_cramer_rao_ceiling_is_quoted_with_its_limit
     last = findings(load_contents(make_run(bayes=False).path))[-1]
     assert "Cramér–Rao" in last
     assert "unbiased" in last
+
+
+def test_a_ceiling_that_has_not_converged_is_called_provisional(make_run):
+    run = make_run()
+    with run.stage("bayes") as record:
+        record |= {"stars": 300, "converged": 300, "median_ess": 650.0, "minimum_ess": 401.0}
+    assert not any("converged" in sentence for sentence in findings(load_contents(run.path)))
+    with run.stage("bayes") as record:
+        record |= {"stars": 300, "converged": 297, "median_ess": 650.0, "minimum_ess": 12.3}
+    (warning,) = [s for s in findings(load_contents(run.path)) if "not converged" in s]
+    assert "3 of its 300 posteriors" in warning
+    assert "smallest 12" in warning

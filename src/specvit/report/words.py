@@ -117,6 +117,7 @@ def _against_ceiling(run: RunContents) -> list[str]:
         )
         if ceiling.stars < run.summary.counts["test"]:
             sentences.append(f"That ceiling is over {count(ceiling.stars)} of the test spectra.")
+        sentences += _convergence(run)
     else:
         spread = ceiling.overall["r2_max_5"]
         sentences.append(
@@ -125,6 +126,19 @@ def _against_ceiling(run: RunContents) -> list[str]:
             "It bounds unbiased estimators; at low S/N a model that leans on the prior can lie above it."
         )
     return sentences
+
+
+def _convergence(run: RunContents) -> list[str]:
+    """Return a warning if posteriors behind the Bayes ceiling have too few effective samples."""
+    stage = run.provenance["stages"].get("bayes", {})
+    stars = stage.get("stars", 0)
+    missing = stars - stage.get("converged", stars)
+    if not missing:
+        return []
+    return [
+        f"It has not converged: {count(missing)} of its {count(stars)} posteriors have too few effective "
+        f"samples (smallest {number(stage['minimum_ess'], 0)}), so its value is provisional."
+    ]
 
 
 def _coverage(run: RunContents) -> list[str]:

@@ -91,6 +91,19 @@ def test_a_spectrum_does_not_know_its_batch(network):
     torch.testing.assert_close(network(flux[4:6], sigma[4:6]), whole[4:6], rtol=1e-3, atol=3e-4)
 
 
+def test_noise_unlike_any_of_training_gives_finite_estimates(network):
+    """A sigma with spikes or of another shape is far from the weight patterns of training."""
+    _, flux, sigma = spectra()
+    with torch.no_grad():
+        network.head.sharpness.weight.fill_(0.5)
+    spiky = torch.where(torch.arange(PIXELS) % 50 == 0, 1e-3 * sigma, sigma)
+    steep = sigma * torch.logspace(-2, 2, PIXELS)
+    for strange in (spiky, steep, 1e6 * sigma, 1e-6 * sigma):
+        estimate = network.decode(network(flux, strange))
+        assert torch.isfinite(estimate.mean).all()
+        assert torch.isfinite(estimate.std).all()
+
+
 def test_the_unit_of_the_flux_does_not_matter(network):
     _, flux, sigma = spectra()
     torch.testing.assert_close(

@@ -111,6 +111,49 @@ def test_an_unknown_label_is_named(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_network_is_trained_in_the_run_and_a_saved_one_is_used_as_it_is(finished, tmp_path):
+    """`--set models.names` takes MODEL-SIZE to train one, and a folder for one that is there."""
+    more = ("models.networks.steps=20", "limits.bayes_stars=0", 'models.names=["subspace-nano"]')
+    run = run_main_job(settings(tmp_path / "one", *more))
+    model = run.summary["models"]["subspace-nano"]
+    assert model["title"] == "Subspace network (nano)"
+    assert model["facts"]["parameters"] > 1e5
+    assert model["facts"]["flops"] > 2 * 192 * 48
+    assert {"coverage_68", "coverage_95"} <= set(model["overall"])
+    assert run.stages["test set"]["emulator"] == finished.stages["test set"]["emulator"]
+    assert not (run.path / "checkpoints").exists()
+    folder = run.path / "models" / "subspace-nano"
+    again = run_main_job(settings(tmp_path / "two", *more[:2], f'models.names=["{folder}"]'))
+    first, second = (r.read_arrays("predictions_subspace-nano") for r in (run, again))
+    np.testing.assert_array_equal(first["mean"], second["mean"])
+    np.testing.assert_array_equal(first["quantiles"], second["quantiles"])
+    assert write_report(again.path).exists()
+
+
+def test_a_network_made_for_other_pixels_is_left_out_and_said_so(tmp_path):
+    lines = []
+    watch = Quiet()
+    watch.say = lines.append
+    more = ("limits.bayes_stars=0", 'models.names=["ridge", "subspace"]')
+    run = run_main_job(settings(tmp_path, *more), watch)
+    assert list(run.summary["models"]) == ["ridge"]
+    assert any("Subspace network is left out" in line and "pixels" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ('["rigde"]', "did you mean 'ridge'"),
+        ('["vit-huge"]', "vit-"),
+        ('["a/ridge", "ridge"]', "neither an estimator"),
+    ],
+)
+def test_an_unknown_estimator_is_named_before_any_work(tmp_path, names, said):
+    with pytest.raises(ConfigError, match=said):
+        run_main_job(settings(tmp_path, f"models.names={names}"))
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_command_prints_scores_and_where_the_report_is(tmp_path):
     overrides = [
         part

@@ -19,7 +19,7 @@ from specvit.spectra import MemorySource, SpectraBatch
 from specvit.studies.attainable import Attainable, attainable, most_widely
 from specvit.studies.ceilings import bayes_ceiling, crlb_ceiling
 from specvit.studies.estimators import store_prediction
-from specvit.studies.scorer import Scorer
+from specvit.studies.scorer import Scorer, stated_intervals
 from specvit.studies.scoring import summarise
 
 EDGES = (2.0, 4.0, 8.0, 16.0)
@@ -39,10 +39,14 @@ def scorer(truth, snr, variance, mean=None, resamples=100):
     return Scorer(truth, snr, EDGES, resamples, 1, Attainable(variance, mean))
 
 
+def gaussian(mean, std):
+    return stated_intervals({"mean": mean[:, None], "std": std[:, None]}, 0)
+
+
 def test_coverage_is_the_share_of_truths_inside_the_stated_interval():
     truth, snr, mean, variance = stars(4000, 1)
     std = 1.5 * np.sqrt(variance)
-    found = scorer(truth, snr, variance, mean).model("m", mean, std, {})
+    found = scorer(truth, snr, variance, mean).model("m", mean, gaussian(mean, std), {})
     for share in (68, 95):
         reach = norm.ppf(0.5 + share / 200)
         score = found.overall[f"coverage_{share}"]
@@ -58,13 +62,36 @@ def test_an_infinite_error_covers_and_an_unknown_one_does_not_count():
     truth, snr, mean, variance = stars(200, 2)
     std = np.full(200, 1e-9)
     std[:50], std[50:100] = np.inf, np.nan
-    found = scorer(truth, snr, variance, mean).model("m", mean, std, {})
+    found = scorer(truth, snr, variance, mean).model("m", mean, gaussian(mean, std), {})
     assert found.overall["coverage_68"].value == pytest.approx(50 / 150)
+
+
+def test_stated_quantiles_are_taken_as_they_are():
+    """Skewed intervals: of an exponential posterior, not of a Gaussian of its moments."""
+    random = np.random.default_rng(3)
+    truth, low = random.exponential(size=4000), (0.025, 0.16, 0.5, 0.84, 0.975)
+    quantiles = np.tile(-np.log(1 - np.array(low)), (4000, 1))[:, None]
+    arrays = {"mean": np.ones((4000, 1)), "quantiles": quantiles, "probabilities": np.array(low)}
+    found = scorer(truth, np.full(4000, 5.0), np.ones(4000)).model("m", arrays["mean"][:, 0], {}, {})
+    assert "coverage_68" not in found.overall
+    found = scorer(truth, np.full(4000, 5.0), np.ones(4000)).model(
+        "m", arrays["mean"][:, 0], stated_intervals(arrays, 0), {}
+    )
+    for share in (68, 95):
+        assert found.overall[f"coverage_{share}"].value == pytest.approx(share / 100, abs=0.03)
+    wide = stated_intervals({"mean": arrays["mean"], "std": np.ones((4000, 1))}, 0)
+    assert (
+        scorer(truth, np.full(4000, 5.0), np.ones(4000))
+        .model("m", truth, wide, {})
+        .overall["coverage_68"]
+        .value
+        > 0.8
+    )
 
 
 def test_residuals_are_quantiles_of_the_absolute_error():
     truth, snr, mean, variance = stars(500, 3)
-    found = scorer(truth, snr, variance, mean).model("m", mean, None, {})
+    found = scorer(truth, snr, variance, mean).model("m", mean, {}, {})
     assert "coverage_68" not in found.overall
     for share in (50, 68):
         value = np.quantile(np.abs(truth - mean), share / 100)
@@ -75,7 +102,7 @@ def test_efficiency_and_headroom_are_ratio_and_difference_to_the_ceiling_of_the_
     truth, snr, mean, variance = stars(600, 4)
     variance[400:] = np.nan
     estimate = 3 + 0.8 * (mean - 3)
-    found = scorer(truth, snr, variance, mean).model("m", estimate, None, {})
+    found = scorer(truth, snr, variance, mean).model("m", estimate, {}, {})
     top = 1 - variance[:400].mean() / truth[:400].var()
     model = r2_score(truth[:400], estimate[:400])
     assert found.overall["efficiency"].value == pytest.approx(model / top)
@@ -91,7 +118,7 @@ def test_spectra_without_an_estimate_are_counted_and_in_no_score():
     truth, snr, mean, variance = stars(300, 5)
     estimate = mean.copy()
     estimate[:20] = np.nan
-    found = scorer(truth, snr, variance, mean).model("m", estimate, None, {})
+    found = scorer(truth, snr, variance, mean).model("m", estimate, {}, {})
     assert found.missing == 20
     assert found.overall["r2"].value == pytest.approx(r2_score(truth[20:], mean[20:]))
 
@@ -99,7 +126,7 @@ def test_spectra_without_an_estimate_are_counted_and_in_no_score():
 @pytest.mark.parametrize("share", [0.3, 1.0])
 def test_an_estimator_that_sees_the_truth_is_above_the_ceiling(share):
     truth, snr, mean, variance = stars(400, 6)
-    found = scorer(truth, snr, variance, mean).model("leak", mean + share * (truth - mean), None, {})
+    found = scorer(truth, snr, variance, mean).model("leak", mean + share * (truth - mean), {}, {})
     assert found.above_ceiling is True
     assert found.overall["headroom"].high < 0
 
@@ -125,7 +152,7 @@ def test_honest_estimators_are_not_accused_on_lucky_test_sets():
 def test_without_an_exact_ceiling_nobody_is_accused():
     """V·CRLB / (V + CRLB) is no bound: to be above it proves nothing."""
     truth, snr, _, variance = stars(300, 7)
-    assert scorer(truth, snr, variance).model("leak", truth, None, {}).above_ceiling is None
+    assert scorer(truth, snr, variance).model("leak", truth, {}, {}).above_ceiling is None
 
 
 def test_a_star_without_a_bound_has_no_mean_but_a_median():

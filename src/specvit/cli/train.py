@@ -129,6 +129,7 @@ def finish(run: RunFolder, estimator: NetworkEstimator, scores: dict[str, dict[s
 
     folder = run.path / "models" / estimator.name
     folder.parent.mkdir(exist_ok=True)
+    estimator.metrics = scores
     estimator.save(folder)
     run.write_summary({"model": str(folder), "training": estimator.origin.training, "test": scores})
     run.finish()

@@ -15,7 +15,6 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 CONFIG_VERSION = 1
 
 Bounds = tuple[float, float]
-ModelName = Literal["ridge", "pca_ridge", "pls", "lightgbm", "template", "posterior"]
 #: A run's name becomes a folder's name, so it holds nothing a shell or a file system could take amiss.
 RunName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
 #: The bins of the reference work's final figure, ends moved to hold every star under its median S/N.
@@ -88,14 +87,34 @@ class LightGBMSection(Section):
     early_stopping: int = Field(default=60, ge=1, description="trees without improvement before stopping")
 
 
+class NetworksSection(Section):
+    """How networks named MODEL-SIZE, e.g. mlp-nano, are trained in the run, on spectra drawn on the fly."""
+
+    minutes: float = Field(
+        default=5.0, gt=0, description="time budget of each; the schedule follows the clock"
+    )
+    steps: int = Field(
+        default=0, ge=0, description="length in optimiser steps instead, which repeats exactly; 0: by minutes"
+    )
+
+
 class ModelsSection(Section):
     """Which estimators are fitted, for which labels."""
 
-    names: tuple[ModelName, ...] = Field(
-        default=("ridge", "lightgbm"), min_length=1, description="estimators, in the order of the report"
+    names: tuple[str, ...] = Field(
+        default=("ridge", "lightgbm"),
+        min_length=1,
+        description="estimators, in the order of the report: ridge, pca_ridge, pls, lightgbm, template, "
+        "posterior; subspace, vit (come trained); MODEL-SIZE, e.g. mlp-nano (trained in the run); or the "
+        "folder of a saved estimator",
     )
-    labels: tuple[str, ...] = Field(default=("log_g",), min_length=1, description="labels they estimate")
+    labels: tuple[str, ...] = Field(
+        default=("log_g",),
+        min_length=1,
+        description="labels of estimators fitted in the run, first the target",
+    )
     lightgbm: LightGBMSection = LightGBMSection()
+    networks: NetworksSection = NetworksSection()
 
     @model_validator(mode="after")
     def _nothing_twice(self) -> ModelsSection:

@@ -27,6 +27,10 @@ MINIMUM_SIGNAL = 0.05
 SMOOTHING = 101
 
 
+#: Level features, in standard deviations of the training spectra, are taken as no further from their mean.
+STRANGEST = 5.0
+
+
 class Inputs(NamedTuple):
     """What the trainable part of a network receives.
 
@@ -93,17 +97,26 @@ class Conditioning(nn.Module):
         self.level_scale.copy_(level.std(dim=0).clamp(min=1e-3) if len(level) > 1 else torch.ones(1))
         return self
 
+    @property
+    def baseline(self) -> Tensor:
+        """The mean training spectrum, relative to its level, shape (L,): what says nothing of a star."""
+        return self.centre
+
     @torch.no_grad()
     def forward(self, flux: Tensor, sigma: Tensor) -> Inputs:
         """Return the inputs of flux and sigma, both (B, L)."""
         usable, flux, sigma, _ = normalise(flux, sigma)
+        return self.from_normalised(usable, flux, sigma)
+
+    def from_normalised(self, usable: Tensor, flux: Tensor, sigma: Tensor) -> Inputs:
+        """Return the inputs of what `normalise` gives, each (B, L); differentiable in the flux."""
         values = torch.where(usable, (flux - self.centre) / self.scale, 0.0)
         if self.chunk:
             values = _chunk_normalise(values, usable, self.chunk)
         planes = [values]
         for name in self.channels[1:]:
             planes.append(_derivative(values) if name == "derivative" else _smooth_log(sigma, usable))
-        level = (_log_level(sigma, usable) - self.level_centre) / self.level_scale
+        level = bounded((_log_level(sigma, usable) - self.level_centre) / self.level_scale)
         return Inputs(torch.stack(planes, dim=1), usable, level)
 
 
@@ -120,6 +133,11 @@ def normalise(flux: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor, Tens
     if not _is_whole(usable):
         flux, sigma = torch.where(usable, flux, 0.0), torch.where(usable, sigma, 1.0)
     return usable, flux, sigma, level
+
+
+def bounded(level: Tensor) -> Tensor:
+    """Return level features no stranger than `STRANGEST`: heads multiply by their exponential."""
+    return level.clamp(-STRANGEST, STRANGEST)
 
 
 def usable_median(values: Tensor, usable: Tensor) -> Tensor:
@@ -160,8 +178,9 @@ def _chunk_normalise(values: Tensor, usable: Tensor, chunk: int) -> Tensor:
     weight = F.pad(usable.to(values), padding).unflatten(1, (-1, chunk))
     count = weight.sum(dim=-1, keepdim=True).clamp(min=1)
     centred = (blocks - blocks.sum(dim=-1, keepdim=True) / count) * weight
-    spread = (centred.square().sum(dim=-1, keepdim=True) / count).sqrt()
-    return (centred / spread.clamp(min=1e-3)).flatten(1)[:, :pixels]
+    variance = centred.square().sum(dim=-1, keepdim=True) / count
+    # Bounded before the root, whose slope at 0 is infinite: the derivative stays finite on dead chunks.
+    return (centred / variance.clamp(min=1e-6).sqrt()).flatten(1)[:, :pixels]
 
 
 def wavelength_phase(wavelength: np.ndarray) -> Tensor:

@@ -20,8 +20,8 @@ Scaling = Literal["zscore", "minmax"]
 #: Bounds of the predicted ln variance, in scaled labels: keeps the likelihood finite, binds nowhere real.
 LOG_VARIANCE_RANGE = (-14.0, 4.0)
 
-#: Probabilities at which quantiles are reported: the central 68.27 and 95.45 % and the median.
-QUANTILES = (0.02275, 0.15865, 0.5, 0.84135, 0.97725)
+#: Probabilities at which quantiles are reported: the central 68 and 95 % and the median.
+QUANTILES = (0.025, 0.16, 0.5, 0.84, 0.975)
 
 
 class Estimate(NamedTuple):

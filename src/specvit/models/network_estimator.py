@@ -7,6 +7,7 @@ Fitting is handed in (`fitter`), because the engine lives above this package;
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from specvit.errors import DataError, RunError, ShapeError
 from specvit.models.bundle import Bundle, Origin, load_bundle, save_bundle
+from specvit.models.card import CARD, card_text
 from specvit.models.heads import QUANTILES
 from specvit.models.network import NetworkConfig, SpectrumNetwork, build_network
 from specvit.models.protocol import Prediction
@@ -45,6 +47,8 @@ class NetworkEstimator:
         self.name, self.fitter = name, fitter
         self.device = torch.device("cpu")
         self.batch_size = 512
+        #: Label -> score -> value on test spectra, filled in by whoever tested it; saved with it.
+        self.metrics: dict[str, dict[str, float]] = {}
 
     def fit(self, train: SpectraSource, validation: SpectraSource) -> Self:
         """Train; the weights kept are those with the best validation R².
@@ -59,7 +63,7 @@ class NetworkEstimator:
         validation.grid.check_matches(train.grid, "validation set")
         network, record = self.fitter(train, validation)
         origin = Origin.of(train, validation)
-        return self.adopt(network, Origin(origin.grid, origin.label_space, {**origin.training, **record}))
+        return self.adopt(network, replace(origin, training={**origin.training, **record}))
 
     def adopt(self, network: SpectrumNetwork, origin: Origin) -> Self:
         """Take over a trained network and what it was made for."""
@@ -112,16 +116,19 @@ class NetworkEstimator:
         return Prediction(torch.cat(means), std, network.label_space.names, extras)
 
     def save(self, folder: Path) -> None:
-        """Write weights, manifest and fingerprint into `folder`, all or nothing."""
+        """Write weights, manifest, fingerprint and card into `folder`, all or nothing."""
         network = self._ready().network
         settings = {
             "name": self.name,
             "network": network.config.to_dict(),
             "labels": network.label_space.to_dict(),
             "parameters": network.parameter_count,
+            "normalisation": "flux and sigma over the median flux of usable pixels, then per pixel as `front`",
+            "metrics": self.metrics,
             "fingerprint": self._measure().tolist(),
         }
-        save_bundle(Bundle("network", self.origin, settings, dict(network.state_dict())), folder)
+        card = {CARD: card_text(self.name, network, self.origin, self.metrics)}
+        save_bundle(Bundle("network", self.origin, settings, dict(network.state_dict()), card), folder)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -138,6 +145,7 @@ class NetworkEstimator:
             network = build_network(config, bundle.origin.grid, space)
         network.load_state_dict(bundle.tensors)
         estimator = cls(settings["name"]).adopt(network, bundle.origin)
+        estimator.metrics = settings["metrics"]
         expected = torch.tensor(settings["fingerprint"], dtype=torch.float64)
         width = network.head.labels_scaling.width.double()
         worst = float(((estimator._measure() - expected).abs() / width).max())
@@ -147,6 +155,14 @@ class NetworkEstimator:
                 f"prior σ, allowed {FINGERPRINT_TOLERANCE}); check this installation of PyTorch"
             )
         return estimator
+
+    @property
+    def choice(self) -> dict[str, Any]:
+        """What a report says of it: its size and its training."""
+        training = self._ready().origin.training
+        known = ("train_spectra", "steps", "seconds", "validation_r2", "date")
+        facts = {name: training[name] for name in known if name in training}
+        return {"parameters": self.network.parameter_count, **facts}
 
     def _measure(self) -> Tensor:
         """Return the estimates of the fingerprint spectra, shape (FINGERPRINT_SPECTRA, P), float64."""

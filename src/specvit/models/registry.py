@@ -8,12 +8,13 @@ from typing import Any
 from specvit.errors import DataError
 from specvit.models.bundle import load_bundle
 from specvit.models.linear import PLS, PCARidge, Ridge
+from specvit.models.network_estimator import NetworkEstimator
 from specvit.models.protocol import Estimator
 from specvit.models.template import PosteriorMean, TemplateFit
 from specvit.models.trees import LightGBM
 
 _CLASSES = (Ridge, PCARidge, PLS, LightGBM, TemplateFit, PosteriorMean)
-ESTIMATORS: dict[str, Any] = {cls.name: cls for cls in _CLASSES}
+ESTIMATORS: dict[str, Any] = {cls.name: cls for cls in _CLASSES} | {"network": NetworkEstimator}
 
 
 def load_estimator(folder: Path) -> Estimator:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from specvit.errors import ConfigError, DataError
-from specvit.models.conditioning import Inputs, normalise
+from specvit.models.conditioning import Inputs, bounded, normalise
 
 #: Largest relative error of a composed pixel weight; a spectrum beyond it, as one with dead pixels, has its
 #: normal matrix summed pixel by pixel. (Below 1 the composed matrix stays positive definite.)
@@ -106,10 +106,19 @@ class SubspaceProjection(nn.Module):
         for j, weight in enumerate(self.pattern.double() * self.reference):
             self.normal[j] = (basis * weight) @ basis.T
 
+    @property
+    def baseline(self) -> Tensor:
+        """The mean training spectrum, relative to its level, shape (L,): what says nothing of a star."""
+        return self.mean
+
     @torch.no_grad()
     def forward(self, flux: Tensor, sigma: Tensor) -> Inputs:
         """Return coefficients (B, 1, K) of order one and J level features for flux and sigma, (B, L)."""
         usable, flux, sigma, _ = normalise(flux, sigma)
+        return self.from_normalised(usable, flux, sigma)
+
+    def from_normalised(self, usable: Tensor, flux: Tensor, sigma: Tensor) -> Inputs:
+        """Return the inputs of what `normalise` gives, each (B, L); differentiable in the flux."""
         weight = torch.where(usable, sigma.square().reciprocal(), 0.0)
         projected = (weight * (flux - self.mean)) @ self.basis.T
         amplitudes = self._amplitudes(weight)
@@ -120,7 +129,7 @@ class SubspaceProjection(nn.Module):
             normal[poor] = self._exact_normal(weight[poor])
         normal.diagonal(dim1=-2, dim2=-1).add_(1.0)
         coefficients = torch.cholesky_solve(projected[..., None], torch.linalg.cholesky(normal))
-        level = (self._level(amplitudes) - self.level_centre) / self.level_scale
+        level = bounded((self._level(amplitudes) - self.level_centre) / self.level_scale)
         return Inputs(
             coefficients.transpose(1, 2), usable.any(dim=1, keepdim=True).expand(-1, self.components), level
         )

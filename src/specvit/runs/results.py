@@ -3,7 +3,8 @@
 Arrays (`arrays/NAME.npz`; N test spectra, P labels of the library, M ceiling stars, S examples, L pixels):
 
     test                label_names (P,) str, labels (N, P), snr (N,), mag (N,) i-band AB
-    predictions_MODEL   names (P',) str, mean (N, P'), optionally std (N, P'); label units
+    predictions_MODEL   names (P',) str, mean (N, P'), optionally std (N, P'); label units; optionally
+                        quantiles (N, P', Q) at probabilities (Q,)
     ceiling             rows (M,) int: row of `test` of each star; snr (M,);
                         for k = 3 and 5 free labels: crlb_k (M,) variance bound of the target,
                         r2_max_k (M,) = clip(1 - crlb_k / prior variance, 0, 1), schur_k (M,);
@@ -18,6 +19,16 @@ Arrays (`arrays/NAME.npz`; N test spectra, P labels of the library, M ceiling st
     examples            wavelength (L,) Å vacuum, flux (S, L) noisy, clean (S, L), sigma (S, L) true 1 σ,
                         all relative to the median; jacobian (S, L) = ∂clean/∂target per unit of the target;
                         label_names (P,) str, labels (S, P), snr (S,), mag (S,)
+    explain             what a network looks at in E test spectra, see `specvit.studies.explanation`:
+                        model, target () str; snr (E,); wavelength (L,) Å vacuum; windows (W,) str: groups of
+                        lines; window (L,) int: group of each pixel; ranges (R,) str: groups of stars, all
+                        first; stars (R,) int; quantities (Q,) str: of fisher (information on the target
+                        given all else), ig and ig_squared (integrated gradients), attention (mean of blocks)
+                        and rollout, the last two where the network has them; density (Q, R, L): mean share
+                        per Å; share (Q, R, W, 3): mean share of each group of lines, its 95 % interval;
+                        likeness (Q, R): correlation with fisher, smoothed; gap (): RMS of what ig misses
+                        of the change of the estimate, over the RMS of that; optionally blocks (D, L):
+                        attention in each block, per Å
 
 `snr` is the one S/N definition: median over pixels of noise-free flux / true sigma.
 `summary.json` is `Summary`. Numbers are computed by the job (with `specvit.evaluate`); the report draws them
@@ -43,6 +54,10 @@ REQUIRED_ARRAYS = {
     "examples": (
         *("wavelength", "flux", "clean", "sigma", "jacobian"),
         *("label_names", "labels", "snr", "mag"),
+    ),
+    "explain": (
+        *("model", "target", "snr", "wavelength", "windows", "window", "ranges", "stars"),
+        *("quantities", "density", "share", "likeness", "gap"),
     ),
 }
 

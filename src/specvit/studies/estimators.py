@@ -12,13 +12,17 @@ import torch
 
 from specvit.config import Config
 from specvit.models import PLS, LightGBM, PCARidge, Ridge, load_estimator
+from specvit.models.cost import forward_flops
+from specvit.models.network_estimator import NetworkEstimator
 from specvit.models.protocol import Estimator, Prediction
 from specvit.models.template import PosteriorMean, TemplateFit
 from specvit.runs import RunFolder
 from specvit.simulate import Simulator
 from specvit.spectra import SpectraBatch
+from specvit.studies.networks import CLASSICAL, load_saved, other_world, slug, train, trained_here
 from specvit.studies.progress import Progress, Update
 
+#: By name, and by model for networks trained in the run.
 TITLES = {
     "ridge": "Ridge",
     "pca_ridge": "PCA + Ridge",
@@ -26,14 +30,26 @@ TITLES = {
     "lightgbm": "LightGBM",
     "template": "Template fit (ML)",
     "posterior": "Posterior mean",
+    "subspace": "Subspace network",
+    "vit": "SpecViT",
+    "mlp": "MLP",
+    "cnn": "CNN",
+    "swin": "Swin-1D",
 }
-
 
 #: Spectra estimated at once.
 PIECE = 500
 
 
-def make_estimator(name: str, config: Config, simulator: Simulator) -> Any:
+def title_of(name: str) -> str:
+    """Return what a reader calls an estimator, e.g. "MLP (nano)"."""
+    network = trained_here(name)
+    if network is not None:
+        return f"{TITLES[network[0]]} ({network[1]})"
+    return TITLES.get(name, slug(name))
+
+
+def make_classical(name: str, config: Config, simulator: Simulator) -> Any:
     """Return the unfitted estimator of a configuration."""
     labels, seed = config.models.labels, config.simulate.seed
     linear = {"ridge": Ridge, "pca_ridge": PCARidge, "pls": PLS}
@@ -49,26 +65,54 @@ def make_estimator(name: str, config: Config, simulator: Simulator) -> Any:
 def fit_and_predict(
     name: str, config: Config, simulator: Simulator, test: SpectraBatch, run: RunFolder, progress: Progress
 ) -> None:
-    """Fit one estimator, save it, and store its predictions for the test spectra as a stage of the run."""
-    if run.is_done(name):
-        progress.say(f"{TITLES[name]}: done before")
+    """Fit or load one estimator, and store its predictions for the test spectra as a stage of the run."""
+    title, key = title_of(name), slug(name)
+    if run.is_done(key):
+        progress.say(f"{title}: done before")
         return
-    split = config.simulate
-    with run.stage(name) as record:
-        train = simulator.source("train", split.seed, split.train)
-        validation = simulator.source("validation", split.seed, split.validation)
-        began = time.perf_counter()
-        with progress.task(f"fit {TITLES[name]}") as update:
-            model = make_estimator(name, config, simulator).fit(
-                train, validation, lambda done, total, _: update(done, total)
-            )
-        record["fit_seconds"] = round(time.perf_counter() - began, 3)
+    with run.stage(key) as record:
+        if name in CLASSICAL or trained_here(name):
+            model = _fit(name, config, simulator, run, progress, record)
+        else:
+            model = load_saved(name)
+            record["fit_seconds"] = model.origin.training.get("seconds")
         record["choice"] = model.choice
-        _save(model, run.path / "models" / name)
+        if isinstance(model, NetworkEstimator):
+            record["choice"] |= {"flops": forward_flops(model.network)}
+            record["choice"] |= {f"trained with {k}": v for k, v in other_world(model, simulator).items()}
         began = time.perf_counter()
-        with progress.task(f"predict with {TITLES[name]}") as update:
-            store_prediction(run, name, predict(model, test, update))
+        with progress.task(f"predict with {title}") as update:
+            store_prediction(run, key, predict(model, test, update))
         record["predict_seconds"] = round(time.perf_counter() - began, 3)
+
+
+def _fit(
+    name: str,
+    config: Config,
+    simulator: Simulator,
+    run: RunFolder,
+    progress: Progress,
+    record: dict[str, Any],
+) -> Any:
+    """Return the fitted estimator, saved in the run and read back, with the time it took in `record`."""
+    split, folder = config.simulate, run.path / "models" / name
+    began = time.perf_counter()
+    with progress.task(f"fit {title_of(name)}") as update:
+        model: Any
+        if trained_here(name):
+            checkpoints = run.path / "checkpoints" / name
+            checkpoints.mkdir(parents=True, exist_ok=True)
+            model = train(name, config, simulator, checkpoints, update)
+            record["fit_seconds"] = model.origin.training["seconds"]
+        else:
+            source = simulator.source("train", split.seed, split.train)
+            validation = simulator.source("validation", split.seed, split.validation)
+            model = make_classical(name, config, simulator)
+            model.fit(source, validation, lambda done, total, _: update(done, total))
+            record["fit_seconds"] = round(time.perf_counter() - began, 3)
+    _save(model, folder)
+    shutil.rmtree(run.path / "checkpoints", ignore_errors=True)
+    return model
 
 
 def predict(model: Estimator, test: SpectraBatch, update: Update) -> Prediction:
@@ -80,7 +124,11 @@ def predict(model: Estimator, test: SpectraBatch, update: Update) -> Prediction:
         update(min(start + PIECE, len(test)), len(test))
     stds = [part.std for part in parts if part.std is not None]
     std = torch.cat(stds) if len(stds) == len(parts) else None
-    return Prediction(torch.cat([part.mean for part in parts]), std, parts[0].names)
+    extras: dict[str, Any] = {}
+    if "quantiles" in parts[0].extras:
+        extras["quantiles"] = torch.cat([part.extras["quantiles"] for part in parts])
+        extras["probabilities"] = parts[0].extras["probabilities"]
+    return Prediction(torch.cat([part.mean for part in parts]), std, parts[0].names, extras)
 
 
 def store_prediction(run: RunFolder, name: str, prediction: Prediction) -> None:
@@ -88,6 +136,9 @@ def store_prediction(run: RunFolder, name: str, prediction: Prediction) -> None:
     arrays: dict[str, Any] = {"names": np.array(prediction.names), "mean": prediction.mean.numpy()}
     if prediction.std is not None:
         arrays["std"] = prediction.std.numpy()
+    if "quantiles" in prediction.extras:
+        arrays["quantiles"] = prediction.extras["quantiles"].numpy()
+        arrays["probabilities"] = np.array(prediction.extras["probabilities"])
     run.write_arrays(f"predictions_{name}", **arrays)
 
 

@@ -14,8 +14,9 @@ from specvit.runs import RunFolder, RunIndex
 from specvit.simulate import Simulator, World, emulator_fingerprint
 from specvit.spectra import SpectraBatch
 from specvit.studies.ceilings import bayes_ceiling, crlb_ceiling
-from specvit.studies.estimators import fit_and_predict, set_threads
+from specvit.studies.estimators import fit_and_predict, set_threads, title_of
 from specvit.studies.examples import example_spectra
+from specvit.studies.networks import check_names, unsuitable
 from specvit.studies.progress import Progress, Quiet
 from specvit.studies.scoring import summarise
 
@@ -41,6 +42,7 @@ def run_main_job(config: Config, progress: Progress | None = None, fresh: bool =
             raise ConfigError(
                 f"models.labels: '{label}' is not a label of the library ({', '.join(space.names)})"
             )
+    check_names(config.models.names)
     run = RunFolder.create(config.run.folder, config.run.name, config.to_dict(), fresh=fresh)
     watch.say(f"run folder: {run.path}")
     if run.finished:
@@ -48,19 +50,28 @@ def run_main_job(config: Config, progress: Progress | None = None, fresh: bool =
         return run
     target = config.models.labels[0]
     test = _test_set(config, simulator, run, watch)
-    for name in config.models.names:
+    names = [name for name in config.models.names if _is_suitable(name, simulator, watch)]
+    for name in names:
         fit_and_predict(name, config, simulator, test, run, watch)
     _ceilings(config, simulator, test, target, run, watch)
     with run.stage("evaluate"), watch.task("evaluate") as update:
         run.write_arrays("examples", **example_spectra(simulator, test, target))
         unit = space.units[space.index(target)]
         variance = simulator.prior.variance(target)
-        summary = summarise(run, config.to_dict(), config.models.names, target, unit, variance)
+        summary = summarise(run, config.to_dict(), names, target, unit, variance)
         run.write_summary(summary.model_dump())
         update(1, 1)
     run.finish()
     RunIndex(run.path.parent).update(run)
     return run
+
+
+def _is_suitable(name: str, simulator: Simulator, watch: Progress) -> bool:
+    """Return whether an estimator can be used here; say why if not."""
+    reason = unsuitable(name, simulator)
+    if reason is not None:
+        watch.say(f"{title_of(name)} is left out: {reason}")
+    return reason is None
 
 
 def world_of(config: Config) -> World:

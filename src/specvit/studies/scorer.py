@@ -22,7 +22,6 @@ from specvit.evaluate import (
 from specvit.runs import ModelResults, Score, Spread
 from specvit.runs import SnrBins as BinTable
 from specvit.studies.attainable import Attainable
-from specvit.studies.estimators import TITLES
 
 METRICS = ("r2", "mae", "rmse", "bias")
 #: Shares of the absolute errors, and of stated central intervals, in percent.
@@ -76,25 +75,29 @@ class Scorer:
         scores = [of(rows, self.seed + k) if rows.sum() > 1 else NOTHING for k, rows in enumerate(parts)]
         return scores[0], scores[1:]
 
-    def model(self, name: str, mean: Values, std: Values | None, stage: dict[str, Any]) -> ModelResults:
+    def model(
+        self, title: str, mean: Values, intervals: dict[int, tuple[Values, Values]], stage: dict[str, Any]
+    ) -> ModelResults:
         """Return everything said about one estimator.
 
         Args:
-            name: of the estimator.
-            mean, std: the estimates and their errors, shape (N,); a mean that is not finite is missing.
+            title: what a reader calls it.
+            mean: the estimates, shape (N,); one that is not finite is missing.
+            intervals: see `stated_intervals`.
             stage: what the run recorded when it was fitted.
         """
         found = {metric: self.score(SCORES[metric], mean) for metric in METRICS}
         for share in RESIDUAL_SHARES:
             found[f"residual_{share}"] = self.score(partial(_residual, share=share), mean)
-        if std is not None:
-            for share in COVERAGES:
-                found[f"coverage_{share}"] = self.score(_share, _inside(self.truth, mean, std, share))
+        for share, (low, high) in intervals.items():
+            found[f"coverage_{share}"] = self.score(_share, _inside(self.truth, low, high))
         against, above = self._against_limit(mean)
         found |= against
-        seconds = {key.removesuffix("_seconds"): stage[key] for key in stage if key.endswith("_seconds")}
+        seconds = {
+            key.removesuffix("_seconds"): v for key, v in stage.items() if key.endswith("_seconds") and v
+        }
         return ModelResults(
-            title=TITLES.get(name, name),
+            title=title,
             overall={metric: overall for metric, (overall, _) in found.items()},
             bins={metric: bins for metric, (_, bins) in found.items()},
             missing=int((~np.isfinite(mean)).sum()),
@@ -147,10 +150,32 @@ def _residual(truth: Values, mean: Values, share: int) -> Values:
     return np.percentile(np.abs(truth - mean), share, axis=-1)
 
 
-def _inside(truth: Values, mean: Values, std: Values, share: int) -> Values:
-    """Return 1 where the truth lies in the central interval of probability `share` %, else 0; NaN unknown."""
-    reach = ndtri(0.5 + share / 200.0) * std
-    return np.where(np.isfinite(mean) & ~np.isnan(std), np.abs(truth - mean) <= reach, np.nan)
+def stated_intervals(arrays: dict[str, Values], at: int) -> dict[int, tuple[Values, Values]]:
+    """Return the central intervals an estimator states for a label: share in % -> (low, high), each (N,).
+
+    From its quantiles where it gives them, else mean and Gaussian error; empty if it states no errors.
+
+    Args:
+        arrays: `predictions_MODEL` of `specvit.runs.results`.
+        at: column of the label.
+    """
+    intervals = {}
+    for share in COVERAGES:
+        tail = 0.5 - share / 200.0
+        if "quantiles" in arrays:
+            low, high = (int(np.abs(arrays["probabilities"] - p).argmin()) for p in (tail, 1 - tail))
+            quantiles = arrays["quantiles"][:, at].astype(float)
+            intervals[share] = (quantiles[:, low], quantiles[:, high])
+        elif "std" in arrays:
+            mean, reach = arrays["mean"][:, at].astype(float), -ndtri(tail) * arrays["std"][:, at]
+            intervals[share] = (mean - reach, mean + reach)
+    return intervals
+
+
+def _inside(truth: Values, low: Values, high: Values) -> Values:
+    """Return 1 where the truth lies in the interval, else 0; NaN where there is none."""
+    known = ~np.isnan(low) & ~np.isnan(high)
+    return np.where(known, (low <= truth) & (truth <= high), np.nan)
 
 
 def _share(truth: Values, inside: Values) -> Values:

@@ -11,7 +11,9 @@ from specvit.runs import CeilingResults, RunFolder, Summary
 from specvit.studies.attainable import attainable, most_widely
 from specvit.studies.ceilings import FREE_LABELS
 from specvit.studies.cells import LEAST_STARS, Cells, cell_scores, plane_axes
-from specvit.studies.scorer import Scorer
+from specvit.studies.estimators import title_of
+from specvit.studies.networks import slug
+from specvit.studies.scorer import Scorer, stated_intervals
 
 Values = np.ndarray
 
@@ -38,11 +40,12 @@ def summarise(
     )
     models, estimates = {}, {}
     for name in names:
-        arrays = run.read_arrays(f"predictions_{name}")
+        key = slug(name)
+        arrays = run.read_arrays(f"predictions_{key}")
         at = [str(label) for label in arrays["names"]].index(target)
-        std = arrays["std"][:, at] if "std" in arrays else None
-        estimates[name] = arrays["mean"][:, at].astype(float)
-        models[name] = scorer.model(name, estimates[name], std, run.stages.get(name, {}))
+        estimates[key] = arrays["mean"][:, at].astype(float)
+        intervals = stated_intervals(arrays, at)
+        models[key] = scorer.model(title_of(name), estimates[key], intervals, run.stages.get(key, {}))
     _store_cells(run, target, test, ceiling, scorer, estimates, variance)
     return Summary(
         target=target,

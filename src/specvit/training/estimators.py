@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -58,7 +59,8 @@ class NetworkFitter:
         trainer = Trainer(
             network, feed, train.label_space, held_out, self.recipe, world, self.folder, self.listen, began
         )
-        return network, {"start": start, **trainer.run()}
+        conditions = {"threads": torch.get_num_threads(), "date": datetime.date.today().isoformat()}
+        return network, {"start": start, **trainer.run(), **conditions}
 
 
 def make_estimator(

@@ -1,0 +1,86 @@
+"""The card of a saved network: what it is, how it was trained, how well it does; for a human, beside the weights.
+
+Owns the wording; every number comes from the estimator and its records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from specvit.models.bundle import Origin
+from specvit.models.network import SpectrumNetwork
+
+CARD = "card.md"
+
+
+def card_text(
+    name: str, network: SpectrumNetwork, origin: Origin, metrics: Mapping[str, Mapping[str, float]]
+) -> str:
+    """Return the card as Markdown.
+
+    Args:
+        name: of the estimator.
+        network: with its configuration and labels.
+        origin: what it was made for and from.
+        metrics: label -> score -> value on test spectra; may be empty.
+    """
+    training = origin.training
+    lines = [
+        f"# {name}",
+        "",
+        f"A {network.config.model} network with {network.parameter_count:,} parameters.",
+        "",
+        "## For which spectra",
+        "",
+        f"- pixels: {origin.grid.describe()}",
+    ]
+    if origin.lsf is not None:
+        fwhm = origin.lsf["fwhm"]
+        lines.append(f"- line-spread function: FWHM {min(fwhm):.3f}-{max(fwhm):.3f} Å, without the pixel")
+    lines.append("- flux and sigma in any one unit; the network divides both by the median flux itself")
+    lines += ["", "| label | unit | from | to |", "|---|---|---|---|"]
+    space = network.label_space
+    for label, unit, low, high in zip(space.names, space.units, space.low, space.high, strict=True):
+        lines.append(f"| {label} | {unit} | {low:g} | {high:g} |")
+    lines += [
+        "",
+        "Outside these bounds, and for stars unlike the training spectra (other chemistry, rotation, binaries,",
+        "emission), its estimates and errors mean nothing.",
+        "",
+        "## How it was trained",
+        "",
+        *(f"- {title}: {value}" for title, value in _training_facts(training)),
+    ]
+    if metrics:
+        lines += ["", "## How well it does", "", "| label | R² | MAE | RMSE |", "|---|---|---|---|"]
+        for label, scores in metrics.items():
+            lines.append(f"| {label} | {scores['r2']:.4f} | {scores['mae']:.4g} | {scores['rmse']:.4g} |")
+        lines += ["", "On simulated test spectra of the training world; stars and noise it has never seen."]
+    return "\n".join(lines) + "\n"
+
+
+def _training_facts(training: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what the record of a training says, as titles and texts."""
+    facts = []
+    source = training.get("train")
+    if isinstance(source, dict):
+        world = source.get("world") or {}
+        facts += [(key, f"{world[key]}") for key in ("library", "instrument", "prior") if key in world]
+        facts.append(("seed of the spectra", f"{source.get('seed')}"))
+    for title, key, form in (
+        ("training spectra", "train_spectra", "{:,}"),
+        ("optimiser steps", "steps", "{:,}"),
+        ("seconds", "seconds", "{:,.0f}"),
+        ("weights of step", "best_step", "{:,}"),
+        ("validation R²", "validation_r2", "{:.4f}"),
+        ("device", "device", "{}"),
+        ("CPU threads", "threads", "{}"),
+        ("date", "date", "{}"),
+    ):
+        if key in training:
+            facts.append((title, form.format(training[key])))
+    recipe = training.get("recipe")
+    if isinstance(recipe, dict):
+        facts.append(("recipe", ", ".join(f"{key} {value}" for key, value in recipe.items())))
+    return facts

@@ -7,6 +7,7 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import h5py
@@ -15,7 +16,7 @@ import pytest
 import torch
 
 from specvit.errors import ConfigError, DataError, RunError
-from specvit.simulate import StoredSpectra, World, WriteJob
+from specvit.simulate import StoredSpectra, World, WriteJob, shards
 from specvit.spectra import collect
 
 WORLD = World()
@@ -86,6 +87,49 @@ def test_killed_in_the_middle_and_run_again_gives_the_same_bytes(tmp_path):
     assert len(digests(whole)) == 4
 
 
+def test_a_killed_job_leaves_no_worker_behind(tmp_path):
+    """kill -9 of the parent ends its workers: what lies there afterwards no longer changes."""
+    command = [sys.executable, "-m", "specvit", "simulate", "--spectra", "400000", "--shards", "2",
+               "--workers", "2", "--out", str(tmp_path)]  # fmt: skip
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not list(tmp_path.glob("*.partial")):
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    time.sleep(1.0)
+    left = {path: path.stat() for path in tmp_path.glob("*.partial")}
+    assert left
+    time.sleep(1.5)
+    assert {path: path.stat() for path in tmp_path.glob("*.partial")} == left
+    assert not list(tmp_path.glob("*.h5"))
+
+
+def test_a_worker_of_a_killed_job_cannot_spoil_its_continuation(tmp_path, monkeypatch, simulator):
+    """A Dask worker outlives its client and ends its shard while the next job is in the middle of the same."""
+    plan = WriteJob(tmp_path, WORLD, "test", 11, 300).plans[0]
+    continuation = threading.Thread(target=WriteJob(tmp_path, WORLD, "test", 11, 300).run)
+    in_the_middle, outlived, fill = threading.Event(), threading.Event(), shards._fill
+
+    def fill_twice(*arguments):
+        if threading.current_thread() is continuation:
+            in_the_middle.set()
+            assert outlived.wait(60)
+            fill(*arguments)
+        else:
+            fill(*arguments)
+            continuation.start()
+            assert in_the_middle.wait(60)
+
+    monkeypatch.setattr(shards, "_fill", fill_twice)
+    with pytest.raises(RunError, match="cannot write"):
+        shards.write_shard(plan, simulator)
+    assert not list(tmp_path.glob("*.h5"))
+    outlived.set()
+    continuation.join()
+    assert len(collect(StoredSpectra(tmp_path)).snr) == 300
+
+
 def test_truth_is_stored_only_when_asked_for(tmp_path, simulator):
     WriteJob(tmp_path, WORLD, "validation", 2, 20, truth=True).run()
     stored = collect(StoredSpectra(tmp_path))
@@ -98,6 +142,8 @@ def test_a_folder_with_another_set_is_not_touched(uninterrupted):
         WriteJob(uninterrupted, WORLD, "test", 11, 400, shards=3).run()
     with pytest.raises(ConfigError, match="seed is 11 there, 12 asked for"):
         WriteJob(uninterrupted, WORLD, "test", 12, 300, shards=3).run()
+    with pytest.raises(ConfigError, match=r"noise_level is 1\.0 there, 2\.0 asked for"):
+        WriteJob(uninterrupted, World(noise_level=2.0), "test", 11, 300, shards=3).run()
     assert digests(uninterrupted) == before
 
 
@@ -108,6 +154,7 @@ def test_a_full_disk_is_noticed_before_and_while_writing(tmp_path, monkeypatch):
     with pytest.raises(RunError, match=r"0\.03 GB needed, 0\.00 GB free"):
         job.run()
     monkeypatch.undo()
+    assert WriteJob(tmp_path / "before", WORLD, "test", 1, 10).run() == 10  # the folder is not claimed
     # A file size limit is how a process meets the end of its disk without one.
     script = (
         "import resource, signal, sys\n"
@@ -159,12 +206,19 @@ def test_two_writers_do_not_share_a_folder(tmp_path):
 
 @pytest.mark.parametrize(
     ("options", "word"),
-    [({"spectra": 0}, "--spectra"), ({"spectra": 5, "shards": 6}, "--shards"), ({"split": "dev"}, "split")],
+    [
+        ({"spectra": 0}, "--spectra"),
+        ({"spectra": 5, "shards": 6}, "--shards"),
+        ({"split": "dev"}, "split"),
+        ({"seed": -1}, "seed"),
+        ({"seed": 2**63}, "seed"),
+    ],
 )
 def test_impossible_jobs_are_refused(tmp_path, options, word):
     job = {"split": "test", "seed": 1, "spectra": 10, **options}
     with pytest.raises(ConfigError, match=word):
         WriteJob(tmp_path, WORLD, **job).run()
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_dask_cluster_writes_the_same_bytes(uninterrupted, tmp_path):

@@ -164,8 +164,11 @@ def test_sources_repeat_themselves_unless_the_noise_is_fresh(simulator):
 
 def test_impossible_requests_are_refused(simulator):
     options = (simulator.observed, simulator.instrument)
-    with pytest.raises(ConfigError, match="noise_level: expected a number >= 0"):
-        Simulator(*options, simulator.prior, noise_level=-1)
+    for level in (-1.0, float("nan"), float("inf")):
+        with pytest.raises(ConfigError, match="noise_level: expected a finite number >= 0"):
+            Simulator(*options, simulator.prior, noise_level=level)
+    with pytest.raises(ConfigError, match="seed: expected a whole number"):
+        simulator.draw("test", -1, 0, 8)
     with pytest.raises(ConfigError, match="normalisation: 'mean' is not known"):
         Simulator(*options, simulator.prior, normalisation="mean")
     with pytest.raises(DomainError, match="prior: teff = 7000"):

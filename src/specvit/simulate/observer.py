@@ -62,8 +62,8 @@ class Observer:
     visible_sigma: VisibleSigma
 
     def __post_init__(self) -> None:
-        if not self.noise_level >= 0:
-            raise ConfigError(f"noise_level: expected a number >= 0, got {self.noise_level}")
+        if not 0 <= self.noise_level < math.inf:
+            raise ConfigError(f"noise_level: expected a finite number >= 0, got {self.noise_level}")
         if self.normalisation not in ("observed_median", "noise_free_median"):
             raise ConfigError(
                 f"normalisation: '{self.normalisation}' is not known; "

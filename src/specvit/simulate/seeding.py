@@ -21,6 +21,9 @@ BLOCK = 64
 #: Spectra computed together on a CPU; 32 x 4096 float32 = 512 kB: few enough to stay in the caches.
 TILE = 32
 
+#: Seeds run from 0 to this, exclusive: what a signed 64-bit attribute of a file can hold.
+SEEDS = 2**63
+
 SPLITS = ("train", "validation", "test", "calibration")
 
 _EPOCH_BLOCKS = 1 << 20  # 67 million spectra before two epochs' noise counters could meet
@@ -33,6 +36,12 @@ def split_number(split: str) -> int:
     if split not in SPLITS:
         raise ConfigError(f"split: '{split}' is not known; choose one of {', '.join(SPLITS)}")
     return SPLITS.index(split)
+
+
+def check_seed(seed: int) -> None:
+    """Raise ConfigError unless `seed` is one that files and generators can hold."""
+    if not 0 <= seed < SEEDS:
+        raise ConfigError(f"seed: expected a whole number from 0 to 2^63 - 1, got {seed}")
 
 
 def label_generator(seed: int, split: str, group: int) -> np.random.Generator:

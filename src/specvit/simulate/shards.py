@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -80,7 +81,8 @@ def write_shard(plan: ShardPlan, simulator: Simulator, progress: Callable[[int],
         RunError: if the file cannot be written; no partial file stays behind.
     """
     path = Path(plan.path)
-    partial = path.with_name(path.name + ".partial")
+    # A name of its own: a Dask worker may still be at this shard for a job that was killed and is continued.
+    partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
     try:
         with disk_errors(path):
             with h5py.File(partial, "w", libver="latest") as file:

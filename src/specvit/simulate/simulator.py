@@ -18,7 +18,14 @@ from specvit.errors import ConfigError
 from specvit.instrument import Instrument, ObservedEmulator
 from specvit.simulate.observer import Normalisation, Observer, Records, VisibleSigma
 from specvit.simulate.priors import Prior
-from specvit.simulate.seeding import BLOCK, STARS, label_generator, noise_generator, split_number
+from specvit.simulate.seeding import (
+    BLOCK,
+    STARS,
+    check_seed,
+    label_generator,
+    noise_generator,
+    split_number,
+)
 from specvit.simulate.tiles import TiledDrawing
 from specvit.spectra import SpectraBatch, WavelengthGrid
 
@@ -127,6 +134,7 @@ class Simulator:
         same to float32 rounding. `epoch` changes the noise only; without `truth` less is copied.
         """
         split_number(split)
+        check_seed(seed)
         if not 0 <= start < stop:
             raise ConfigError(f"draw: expected 0 <= start < stop, got {start} and {stop}")
         device = torch.device(device)
@@ -216,6 +224,7 @@ class SimulatedSource:
         device: torch.device,
     ) -> None:
         split_number(split)
+        check_seed(seed)
         if count < 1:
             raise ConfigError(f"{split}: expected at least 1 spectrum, got {count}")
         self.simulator, self.split, self.seed, self.count = simulator, split, seed, count

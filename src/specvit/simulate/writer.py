@@ -23,6 +23,8 @@ import torch
 from specvit import __version__
 from specvit.errors import ConfigError, RunError, import_optional
 from specvit.runs.atomic import disk_errors, write_atomic
+from specvit.runs.processes import end_with_parent
+from specvit.simulate.seeding import check_seed, split_number
 from specvit.simulate.shards import (
     FORMAT,
     FORMAT_VERSION,
@@ -71,6 +73,8 @@ class WriteJob:
             raise ConfigError(f"--spectra: expected at least 1, got {spectra}")
         if not 1 <= shards <= spectra:
             raise ConfigError(f"--shards: expected 1 to {spectra} (the number of spectra), got {shards}")
+        split_number(split)
+        check_seed(seed)
         self.folder = Path(folder).absolute()
         self.world, self.split, self.seed, self.spectra, self.truth = world, split, seed, spectra, truth
         self.simulator = world.build()
@@ -109,7 +113,7 @@ class WriteJob:
         if workers < 1:
             raise ConfigError(f"--workers: expected at least 1, got {workers}")
         with self._locked():
-            self._write_or_check_manifest()
+            self._check_manifest()
             plans, needed = self.remaining, self.bytes_needed
             free = shutil.disk_usage(self.folder).free
             if needed > free:
@@ -117,6 +121,7 @@ class WriteJob:
                     f"{self.folder}: {needed / 1e9:.2f} GB needed, {free / 1e9:.2f} GB free; "
                     "free some space or choose another --out"
                 )
+            self._write_manifest()
             report = progress or (lambda _: None)
             if dask is not None:
                 _run_on_dask(plans, dask, report)
@@ -139,23 +144,23 @@ class WriteJob:
             "shards": [Path(plan.path).name for plan in self.plans],
         }
 
-    def _write_or_check_manifest(self) -> None:
-        path = self.folder / MANIFEST
-        wanted = json.loads(json.dumps(self._manifest()))
-        if path.exists():
-            there = read_manifest(self.folder)
-            for key, value in wanted.items():
-                if there.get(key) != value:
-                    was = len(there[key]) if key == "shards" else there.get(key)
-                    now = len(value) if key == "shards" else value
-                    raise ConfigError(
-                        f"{self.folder}: holds another set ({key} is {was} there, {now} asked for); "
-                        "choose another --out or delete the folder"
-                    )
+    def _check_manifest(self) -> None:
+        if not (self.folder / MANIFEST).exists():
             return
-        created = {"created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")}
-        text = json.dumps({**wanted, **created, "specvit_version": __version__}, indent=1) + "\n"
-        write_atomic(path, text)
+        there, wanted = _flat(read_manifest(self.folder)), _flat(self._manifest())
+        for key, value in wanted.items():
+            if there.get(key) != value:
+                raise ConfigError(
+                    f"{self.folder}: holds another set ({key} is {there.get(key)} there, {value} asked for); "
+                    "choose another --out or delete the folder"
+                )
+
+    def _write_manifest(self) -> None:
+        path = self.folder / MANIFEST
+        if not path.exists():
+            created = {"created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")}
+            manifest = {**self._manifest(), **created, "specvit_version": __version__}
+            write_atomic(path, json.dumps(manifest, indent=1) + "\n")
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -171,11 +176,18 @@ class WriteJob:
                 f"{self.folder}: another process is writing here; wait for it or choose another --out"
             ) from None
         try:
-            for leftover in self.folder.glob("*.h5.partial"):
-                leftover.unlink()
+            for leftover in self.folder.glob("*.h5.*.partial"):
+                leftover.unlink(missing_ok=True)
             yield
         finally:
             lock.close()
+
+
+def _flat(manifest: dict) -> dict:
+    """Return a manifest with the world's fields among its own, so that one difference can be named."""
+    world, shards = manifest.get("world", {}), manifest.get("shards", ())
+    rest = {key: value for key, value in manifest.items() if key not in ("world", "shards")}
+    return json.loads(json.dumps(rest | world | {"shards": len(shards)}))
 
 
 @contextmanager
@@ -208,7 +220,8 @@ def write_planned_shard(plan: dict) -> int:
 
 def _run_in_processes(plans: list[ShardPlan], workers: int, progress: Progress) -> None:
     # spawn: a forked child would inherit the parent's OpenMP threads in an undefined state.
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    context = get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=end_with_parent) as pool:
         futures = [pool.submit(write_planned_shard, plan.to_dict()) for plan in plans]
         try:
             for future in as_completed(futures):

@@ -18,6 +18,7 @@ from specvit.errors import DataError, SpecvitError
 from specvit.library.importers.nodes import Node, label_array
 from specvit.library.importers.window import LibraryWindow, Transfer
 from specvit.library.synthetic_library import SyntheticLibrary
+from specvit.runs.processes import end_with_parent
 
 Progress = Callable[[int, int], None]
 
@@ -138,6 +139,7 @@ _worker_converter: Converter | None = None
 
 def _start_worker(converter: Converter) -> None:
     global _worker_converter
+    end_with_parent()
     _worker_converter = converter
 
 

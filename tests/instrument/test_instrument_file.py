@@ -217,9 +217,14 @@ def test_pixel_wider_than_the_stated_line_is_refused(write):
     Instrument.load(write(GOOD.replace("resolving_power = 5000", "fwhm = 0.3\nincludes_pixel = false")))
 
 
+def test_pixels_far_narrower_than_a_line_are_a_mistyped_step(write):
+    with pytest.raises(DataError, match=r"is 1600\d pixels of 0\.0001 Å.*larger grid\.step"):
+        Instrument.load(write(GOOD.replace("step = 0.5", "step = 0.0001"))).observe(Emulator.builtin())
+
+
 def test_unknown_instrument_is_named_with_its_nearest(tmp_path):
     with pytest.raises(
-        ConfigError, match=r"'pfs_mx' is not known; did you mean 'pfs_mr'\?; choose gaia_rvs, pfs_mr"
+        ConfigError, match=r"'pfs_mx' is not known; choose gaia_rvs, pfs_mr.*; did you mean 'pfs_mr'\?$"
     ):
         Instrument.load("pfs_mx")
     with pytest.raises(ConfigError, match=r"nowhere\.toml does not exist"):

@@ -297,6 +297,7 @@ def test_design_from_csv_and_its_mistakes(tmp_path):
         ("teff,log_g\n5000,3\n", LabelError, "no column 'm_h'"),
         ("teff,log_g,m_h,feh\n5000,3,0,0\n", LabelError, "unknown column 'feh'"),
         ("teff,log_g,m_h\n5000,three,0\n", DataError, "line 2: log_g = 'three'"),
+        ("teff,log_g,m_h\n5000,nan,0\n", DataError, "line 2: log_g = 'nan'"),
         ("teff,log_g,m_h\n5000,3,0\n5000,3,0\n", DataError, "two rows"),
     ):
         path.write_text(text)
@@ -313,5 +314,7 @@ def test_sobol_design_fills_the_box_and_is_a_prefix_of_a_longer_one():
     assert np.histogram(long.values[:, 0], bins=8, range=(4000, 6000))[0].tolist() == [8] * 8
     with pytest.raises(LabelError, match="no limits for m_h"):
         sobol_design({"teff": (4000, 6000), "log_g": (1, 5)}, 8)
+    with pytest.raises(LabelError, match="limits of teff are not finite"):
+        sobol_design(limits | {"teff": (4000.0, np.inf)}, 8)
     with pytest.raises(DataError, match="at least 1 point"):
         sobol_design(limits, 0)

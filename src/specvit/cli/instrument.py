@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
-    no_args_is_help=True,
     help="List and describe spectrographs and their noise.",
 )
 

@@ -19,6 +19,7 @@ from specvit.cli.library_options import (
     Workers,
     Yes,
     agree,
+    check_at_least_one,
     check_out,
     parse_limits,
 )
@@ -27,13 +28,10 @@ from specvit.cli.library_synthesize import synthesize
 app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
-    no_args_is_help=True,
     help="List, describe, download, import and synthesise spectral libraries; build emulators.",
 )
 app.command("synthesize")(synthesize)
-download_app = typer.Typer(
-    add_completion=False, rich_markup_mode=None, no_args_is_help=True, help="Fetch a published library."
-)
+download_app = typer.Typer(add_completion=False, rich_markup_mode=None, help="Fetch a published library.")
 app.add_typer(download_app, name="download")
 
 Library = Annotated[str, typer.Argument(help="'builtin', a name shown by `list`, or a path.")]
@@ -140,6 +138,7 @@ def import_library(
     else:
         raise ConfigError(f"'{kind}' is not a kind of library; choose bosz2017, bosz2024 or pfsspec")
     limits = parse_limits(limit)
+    check_at_least_one(workers=workers, components=components)
     check_out(out)
     with RichProgress(Console(stderr=True)) as bars, bars.task("import") as advance:
         library = read(window=window, limits=limits, workers=workers, progress=advance)
@@ -175,10 +174,10 @@ def build(
     from specvit.library.catalogue import library_path
 
     check_out(out)
+    settings = FitSettings(components=components, steps=steps, held_out=held_out, seed=seed)
     with ExitStack() as stack:
         spectra = SyntheticLibrary.load(library_path(library, stack))
     domain = spectra.label_space.replace(**parse_limits(limit))
-    settings = FitSettings(components=components, steps=steps, held_out=held_out, seed=seed)
     with RichProgress(Console(stderr=True)) as bars, bars.task("fit") as advance:
         emulator = fit_emulator(spectra, domain, settings, lambda done, total, _loss: advance(done, total))
     emulator.save(out, compact=True)
@@ -221,10 +220,14 @@ def download_bosz(
     from rich.console import Console
 
     from specvit.cli.progress import RichProgress
+    from specvit.errors import ConfigError
     from specvit.library.download import download
     from specvit.library.importers.bosz_archive import plan_bosz
 
     console = Console(stderr=True)
+    check_at_least_one(connections=connections)
+    if retries < 0:
+        raise ConfigError(f"--retries: expected at least 0, got {retries}")
     limits = parse_limits(limit)
     plan = plan_bosz(release, folder, resolution, limits, atmosphere, microturbulence, base_url)
     remaining = len(plan.remaining)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -57,6 +58,15 @@ def check_out(path: Path) -> None:
         raise ConfigError(f"--out {path}: is a folder; name a file")
     if not folder.is_dir():
         raise ConfigError(f"--out {path}: there is no folder {folder}; make it first")
+    if not os.access(folder, os.W_OK):
+        raise ConfigError(f"--out {path}: no permission to write in {folder}; choose another folder")
+
+
+def check_at_least_one(**options: int | None) -> None:
+    """Raise ConfigError, naming the option, if a number is given that is not at least 1."""
+    for name, value in options.items():
+        if value is not None and value < 1:
+            raise ConfigError(f"--{name}: expected at least 1, got {value}")
 
 
 def agree(question: str) -> None:

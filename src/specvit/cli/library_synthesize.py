@@ -16,6 +16,7 @@ from specvit.cli.library_options import (
     Start,
     Stop,
     Workers,
+    check_at_least_one,
     check_out,
     parse_limits,
 )
@@ -69,6 +70,7 @@ def synthesize(
     limits = parse_limits(limit)
     if design is not None and limits:
         raise ConfigError("--limit belongs to --sobol; the points of --design are taken as they are")
+    check_at_least_one(workers=workers, sobol=sobol)
     check_out(out)
     points = (
         synthesis.sobol_design(limits, sobol or 0, seed) if design is None else synthesis.read_design(design)

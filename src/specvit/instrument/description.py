@@ -60,8 +60,8 @@ def find_instrument_file(name: str | Path) -> Path:
     known = instrument_names()
     if str(name) not in known:
         raise ConfigError(
-            f"instrument '{name}' is not known{_did_you_mean(str(name), known)}; choose {', '.join(known)}, "
-            "or give the path of a .toml file of your own"
+            f"instrument '{name}' is not known; choose {', '.join(known)}, "
+            f"or give the path of a .toml file of your own{_did_you_mean(str(name), known)}"
         )
     return preset_folder() / f"{name}.toml"
 

@@ -30,6 +30,10 @@ GAUSSIAN_REACH = 6.0
 SMALLEST_FWHM_IN_STEPS = 1.6
 
 
+#: More pixels per FWHM than this are a mistyped step (spectrographs have 2 to 10), and would fill the memory.
+MOST_PIXELS_PER_FWHM = 200.0
+
+
 class Lsf(Protocol):
     """An optical line-spread function, without the pixel's own width."""
 
@@ -141,6 +145,12 @@ def build_lsf(section: GaussianLsf | ProfileLsf, tables: Tables, grid: Wavelengt
     else:
         assert section.fwhm_pix is not None
         fwhm = tables.per_pixel(section.fwhm_pix, "lsf.fwhm_pix", wavelength) * pixel
+    if (fwhm > MOST_PIXELS_PER_FWHM * pixel).any():
+        at = int(np.argmax(fwhm / pixel))
+        raise DataError(
+            f"lsf: FWHM {fwhm[at]:.4g} Å at {wavelength[at]:.1f} Å is {fwhm[at] / pixel[at]:.0f} pixels of "
+            f"{pixel[at]:.4g} Å, at most {MOST_PIXELS_PER_FWHM:.0f} are expected; give a larger grid.step"
+        )
     # A pixel is a top-hat of variance width²/12.
     variance = (fwhm / FWHM_PER_SIGMA) ** 2 - (pixel**2 / 12 if section.includes_pixel else 0.0)
     if (variance <= 0).any():

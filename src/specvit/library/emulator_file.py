@@ -55,13 +55,18 @@ def read_emulator_file(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         DataError: if the file is missing, truncated, altered, or not an emulator of this format.
     """
     if not path.is_file():
-        raise DataError(f"{path}: no such emulator file")
+        raise DataError(
+            f"{path}: no such emulator file; give 'builtin' or a file made by `specvit library build`"
+        )
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except (OSError, SafetensorError) as error:
-        raise DataError(f"{path}: not a complete emulator file ({error}); restore or rebuild it") from error
+        raise DataError(
+            f"{path}: not a complete emulator file ({error}); "
+            "restore it, or make one of a library with `specvit library build`"
+        ) from error
     if header.get("format") != FORMAT:
         raise DataError(
             f"{path}: expected format {FORMAT}, got {header.get('format')}; rebuild it with this version"

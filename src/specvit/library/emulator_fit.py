@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from specvit import __version__
-from specvit.errors import DataError
+from specvit.errors import ConfigError, DataError
 from specvit.library.emulator import Emulator
 from specvit.library.emulator_file import round_to_int16
 from specvit.library.regressor import CoefficientNetwork, CoordinateKind
@@ -41,6 +41,9 @@ class FitSettings:
         weight_decay: on weight matrices only.
         held_out: fraction of the spectra inside the domain that the fit never sees.
         seed: of the split, the initial weights and the batches.
+
+    Raises:
+        ConfigError: if a number is not possible; names it.
     """
 
     components: int = 128
@@ -53,6 +56,15 @@ class FitSettings:
     weight_decay: float = 1e-5
     held_out: float = 0.1
     seed: int = 20261121
+
+    def __post_init__(self) -> None:
+        for name in ("components", "width", "depth", "steps", "batch"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        if not 0 < self.held_out < 1:
+            raise ConfigError(f"held_out: expected a fraction between 0 and 1, got {self.held_out}")
+        if not 0 <= self.seed < 2**63:
+            raise ConfigError(f"seed: expected a whole number from 0 to 2^63 - 1, got {self.seed}")
 
 
 def split_library(
@@ -94,15 +106,17 @@ def fit_emulator(
 
     Args:
         library: the spectra; those outside `domain` help the fit near its edges.
-        domain: where the emulator will answer; default the library's extent.
+        domain: where the emulator will answer, inside the library's extent, which is the default.
         settings: default `FitSettings()`.
         progress: called now and then with (steps done, steps in all, loss).
 
     Raises:
         DataError: if the library is too small.
+        DomainError: if `domain` reaches beyond the spectra; names the label.
         LabelError: if chemical coordinates are asked for and the library has no `teff`.
     """
     settings, domain = settings or FitSettings(), domain or library.label_space
+    library.label_space.check(np.array([domain.low, domain.high]), "domain")
     rows, held_out = split_library(library, domain, settings.held_out, settings.seed)
     if len(rows) < FEWEST_SPECTRA or len(held_out) < 1:
         raise DataError(

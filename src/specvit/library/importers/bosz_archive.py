@@ -27,6 +27,7 @@ from specvit.spectra import LOW_T_BOX
 BASE_2024 = "https://archive.stsci.edu/hlsps/bosz/bosz2024"
 BASE_2017 = "https://archive.stsci.edu/missions/hlsp/bosz/ascii"
 RESOLUTIONS_2024 = (500, 1000, 2000, 5000, 10_000, 20_000, 50_000)
+MICROTURBULENCES_2024 = (0, 1, 2, 4)
 RESOLUTIONS_2017 = (200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000, 300_000)
 
 #: Published axes of both grids (2017: Bohlin et al. 2017; 2024 has the same metallicities and abundances).
@@ -77,6 +78,11 @@ def plan_bosz(
         )
     if release == 2017 and microturbulence != 2:
         raise ConfigError(f"microturbulence: BOSZ 2017 has 2 km/s only, got {microturbulence}")
+    if release == 2024 and microturbulence not in MICROTURBULENCES_2024:
+        raise ConfigError(
+            f"microturbulence: BOSZ 2024 has {', '.join(map(str, MICROTURBULENCES_2024))} km/s, "
+            f"got {microturbulence}"
+        )
     check_limits(limits or {})
     default = zip(LOW_T_BOX.names, zip(LOW_T_BOX.low, LOW_T_BOX.high, strict=True), strict=True)
     box = dict(default) | dict(limits or {})

@@ -70,7 +70,7 @@ def check_limits(limits: Limits) -> None:
     for name, (low, high) in limits.items():
         if name not in STELLAR_UNITS:
             raise LabelError(f"limits: unknown label '{name}'; known labels are {', '.join(STELLAR_UNITS)}")
-        if low > high:
+        if not low <= high:  # nor if one is NaN
             raise LabelError(f"limits: {name} from {low:g} to {high:g} is empty; give low:high")
 
 

@@ -15,6 +15,9 @@ from specvit.spectra.resample import KERNEL_REACH, smooth
 #: Pixels per FWHM of an imported library, as in the built-in one (6 km/s at R = 20000).
 PIXELS_PER_FWHM = 2.5
 
+#: More pixels than this are a mistyped resolution: all of BOSZ, 500 Å to 32 µm at R = 300 000, has 5 million.
+MOST_PIXELS = 10_000_000
+
 #: Continuum is kept at every 64th pixel: it is smooth on that scale except at the Paschen jump (8204 Å).
 CONTINUUM_STRIDE = 64
 
@@ -24,7 +27,7 @@ class LibraryWindow:
     """Wavelength range in Å (vacuum) and resolution λ/FWHM of the library to make.
 
     Raises:
-        ConfigError: if the range is empty or the resolution not positive.
+        ConfigError: if the range is empty, the resolution not positive, or both make too many pixels.
     """
 
     start: float = 7000.0
@@ -32,11 +35,11 @@ class LibraryWindow:
     resolution: float = 20_000.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.start < self.stop or not self.resolution > 0:
-            raise ConfigError(
-                f"window: expected 0 < start < stop and a positive resolution, got "
-                f"{self.start:g}-{self.stop:g} Å at R = {self.resolution:g}"
-            )
+        got = f"got {self.start:g}-{self.stop:g} Å at R = {self.resolution:g}"
+        if not 0 < self.start < self.stop < np.inf or not 0 < self.resolution < np.inf:
+            raise ConfigError(f"window: expected 0 < start < stop and a positive resolution, {got}")
+        if np.log(self.stop / self.start) * PIXELS_PER_FWHM * self.resolution > MOST_PIXELS:
+            raise ConfigError(f"window: expected at most {MOST_PIXELS:,} pixels (2.5 per FWHM), {got}")
 
     @cached_property
     def grid(self) -> WavelengthGrid:

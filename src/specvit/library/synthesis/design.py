@@ -59,10 +59,10 @@ def read_design(path: str | Path) -> Design:
         for i, name in enumerate(STELLAR_UNITS):
             try:
                 values[number, i] = float(row[name]) if name in columns else 0.0
-            except (TypeError, ValueError) as error:
-                raise DataError(
-                    f"{path.name}: line {number + 2}: {name} = '{row[name]}' is no number"
-                ) from error
+            except (TypeError, ValueError):
+                values[number, i] = np.nan
+            if not np.isfinite(values[number, i]):
+                raise DataError(f"{path.name}: line {number + 2}: {name} = '{row[name]}' is no number")
     if len(np.unique(values, axis=0)) < len(values):
         raise DataError(f"{path.name}: two rows have the same labels; remove one")
     return Design(values, f"CSV file {path.name}")
@@ -88,6 +88,9 @@ def sobol_design(limits: Limits, count: int, seed: int = 0) -> Design:
         raise LabelError(f"design: no limits for {missing[0]}; give {', '.join(REQUIRED)} as low:high")
     if count < 1:
         raise DataError(f"design: expected at least 1 point, got {count}")
+    infinite = [name for name, pair in limits.items() if not np.isfinite(pair).all()]
+    if infinite:
+        raise LabelError(f"design: the limits of {infinite[0]} are not finite; give low:high")
     bounds = np.array([limits.get(name, (0.0, 0.0)) for name in STELLAR_UNITS])
     exponent = max(int(np.ceil(np.log2(count))), 1)
     unit = qmc.Sobol(len(bounds), scramble=True, seed=seed).random_base2(exponent)[:count]

@@ -43,7 +43,7 @@ def build(name: str, minutes: float, checkpoints: Path) -> Path:
         estimator = make_estimator(model, size, recipe=recipe, folder=folder, listen=bar)
         estimator.fit(endless(simulator, SEED), simulator.source("validation", SEED, VALIDATION))
     estimator.name = name
-    estimator.metrics = score(estimator, simulator, SEED, TEST)
+    estimator.metrics = score(estimator, simulator.source("test", SEED, TEST))
     estimator.save(FOLDER / name)
     return FOLDER / name
 

@@ -1,5 +1,7 @@
 """Training batches: the same by number whoever asks, every spectrum once per pass, disjoint shares."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -46,6 +48,16 @@ class Shards:
                 yield self.whole[start : min(start + batch_size, last)]
 
 
+class Drawn(Shards):
+    """A source to be had by number, with the pass as its noise, as the reference work's shards are."""
+
+    fresh_noise = True
+
+    def draw(self, start, stop, epoch=0):
+        batch = self.whole[start:stop]
+        return replace(batch, sigma=torch.full_like(batch.sigma, 1.0 + epoch))
+
+
 def numbers(batch):
     assert torch.equal(batch.flux[:, 0], batch.labels[:, 0])
     return batch.flux[:, 0].int().tolist()
@@ -54,10 +66,10 @@ def numbers(batch):
 def make(kind, share, seed=3):
     if kind == "memory":
         return MemoryFeed(numbered(24), share, CPU, seed)
-    return PassFeed(Shards(24), share, CPU, seed, stretch=12)
+    return PassFeed(Shards(24) if kind == "pass" else Drawn(24), share, CPU, seed, stretch=12)
 
 
-@pytest.mark.parametrize("kind", ["memory", "pass"])
+@pytest.mark.parametrize("kind", ["memory", "pass", "drawn"])
 def test_every_pass_holds_every_spectrum_once_in_a_new_order(kind):
     feed = make(kind, Share(4))
     passes = [[n for step in range(6 * p, 6 * p + 6) for n in numbers(feed(step))] for p in range(3)]
@@ -66,7 +78,7 @@ def test_every_pass_holds_every_spectrum_once_in_a_new_order(kind):
     assert passes[0] != list(range(24))
 
 
-@pytest.mark.parametrize("kind", ["memory", "pass"])
+@pytest.mark.parametrize("kind", ["memory", "pass", "drawn"])
 def test_a_batch_depends_on_its_number_alone(kind):
     feed = make(kind, Share(4))
     forward = [numbers(feed(step)) for step in range(14)]
@@ -75,7 +87,7 @@ def test_a_batch_depends_on_its_number_alone(kind):
     assert numbers(make(kind, Share(4), seed=4)(0)) != forward[0]
 
 
-@pytest.mark.parametrize("kind", ["memory", "pass"])
+@pytest.mark.parametrize("kind", ["memory", "pass", "drawn"])
 def test_processes_share_the_batch_of_one(kind):
     whole, parts = make(kind, Share(6)), [make(kind, Share(2, rank, 3)) for rank in range(3)]
     for step in range(9):
@@ -110,6 +122,13 @@ def test_a_source_is_fed_as_suits_it(simulator, monkeypatch):
     assert isinstance(make_feed(Shards(24), share, CPU, 0), PassFeed)
     assert isinstance(make_feed(Shards(12), share, CPU, 0), MemoryFeed)
     assert isinstance(make_feed(MemorySource(numbered(24), GRID, LOW_T_BOX), share, CPU, 0), MemoryFeed)
+
+
+def test_sets_with_fresh_noise_get_it_in_every_pass_even_if_they_fit_into_memory():
+    feed = make_feed(Drawn(24), Share(4), CPU, 0)
+    assert isinstance(feed, PassFeed)
+    passes = [[float(feed(step).sigma[0, 0]) for step in range(6 * k, 6 * k + 6)] for k in (2, 0, 1)]
+    assert passes == [[3.0] * 6, [1.0] * 6, [2.0] * 6]
 
 
 def test_too_few_spectra_are_refused(simulator):

@@ -6,6 +6,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from reference_dataset import PIXELS, write_shard
 from specvit.cli.train import parse_settings, train
 from specvit.errors import ConfigError
 from specvit.models.network_estimator import NetworkEstimator
@@ -39,6 +40,30 @@ def test_train_leaves_a_model_a_log_and_a_score_and_does_not_repeat_itself(tmp_p
     log = (run.path / "metrics.jsonl").read_bytes()
     assert json.loads(call(*command).stdout) == summary
     assert (run.path / "metrics.jsonl").read_bytes() == log
+
+
+def test_the_reference_works_files_train_a_network_as_they_are(tmp_path):
+    pytest.importorskip("tables")
+    for name, count in (("train_0", 200), ("train_1", 150), ("val", 100), ("test", 120)):
+        write_shard(tmp_path / f"{name}.h5", count, seed=len(name))
+    stored = [
+        *("--data", str(tmp_path / "train_0.h5"), "--data", str(tmp_path / "train_1.h5")),
+        *("--validation-data", str(tmp_path / "val.h5"), "--test-data", str(tmp_path / "test.h5")),
+    ]
+    options = (
+        "--model mlp --steps 150 --set batch=64 --set width=32 --set depth=1 --labels log_g --device cpu"
+    )
+    result = call(*options.split(), *stored, "--out", str(tmp_path / "run"), "--json")
+    assert result.exit_code == 0, result.output
+    # One line of the spectra tells log g; the noise lets it through.
+    assert json.loads(result.stdout)["test"]["log_g"]["r2"] > 0.3
+    assert NetworkEstimator.load(tmp_path / "run/models/mlp-nano").grid.size == PIXELS
+
+
+def test_the_reference_works_files_need_their_own_validation_set(tmp_path):
+    result = call("--data", "train/dataset.h5", "--out", str(tmp_path / "run"))
+    assert isinstance(result.exception, ConfigError)
+    assert "--validation-data" in str(result.exception)
 
 
 @pytest.mark.parametrize("arguments", [["--model", "resnet"], ["--set", "patsh=3"], ["--size", "huge"]])

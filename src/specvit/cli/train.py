@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from specvit.models.network_estimator import NetworkEstimator
     from specvit.runs import RunFolder
-    from specvit.simulate import Simulator
+    from specvit.spectra import SpectraSource
 
 
 def train(
@@ -30,8 +30,16 @@ def train(
         Path | None, typer.Option(help="Folder of the run; by default runs/train-MODEL-SIZE.")
     ] = None,
     data: Annotated[
-        Path | None, typer.Option(help="Train on the shards of `specvit simulate` there.")
+        list[Path] | None,
+        typer.Option(
+            help="Train on stored spectra: a folder of `specvit simulate`, or dataset.h5 files of the "
+            "reference work (repeatable)."
+        ),
     ] = None,
+    validation_data: Annotated[
+        Path | None, typer.Option(help="Validate on stored spectra, as --data.")
+    ] = None,
+    test_data: Annotated[Path | None, typer.Option(help="Test on stored spectra, as --data.")] = None,
     spectra: Annotated[
         int, typer.Option(help="Number of different training stars; 0 never repeats one.")
     ] = 0,
@@ -68,6 +76,8 @@ def train(
 
         specvit train --model cnn --data data/train --labels log_g --set head=point --steps 20000
 
+        specvit train --data train_0/dataset.h5 --validation-data val/dataset.h5 --test-data test/dataset.h5
+
         torchrun --nproc-per-node 4 -m specvit train --model vit --size reference --minutes 120
     """
     import json
@@ -75,9 +85,10 @@ def train(
     import torch
     from rich.console import Console
 
+    from specvit.cli.train_data import StoredPaths, open_data, stored_world
     from specvit.runs import RunFolder
-    from specvit.simulate import StoredSpectra, World
-    from specvit.training import endless, make_estimator, split_options
+    from specvit.simulate import World
+    from specvit.training import make_estimator, split_options
     from specvit.training.distributed import join_world, leave_world
 
     if threads > 0:
@@ -85,12 +96,12 @@ def train(
     length = {"steps": steps} if steps else {"minutes": minutes or 5.0}
     settings = parse_settings(set_ or [])
     options, recipe = split_options(model, size, {**length, "seed": seed, **settings})
-    stored = StoredSpectra(data) if data else None
-    world = stored.world if stored else World(library, instrument, prior, noise_level=noise_level)
-    simulator = world.build()
+    paths = StoredPaths(tuple(data or ()), validation_data, test_data)
+    world = stored_world(paths) or World(library, instrument, prior, noise_level=noise_level)
+    sources = open_data(paths, world, seed, spectra, validation, test)
     asked = {
         "world": world.to_dict(),
-        "train": {"model": model, "size": size, "data": str(data or ""), "spectra": spectra, "labels": labels,
+        "train": {"model": model, "size": size, "data": paths.to_dict(), "spectra": spectra, "labels": labels,
                   "options": options, "recipe": recipe.to_dict()},
         "score": {"validation": validation, "test": test, "seed": seed},
     }  # fmt: skip
@@ -111,15 +122,14 @@ def train(
                 folder=run.path,
                 listen=bar,
             )
-            simulated = simulator.source("train", seed, spectra) if spectra else endless(simulator, seed)
-            estimator.fit(stored or simulated, simulator.source("validation", seed, validation))
+            estimator.fit(sources.train, sources.validation)
         if processes.is_first:
-            finish(run, estimator, score(estimator, simulator, seed, test))
+            finish(run, estimator, score(estimator, sources.test))
     leave_world(processes)
     if json_output and processes.is_first:
         print(json.dumps(run.summary))
     elif processes.is_first:
-        print_scores(console, run.summary, test)
+        print_scores(console, run.summary, len(sources.test))
         print(f"model: {run.summary['model']}")
 
 
@@ -147,16 +157,14 @@ def parse_settings(settings: list[str]) -> dict[str, str]:
     return {name: value for name, _, value in pairs}
 
 
-def score(
-    estimator: NetworkEstimator, simulator: Simulator, seed: int, test: int
-) -> dict[str, dict[str, float]]:
-    """Return R², MAE and RMSE per label on the first `test` test spectra of the simulator."""
+def score(estimator: NetworkEstimator, test: SpectraSource) -> dict[str, dict[str, float]]:
+    """Return R², MAE and RMSE per label on test spectra."""
     from specvit.evaluate import mae, r2, rmse
     from specvit.spectra import collect
 
-    batch = collect(simulator.source("test", seed, test))
-    estimate = estimator.predict(batch.flux, batch.sigma)
-    space = simulator.prior.label_space
+    batch = collect(test)
+    estimate = estimator.predict(batch.flux, batch.sigma, test.grid)
+    space = test.label_space
     scores = {}
     for i, name in enumerate(estimate.names):
         truth, mean = batch.labels[:, space.index(name)], estimate.mean[:, i]

@@ -11,7 +11,7 @@ import copy
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
@@ -51,6 +51,16 @@ class Feed(Protocol):
 
     def __call__(self, step: int) -> SpectraBatch:
         """Return the batch of `step`, on the device of the feed."""
+
+
+@runtime_checkable
+class Drawable(Protocol):
+    """A set whose spectra can be had by number, with other noise in every pass if it has `fresh_noise`."""
+
+    fresh_noise: bool
+
+    def draw(self, start: int, stop: int, epoch: int = 0) -> SpectraBatch:
+        """Return spectra [start, stop) with the noise of pass `epoch`."""
 
 
 class SimulatorFeed:
@@ -116,7 +126,8 @@ class MemoryFeed:
 class PassFeed:
     """A set too large for memory: read in order, stretch by stretch, each stretch in random order.
 
-    Going back, or far ahead as after a resume, reads from the beginning of the pass.
+    Going back, or far ahead as after a resume, reads from the beginning of the pass; a `Drawable` set is read
+    where it is needed, with the noise of the pass.
     """
 
     def __init__(
@@ -142,14 +153,21 @@ class PassFeed:
 
     def _read(self, number: int) -> SpectraBatch:
         passes, wanted = divmod(number, self.stretches)
+        if isinstance(self.source, Drawable):
+            start = wanted * self._stretch_rows()
+            batch = self.source.draw(start, start + self._stretch_rows(), passes)
+            return self._shuffled(batch, number)
         if passes != self._pass or wanted < self._next:
             self._pass, self._next, self._reader = passes, 0, _rebatch(self.source, self._stretch_rows())
         while True:
             batch = next(self._reader)
             self._next += 1
             if self._next > wanted:
-                order = torch.randperm(len(batch), generator=_generator(self.seed, number))
-                return batch[order].without_truth()
+                return self._shuffled(batch, number)
+
+    def _shuffled(self, batch: SpectraBatch, number: int) -> SpectraBatch:
+        order = torch.randperm(len(batch), generator=_generator(self.seed, number))
+        return batch[order].without_truth()
 
     def _stretch_rows(self) -> int:
         return self.steps_per_stretch * self.share.batch * self.share.world
@@ -161,10 +179,12 @@ def make_feed(
     """Return the feed that suits `source`: drawn on the fly, in memory, or read in passes."""
     if isinstance(source, SimulatedSource):
         return SimulatorFeed(source, share, device, compile)
-    bytes_each = 4 * 2 * source.grid.size
-    if isinstance(source, MemorySource) or len(source) * bytes_each <= MEMORY_BYTES:
+    most = MEMORY_BYTES // (4 * 2 * source.grid.size)
+    if isinstance(source, Drawable) and source.fresh_noise:
+        return PassFeed(source, share, device, seed, min(most, len(source)))
+    if isinstance(source, MemorySource) or len(source) <= most:
         return MemoryFeed(collect(source), share, device, seed)
-    return PassFeed(source, share, device, seed, MEMORY_BYTES // bytes_each)
+    return PassFeed(source, share, device, seed, most)
 
 
 def endless(simulator: Simulator, seed: int, split: str = "train") -> SimulatedSource:

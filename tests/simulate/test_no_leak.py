@@ -8,11 +8,8 @@ are printed by `pytest tests/simulate/test_no_leak.py -rP`.
 import lightgbm
 import numpy as np
 import pytest
-import torch
 
-from specvit.instrument import Instrument
-from specvit.library import Emulator
-from specvit.spectra import LOW_T_BOX
+from specvit.simulate import Simulator
 
 SEED = 20261121
 TRAIN, VALIDATION, TEST = 2000, 600, 1400
@@ -25,28 +22,23 @@ def r2(truth, estimate):
 
 @pytest.fixture(scope="module")
 def world():
-    """log g and three versions of log sigma, per-spectrum mean removed, float64."""
-    count = TRAIN + VALIDATION + TEST
-    generator = torch.Generator().manual_seed(SEED)
-    instrument = Instrument.load("pfs_mr_reference")
-    observed = instrument.observe(Emulator.builtin()).eval()
-    low, high = torch.tensor(LOW_T_BOX.low), torch.tensor(LOW_T_BOX.high)
-    labels = low + (high - low) * torch.rand(count, len(LOW_T_BOX), generator=generator)
-    conditions = instrument.sample_conditions(count, generator)
-    with torch.no_grad():
-        flux = observed(labels)
-        true = instrument.noise_sigma(flux, conditions)
-        noisy = torch.addcmul(flux, true, torch.randn(flux.shape, generator=generator))
-        seen = instrument.pipeline_sigma(noisy.median(1).values.clamp(min=0.1), conditions)
-        # The best level a pipeline could know, in case a noisy one hides a leak.
-        exact = instrument.pipeline_sigma(flux.median(1).values, conditions)
+    """log g and three versions of log sigma, per-spectrum mean removed, float64.
+
+    The sigmas are those of the simulator's own batches, which is what estimators are given.
+    """
+    simulator = Simulator.build("pfs_mr_reference")
+    batch = simulator.draw("train", SEED, 0, TRAIN + VALIDATION + TEST)
+    flux = batch.truth.flux / batch.truth.scale[:, None]
+    # The best level a pipeline could know, in case a noisy one hides a leak.
+    exact = simulator.instrument.pipeline_sigma(flux.median(1).values, batch.conditions)
+    seen, true = batch.sigma, batch.truth.sigma
 
     def shape_of(sigma):
         log_sigma = np.log(sigma.double().numpy())
         return log_sigma - log_sigma.mean(axis=1, keepdims=True)
 
     sigmas = {"pipeline": shape_of(seen), "pipeline, exact level": shape_of(exact), "true": shape_of(true)}
-    return labels[:, LOW_T_BOX.index("log_g")].double().numpy(), sigmas
+    return batch.labels[:, simulator.prior.label_space.index("log_g")].double().numpy(), sigmas
 
 
 def ridge(features, target):

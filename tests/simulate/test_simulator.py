@@ -167,6 +167,8 @@ def test_impossible_requests_are_refused(simulator):
     for level in (-1.0, float("nan"), float("inf")):
         with pytest.raises(ConfigError, match="noise_level: expected a finite number >= 0"):
             Simulator(*options, simulator.prior, noise_level=level)
+    with pytest.raises(ConfigError, match="the noise of 'validation' is frozen"):
+        simulator.source("validation", 1, 8, fresh_noise=True)
     with pytest.raises(ConfigError, match="seed: expected a whole number"):
         simulator.draw("test", -1, 0, 8)
     with pytest.raises(ConfigError, match="normalisation: 'mean' is not known"):

@@ -225,6 +225,8 @@ class SimulatedSource:
     ) -> None:
         split_number(split)
         check_seed(seed)
+        if fresh_noise and split != "train":
+            raise ConfigError(f"fresh_noise: the noise of '{split}' is frozen; only 'train' is drawn anew")
         if count < 1:
             raise ConfigError(f"{split}: expected at least 1 spectrum, got {count}")
         self.simulator, self.split, self.seed, self.count = simulator, split, seed, count

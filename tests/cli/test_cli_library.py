@@ -62,6 +62,22 @@ def test_info_notices_a_changed_library(tmp_path, capsys):
     assert "checksum" in capsys.readouterr().err
 
 
+def test_list_names_the_files_it_cannot_read(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("SPECVIT_CACHE", str(tmp_path))
+    folder = tmp_path / "libraries"
+    folder.mkdir()
+    small_library(folder / "good.h5")
+    (folder / "cut.h5").write_bytes((folder / "good.h5").read_bytes()[:5000])
+    with h5py.File(folder / "other.h5", "w") as file:
+        file["labels"], file["wavelength"], file.attrs["metadata"] = [[1.0]], [1.0], "{}"
+    assert main(["library", "list"]) == 0
+    captured = capsys.readouterr()
+    assert "good" in captured.out
+    left_out = captured.err.splitlines()
+    assert len(left_out) == 2
+    assert all(line.startswith("left out: ") and "not a specvit library" in line for line in left_out)
+
+
 def test_build_fits_an_emulator_that_answers_inside_the_limits(tmp_path, capsys):
     small_library(tmp_path / "a.h5")
     out = tmp_path / "a.safetensors"

@@ -194,6 +194,10 @@ def test_broken_shards_are_named(tmp_path):
     second.unlink()
     with pytest.raises(DataError, match=f"{second.name}: no such shard"):
         StoredSpectra(tmp_path)
+    for text in ("[1]", '{"format": "specvit-spectra"}'):
+        (tmp_path / "manifest.json").write_text(text)
+        with pytest.raises(DataError, match=r"manifest\.json: not a manifest of simulated spectra"):
+            StoredSpectra(tmp_path)
     with pytest.raises(DataError, match=r"no manifest\.json there"):
         StoredSpectra(tmp_path / "elsewhere")
 

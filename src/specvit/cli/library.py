@@ -49,7 +49,9 @@ def list_libraries(json_output: Json = False) -> None:
 
     from specvit.library.catalogue import cache_folder, known_libraries
 
-    entries = list(known_libraries())
+    entries, problems = known_libraries()
+    for problem in problems:
+        typer.echo(f"left out: {problem}", err=True)
     if json_output:
         typer.echo(json.dumps([asdict(entry) for entry in entries]))
         return

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib import resources
@@ -15,6 +14,7 @@ import numpy as np
 
 from specvit.errors import DataError
 from specvit.library.builtin import BUILTIN_LIBRARY
+from specvit.spectra import LabelSpace
 
 BUILTIN = "builtin"
 
@@ -48,14 +48,15 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "specvit" / "libraries"
 
 
-def known_libraries() -> Iterator[LibraryEntry]:
-    """Yield the built-in library and every readable library file in the cache folder."""
-    yield describe_library(BUILTIN)
+def known_libraries() -> tuple[list[LibraryEntry], list[str]]:
+    """Return the built-in library and those in the cache folder, and what is wrong with its other files."""
+    entries, problems = [describe_library(BUILTIN)], []
     for path in sorted(cache_folder().glob("*.h5")):
         try:
-            yield describe_library(str(path))
-        except DataError:
-            continue
+            entries.append(describe_library(str(path)))
+        except DataError as error:
+            problems.append(str(error))
+    return entries, problems
 
 
 def library_path(name: str, stack: ExitStack) -> Path:
@@ -89,12 +90,13 @@ def describe_library(name: str) -> LibraryEntry:
                 metadata = json.loads(file.attrs["metadata"])
                 spectra = file["labels"].shape[0]
                 wavelength = np.array(file["wavelength"])
-        except (OSError, KeyError, ValueError) as error:
+            space = LabelSpace.from_dict(metadata["label_space"])
+            resolution, provenance = float(metadata["resolution"]), dict(metadata["provenance"])
+        except (OSError, KeyError, TypeError, ValueError) as error:
             raise DataError(
                 f"{path}: not a specvit library ({error}); import it with `specvit library import`"
             ) from error
-    space = metadata["label_space"]
-    extent = zip(space["names"], zip(space["low"], space["high"], strict=True), strict=True)
+    extent = zip(space.names, zip(space.low, space.high, strict=True), strict=True)
     return LibraryEntry(
         name if name == BUILTIN else path.stem,
         name if name == BUILTIN else str(path),
@@ -102,7 +104,7 @@ def describe_library(name: str) -> LibraryEntry:
         len(wavelength),
         float(wavelength[0]),
         float(wavelength[-1]),
-        float(metadata["resolution"]),
+        resolution,
         dict(extent),
-        metadata["provenance"],
+        provenance,
     )

@@ -245,6 +245,7 @@ def read_manifest(folder: Path) -> dict:
         raise DataError(
             f"{path}: cannot be read ({error}); delete it and run `specvit simulate` again"
         ) from error
-    if manifest.get("format") != FORMAT:
-        raise DataError(f"{path}: not a manifest of simulated spectra")
+    keys = {"format", "world", "shards"}
+    if not isinstance(manifest, dict) or not keys <= manifest.keys() or manifest["format"] != FORMAT:
+        raise DataError(f"{path}: not a manifest of simulated spectra; choose another folder or delete it")
     return manifest

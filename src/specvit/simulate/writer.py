@@ -185,9 +185,9 @@ class WriteJob:
 
 def _flat(manifest: dict) -> dict:
     """Return a manifest with the world's fields among its own, so that one difference can be named."""
-    world, shards = manifest.get("world", {}), manifest.get("shards", ())
-    rest = {key: value for key, value in manifest.items() if key not in ("world", "shards")}
-    return json.loads(json.dumps(rest | world | {"shards": len(shards)}))
+    flat = manifest | manifest["world"] | {"shards": len(manifest["shards"])}
+    del flat["world"]
+    return json.loads(json.dumps(flat))
 
 
 @contextmanager

@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import argparse
 import copy
+import os
 import statistics
+import sys
 import time
 from collections.abc import Callable
 
@@ -138,4 +140,8 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    # NumPy's BLAS reads its thread count when it is loaded; idle threads of its own would count as CPU time.
+    one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    if not one_thread.items() <= os.environ.items():
+        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | one_thread)
     main()

@@ -149,7 +149,7 @@ def test_synthesize_makes_a_library_and_continues(tmp_path, capsys):
         (
             ["import", "bosz2017", ".", "--out", "x.h5", "--resolution", "1e12"],
             2,
-            "at most 10,000,000 pixels",
+            "2 to 10,000,000 pixels",
         ),
         ([], 2, "Missing command"),
         (["info", "absent"], 1, "library 'absent': no such file"),

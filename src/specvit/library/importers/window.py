@@ -27,7 +27,7 @@ class LibraryWindow:
     """Wavelength range in Å (vacuum) and resolution λ/FWHM of the library to make.
 
     Raises:
-        ConfigError: if the range is empty, the resolution not positive, or both make too many pixels.
+        ConfigError: if the range is empty, the resolution not positive, or both make too few or too many pixels.
     """
 
     start: float = 7000.0
@@ -38,8 +38,9 @@ class LibraryWindow:
         got = f"got {self.start:g}-{self.stop:g} Å at R = {self.resolution:g}"
         if not 0 < self.start < self.stop < np.inf or not 0 < self.resolution < np.inf:
             raise ConfigError(f"window: expected 0 < start < stop and a positive resolution, {got}")
-        if np.log(self.stop / self.start) * PIXELS_PER_FWHM * self.resolution > MOST_PIXELS:
-            raise ConfigError(f"window: expected at most {MOST_PIXELS:,} pixels (2.5 per FWHM), {got}")
+        pixels = np.log(self.stop / self.start) * PIXELS_PER_FWHM * self.resolution
+        if not 1 <= pixels <= MOST_PIXELS:
+            raise ConfigError(f"window: expected 2 to {MOST_PIXELS:,} pixels (2.5 per FWHM), {got}")
 
     @cached_property
     def grid(self) -> WavelengthGrid:

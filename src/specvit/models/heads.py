@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from specvit.errors import ConfigError
+from specvit.models.calibration import Calibration
 from specvit.spectra import LabelSpace
 
 HeadKind = Literal["point", "gaussian", "ordinal"]
@@ -95,6 +96,7 @@ class Head(nn.Module):
         self.kind, self.labels = kind, len(space)
         self.outputs = {"point": 1, "gaussian": 2, "ordinal": bins}[kind]
         self.labels_scaling = LabelScaling(space, scaling)
+        self.calibration = Calibration(len(space), QUANTILES)
         self.linear = nn.Linear(width, self.labels * self.outputs)
         self.sharpness = nn.Linear(levels, self.labels) if levels and kind != "point" else None
         if self.sharpness is not None:
@@ -123,27 +125,70 @@ class Head(nn.Module):
         mean = self.labels_scaling.to_labels(raw[..., 0])
         if self.kind == "point":
             return Estimate(mean, None, None)
-        std = (0.5 * raw[..., 1].clamp(*LOG_VARIANCE_RANGE)).exp() * self.labels_scaling.width
-        return Estimate(mean, std, None)
+        return Estimate(mean, self.calibration.std(self._gaussian_std(raw)), None)
+
+    @torch.no_grad()
+    def calibrate(self, raw: Tensor, labels: Tensor) -> None:
+        """Correct stated errors by those of held-out spectra; estimates stay as they are.
+
+        Args:
+            raw: outputs, shape (N, P, outputs).
+            labels: the truth, in label units, shape (N, P).
+        """
+        raw, labels = raw.double(), labels.double()
+        if self.kind == "point":
+            return
+        error = labels - self.decode(raw).mean
+        if self.kind == "gaussian":
+            self.calibration.fit(error, self._gaussian_std(raw), None)
+            return
+        probability, edges = raw.softmax(dim=-1), self._edges()
+        level = _level_of(_cumulative(probability), edges, labels)
+        self.calibration.fit(error, _moments(probability, edges)[1], level)
+
+    def _gaussian_std(self, raw: Tensor) -> Tensor:
+        return (0.5 * raw[..., 1].clamp(*LOG_VARIANCE_RANGE)).exp() * self.labels_scaling.width
+
+    def _edges(self) -> Tensor:
+        """Return the edges of the bins in label units, shape (P, bins + 1), float64."""
+        return self.labels_scaling.to_labels(self.edges.double().T).T
 
     def _decode_bins(self, probability: Tensor) -> Estimate:
         """Return the moments and quantiles of the piecewise-constant density, in label units."""
-        edges = self.labels_scaling.to_labels(self.edges.double().T).T
-        centre, width = 0.5 * (edges[:, 1:] + edges[:, :-1]), edges[:, 1:] - edges[:, :-1]
-        mean = (probability * centre).sum(dim=-1)
-        spread = (centre - mean[..., None]).square() + width.square() / 12
-        std = (probability * spread).sum(dim=-1).sqrt()
-        cumulative = torch.cat([torch.zeros_like(probability[..., :1]), probability.cumsum(dim=-1)], dim=-1)
-        quantiles = [_inverse(cumulative, edges, share) for share in QUANTILES]
-        return Estimate(mean, std, torch.stack(quantiles, dim=-1))
+        edges = self._edges()
+        mean, std = _moments(probability, edges)
+        quantiles = _inverse(_cumulative(probability), edges, self.calibration.shares(std))
+        return Estimate(mean, self.calibration.std(std), quantiles)
 
 
-def _inverse(cumulative: Tensor, edges: Tensor, share: float) -> Tensor:
-    """Return where a piecewise-linear cumulative (B, P, K + 1) over edges (P, K + 1) is `share`, (B, P)."""
-    bins = edges.shape[-1] - 1
-    index = ((cumulative < share).sum(dim=-1, keepdim=True) - 1).clamp(0, bins - 1)
-    below, above = cumulative.gather(-1, index), cumulative.gather(-1, index + 1)
+def _moments(probability: Tensor, edges: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation, each (B, P), of a density constant in each bin."""
+    centre, width = 0.5 * (edges[:, 1:] + edges[:, :-1]), edges[:, 1:] - edges[:, :-1]
+    mean = (probability * centre).sum(dim=-1)
+    spread = (centre - mean[..., None]).square() + width.square() / 12
+    return mean, (probability * spread).sum(dim=-1).sqrt()
+
+
+def _cumulative(probability: Tensor) -> Tensor:
+    """Return the cumulative at the edges of the bins, shape (B, P, K + 1)."""
+    return torch.cat([torch.zeros_like(probability[..., :1]), probability.cumsum(dim=-1)], dim=-1)
+
+
+def _inverse(cumulative: Tensor, edges: Tensor, share: Tensor) -> Tensor:
+    """Return where a piecewise-linear cumulative (B, P, K + 1) over edges (P, K + 1) is `share` (B, P, Q)."""
+    return _interpolated(cumulative, edges.expand(*cumulative.shape), share)
+
+
+def _level_of(cumulative: Tensor, edges: Tensor, value: Tensor) -> Tensor:
+    """Return the cumulative (B, P, K + 1) over edges (P, K + 1) at `value` (B, P)."""
     spread = edges.expand(*cumulative.shape)
-    left, right = spread.gather(-1, index), spread.gather(-1, index + 1)
-    fraction = ((share - below) / (above - below).clamp(min=1e-12)).clamp(0, 1)
-    return (left + fraction * (right - left)).squeeze(-1)
+    return _interpolated(spread, cumulative, value[..., None]).squeeze(-1)
+
+
+def _interpolated(x: Tensor, y: Tensor, at: Tensor) -> Tensor:
+    """Return y at `at` (B, P, Q), linear between increasing nodes x with values y, both (B, P, K + 1)."""
+    index = (torch.searchsorted(x.contiguous(), at.contiguous()) - 1).clamp(0, x.shape[-1] - 2)
+    below, above = x.gather(-1, index), x.gather(-1, index + 1)
+    left, right = y.gather(-1, index), y.gather(-1, index + 1)
+    fraction = ((at - below) / (above - below).clamp(min=1e-12)).clamp(0, 1)
+    return left + fraction * (right - left)

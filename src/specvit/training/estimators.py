@@ -15,12 +15,16 @@ from specvit.models.network import NetworkConfig, SpectrumNetwork, build_network
 from specvit.models.network_estimator import NetworkEstimator
 from specvit.models.options import unknown_option
 from specvit.models.sizes import network_config
+from specvit.simulate import SimulatedSource
 from specvit.spectra import SpectraSource, collect
 from specvit.training.distributed import join_world
 from specvit.training.engine import Listener, Trainer
 from specvit.training.feeds import Share, make_feed
 from specvit.training.recipe import RECIPES, Recipe
 from specvit.training.starts import prepare
+
+#: Simulated spectra by which stated errors are corrected, and how many are looked at at once.
+CALIBRATION_SPECTRA, CALIBRATION_BATCH = 10_000, 512
 
 
 @dataclass(frozen=True)
@@ -59,8 +63,28 @@ class NetworkFitter:
         trainer = Trainer(
             network, feed, train.label_space, held_out, self.recipe, world, self.folder, self.listen, began
         )
+        record = trainer.run()
+        calibrate(network, validation)
         conditions = {"threads": torch.get_num_threads(), "date": datetime.date.today().isoformat()}
-        return network, {"start": start, **trainer.run(), **conditions}
+        return network, {"start": start, **record, **conditions}
+
+
+def calibrate(network: SpectrumNetwork, validation: SpectraSource) -> None:
+    """Correct the stated errors of a trained network by those of validation spectra.
+
+    A simulated validation set is continued: coverage needs more spectra than a choice of weights does.
+    """
+    if isinstance(validation, SimulatedSource):
+        count = max(CALIBRATION_SPECTRA, validation.count)
+        validation = validation.simulator.source(validation.split, validation.seed, count)
+    columns = [validation.label_space.index(name) for name in network.label_space.names]
+    device = next(network.body.parameters()).device
+    raw, labels = [], []
+    with torch.inference_mode():
+        for batch in validation.batches(CALIBRATION_BATCH):
+            raw.append(network(batch.flux.to(device), batch.sigma.to(device)))
+            labels.append(batch.labels[:, columns].to(device))
+    network.head.calibrate(torch.cat(raw), torch.cat(labels))
 
 
 def make_estimator(

@@ -35,6 +35,13 @@ def test_captions_state_sample_snr_definition_and_seed(run_folder):
         assert "seed 42" in table.caption
 
 
+def test_markdown_has_one_line_per_row_and_no_stray_pipes(run_folder):
+    for table in run_tables(load_contents(run_folder.path)):
+        lines = table.to_markdown().splitlines()
+        assert len(lines) == len(table.rows) + 2
+        assert {line.replace(r"\|", "").count("|") for line in lines} == {len(table.head) + 1}
+
+
 def test_latex_is_a_booktabs_table_with_escaped_text():
     score = Score(value=-0.5, low=-0.6, high=-0.4)
     text = Table("t", "50 % of m_h & R²", ("model", "R²"), (("a_b", score),)).to_latex()

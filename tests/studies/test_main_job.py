@@ -118,7 +118,8 @@ def test_a_network_is_trained_in_the_run_and_a_saved_one_is_used_as_it_is(finish
     model = run.summary["models"]["subspace-nano"]
     assert model["title"] == "Subspace network (nano)"
     assert model["facts"]["parameters"] > 1e5
-    assert model["facts"]["flops"] > 2 * 192 * 48
+    assert model["cost"]["parameters"] == model["facts"]["parameters"]
+    assert model["cost"]["train_flops"] > 3 * 20 * 256 * 2 * 1e5
     assert {"coverage_68", "coverage_95"} <= set(model["overall"])
     assert run.stages["test set"]["emulator"] == finished.stages["test set"]["emulator"]
     assert not (run.path / "checkpoints").exists()
@@ -152,6 +153,11 @@ def test_an_unknown_estimator_is_named_before_any_work(tmp_path, names, said):
     with pytest.raises(ConfigError, match=said):
         run_main_job(settings(tmp_path, f"models.names={names}"))
     assert not list(tmp_path.iterdir())
+
+
+def test_a_bound_of_no_label_is_named_with_its_key(tmp_path):
+    with pytest.raises(ConfigError, match=r"simulate\.bounds: .*tef"):
+        run_main_job(settings(tmp_path, "simulate.bounds.tef=[1.0, 2.0]"))
 
 
 def test_the_command_prints_scores_and_where_the_report_is(tmp_path):

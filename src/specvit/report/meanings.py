@@ -18,10 +18,17 @@ NETWORK = (
     "A neural network trained on simulated spectra to predict {target} from flux and sigma. Its distance "
     "to the Bayes ceiling is what its design and training have not found of the information that is there."
 )
+SUBSPACE = (
+    "A small network on the few dozen numbers that a noise-free spectrum has, estimated from the noisy one "
+    "with the noise of every pixel. Almost nothing the spectrum says of {target} is lost in these numbers, so "
+    "it comes close to the Bayes ceiling after minutes of training."
+)
+#: By the first part of an estimator's name: "mlp-small" is an "mlp".
 KINDS = {
     **dict.fromkeys(("ridge", "pca_ridge", "pls"), LINEAR),
     "lightgbm": TREES,
     **dict.fromkeys(("mlp", "cnn", "swin", "vit"), NETWORK),
+    "subspace": SUBSPACE,
     "template": (
         "The labels, flux scale and continuum whose model spectrum fits best by maximum likelihood, as "
         "observers fit templates. It knows the noise of every pixel but not how stars are distributed, so "
@@ -62,7 +69,7 @@ def curve_meanings(run: RunContents) -> list[tuple[str, str]]:
             meanings.append(("Bayes ceiling", BAYES))
     kinds: dict[str, list[str]] = {}
     for name, model in summary.models.items():
-        kinds.setdefault(KINDS.get(name, OTHER), []).append(model.title)
+        kinds.setdefault(KINDS.get(name.partition("-")[0], OTHER), []).append(model.title)
     return meanings + [(", ".join(titles), kind.format(target=target)) for kind, titles in kinds.items()]
 
 

@@ -24,6 +24,7 @@ HEADINGS = {
     "snr_bins": "Scores by S/N",
     "efficiency": "Efficiency by S/N",
     "coverage": "Do the stated errors hold?",
+    "cost": "What it takes",
 }
 
 

@@ -1,4 +1,4 @@
-"""The tables of a run: scores, scores by S/N, efficiency, residuals, coverage and label cells.
+"""The tables of a run: scores, scores by S/N, efficiency, residuals, coverage, label cells, explanations.
 
 Lays out stored scores; computes none.
 """
@@ -8,6 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 from specvit.report.contents import RunContents
+from specvit.report.cost_table import cost_table
+from specvit.report.explain_table import explain_table
 from specvit.report.tables import Cell, Table
 from specvit.report.words import METRIC_NAMES, caption_note, count, label_name, metric_name, number
 from specvit.runs import Score
@@ -25,9 +27,11 @@ def run_tables(run: RunContents) -> list[Table]:
         tables.append(efficiency_table(run))
     if any("coverage_68" in model.bins for model in run.summary.models.values()):
         tables.append(coverage_table(run))
-    tables.append(residual_table(run))
+    tables += [metric_table(run, "mae"), metric_table(run, "rmse"), residual_table(run), cost_table(run)]
     if run.cells is not None:
         tables.append(cell_table(run))
+    if run.explain is not None:
+        tables.append(explain_table(run.explain))
     return tables
 
 
@@ -115,6 +119,15 @@ def coverage_table(run: RunContents) -> Table:
         "errors; honest errors give 0.68 and 0.95."
     )
     return _table("coverage", title, run, columns)
+
+
+def metric_table(run: RunContents, metric: str) -> Table:
+    """Return one row per S/N bin: one error measure, in the unit of the target, of every model."""
+    columns = _bin_columns(run)
+    for model in run.summary.models.values():
+        columns[model.title] = list(model.bins[metric])
+    title = f"{metric_name(metric)} of {label_name(run.summary.target)} by S/N [{run.summary.unit}]."
+    return _table(f"{metric}_bins", title, run, columns)
 
 
 def residual_table(run: RunContents) -> Table:

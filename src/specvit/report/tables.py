@@ -14,6 +14,7 @@ Cell = Score | Spread | str | int | float | None
 
 _LATEX = {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "²": r"$^2$", "σ": r"$\sigma$", "α": r"$\alpha$"}
 _LATEX |= {"–": "--", "−": "$-$", "\u202f": r"\,", "≥": r"$\ge$", "√": r"$\surd$", "·": r"$\cdot$"}
+_LATEX |= {"<": "$<$", "|": "$|$"}
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,12 @@ class Table:
             r"\end{table}",
         ]
         return "\n".join(lines) + "\n"
+
+    def to_markdown(self) -> str:
+        """Return the table as a pipe table, without its caption."""
+        rows = [self.head, ["---"] * len(self.head)]
+        rows += [[cell_text(cell).replace("|", r"\|") for cell in row] for row in self.rows]
+        return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
     def _values(self, at: int, cell: Cell) -> list:
         if isinstance(cell, Score):

@@ -23,8 +23,9 @@ Arrays (`arrays/NAME.npz`; N test spectra, P labels of the library, M ceiling st
                         model, target () str; snr (E,); wavelength (L,) Å vacuum; windows (W,) str: groups of
                         lines; window (L,) int: group of each pixel; ranges (R,) str: groups of stars, all
                         first; stars (R,) int; quantities (Q,) str: of fisher (information on the target
-                        given all else), ig and ig_squared (integrated gradients), attention (mean of blocks)
-                        and rollout, the last two where the network has them; density (Q, R, L): mean share
+                        given all else), response (what the noise of a pixel adds to the variance of the
+                        estimate), ig (size of the integrated gradients), attention (mean of blocks) and
+                        rollout, the last two where the network has them; density (Q, R, L): mean share
                         per Å; share (Q, R, W, 3): mean share of each group of lines, its 95 % interval;
                         likeness (Q, R): correlation with fisher, smoothed; gap (): RMS of what ig misses
                         of the change of the estimate, over the RMS of that; optionally blocks (D, L):
@@ -115,6 +116,10 @@ class ModelResults(_Part):
         "None where that ceiling was not computed",
     )
     seconds: dict[str, float] = Field(default_factory=dict, description="wall time, e.g. fit, predict")
+    cost: dict[str, float] = Field(
+        default_factory=dict,
+        description="parameters, train_spectra; for networks forward_flops per spectrum and train_flops",
+    )
     facts: dict[str, Any] = Field(default_factory=dict, description="what the fit chose, e.g. alpha, rounds")
 
 

@@ -76,9 +76,8 @@ def fit_and_predict(
         else:
             model = load_saved(name)
             record["fit_seconds"] = model.origin.training.get("seconds")
-        record["choice"] = model.choice
+        record["choice"], record["cost"] = model.choice, cost_of(name, model, config)
         if isinstance(model, NetworkEstimator):
-            record["choice"] |= {"flops": forward_flops(model.network)}
             record["choice"] |= {f"trained with {k}": v for k, v in other_world(model, simulator).items()}
         began = time.perf_counter()
         with progress.task(f"predict with {title}") as update:
@@ -113,6 +112,18 @@ def _fit(
     _save(model, folder)
     shutil.rmtree(run.path / "checkpoints", ignore_errors=True)
     return model
+
+
+def cost_of(name: str, model: Any, config: Config) -> dict[str, float]:
+    """Return what a fitted estimator took, as `ModelResults.cost`; three forward passes make a step."""
+    if isinstance(model, NetworkEstimator):
+        seen, forward = model.origin.training.get("train_spectra", 0), forward_flops(model.network)
+        cost = {"parameters": model.network.parameter_count, "train_spectra": seen}
+        return {**cost, "forward_flops": forward, "train_flops": 3 * forward * seen}
+    if name in ("template", "posterior"):
+        return {}
+    linear = {"parameters": len(config.models.labels) * (model.origin.grid.size + 1)}
+    return {"train_spectra": config.simulate.train, **(linear if name != "lightgbm" else {})}
 
 
 def predict(model: Estimator, test: SpectraBatch, update: Update) -> Prediction:

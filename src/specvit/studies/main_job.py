@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from specvit.config import Config
-from specvit.errors import ConfigError
+from specvit.errors import ConfigError, LabelError
 from specvit.runs import RunFolder, RunIndex
 from specvit.simulate import Simulator, World, emulator_fingerprint
 from specvit.spectra import SpectraBatch
@@ -35,7 +35,10 @@ def run_main_job(config: Config, progress: Progress | None = None, fresh: bool =
     """
     watch = progress or Quiet()
     set_threads(config.run.threads)
-    simulator = world_of(config).build()
+    try:
+        simulator = world_of(config).build()
+    except LabelError as error:
+        raise ConfigError(f"simulate.bounds: {error}") from None
     space = simulator.prior.label_space
     for label in config.models.labels:
         if label not in space.names:

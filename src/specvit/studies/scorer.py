@@ -103,6 +103,7 @@ class Scorer:
             missing=int((~np.isfinite(mean)).sum()),
             above_ceiling=above,
             seconds=seconds,
+            cost=stage.get("cost", {}),
             facts=stage.get("choice", {}),
         )
 

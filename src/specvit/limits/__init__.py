@@ -1,6 +1,7 @@
 """How well labels can be measured: Fisher information, Cramér-Rao and van Trees bounds, forecasts."""
 
 from specvit.limits.bounds import marginal_crlb, r2_max, r2_shrunk, schur_decay, variance_choices
+from specvit.limits.density import information_density
 from specvit.limits.fisher import (
     condition_number,
     correlation_matrix,
@@ -39,6 +40,7 @@ __all__ = [
     "covariance_matrix",
     "fisher_information",
     "grid_nodes",
+    "information_density",
     "is_singular",
     "marginal_crlb",
     "prior_draws",

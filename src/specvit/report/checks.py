@@ -30,6 +30,11 @@ SHAPES: dict[str, dict[str, str]] = {
         **dict.fromkeys(("flux", "clean", "sigma", "jacobian"), "SL"),
         **{"label_names": "P", "labels": "SP", "snr": "S", "mag": "S"},
     },
+    "explain": {
+        **{"model": "", "target": "", "gap": "", "snr": "E", "wavelength": "L", "window": "L"},
+        **{"windows": "W", "ranges": "R", "stars": "R", "quantities": "Q"},
+        **{"density": "QRL", "share": "QRWI", "likeness": "QR", "blocks": "DL"},
+    },
 }
 
 REMEDY = "the folder was changed by hand or written by another version; run again with --fresh"

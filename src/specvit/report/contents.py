@@ -34,6 +34,7 @@ class RunContents:
         ceiling: per-star ceilings, or None if the run has none.
         cells: efficiency over the label plane, or None if the run has none.
         examples: example spectra, or None if the run has none.
+        explain: what its network looks at, or None if the run has none.
     """
 
     name: str
@@ -45,6 +46,7 @@ class RunContents:
     ceiling: Arrays | None
     cells: Arrays | None
     examples: Arrays | None
+    explain: Arrays | None
 
     @property
     def truth(self) -> np.ndarray:
@@ -80,6 +82,7 @@ def load_contents(folder: Path | str) -> RunContents:
         ceiling=_ceiling(run, len(test["snr"])) if summary.ceiling else None,
         cells=_cells(run, summary) if run.has_arrays("cells") else None,
         examples=_examples(run) if run.has_arrays("examples") else None,
+        explain=_explain(run) if run.has_arrays("explain") else None,
     )
 
 
@@ -147,6 +150,12 @@ def _cells(run: RunFolder, summary: Summary) -> Arrays:
 def _examples(run: RunFolder) -> Arrays:
     arrays = _arrays(run, "examples", "examples")
     check_shapes("examples", arrays, f"{run.path}/arrays/examples.npz")
+    return arrays
+
+
+def _explain(run: RunFolder) -> Arrays:
+    arrays = _arrays(run, "explain", "explain")
+    check_shapes("explain", arrays, f"{run.path}/arrays/explain.npz")
     return arrays
 
 

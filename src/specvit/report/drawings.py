@@ -6,9 +6,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from specvit.report.contents import RunContents
+from specvit.report.explain_table import explain_caption
 from specvit.report.figure_ceiling import r2_versus_snr
 from specvit.report.figure_cells import efficiency_map
 from specvit.report.figure_examples import example_spectra
+from specvit.report.figure_explain import network_explained
 from specvit.report.figure_predictions import predicted_versus_true
 from specvit.report.figure_residuals import residual_overlay
 from specvit.report.words import caption_note, count, label_name
@@ -33,6 +35,7 @@ def drawings(run: RunContents) -> list[Drawing]:
     makers += [_cells] if run.cells is not None else []
     makers += [_predictions]
     makers += [_examples] if run.examples is not None else []
+    makers += [_explain] if run.explain is not None else []
     return [make(run, label_name(run.summary.target), caption_note(run)) for make in makers]
 
 
@@ -83,6 +86,24 @@ def _examples(run: RunContents, target: str, note: str) -> Drawing:
         f"Names mark known lines, Paschen lines (Pa) and band heads (TiO). {note}"
     )
     return Drawing("example_spectra", f"Where {target} is written in the spectrum", caption, example_spectra)
+
+
+def _explain(run: RunContents, target: str, note: str) -> Drawing:
+    assert run.explain is not None
+    attention = (
+        "Then what its tokens attend to, mean of the blocks and through all (dashed: everywhere the same). "
+        if "rollout" in run.explain["quantities"]
+        else ""
+    )
+    caption = (
+        f"Top: Fisher information on {target} in each pixel, all other labels and the flux scale fitted; "
+        "heights go as square roots, to show weak lines. Below: how much of the variance of the estimate the "
+        "noise of each pixel causes, which in an efficient estimate follows the information; and the size of "
+        "what each pixel contributed on the way from the mean spectrum (integrated gradients). "
+        f"{attention}Bottom: shares of groups of lines. {explain_caption(run.explain)} "
+        f"Seed {run.summary.seed}."
+    )
+    return Drawing("network_explained", "What the network looks at", caption, network_explained)
 
 
 def _ceiling_caption(run: RunContents) -> str:

@@ -8,11 +8,10 @@ import numpy as np
 
 from specvit.errors import DataError
 from specvit.report.contents import Arrays, RunContents
-from specvit.report.palette import INK, MUTED
-from specvit.report.placing import spread_apart
+from specvit.report.features import mark_features
+from specvit.report.palette import MUTED
 from specvit.report.style import house_style
 from specvit.report.words import label_name, number
-from specvit.spectra.lines import features_between
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,8 +22,6 @@ MOST_EXAMPLES = 4
 OBSERVED = "#b6bdc6"
 CLEAN = "#0b4f8a"
 RISES, FALLS = "#d1495b", "#00798c"
-#: Height of a row of text set on its side, inch: how close line names may stand.
-NAME_WIDTH = 0.115
 
 
 def example_spectra(run: RunContents) -> Figure:
@@ -46,7 +43,7 @@ def example_spectra(run: RunContents) -> Figure:
             _draw_jacobian(panels[2 * i + 1], run.examples, i, label_name(run.summary.target))
         wavelength = run.examples["wavelength"]
         panels[0].set_xlim(wavelength[0], wavelength[-1])
-        _mark_features(panels, figure.get_figwidth())
+        mark_features(panels, figure.get_figwidth())
         for axes in panels[:-1]:
             axes.tick_params(axis="x", length=0, labelbottom=False)
         panels[-1].set_xlabel("wavelength in vacuum [Å]")
@@ -95,39 +92,6 @@ def _draw_jacobian(axes: Axes, examples: Arrays, i: int, target: str) -> None:
     axes.axhline(0, color=MUTED, linewidth=0.5)
     axes.set_ylabel(f"∂flux/∂{target}", fontsize=7.5)
     axes.tick_params(axis="y", labelsize=7)
-
-
-def _mark_features(panels: list[Axes], width_inches: float) -> None:
-    """Draw a hair line at every known feature and its name above the top panel, names kept apart."""
-    start, stop = panels[0].get_xlim()
-    features = features_between(start, stop)
-    size = NAME_WIDTH * (stop - start) / (0.9 * width_inches)
-    places = spread_apart([f.wavelength for f in features], [size] * len(features), start, stop)
-    for axes in panels:
-        for feature in features:
-            axes.axvline(feature.wavelength, color=INK, alpha=0.16, linewidth=0.5, zorder=0.5)
-    for feature, place in zip(features, places, strict=True):
-        panels[0].annotate(
-            feature.name,
-            (feature.wavelength, 1.0),
-            xytext=(place, 1.12),
-            xycoords=("data", "axes fraction"),
-            textcoords=("data", "axes fraction"),
-            rotation=90,
-            ha="center",
-            va="bottom",
-            fontsize=7,
-            color=INK if feature.kind == "atom" else MUTED,
-            arrowprops={
-                "arrowstyle": "-",
-                "color": INK,
-                "alpha": 0.35,
-                "linewidth": 0.5,
-                "shrinkA": 0,
-                "shrinkB": 0,
-            },
-            annotation_clip=False,
-        )
 
 
 def _describe(examples: Arrays, i: int) -> str:

@@ -14,7 +14,7 @@ Cell = Score | Spread | str | int | float | None
 
 _LATEX = {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "²": r"$^2$", "σ": r"$\sigma$", "α": r"$\alpha$"}
 _LATEX |= {"–": "--", "−": "$-$", "\u202f": r"\,", "≥": r"$\ge$", "√": r"$\surd$", "·": r"$\cdot$"}
-_LATEX |= {"<": "$<$", "|": "$|$"}
+_LATEX |= {"<": "$<$", "|": "$|$", "∂": r"$\partial$"}
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Generator
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from specvit.training.distributed import World
 from specvit.training.ema import WeightAverage
 from specvit.training.feeds import Feed, masked, prefetched
 from specvit.training.losses import training_loss
+from specvit.training.memory import freed_memory_kept
 from specvit.training.optimisers import Optimisers
 from specvit.training.recipe import Recipe
 from specvit.training.schedules import rate_factor
@@ -86,7 +87,7 @@ class Trainer:
         self.selection = Selection(network, validation.to(world.device), space, recipe.monitor)
         self.average = WeightAverage(self.body, recipe.ema) if recipe.ema else None
         self.optimisers = Optimisers(self.body, recipe)
-        self.step, self.validated, self.stopped = 0, 0, False
+        self.step, self.validated, self.stopped, self.progress = 0, 0, False, 0.0
         self._began = time.monotonic() if began is None else began
         if state is not None:
             self._continue_from(state)
@@ -105,10 +106,9 @@ class Trainer:
             RunError: if the loss stops being finite.
         """
         meter, done = _Meter(self.step, self.world.device), self._done()
-        with closing(prefetched(self._prepare, self.step)) as batches:
+        with closing(self.steps()) as steps:
             while done < 1 and not self.stopped:
-                meter.add(self._take_step(*next(batches), rate_factor(done, self.recipe)))
-                self.step += 1
+                meter.add(next(steps))
                 done = self._done()
                 if meter.is_due():
                     self._report(done, *meter.read(self.step))
@@ -122,6 +122,15 @@ class Trainer:
         self.world.spread([parameter.detach() for parameter in self.body.parameters()])
         self.network.eval()
         return self._record()
+
+    def steps(self) -> Generator[Tensor, None, None]:
+        """Take one optimiser step per item, for as long as items are asked for; yield losses, on the device."""
+        memory = freed_memory_kept() if self.world.device.type == "cpu" else nullcontext()
+        with memory, closing(prefetched(self._prepare, self.step)) as batches:
+            for inputs, labels in batches:
+                loss = self._take_step(inputs, labels, rate_factor(self.progress, self.recipe))
+                self.step += 1
+                yield loss
 
     def _prepared_body(self) -> nn.Module:
         body = self.body
@@ -151,10 +160,13 @@ class Trainer:
         return loss.detach()
 
     def _done(self) -> float:
-        """Return the share of the run that is done, the same in every process."""
-        if not self.recipe.minutes:
-            return min(self.step / self.recipe.steps, 1.0)
-        return min(self.world.agree(self.seconds / (60 * self.recipe.minutes)), 1.0)
+        """Return the share of the run that is done, the same in every process, and keep it as `progress`."""
+        if self.recipe.minutes:
+            share = self.world.agree(self.seconds / (60 * self.recipe.minutes))
+        else:
+            share = self.step / self.recipe.steps
+        self.progress = min(share, 1.0)
+        return self.progress
 
     def _report(self, done: float, loss: float, steps_per_second: float) -> None:
         if not math.isfinite(loss):

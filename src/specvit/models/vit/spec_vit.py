@@ -16,6 +16,7 @@ from specvit.errors import ConfigError
 from specvit.models.conditioning import Inputs
 from specvit.models.mlp import ResidualBlock
 from specvit.models.vit.blocks import EPSILON, Block, initialise_linear, shrink_residuals
+from specvit.models.vit.dropout import Dropout
 from specvit.models.vit.positions import rotary_angles, sinusoidal, token_coordinates
 from specvit.models.vit.tokens import Initial, Tokeniser, TokeniserForm
 
@@ -139,7 +140,7 @@ class SpecViT(nn.Module):
         self.blocks = nn.ModuleList(blocks)
         self.norm = nn.LayerNorm(config.width, eps=EPSILON) if not config.readout else nn.Identity()
         self.readout = nn.Identity() if not config.readout else residual_layers(config)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.level = nn.Linear(levels, config.width) if config.level else None
         initialise_linear(self.blocks)
         if config.initial == "shared":
@@ -199,8 +200,13 @@ class SpecViT(nn.Module):
     def forward(self, inputs: Inputs) -> Tensor:
         """Return features, shape (B, width)."""
         tokens = self.embed(inputs)
-        for block in self.blocks:
-            tokens = block(tokens, self._rotation(), self._bias())
+        blocks, rotation, bias = cast(list[Block], list(self.blocks)), self._rotation(), self._bias()
+        # Nothing reads what the last block makes of the other tokens if a CLS token is pooled.
+        full = len(blocks) - int(self.cls is not None)
+        for block in blocks[:full]:
+            tokens = block(tokens, rotation, bias)
+        for block in blocks[full:]:
+            tokens = block.first(tokens, rotation, bias)
         tokens = self.norm(tokens)
         return self.readout(tokens[:, 0] if self.cls is not None else tokens.mean(dim=1))
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from specvit.errors import DataError, RunError, ShapeError
+from specvit.models.batching import rows_for, widest_layer
 from specvit.models.bundle import Bundle, Origin, load_bundle, save_bundle
 from specvit.models.card import CARD, card_text
 from specvit.models.heads import QUANTILES
@@ -46,7 +47,8 @@ class NetworkEstimator:
     def __init__(self, name: str, fitter: Fitter | None = None) -> None:
         self.name, self.fitter = name, fitter
         self.device = torch.device("cpu")
-        self.batch_size = 512
+        #: Spectra taken at once by `predict`; None chooses for speed.
+        self.batch_size: int | None = None
         #: Label -> score -> value on test spectra, filled in by whoever tested it; saved with it.
         self.metrics: dict[str, dict[str, float]] = {}
 
@@ -68,6 +70,7 @@ class NetworkEstimator:
     def adopt(self, network: SpectrumNetwork, origin: Origin) -> Self:
         """Take over a trained network and what it was made for."""
         self.network, self.origin = network.eval().requires_grad_(False).to("cpu"), origin
+        self._widest = widest_layer(self.network, origin.grid.size)
         return self
 
     @property
@@ -98,12 +101,13 @@ class NetworkEstimator:
         """
         usable_share = self._check(flux, sigma, grid)
         network = self.network.to(self.device)
+        rows = self.batch_size or rows_for(self.device, self._widest)
         means: list[Tensor] = []
         stds: list[Tensor] = []
         quantiles: list[Tensor] = []
         with torch.inference_mode():
-            for rows in zip(flux.split(self.batch_size), sigma.split(self.batch_size), strict=True):
-                estimate = network.decode(network(*(part.to(self.device) for part in rows)))
+            for part in zip(flux.split(rows), sigma.split(rows), strict=True):
+                estimate = network.decode(network(*(values.to(self.device) for values in part)))
                 means.append(estimate.mean.cpu())
                 if estimate.std is not None:
                     stds.append(estimate.std.cpu())

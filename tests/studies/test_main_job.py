@@ -123,6 +123,9 @@ def test_a_network_is_trained_in_the_run_and_a_saved_one_is_used_as_it_is(finish
     assert {"coverage_68", "coverage_95"} <= set(model["overall"])
     assert run.stages["test set"]["emulator"] == finished.stages["test set"]["emulator"]
     assert not (run.path / "checkpoints").exists()
+    assert run.stages["explain"]["model"] == "subspace-nano"
+    shares = run.read_arrays("explain")["share"]
+    np.testing.assert_allclose(shares[..., 0].sum(axis=-1), 1.0, atol=1e-6)
     folder = run.path / "models" / "subspace-nano"
     again = run_main_job(settings(tmp_path / "two", *more[:2], f'models.names=["{folder}"]'))
     first, second = (r.read_arrays("predictions_subspace-nano") for r in (run, again))

@@ -128,6 +128,11 @@ class EvaluateSection(Section):
     """How estimates are scored."""
 
     bootstrap: int = Field(default=1_000, ge=20, description="bootstrap resamples behind every interval")
+    explain_stars: int = Field(
+        default=64,
+        ge=0,
+        description="test spectra, from the first, in which what a network looks at is shown; 0 leaves it out",
+    )
     snr_edges: tuple[float, ...] = Field(
         default=REFERENCE_SNR_EDGES,
         min_length=2,

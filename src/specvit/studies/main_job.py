@@ -16,7 +16,8 @@ from specvit.spectra import SpectraBatch
 from specvit.studies.ceilings import bayes_ceiling, crlb_ceiling
 from specvit.studies.estimators import fit_and_predict, set_threads, title_of
 from specvit.studies.examples import example_spectra
-from specvit.studies.networks import check_names, unsuitable
+from specvit.studies.explanation import explanation
+from specvit.studies.networks import check_names, explained, load_saved, trained_here, unsuitable
 from specvit.studies.progress import Progress, Quiet
 from specvit.studies.scoring import summarise
 
@@ -53,10 +54,11 @@ def run_main_job(config: Config, progress: Progress | None = None, fresh: bool =
         return run
     target = config.models.labels[0]
     test = _test_set(config, simulator, run, watch)
-    names = [name for name in config.models.names if _is_suitable(name, simulator, watch)]
+    names = [name for name in config.models.names if _is_suitable(name, simulator, target, watch)]
     for name in names:
         fit_and_predict(name, config, simulator, test, run, watch)
     _ceilings(config, simulator, test, target, run, watch)
+    _explain(config, simulator, test, target, names, run, watch)
     with run.stage("evaluate"), watch.task("evaluate") as update:
         run.write_arrays("examples", **example_spectra(simulator, test, target))
         unit = space.units[space.index(target)]
@@ -69,9 +71,9 @@ def run_main_job(config: Config, progress: Progress | None = None, fresh: bool =
     return run
 
 
-def _is_suitable(name: str, simulator: Simulator, watch: Progress) -> bool:
+def _is_suitable(name: str, simulator: Simulator, target: str, watch: Progress) -> bool:
     """Return whether an estimator can be used here; say why if not."""
-    reason = unsuitable(name, simulator)
+    reason = unsuitable(name, simulator, target)
     if reason is not None:
         watch.say(f"{title_of(name)} is left out: {reason}")
     return reason is None
@@ -107,6 +109,26 @@ def _test_set(config: Config, simulator: Simulator, run: RunFolder, watch: Progr
                 mag=test.conditions["mag"].numpy(),
             )
     return test
+
+
+def _explain(
+    config: Config,
+    simulator: Simulator,
+    test: SpectraBatch,
+    target: str,
+    names: list[str],
+    run: RunFolder,
+    watch: Progress,
+) -> None:
+    """Store what one network of the run looks at: a SpecViT if there is one."""
+    stars = min(config.evaluate.explain_stars, len(test))
+    name = explained(names)
+    if name is None or stars < 2 or run.is_done("explain"):
+        return
+    with run.stage("explain") as record, watch.task(f"what {title_of(name)} looks at") as update:
+        network = load_saved(str(run.path / "models" / name) if trained_here(name) else name)
+        record["model"] = name
+        run.write_arrays("explain", **explanation(network, simulator, test[:stars], target, update))
 
 
 def _ceilings(

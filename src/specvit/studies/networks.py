@@ -53,8 +53,8 @@ def slug(name: str) -> str:
     return Path(name).name
 
 
-def unsuitable(name: str, simulator: Simulator) -> str | None:
-    """Return why a saved network cannot estimate the labels of these spectra; None if it can, or is none."""
+def unsuitable(name: str, simulator: Simulator, target: str) -> str | None:
+    """Return why a saved network cannot estimate `target` of these spectra; None if it can, or is none."""
     if name in CLASSICAL or trained_here(name):
         return None
     model = load_saved(name)
@@ -62,7 +62,16 @@ def unsuitable(name: str, simulator: Simulator) -> str | None:
         model.grid.check_matches(simulator.grid, model.name)
     except WavelengthRangeError as error:
         return str(error)
-    return None
+    known = model.label_space.names
+    return None if target in known else f"it estimates {', '.join(known)}, not {target}"
+
+
+def explained(names: list[str]) -> str | None:
+    """Return the network a run explains: the first SpecViT, else the first network; None without one."""
+    networks = [name for name in names if name not in CLASSICAL]
+    return next(
+        (name for name in networks if slug(name).startswith("vit")), networks[0] if networks else None
+    )
 
 
 def load_saved(name: str) -> NetworkEstimator:

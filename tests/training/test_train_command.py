@@ -35,7 +35,7 @@ def test_train_leaves_a_model_a_log_and_a_score_and_does_not_repeat_itself(tmp_p
     assert summary["test"]["teff"]["r2"] > 0.3
     assert [r["event"] for r in run.read_log()].count("validation") >= 10
     assert not (run.path / "checkpoint.pt").exists()
-    model = NetworkEstimator.load(run.path / "models" / "subspace-nano")
+    model = NetworkEstimator.load(run.path / "models" / "subspace-small")
     assert model.network.config.backbone.width == 32
     log = (run.path / "metrics.jsonl").read_bytes()
     assert json.loads(call(*command).stdout) == summary

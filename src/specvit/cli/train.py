@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 def train(
     model: Annotated[str, typer.Option(help="subspace, vit, swin, cnn or mlp.")] = "subspace",
-    size: Annotated[str, typer.Option(help="nano, small, base; vit also: reference.")] = "nano",
+    size: Annotated[
+        str,
+        typer.Option(help="nano, small, base; vit also: reference. By default nano, for subspace small."),
+    ] = "",
     minutes: Annotated[
         float,
         typer.Option(
@@ -86,6 +89,7 @@ def train(
     from rich.console import Console
 
     from specvit.cli.train_data import StoredPaths, open_data, stored_world
+    from specvit.models.sizes import default_size
     from specvit.runs import RunFolder
     from specvit.simulate import World
     from specvit.training import make_estimator, split_options
@@ -93,6 +97,7 @@ def train(
 
     if threads > 0:
         torch.set_num_threads(threads)
+    size = size or default_size(model)
     length = {"steps": steps} if steps else {"minutes": minutes or 5.0}
     settings = parse_settings(set_ or [])
     options, recipe = split_options(model, size, {**length, "seed": seed, **settings})

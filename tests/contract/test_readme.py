@@ -1,0 +1,59 @@
+"""The README says what is true: its code runs, its commands exist, its links lead somewhere."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from specvit.cli.console import VERBS, LazyGroup
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def test_the_python_code_runs():
+    """With fewer spectra than in the text."""
+    code = "\n".join(re.findall(r"```python\n(.*?)```", README, re.DOTALL))
+    code = re.sub(r"count=\d[\d_]*", "count=200", code).replace("0, 2000)", "0, 50)")
+    names = {}
+    exec(compile(code, "README.md", "exec"), names)
+    assert names["estimate"].mean.shape == (50, 5)
+    assert names["estimate"].extras["quantiles"].shape == (50, 5, 5)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_links_lead_to_files(page):
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+        if "://" not in target:
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def find_command(words):
+    """The command that the words begin with, or None, and the words after it."""
+    command = LazyGroup(name="specvit")
+    while words and hasattr(command, "get_command"):
+        found = command.get_command(None, words[0])
+        if found is None:
+            return None, words
+        command, words = found, words[1:]
+    return command, words
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_commands_and_their_options_exist(page):
+    for line in re.findall(r"specvit ([a-z][^`\n#]*)", page.read_text(encoding="utf-8")):
+        words = line.split()
+        if words[0] not in VERBS:
+            continue
+        command, rest = find_command(words)
+        if command is None or not rest:
+            continue
+        options = {name for parameter in command.params for name in parameter.opts}
+        for option in re.findall(r"(--[a-z][a-z-]*)", " ".join(rest)):
+            assert option in options | {"--help"}, f"{page.name}: specvit {line}"
+
+
+def test_every_verb_is_in_the_table():
+    for verb in VERBS:
+        assert f"`specvit {verb}" in README

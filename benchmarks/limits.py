@@ -1,11 +1,15 @@
-"""Speed of the Fisher forecast against a finite-difference loop over spectra, in the same run on one core.
+"""Speed of the Fisher forecast against a finite-difference loop over spectra, in the same run.
 
-The forecast: exact Jacobians of the folded emulator, 5 labels, free flux scale, float64, stars in batches.
-The loop does what the reference's Fisher code does, one spectrum at a time with NumPy: central differences of
-the forward model in each label (library spectrum, line-spread function and pixels, photometric band), noise,
+The forecast: exact Jacobians of the folded emulator, 5 labels, free flux scale, stars in batches. The loop
+does what the reference's Fisher code does, one spectrum at a time with NumPy: central differences of the
+forward model in each label (library spectrum, line-spread function and pixels, photometric band), noise,
 JᵀWJ, inverse. A second, leaner loop differentiates the already folded emulator instead.
 
-Times are CPU times of one thread, interleaved; the loops are timed on fewer stars. The bounds are compared.
+Two ratios: wall-clock time with all threads for both (what a user waits; a loop over spectra has little use
+for a second core), and CPU time of one thread for both. All jobs are interleaved and the loops timed on fewer
+stars; ratios are medians over the repeats. Stars share their conditions, as in a table of magnitudes; the
+forecast is also timed with conditions of each star's own, as for the stars of a survey. The bounds are
+compared, with the loops' and between float32 and float64.
 
     python benchmarks/limits.py [--stars 10000] [--loop 10] [--instrument pfs_mr_reference] [--device cpu]
 """
@@ -30,6 +34,7 @@ from specvit.limits import Forecaster, prior_draws
 
 MAG = 21.5
 LOG_G = 1
+SINGLE, OWN = "batched, exact Jacobian", "batched, own conditions"
 #: Central-difference steps in units of the labels: K and dex.
 STEPS = np.array([5.0, 0.01, 0.01, 0.01, 0.01])
 
@@ -73,12 +78,34 @@ def crlb_by_differences(model: Flux, instrument: Instrument, labels: np.ndarray)
     return float(np.linalg.inv(weighted.T @ weighted)[LOG_G, LOG_G])
 
 
-def seconds(job: Callable[[], object], wall: bool) -> float:
-    """Return the CPU (or wall) seconds of `job`."""
-    clock = time.perf_counter if wall else time.process_time
-    began = clock()
+def timed(job: Callable[[], object], threads: int) -> tuple[float, float]:
+    """Return wall and CPU seconds of `job` on this many threads of PyTorch."""
+    torch.set_num_threads(threads)
+    wall, cpu = time.perf_counter(), time.process_time()
     job()
-    return clock() - began
+    return time.perf_counter() - wall, time.process_time() - cpu
+
+
+def forecasts(
+    emulator: Emulator, instrument: Instrument, stars: Tensor, device: str, dtype: torch.dtype
+) -> dict[str, Callable[[], Tensor]]:
+    """Return the batched jobs by name; each returns the CRLB of log g of all stars."""
+    forecaster = Forecaster(emulator, instrument, device=device, dtype=dtype)
+    same = instrument.fixed_conditions(len(stars), mag=MAG)
+    drawn = instrument.sample_conditions(len(stars), torch.Generator().manual_seed(1))
+    return {
+        name: lambda conditions=conditions: forecaster.forecast(stars, [conditions])[0].crlb
+        for name, conditions in ((SINGLE, same), (OWN, drawn))
+    }
+
+
+def largest_difference(emulator: Emulator, instrument: Instrument, stars: Tensor, device: str) -> float:
+    """Return the largest relative change of the CRLB of log g from float64 to float32."""
+    single, double = (
+        forecasts(emulator, instrument, stars, device, dtype)[SINGLE]()
+        for dtype in (torch.float32, torch.float64)
+    )
+    return float((single / double - 1).abs().max())
 
 
 def main() -> None:
@@ -89,59 +116,59 @@ def main() -> None:
     parser.add_argument("--loop", type=int, default=10, help="stars of the finite-difference loops")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--instrument", default="pfs_mr_reference")
-    parser.add_argument(
-        "--device", default="cpu", help="where the forecast runs; cuda is timed by wall clock"
-    )
+    parser.add_argument("--dtype", default="float32", choices=("float32", "float64"))
+    parser.add_argument("--device", default="cpu", help="where the forecast runs; the loops stay on the CPU")
     options = parser.parse_args()
-    torch.set_num_threads(1)
+    threads = torch.get_num_threads()
 
     emulator, instrument = Emulator.builtin(), Instrument.load(options.instrument)
     space = emulator.label_space
     # The differences must stay inside the domain.
     edge = {n: (a + s, b - s) for n, a, b, s in zip(space.names, space.low, space.high, STEPS, strict=True)}
     stars = prior_draws(space.replace(**edge), options.stars, seed=1)
-    forecaster = Forecaster(emulator, instrument, device=options.device)
-    found: list[Tensor] = []
-
-    def batched() -> None:
-        conditions = instrument.fixed_conditions(len(stars), mag=MAG)
-        found.append(forecaster.forecast(stars, [conditions])[0].crlb)
-
-    on_gpu = options.device != "cpu"
-    batched()
-    double = copy.deepcopy(emulator).double()
-    models: dict[str, Flux] = {
+    few, double = stars[: options.loop].numpy(), copy.deepcopy(emulator).double()
+    loops: dict[str, Flux] = {
         "loop, full forward model": ForwardModel(double, instrument),
         "loop, folded emulator": FoldedModel(double, instrument),
     }
-    few = stars[: options.loop].numpy()
-    fast: list[float] = []
-    slow: dict[str, list[float]] = {name: [] for name in models}
-    bounds: dict[str, np.ndarray] = {}
+    jobs: dict[str, Callable[[], object]] = {
+        name: lambda model=model: [crlb_by_differences(model, instrument, row) for row in few]
+        for name, model in loops.items()
+    }
+    batched = forecasts(emulator, instrument, stars, options.device, getattr(torch, options.dtype))
+    jobs |= batched
+    count = dict.fromkeys(loops, len(few)) | dict.fromkeys(batched, len(stars))
+    bounds = {name: np.asarray(job()) for name, job in jobs.items()}  # also warms up
+
+    spent: dict[str, list[tuple[float, float]]] = {name: [] for name in jobs}
     for _ in range(options.repeats):
-        for name, model in models.items():
-            began = time.process_time()
-            bounds[name] = np.array([crlb_by_differences(model, instrument, row) for row in few])
-            slow[name].append((time.process_time() - began) / len(few))
-        fast.append(seconds(batched, wall=on_gpu) / options.stars)
-    each = statistics.median(fast)
+        for name, job in jobs.items():
+            wall, cpu = timed(job, threads)[0], timed(job, 1)[1]
+            spent[name].append((wall / count[name], cpu / count[name]))
     print(
-        f"Fisher forecast, {options.instrument}, 5 labels, {options.stars:,} stars, {options.device}; "
-        f"median of {options.repeats} repeats"
+        f"Fisher forecast, {options.instrument}, 5 labels, {options.stars:,} stars, {options.device}, "
+        f"{options.dtype}; medians of {options.repeats} interleaved repeats\n"
+        f"{'':28s}{f'wall, {threads} threads':>30s}{'CPU, one thread':>30s}"
     )
-    print(f"  batched, exact Jacobian   {1e3 * each:9.3f} ms/star  {each * options.stars:8.1f} s in all")
-    for name, times in slow.items():
-        ratio = statistics.median(s / f for s, f in zip(times, fast, strict=True))
-        difference = np.median(np.abs(bounds[name] / found[-1][: options.loop].numpy() - 1))
-        print(
-            f"  {name:25s} {1e3 * statistics.median(times):9.3f} ms/star  ratio {ratio:8,.0f}"
-            f"   CRLB differs by {100 * difference:.3f} % (median)"
-        )
+    for name, times in spent.items():
+        cells = ""
+        for column in range(2):
+            each = statistics.median(t[column] for t in times)
+            ratio = statistics.median(
+                t[column] / f[column] for t, f in zip(times, spent[SINGLE], strict=True)
+            )
+            cells += f"{1e3 * each:13.3f} ms/star x {ratio:6.1f}"
+        print(f"  {name:26s}{cells}")
+    for name in loops:
+        difference = np.median(np.abs(bounds[name] / bounds[SINGLE][: len(few)] - 1))
+        print(f"  {name}: CRLB differs by {100 * difference:.3f} % (median)")
+    rounding = largest_difference(emulator, instrument, stars[:2000], options.device)
+    print(f"  float32 against float64: CRLB differs by {rounding:.1e} at most ({len(stars[:2000]):,} stars)")
 
 
 if __name__ == "__main__":
-    # NumPy's BLAS reads its thread count when it is loaded; idle threads of its own would count as CPU time.
-    one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    if not one_thread.items() <= os.environ.items():
-        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | one_thread)
+    # NumPy's BLAS reads its thread count when it is loaded. Its products here are too small for two threads,
+    # and an idle second one would count as CPU time.
+    if os.environ.get("OPENBLAS_NUM_THREADS") != "1":
+        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | {"OPENBLAS_NUM_THREADS": "1"})
     main()

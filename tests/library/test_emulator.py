@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from specvit.errors import DataError, DomainError, LabelError, ShapeError
-from specvit.library import Emulator
+from specvit.library import Emulator, batched_jacobian
 from specvit.spectra import LOW_T_BOX, WavelengthGrid
 
 # Small: across C/O = 1 the slope changes within 0.003 dex.
@@ -61,6 +61,17 @@ def test_coefficients_work_under_vmap_and_compile_without_a_graph_break(emulator
     torch.testing.assert_close(torch.func.vmap(emulator.coefficients)(labels), expected)
     compiled = torch.compile(emulator.coefficients, backend="eager", fullgraph=True)
     torch.testing.assert_close(compiled(labels), expected)
+
+
+def test_slopes_carried_through_the_layers_are_those_of_automatic_differentiation(emulator, double):
+    labels = draw(20)
+    value, slopes = double.regressor.value_and_slopes(labels)
+    torch.testing.assert_close(value, double.coefficients(labels), rtol=1e-12, atol=1e-12)
+    expected = batched_jacobian(double.coefficients, labels).mT
+    torch.testing.assert_close(slopes, expected, rtol=1e-10, atol=1e-10)
+    single = emulator.regressor.value_and_slopes(labels.float())[1]
+    largest = slopes.abs().amax(dim=2, keepdim=True)
+    assert ((single - slopes).abs() / largest).max() < 1e-4
 
 
 @pytest.mark.parametrize("form", ["dense", "tensor", "sparse"])

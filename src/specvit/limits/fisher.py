@@ -1,7 +1,7 @@
-"""Fisher information of labels from exact Jacobians, nuisances removed by the Schur complement; float64.
+"""Fisher information of labels from exact Jacobians, nuisances removed by the Schur complement.
 
 Owns the matrix and its diagnostics; the bounds that follow from it are in `bounds`. Noise is Gaussian,
-independent per pixel, with a variance that does not depend on the labels.
+independent per pixel, with a variance that does not depend on the labels. Sums over pixels are float64.
 """
 
 from __future__ import annotations
@@ -40,11 +40,35 @@ def fisher_information(jacobian: Tensor, ivar: Tensor, nuisance: Tensor | None =
         )
     if not bool(torch.isfinite(ivar).all() and (ivar >= 0).all()):
         raise DataError("fisher_information: ivar must be finite and not negative (zero for a dead pixel)")
-    root = ivar.to(torch.float64).sqrt()[..., None]
-    columns = jacobian.to(torch.float64) * root
-    labels = columns.mT @ columns
-    if nuisance is not None:
-        labels = labels - _shared_with(columns, _weighted(nuisance, root))
+    root = ivar.to(torch.float64).sqrt()[:, None]
+    columns = jacobian.to(torch.float64).mT * root
+    if nuisance is None:
+        return whitened_information(columns, 0)
+    return whitened_information(torch.cat([_weighted(nuisance, root), columns], dim=1), nuisance.shape[-1])
+
+
+def whitened_information(columns: Tensor, nuisances: int) -> Tensor:
+    """Return the Fisher matrices of the labels from whitened slopes, nuisances marginalised.
+
+    Args:
+        columns: slopes / sigma, one row of pixels each, nuisances first, shape (B, M + P, L); float32 will do,
+            the sums over pixels are float64.
+        nuisances: M.
+
+    Returns:
+        Shape (B, P, P), float64, as `fisher_information`.
+
+    Raises:
+        DataError: if a slope or sigma is not finite, or nuisances depend on each other.
+    """
+    columns = columns.to(torch.float64)
+    # One product for labels and nuisances: every pass over the pixels costs as much as the sums themselves.
+    products = columns @ columns.mT
+    if not bool(torch.isfinite(products).all()):
+        raise DataError("Fisher matrix: slopes and sigma must be finite, sigma positive")
+    labels = products[:, nuisances:, nuisances:]
+    if nuisances:
+        labels = labels - _shared_with(products, nuisances)
     return 0.5 * (labels + labels.mT)
 
 
@@ -91,20 +115,22 @@ def is_singular(fisher: Tensor) -> Tensor:
 
 
 def _weighted(nuisance: Tensor, root: Tensor) -> Tensor:
-    if nuisance.shape[-2] != root.shape[-2] or nuisance.ndim not in (2, 3):
+    """Return nuisance columns (B, L, M) or (L, M) times √W (B, 1, L), as rows, shape (B, M, L)."""
+    if nuisance.shape[-2] != root.shape[-1] or nuisance.ndim not in (2, 3):
         raise ShapeError(
-            f"fisher_information: nuisance must be (B, L, M) or (L, M) with L = {root.shape[-2]}; "
+            f"fisher_information: nuisance must be (B, L, M) or (L, M) with L = {root.shape[-1]}; "
             f"got {tuple(nuisance.shape)}"
         )
-    return nuisance.to(torch.float64) * root
+    return nuisance.to(torch.float64).mT * root
 
 
-def _shared_with(columns: Tensor, nuisance: Tensor) -> Tensor:
-    """Return (Jᵀ W A)(Aᵀ W A)⁻¹(Aᵀ W J), shape (B, P, P), from columns already weighted by √W."""
+def _shared_with(products: Tensor, nuisances: int) -> Tensor:
+    """Return (Jᵀ W A)(Aᵀ W A)⁻¹(Aᵀ W J), shape (B, P, P), from the products of all columns, A's first."""
     # Unit columns: amplitude and velocity terms may differ by many orders of magnitude.
-    norm = nuisance.norm(dim=-2, keepdim=True)
-    unit = nuisance / torch.where(norm > 0, norm, 1.0)
-    factor, failed = torch.linalg.cholesky_ex(unit.mT @ unit)
+    norm = products.diagonal(dim1=-2, dim2=-1)[:, :nuisances].sqrt()
+    norm = torch.where(norm > 0, norm, 1.0)[:, :, None]
+    own = products[:, :nuisances, :nuisances] / (norm * norm.mT)
+    factor, failed = torch.linalg.cholesky_ex(own)
     weakest = factor.diagonal(dim1=-2, dim2=-1).amin(dim=-1)
     dependent = (failed > 0) | ~(weakest > 1e-7)
     if bool(dependent.any()):
@@ -112,7 +138,8 @@ def _shared_with(columns: Tensor, nuisance: Tensor) -> Tensor:
             f"fisher_information: the nuisance columns of spectrum {int(dependent.nonzero()[0])} are zero or "
             "depend on each other (all pixels dead, or a continuum order too high); use fewer"
         )
-    half = torch.linalg.solve_triangular(factor, unit.mT @ columns, upper=False)
+    with_labels = products[:, :nuisances, nuisances:] / norm
+    half = torch.linalg.solve_triangular(factor, with_labels, upper=False)
     return half.mT @ half
 
 

@@ -16,7 +16,7 @@ test: $(STAMP)  ## the fast suite
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 test-all: $(STAMP)  ## also the slow tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not gpu" -n $(WORKERS) --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "" -n $(WORKERS) --dist loadfile
 
 bench: $(BENCH_STAMP)  ## every figure of benchmarks/RESULTS.md
 	for file in benchmarks/[a-z]*.py; do $(BIN)/python $$file || exit 1; done

@@ -83,6 +83,11 @@ class NetworkEstimator:
         """The labels it estimates, with the bounds of its training."""
         return self._ready().network.label_space
 
+    @property
+    def rows_at_once(self) -> int:
+        """Spectra that `predict` takes at once: `batch_size`, or what is fast on its device."""
+        return self.batch_size or rows_for(self.device, self._widest)
+
     def predict(self, flux: Tensor, sigma: Tensor, grid: WavelengthGrid | None = None) -> Prediction:
         """Return estimates for flux and sigma of shape (B, L).
 
@@ -101,7 +106,7 @@ class NetworkEstimator:
         """
         usable_share = self._check(flux, sigma, grid)
         network = self.network.to(self.device)
-        rows = self.batch_size or rows_for(self.device, self._widest)
+        rows = self.rows_at_once
         means: list[Tensor] = []
         stds: list[Tensor] = []
         quantiles: list[Tensor] = []

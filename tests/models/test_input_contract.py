@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from specvit.errors import ConfigError
-from specvit.models.conditioning import Conditioning, normalise
+from specvit.models.conditioning import Conditioning, normalise, usable_pixels
 from specvit.models.network import build_network
 from specvit.models.sizes import network_config
 from specvit.spectra import LOW_T_BOX, WavelengthGrid
@@ -157,3 +157,12 @@ def test_the_sigma_channel_is_smooth_and_blind_to_the_overall_noise():
 def test_unknown_channels_are_refused(channels):
     with pytest.raises(ConfigError, match="channels: expected 'flux' first"):
         Conditioning(PIXELS, channels)
+
+
+def test_only_finite_flux_with_a_finite_positive_sigma_is_usable():
+    bad = [torch.nan, torch.inf, -torch.inf]
+    flux = torch.tensor([[1.0, -2.0, 0.0, *bad, 1.0, 1.0, 1.0, 1.0, 1.0]])
+    sigma = torch.tensor([[1.0, 1e-30, 2.0, 1.0, 1.0, 1.0, *bad, 0.0, -1.0]])
+    expected = torch.isfinite(flux) & torch.isfinite(sigma) & (sigma > 0)
+    assert torch.equal(usable_pixels(flux, sigma), expected)
+    assert expected.sum() == 3

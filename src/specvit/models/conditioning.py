@@ -126,7 +126,7 @@ def normalise(flux: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor, Tens
     The level is the median flux, kept above `MINIMUM_SIGNAL` of the median sigma.
     """
     flux, sigma = flux.float(), sigma.float()
-    usable = torch.isfinite(flux) & torch.isfinite(sigma) & (sigma > 0)
+    usable = usable_pixels(flux, sigma)
     noise = usable_median(sigma, usable)
     level = torch.maximum(usable_median(flux, usable), MINIMUM_SIGNAL * noise)[:, None]
     flux, sigma = flux / level, sigma / level
@@ -138,6 +138,12 @@ def normalise(flux: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor, Tens
 def bounded(level: Tensor) -> Tensor:
     """Return level features no stranger than `STRANGEST`: heads multiply by their exponential."""
     return level.clamp(-STRANGEST, STRANGEST)
+
+
+def usable_pixels(flux: Tensor, sigma: Tensor) -> Tensor:
+    """Return where flux is finite and sigma finite and positive, of their shape."""
+    # Half the time of torch.isfinite on a CPU; comparisons with NaN are false.
+    return (flux.abs() < torch.inf) & (sigma < torch.inf) & (sigma > 0)
 
 
 def usable_median(values: Tensor, usable: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from specvit.errors import DataError, RunError, ShapeError
 from specvit.models.batching import rows_for, widest_layer
 from specvit.models.bundle import Bundle, Origin, load_bundle, save_bundle
 from specvit.models.card import CARD, card_text
+from specvit.models.conditioning import usable_pixels
 from specvit.models.heads import QUANTILES
 from specvit.models.network import NetworkConfig, SpectrumNetwork, build_network
 from specvit.models.protocol import Prediction
@@ -192,7 +193,7 @@ class NetworkEstimator:
                 f"{self.name}: expected flux and sigma of shape (spectra, {mine.size}) on {mine.describe()}; "
                 f"got {tuple(flux.shape)} and {tuple(sigma.shape)}; resample the spectra to that grid"
             )
-        share = (torch.isfinite(flux) & torch.isfinite(sigma) & (sigma > 0)).double().mean(dim=1)
+        share = usable_pixels(flux, sigma).double().mean(dim=1)
         if bool((share < MINIMUM_USABLE).any()):
             row = int((share < MINIMUM_USABLE).int().argmax())
             raise DataError(

@@ -141,7 +141,7 @@ def test_missing_and_damaged_arrays_are_named(tmp_path, damage):
         run.read_arrays("test")
     run.write_arrays("test", a=[1])
     (run.path / "arrays" / "test.npz").write_bytes(damage)
-    with pytest.raises(DataError, match=r"test\.npz is damaged"):
+    with pytest.raises(DataError, match=r"test\.npz is damaged: .*--fresh"):
         run.read_arrays("test")
 
 
@@ -159,11 +159,51 @@ def test_a_folder_that_is_no_run_is_named(tmp_path):
         RunFolder.open(tmp_path)
 
 
-def test_a_damaged_provenance_is_named(tmp_path):
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("provenance.json", b"{", " is damaged"),
+        ("provenance.json", b"[1]", " is damaged: it holds no entries"),
+        ("provenance.json", b"{}", ": no entry 'fingerprint'"),
+        ("summary.json", b"\xff\xfe", " is damaged: it is no text"),
+        ("summary.json", b'{"half', " is damaged"),
+        ("config.toml", b"\xff\xfe", " is damaged: it is no text"),
+        ("config.toml", b"half =", " is damaged"),
+    ],
+)
+def test_a_damaged_file_is_named_with_the_mend(tmp_path, name, content, words):
     run = RunFolder.create(tmp_path, "demo", CONFIG)
-    (run.path / "provenance.json").write_text("{")
-    with pytest.raises(DataError, match=r"provenance\.json is damaged"):
-        _ = run.stages
+    (run.path / name).write_bytes(content)
+    with pytest.raises(DataError) as caught:
+        getattr(run, name.partition(".")[0])
+    assert f"{name}{words}" in str(caught.value)
+    assert str(caught.value).endswith("start the run again with --fresh")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("sessions", [], "sessions: List should have at least 1 item"),
+        ("sessions", [{}], "no entry 'sessions.0.specvit'"),
+        ("stages", {"fit": {}}, "no entry 'stages.fit.seconds'"),
+        ("stages", [1], "stages: Input should be a valid dictionary"),
+        ("created", None, "created: Input should be a valid string"),
+    ],
+)
+def test_an_entry_of_the_provenance_of_another_kind_is_named(tmp_path, key, value, words):
+    run = RunFolder.create(tmp_path, "demo", CONFIG)
+    path = run.path / "provenance.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), key: value}))
+    with pytest.raises(DataError, match=rf"provenance\.json: {words}.*--fresh"):
+        _ = run.provenance
+
+
+def test_the_mend_of_a_damaged_run_works(tmp_path):
+    run = RunFolder.create(tmp_path, "demo", CONFIG)
+    (run.path / "provenance.json").write_text("{}")
+    with pytest.raises(DataError, match="--fresh"):
+        RunFolder.create(tmp_path, "demo", CONFIG)
+    assert RunFolder.create(tmp_path, "demo", CONFIG, fresh=True).name == "demo-2"
 
 
 def test_a_full_disk_is_one_line_and_keeps_the_old_file(tmp_path):

@@ -2,6 +2,7 @@ import shutil
 
 import pytest
 
+from specvit.cli import main
 from specvit.errors import RunError
 from specvit.runs import RunFolder, RunIndex
 
@@ -24,7 +25,7 @@ def test_updating_run_by_run_equals_rebuilding(tmp_path):
         index.update(make_run(tmp_path, name, r2))
     updated = index.runs(), index.metrics("a"), index.metrics("b")
     index.path.unlink()
-    assert RunIndex(tmp_path).rebuild() == 2
+    assert RunIndex(tmp_path).rebuild() == []
     assert (index.runs(), index.metrics("a"), index.metrics("b")) == updated
     assert index.metrics("b")[0] == {
         "model": "ridge",
@@ -43,14 +44,42 @@ def test_updating_twice_keeps_one_entry(tmp_path):
     assert len(index.metrics("a")) == 2
 
 
-def test_rebuilding_forgets_removed_runs_and_skips_damaged_ones(tmp_path):
-    kept, gone, damaged = (make_run(tmp_path, name, 0.5) for name in ("kept", "gone", "damaged"))
+def test_rebuilding_forgets_removed_runs(tmp_path):
+    kept, gone = (make_run(tmp_path, name, 0.5) for name in ("kept", "gone"))
     index = RunIndex(tmp_path)
-    assert index.rebuild() == 3
+    assert index.rebuild() == []
+    assert len(index.runs()) == 2
     shutil.rmtree(gone.path)
-    (damaged.path / "provenance.json").write_text("not json")
-    assert index.rebuild() == 1
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "config.toml").write_text("")  # no run, and no word about it
+    assert index.rebuild() == []
     assert [entry["name"] for entry in index.runs()] == [kept.name]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("provenance.json", b"not json"),
+        ("provenance.json", b"{}"),
+        ("provenance.json", b"[]"),
+        ("provenance.json", b"\xff\xfe"),
+        ("summary.json", b'{"models": {"ridge": {}}}'),
+        ("summary.json", b'{"models": {"ridge": {"overall": {"r2": {"value": [1]}}}}}'),
+    ],
+)
+def test_rebuilding_leaves_out_damaged_runs_and_names_them(tmp_path, capsys, name, content):
+    for run in ("kept", "damaged"):
+        make_run(tmp_path, run, 0.5)
+    (tmp_path / "damaged" / name).write_bytes(content)
+    (problem,) = RunIndex(tmp_path).rebuild()
+    assert name in problem
+    assert "damaged" in problem
+    assert "--fresh" in problem
+    assert [entry["name"] for entry in RunIndex(tmp_path).runs()] == ["kept"]
+    assert main(["report", "--list", "--folder", str(tmp_path)]) == 0
+    printed = capsys.readouterr()
+    assert printed.out.startswith("kept")
+    assert printed.err == f"left out: {problem}\n"
 
 
 def test_a_damaged_index_says_it_can_be_removed(tmp_path):

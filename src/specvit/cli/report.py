@@ -57,7 +57,8 @@ def _entries(folder: Path) -> list[dict]:
             f"{folder}: no such folder; make a run with `specvit run`, or name another with --folder"
         )
     index = RunIndex(folder)
-    index.rebuild()
+    for problem in index.rebuild():
+        typer.echo(f"left out: {problem}", err=True)
     return [
         {**run, "metrics": [row for row in index.metrics(run["name"]) if row["metric"] == "r2"]}
         for run in index.runs()

@@ -5,7 +5,6 @@ What must lie in the folder is written down in `specvit.runs.results`; nothing h
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,14 @@ import numpy as np
 from pydantic import ValidationError
 
 from specvit.errors import DataError
-from specvit.report.checks import check_ceiling, check_cells, check_shapes, check_summary, check_test
+from specvit.report.checks import (
+    REMEDY,
+    check_ceiling,
+    check_cells,
+    check_shapes,
+    check_summary,
+    check_test,
+)
 from specvit.runs import RunFolder, Summary, check_arrays
 
 Arrays = dict[str, np.ndarray]
@@ -67,14 +73,13 @@ def load_contents(folder: Path | str) -> RunContents:
             the file and the entry.
     """
     run = RunFolder.open(folder)
-    provenance = _provenance(run)
-    summary = _summary(run)
+    provenance, summary = run.provenance, _summary(run)
     test = _arrays(run, "test", "test")
     check_test(test, f"{run.path}/arrays/test.npz")
     _column(test["label_names"], summary.target, f"{run.path}/arrays/test.npz")
     return RunContents(
         name=run.name,
-        config=_parsed(f"{run.path}/config.toml", lambda: run.config),
+        config=run.config,
         provenance=provenance,
         summary=summary,
         test=test,
@@ -86,26 +91,8 @@ def load_contents(folder: Path | str) -> RunContents:
     )
 
 
-def _parsed(where: str, read: Callable[[], Any]) -> Any:
-    try:
-        return read()
-    except ValueError as error:  # of TOML, or of the text's encoding
-        raise DataError(f"{where} is damaged: {error}; run again with --fresh") from error
-
-
-def _provenance(run: RunFolder) -> dict[str, Any]:
-    where = f"{run.path}/provenance.json"
-    provenance = _parsed(where, lambda: run.provenance)
-    for key in ("sessions", "stages"):
-        if not isinstance(provenance, dict) or key not in provenance:
-            raise DataError(f"{where}: no entry '{key}'; run again with --fresh")
-    if not provenance["sessions"]:
-        raise DataError(f"{where}: 'sessions' is empty; run again with --fresh")
-    return provenance
-
-
 def _summary(run: RunFolder) -> Summary:
-    values = _parsed(f"{run.path}/summary.json", lambda: run.summary)
+    values = run.summary
     if not values:
         done = ", ".join(run.stages) or "none"
         raise DataError(
@@ -116,7 +103,7 @@ def _summary(run: RunFolder) -> Summary:
     except ValidationError as error:
         problem = error.errors()[0]
         where = ".".join(str(part) for part in problem["loc"])
-        raise DataError(f"{run.path}/summary.json: {where}: {problem['msg']}") from None
+        raise DataError(f"{run.path}/summary.json: {where}: {problem['msg']}; {REMEDY}") from None
     check_summary(summary, f"{run.path}/summary.json")
     return summary
 
@@ -127,7 +114,7 @@ def _predictions(run: RunFolder, model: str, target: str, test: Arrays) -> Array
     if len(arrays["mean"]) != len(test["labels"]):
         raise DataError(
             f"{where}: {len(arrays['mean'])} spectra, test.npz has {len(test['labels'])}; "
-            "remove both and run again"
+            "start the run again with --fresh"
         )
     check_shapes("predictions", arrays, where)
     if not np.isfinite(arrays["mean"][:, _column(arrays["names"], target, where)]).any():

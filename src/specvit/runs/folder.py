@@ -31,9 +31,12 @@ import specvit
 from specvit.config.toml import dump_toml
 from specvit.errors import DataError, RunError
 from specvit.runs.atomic import disk_errors, write_atomic
-from specvit.runs.provenance import describe_machine, now
+from specvit.runs.provenance import describe_machine, now, provenance_problem
 
 CONFIG, PROVENANCE, SUMMARY, LOG = "config.toml", "provenance.json", "summary.json", "metrics.jsonl"
+
+#: A stage that counts as finished is not done again, whatever became of its files.
+MEND = "start the run again with --fresh"
 
 
 class RunFolder:
@@ -107,12 +110,18 @@ class RunFolder:
     @property
     def config(self) -> dict[str, Any]:
         """The resolved configuration the run was created with."""
-        return tomllib.loads(self._read(CONFIG))
+        try:
+            return tomllib.loads(self._read(CONFIG))
+        except tomllib.TOMLDecodeError as error:
+            raise DataError(f"{self.path / CONFIG} is damaged: {error}; {MEND}") from error
 
     @property
     def provenance(self) -> dict[str, Any]:
         """`fingerprint`, `created`, `sessions` (machine and command of each start), `stages`, `finished`."""
-        return self._read_json(PROVENANCE)
+        found = self._read_json(PROVENANCE)
+        if problem := provenance_problem(found):
+            raise DataError(f"{self.path / PROVENANCE}: {problem}; {MEND}")
+        return found
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -199,12 +208,14 @@ class RunFolder:
         """
         path = self.path / "arrays" / f"{name}.npz"
         if not path.exists():
-            raise DataError(f"{path} is missing; the run is not finished, or the file was removed")
+            raise DataError(
+                f"{path} is missing; start the run again to go on if it is not finished, with --fresh if it is"
+            )
         try:
             with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
                 return {key: file[key] for key in file.files}
         except Exception as error:
-            raise DataError(f"{path} is damaged: {error}; remove it and run again") from error
+            raise DataError(f"{path} is damaged: {error}; {MEND}") from error
 
     def write_summary(self, summary: Mapping[str, Any]) -> Path:
         """Replace summary.json; NaN becomes null."""
@@ -221,12 +232,17 @@ class RunFolder:
             return (self.path / name).read_text(encoding="utf-8")
         except OSError as error:
             raise DataError(f"{self.path / name} cannot be read: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise DataError(f"{self.path / name} is damaged: it is no text ({error}); {MEND}") from error
 
     def _read_json(self, name: str) -> dict[str, Any]:
         try:
-            return json.loads(self._read(name))
+            found = json.loads(self._read(name))
         except json.JSONDecodeError as error:
-            raise DataError(f"{self.path / name} is damaged: {error}") from error
+            raise DataError(f"{self.path / name} is damaged: {error}; {MEND}") from error
+        if not isinstance(found, dict):
+            raise DataError(f"{self.path / name} is damaged: it holds no entries; {MEND}")
+        return found
 
 
 def fingerprint(config: Mapping[str, Any], ignore: tuple[str, ...] = ()) -> str:

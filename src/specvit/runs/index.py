@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from specvit.errors import DataError, RunError
-from specvit.runs.folder import CONFIG, RunFolder
+from specvit.runs.folder import CONFIG, MEND, PROVENANCE, SUMMARY, RunFolder
+
+Row = tuple[str | float | None, ...]
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS runs (
@@ -38,22 +40,22 @@ class RunIndex:
         with self._connection() as connection:
             _enter(connection, run)
 
-    def rebuild(self) -> int:
-        """Make the index anew from the folders and return how many runs it holds.
+    def rebuild(self) -> list[str]:
+        """Make the index anew from the folders and return one line for each run left out as damaged.
 
-        Folders that are no runs, or damaged ones, are left out.
+        Folders that are no runs are left out without a word.
         """
+        left_out = []
         with self._connection() as connection:
             connection.execute("DELETE FROM runs")
             connection.execute("DELETE FROM metrics")
-            count = 0
             for config in sorted(self.root.glob(f"*/{CONFIG}")):
-                try:
-                    _enter(connection, RunFolder.open(config.parent))
-                except DataError:
-                    continue
-                count += 1
-            return count
+                if (config.parent / PROVENANCE).is_file():
+                    try:
+                        _enter(connection, RunFolder.open(config.parent))
+                    except DataError as error:
+                        left_out.append(str(error))
+        return left_out
 
     def runs(self) -> list[dict[str, Any]]:
         """Return the runs, newest first."""
@@ -80,24 +82,37 @@ class RunIndex:
 
 
 def _enter(connection: sqlite3.Connection, run: RunFolder) -> None:
+    row, scores = _rows(run)
+    connection.execute("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+    connection.execute("DELETE FROM metrics WHERE run = ?", (run.name,))
+    connection.executemany("INSERT INTO metrics VALUES (?, ?, ?, ?, ?, ?)", scores)
+
+
+def _rows(run: RunFolder) -> tuple[Row, list[Row]]:
+    """Return the rows of a run in the two tables.
+
+    Raises:
+        DataError: if its provenance or summary does not hold what they are made of.
+    """
     provenance, summary = run.provenance, run.summary
     machine = provenance["sessions"][-1]
     seconds = sum(stage["seconds"] for stage in provenance["stages"].values())
-    connection.execute(
-        "INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (
-            run.name,
-            provenance["created"],
-            provenance["finished"],
-            provenance["fingerprint"],
-            machine["specvit"],
-            machine["git_commit"],
-            seconds,
-        ),
-    )
-    connection.execute("DELETE FROM metrics WHERE run = ?", (run.name,))
-    for model, results in summary.get("models", {}).items():
-        for metric, score in results["overall"].items():
-            if score is not None:
-                row = (run.name, model, metric, score["value"], score.get("low"), score.get("high"))
-                connection.execute("INSERT INTO metrics VALUES (?, ?, ?, ?, ?, ?)", row)
+    dates = (provenance["created"], provenance["finished"], provenance["fingerprint"])
+    row = (run.name, *dates, machine["specvit"], machine["git_commit"], seconds)
+    try:
+        scores: list[Row] = [
+            (run.name, model, metric, *(_number(score.get(part)) for part in ("value", "low", "high")))
+            for model, results in summary.get("models", {}).items()
+            for metric, score in results["overall"].items()
+            if score is not None
+        ]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{run.path / SUMMARY}: an entry of 'models' is missing or of another kind "
+            f"({type(error).__name__}: {error}); {MEND}"
+        ) from error
+    return row, scores
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None else float(value)

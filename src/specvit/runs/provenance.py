@@ -1,4 +1,4 @@
-"""Where a result came from: versions, machine, command. Reads the machine; decides nothing."""
+"""Where a result came from: versions, machine, command; and what a run's record of that must hold."""
 
 from __future__ import annotations
 
@@ -11,10 +11,51 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
 import specvit
 
 #: Packages whose version can change a number.
 RECORDED_PACKAGES = ("torch", "numpy", "scipy", "lightgbm", "h5py", "safetensors", "matplotlib")
+
+
+class _Entries(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+
+class _Machine(_Entries):
+    specvit: str
+    git_commit: str | None
+    python: str
+    packages: dict[str, str | None]
+    platform: str
+    cpu: str
+    cpu_count: int | None
+    command: str
+    date: str
+
+
+class _Stage(_Entries):
+    seconds: float
+
+
+class _Provenance(_Entries):
+    fingerprint: str
+    created: str
+    finished: str | None
+    sessions: list[_Machine] = Field(min_length=1)
+    stages: dict[str, _Stage]
+
+
+def provenance_problem(values: dict[str, Any]) -> str:
+    """Return what of a run's provenance is missing or of another kind, or '' if nothing is."""
+    try:
+        _Provenance.model_validate(values)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(str(part) for part in problem["loc"])
+        return f"no entry '{where}'" if problem["type"] == "missing" else f"{where}: {problem['msg']}"
+    return ""
 
 
 def now() -> str:

@@ -1,5 +1,6 @@
 import csv
 import io
+from dataclasses import replace
 
 from specvit.report import load_contents, model_table, run_tables, snr_table
 from specvit.report.run_tables import cell_table, coverage_table, efficiency_table, residual_table
@@ -56,6 +57,7 @@ def test_efficiency_and_residuals_of_every_model_have_a_row_per_bin(many_models)
     assert len(efficiency) == len(residuals) == len(run.summary.snr_bins.counts)
     for model in run.summary.models.values():
         assert float(efficiency[0][model.title]) == model.bins["efficiency"][0].value
+        assert float(efficiency[1][f"{model.title}, CRLB"]) == model.bins["efficiency_crlb"][1].value
         assert float(residuals[0][f"{model.title}, 68 %"]) == model.bins["residual_68"][0].value
     assert float(residuals[1]["posterior std p10"]) == run.summary.ceiling.bins["posterior_std"][1].p10
 
@@ -86,3 +88,20 @@ def test_a_model_without_some_estimates_is_named_in_the_caption(make_run):
     summary["models"]["ridge"]["missing"] = 7
     run.write_summary(summary)
     assert "Ridge gives no estimate for 7 spectra" in model_table(load_contents(run.path)).caption
+
+
+def test_the_efficiency_table_says_what_is_a_bound_and_what_an_approximation(run_folder, make_run):
+    both = efficiency_table(load_contents(run_folder.path))
+    assert "a bound for every estimator" in both.caption
+    assert "an approximation" in both.caption
+    # Without the exact posterior there is one ceiling, and one column for it.
+    single = efficiency_table(load_contents(make_run(bayes=False).path))
+    assert not any("CRLB" in head for head in single.head)
+    assert "a bound" not in single.caption
+
+
+def test_a_ceiling_that_has_not_converged_is_marked_in_the_table_of_models(run_folder):
+    run = load_contents(run_folder.path)
+    ceiling = run.summary.ceiling.model_copy(update={"converged": False})
+    doubtful = replace(run, summary=run.summary.model_copy(update={"ceiling": ceiling}))
+    assert read(model_table(doubtful))[-1]["model"] == "Bayes ceiling, not converged"

@@ -78,3 +78,12 @@ def test_a_ceiling_that_has_not_converged_is_called_provisional(make_run):
     (warning,) = [s for s in findings(load_contents(run.path)) if "not converged" in s]
     assert "3 of its 300 posteriors" in warning
     assert "smallest 12" in warning
+
+
+def test_a_ceiling_whose_sampling_error_is_too_large_is_named(make_run):
+    run = make_run()
+    summary = run.summary
+    summary["ceiling"] |= {"converged": False, "sampler_error": 0.0042}
+    run.write_summary(summary)
+    (warning,) = [s for s in findings(load_contents(run.path)) if "not converged" in s]
+    assert "moves it by 0.004" in warning

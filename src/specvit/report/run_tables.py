@@ -16,6 +16,12 @@ from specvit.runs import Score
 
 #: Metrics of the table of models; coverage has a table of its own.
 OVERALL = tuple(name for name in METRIC_NAMES if not name.startswith(("coverage", "residual")))
+#: What the column of the CRLB says.
+AGAINST_CRLB = (
+    " That ceiling is a bound for every estimator. 'CRLB' columns are relative to 1 - mean of "
+    "V·CRLB / (V + CRLB) / variance of the truth, same spectra, which is what it would be if prior and "
+    "likelihood were Gaussian: an approximation, which a model may exceed."
+)
 #: Metrics that carry the unit of the target.
 WITH_UNIT = ("mae", "rmse", "bias")
 
@@ -58,12 +64,14 @@ def model_table(run: RunContents) -> Table:
     ]
     if summary.ceiling is not None and summary.ceiling.bayes is not None:
         rest = len(head) - 1 - metrics.index("r2") - 1
-        rows.append(("Bayes ceiling", *(None,) * metrics.index("r2"), summary.ceiling.bayes, *(None,) * rest))
+        name = "Bayes ceiling, not converged" if summary.ceiling.converged is False else "Bayes ceiling"
+        rows.append((name, *(None,) * metrics.index("r2"), summary.ceiling.bayes, *(None,) * rest))
     against = ""
     if summary.ceiling is not None:
         against = (
             f" Efficiency is R² over the ceiling's, headroom the ceiling's R² less the model's, on "
             f"{count(summary.ceiling.stars)} spectra; the ceiling is {summary.ceiling.definition}."
+            + (AGAINST_CRLB if "efficiency_crlb" in metrics else "")
         )
     lost = "".join(
         f" {model.title} gives no estimate for {count(model.missing)} spectra; they are in none of its "
@@ -97,14 +105,19 @@ def snr_table(run: RunContents) -> Table:
 
 
 def efficiency_table(run: RunContents) -> Table:
-    """Return one row per S/N bin: efficiency of every model."""
+    """Return one row per S/N bin: efficiency of every model, also against the CRLB where that differs."""
     summary = run.summary
     assert summary.ceiling is not None
     columns = _bin_columns(run)
     for model in summary.models.values():
         columns[model.title] = list(model.bins["efficiency"])
+        if "efficiency_crlb" in model.bins:
+            columns[f"{model.title}, CRLB"] = list(model.bins["efficiency_crlb"])
     title = f"Efficiency by S/N: R² of {label_name(summary.target)} over R² of the ceiling."
-    return _table("efficiency", title, run, columns, f" The ceiling is {summary.ceiling.definition}.")
+    against = f" The ceiling is {summary.ceiling.definition}."
+    if any("efficiency_crlb" in model.bins for model in summary.models.values()):
+        against += AGAINST_CRLB
+    return _table("efficiency", title, run, columns, against)
 
 
 def coverage_table(run: RunContents) -> Table:

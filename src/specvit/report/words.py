@@ -14,6 +14,7 @@ METRIC_NAMES = {
     "coverage_68": "in 68 % interval",
     "coverage_95": "in 95 % interval",
     "efficiency": "efficiency",
+    "efficiency_crlb": "efficiency, CRLB",
     "headroom": "headroom",
 }
 
@@ -129,12 +130,15 @@ def _against_ceiling(run: RunContents) -> list[str]:
 
 
 def _convergence(run: RunContents) -> list[str]:
-    """Return a warning if posteriors behind the Bayes ceiling have too few effective samples."""
+    """Return a warning if the posteriors behind the Bayes ceiling have not been sampled well enough."""
     stage = run.provenance["stages"].get("bayes", {})
     stars = stage.get("stars", 0)
     missing = stars - stage.get("converged", stars)
+    ceiling = run.summary.ceiling
     if not missing:
-        return []
+        if ceiling is None or ceiling.converged is not False:
+            return []
+        return [f"It has not converged: sampling alone moves it by {number(ceiling.sampler_error)}."]
     return [
         f"It has not converged: {count(missing)} of its {count(stars)} posteriors have too few effective "
         f"samples (smallest {number(stage['minimum_ess'], 0)}), so its value is provisional."

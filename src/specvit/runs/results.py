@@ -103,7 +103,9 @@ class ModelResults(_Part):
     - coverage_68, coverage_95: share of true values within the central 68 and 95 % of the stated errors, only
       for estimators that state errors;
     - efficiency: R² / ceiling R², and headroom: ceiling R² - R², on the spectra that have a ceiling, see
-      `CeilingResults.definition`.
+      `CeilingResults.definition`;
+    - efficiency_crlb: where that is the Bayes ceiling, a bound, the same spectra against its approximation
+      from the CRLB, 1 - mean of V·CRLB / (V + CRLB) / variance of the truth, which no estimator is bound by.
     """
 
     title: str
@@ -138,6 +140,14 @@ class CeilingResults(_Part):
     bins: dict[str, list[Spread]]
     bayes: Score | None = None
     bayes_bins: list[Score] | None = None
+    sampler_error: float | None = Field(
+        default=None, description="standard error of `bayes` from the finite number of posterior samples"
+    )
+    converged: bool | None = Field(
+        default=None,
+        description="whether every posterior has enough effective samples and `sampler_error` is below 0.003; "
+        "None without the Bayes ceiling, or if the run did not record it",
+    )
 
 
 class Summary(_Part):

@@ -6,7 +6,7 @@ import numpy as np
 
 from specvit.library import Emulator
 from specvit.limits import marginal_crlb, r2_max, schur_decay
-from specvit.limits.bayes import BayesCeiling, Observation
+from specvit.limits.bayes import BayesCeiling, Observation, bayes_r2
 from specvit.limits.forecast import FREE_LABELS as FORECAST_LABELS
 from specvit.limits.forecast import Forecaster, FreeParameters
 from specvit.simulate import LatticePrior, Simulator, UniformPrior
@@ -46,8 +46,11 @@ def crlb_ceiling(
 
 def bayes_ceiling(
     simulator: Simulator, stars: SpectraBatch, target: str, seed: int, update: Update
-) -> tuple[Arrays, dict[str, float]]:
-    """Return the posterior mean and variance of `target` per star, and how well the sampler did."""
+) -> tuple[Arrays, dict[str, float | bool]]:
+    """Return the posterior mean and variance of `target` per star, and how well the sampler did.
+
+    `sampler_error` and `ceiling_converged` are those of `BayesR2`, for two stars or more.
+    """
     done = 0
 
     def advance(count: int) -> None:
@@ -61,10 +64,13 @@ def bayes_ceiling(
     posterior = ceiling.posterior(observation, advance)
     index = posterior.index(target)
     arrays = {"bayes_mean": posterior.mean[:, index].numpy(), "bayes_var": posterior.variance(target).numpy()}
-    quality = {
+    quality: dict[str, float | bool] = {
         "stars": len(stars),
         "converged": int(posterior.converged.sum()),
         "median_ess": round(float(posterior.ess.median()), 1),
         "minimum_ess": round(float(posterior.ess.min()), 1),
     }
+    if len(stars) > 1:
+        found = bayes_r2(posterior, stars.labels, target, simulator.prior.variance(target))
+        quality |= {"sampler_error": found.sampler_error, "ceiling_converged": found.converged}
     return arrays, quality

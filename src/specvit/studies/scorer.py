@@ -40,6 +40,7 @@ class Scorer:
         edges: edges of the S/N bins.
         resamples, seed: of the bootstrap.
         limit: what is attainable on these spectra.
+        gaussian: with an exact `limit`, the same from the CRLB (`shrunken`), an approximation.
     """
 
     def __init__(
@@ -50,8 +51,9 @@ class Scorer:
         resamples: int,
         seed: int,
         limit: Attainable,
+        gaussian: Attainable | None = None,
     ) -> None:
-        self.truth, self.snr, self.limit = truth, snr, limit
+        self.truth, self.snr, self.limit, self.gaussian = truth, snr, limit, gaussian
         self.bins = SnrBins("run", edges)
         self.resamples, self.seed = resamples, seed
         assigned = self.bins.assign(snr)
@@ -114,18 +116,23 @@ class Scorer:
     def _against_limit(self, mean: Values) -> tuple[dict[str, tuple[Score, list[Score]]], bool | None]:
         """Return efficiency and headroom on the spectra whose limit is known, and `above_ceiling`."""
         parts = self._rows(mean, self.limit.variance)
-        found = [self._efficiency(mean, rows, self.seed + k) for k, rows in enumerate(parts)]
-        scores: dict[str, tuple[Score, list[Score]]] = {}
-        for metric, name in (("efficiency", "eta"), ("headroom", "headroom")):
-            overall, *bins = (NOTHING if one is None else _score(getattr(one, name)) for one in found)
-            scores[metric] = overall, bins
+        found = self._efficiencies(mean, self.limit, parts)
+        scores = {metric: _parts_of(found, metric) for metric in ("efficiency", "headroom")}
+        if self.gaussian is not None:
+            # On the stars of the exact limit, so that the two efficiencies can be compared.
+            scores["efficiency_crlb"] = _parts_of(
+                self._efficiencies(mean, self.gaussian, parts), "efficiency"
+            )
         return scores, self._is_above(mean, parts[0], found[0])
 
-    def _efficiency(self, mean: Values, rows: Values, seed: int) -> Efficiency | None:
+    def _efficiencies(self, mean: Values, limit: Attainable, parts: list[Values]) -> list[Efficiency | None]:
+        return [self._efficiency(mean, limit, rows, self.seed + k) for k, rows in enumerate(parts)]
+
+    def _efficiency(self, mean: Values, limit: Attainable, rows: Values, seed: int) -> Efficiency | None:
         truth = self.truth[rows]
         if len(truth) < 2 or not truth.var() > 0:
             return None
-        ceiling = 1 - self.limit.variance[rows] / truth.var()
+        ceiling = 1 - limit.variance[rows] / truth.var()
         return efficiency(truth, mean[rows], ceiling, resamples=self.resamples, seed=seed)[0]
 
     def _is_above(self, mean: Values, rows: Values, found: Efficiency | None) -> bool | None:
@@ -181,6 +188,13 @@ def _inside(truth: Values, low: Values, high: Values) -> Values:
 
 def _share(truth: Values, inside: Values) -> Values:
     return inside.mean(axis=-1)
+
+
+def _parts_of(found: list[Efficiency | None], metric: str) -> tuple[Score, list[Score]]:
+    """Return the efficiency or the headroom over all spectra and per bin."""
+    name = {"efficiency": "eta"}.get(metric, metric)
+    overall, *bins = (NOTHING if one is None else _score(getattr(one, name)) for one in found)
+    return overall, bins
 
 
 def _score(found: Interval) -> Score:

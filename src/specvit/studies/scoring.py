@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from specvit.runs import CeilingResults, RunFolder, Summary
-from specvit.studies.attainable import attainable, most_widely
+from specvit.studies.attainable import attainable, most_widely, shrunken
 from specvit.studies.ceilings import FREE_LABELS
 from specvit.studies.cells import LEAST_STARS, Cells, cell_scores, plane_axes
 from specvit.studies.estimators import title_of
@@ -35,9 +35,9 @@ def summarise(
     limit = attainable(ceiling, len(test["snr"]), variance)
     evaluate, simulate = config["evaluate"], config["simulate"]
     truth = test["labels"][:, column].astype(float)
-    scorer = Scorer(
-        truth, test["snr"], tuple(evaluate["snr_edges"]), evaluate["bootstrap"], simulate["seed"], limit
-    )
+    gaussian = shrunken(ceiling, len(test["snr"]), variance) if limit.exact else None
+    edges = tuple(evaluate["snr_edges"])
+    scorer = Scorer(truth, test["snr"], edges, evaluate["bootstrap"], simulate["seed"], limit, gaussian)
     models, estimates = {}, {}
     for name in names:
         key = slug(name)
@@ -56,7 +56,7 @@ def summarise(
         prior_variance=variance,
         snr_bins=scorer.table(),
         models=models,
-        ceiling=_ceiling(scorer, ceiling),
+        ceiling=_ceiling(scorer, ceiling, run.stages.get("bayes", {})),
     )
 
 
@@ -81,7 +81,7 @@ def _store_cells(
     run.write_arrays("cells", **cell_scores(cells, scorer.truth, estimates, limit, variance, **options))
 
 
-def _ceiling(scorer: Scorer, arrays: dict[str, Values]) -> CeilingResults:
+def _ceiling(scorer: Scorer, arrays: dict[str, Values], sampling: dict[str, Any]) -> CeilingResults:
     def of_stars(values: Values) -> Values:
         column = np.full(len(scorer.truth), np.nan)
         column[arrays["rows"]] = values
@@ -108,6 +108,8 @@ def _ceiling(scorer: Scorer, arrays: dict[str, Values]) -> CeilingResults:
         bins={key: bins for key, (_, bins) in found.items()},
         bayes=bayes,
         bayes_bins=bayes_bins,
+        sampler_error=sampling.get("sampler_error"),
+        converged=sampling.get("ceiling_converged"),
     )
 
 

@@ -114,6 +114,26 @@ def test_efficiency_and_headroom_are_ratio_and_difference_to_the_ceiling_of_the_
     )
 
 
+def test_the_efficiency_against_the_crlb_is_taken_on_the_stars_of_the_exact_ceiling():
+    truth, snr, mean, variance = stars(600, 4)
+    gaussian = Attainable(1.3 * variance)  # known for all, the exact one for 400
+    variance[400:] = np.nan
+    found = Scorer(truth, snr, EDGES, 100, 1, Attainable(variance, mean), gaussian).model("m", mean, {}, {})
+    model = r2_score(truth[:400], mean[:400])
+    top = 1 - gaussian.variance[:400].mean() / truth[:400].var()
+    assert found.overall["efficiency_crlb"].value == pytest.approx(model / top)
+    assert found.overall["efficiency_crlb"].value > found.overall["efficiency"].value
+    rows = (snr[:400] >= 4) & (snr[:400] < 8)
+    top = 1 - gaussian.variance[:400][rows].mean() / truth[:400][rows].var()
+    assert found.bins["efficiency_crlb"][1].value == pytest.approx(
+        r2_score(truth[:400][rows], mean[:400][rows]) / top
+    )
+    # An approximation accuses nobody, and says nothing beside itself.
+    alone = Scorer(truth, snr, EDGES, 100, 1, gaussian).model("m", mean, {}, {})
+    assert "efficiency_crlb" not in alone.overall
+    assert alone.above_ceiling is None
+
+
 def test_spectra_without_an_estimate_are_counted_and_in_no_score():
     truth, snr, mean, variance = stars(300, 5)
     estimate = mean.copy()
@@ -215,6 +235,10 @@ def leaky_run(tmp_path_factory):
     bounds = crlb_ceiling(world, world.world.emulator(), test, "log_g", quiet)
     exact, quality = bayes_ceiling(world, test, "log_g", 11, quiet)
     assert quality["converged"] == count
+    assert quality["ceiling_converged"]
+    assert 0 < quality["sampler_error"] < 0.003
+    with run.stage("bayes") as record:
+        record |= quality
     run.write_arrays("ceiling", **bounds, **exact)
     run.write_arrays("predictions_posterior", names=["log_g"], mean=exact["bayes_mean"][:, None])
     variance = world.prior.variance("log_g")
@@ -232,6 +256,19 @@ def test_ridge_on_the_true_sigma_is_flagged_and_honest_estimators_are_not(leaky_
         "posterior": False,
     }
     assert models["leak"]["overall"]["headroom"]["high"] < -0.05
+
+
+def test_a_ceiling_that_has_not_converged_is_marked_on_the_terminal(leaky_run, capsys):
+    from rich.console import Console
+
+    summary = leaky_run.summary
+    assert summary["ceiling"]["converged"] is True
+    assert summary["ceiling"]["sampler_error"] == leaky_run.stages["bayes"]["sampler_error"]
+    assert {"efficiency", "efficiency_crlb"} <= summary["models"]["ridge"]["overall"].keys()
+    print_scores(Console(width=200), summary)
+    assert "not converged" not in capsys.readouterr().out
+    print_scores(Console(width=200), {**summary, "ceiling": {**summary["ceiling"], "converged": False}})
+    assert "Bayes ceiling, not converged" in capsys.readouterr().out
 
 
 def test_the_leak_is_said_in_the_report_and_on_the_terminal(leaky_run, capsys):

@@ -77,7 +77,8 @@ def print_scores(console, summary: dict) -> None:
     ceiling = summary.get("ceiling")
     if ceiling:
         if ceiling.get("bayes"):
-            table.add_row("Bayes ceiling", score(ceiling["bayes"]), "", "")
+            doubt = ", not converged" if ceiling.get("converged") is False else ""
+            table.add_row(f"Bayes ceiling{doubt}", score(ceiling["bayes"]), "", "")
         for free in ("5", "3"):
             median = ceiling["overall"][f"r2_max_{free}"]["median"]
             table.add_row(f"CRLB, {free} labels", f"{median:.2f} median star", "", "")

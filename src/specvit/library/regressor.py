@@ -22,6 +22,9 @@ COORDINATES: dict[CoordinateKind, type[ChemicalCoordinates] | type[PlainCoordina
     "labels": PlainCoordinates,
 }
 
+#: Stars whose slopes, a few arrays of labels x width, stay in a core's cache between two layers.
+CACHED = 512
+
 
 class CoefficientNetwork(nn.Module):
     """Labels (B, P) -> coefficients (B, K): coordinates, standardised, through a SiLU network.
@@ -78,11 +81,17 @@ class CoefficientNetwork(nn.Module):
     def value_and_slopes(self, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Return the coefficients (B, K) and their derivatives by each label, shape (B, P, K).
 
-        What `batched_jacobian` of this network finds, exactly, in half its time: the chain rule is carried
-        through the layers for all labels in one product each.
+        What `batched_jacobian` of this network finds, exactly, in less than half its time: the chain rule is
+        carried through the layers for all labels in one product each.
         """
         value = (self.coordinates(labels) - self.input_mean) / self.input_scale
         slopes = batched_jacobian(self.coordinates, labels).mT / self.input_scale
+        blocks = zip(value.split(CACHED), slopes.split(CACHED), strict=True)
+        found = [self._through_layers(*block) for block in blocks]
+        value, slopes = (torch.cat(part) for part in zip(*found, strict=True))
+        return value * self.output_scale, slopes * self.output_scale
+
+    def _through_layers(self, value: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]:
         for layer in self.layers:
             if isinstance(layer, nn.Linear):
                 value, slopes = layer(value), slopes @ layer.weight.mT
@@ -90,8 +99,8 @@ class CoefficientNetwork(nn.Module):
                 # SiLU is x s(x) with s' = s (1 - s), so its slope is s + x s (1 - s).
                 gate = torch.sigmoid(value)
                 value = value * gate
-                slopes = slopes * torch.addcmul(gate, value, 1 - gate)[:, None]
-        return value * self.output_scale, slopes * self.output_scale
+                slopes = slopes.mul_(torch.addcmul(gate, value, 1 - gate)[:, None])
+        return value, slopes
 
     def to_dict(self) -> dict[str, Any]:
         """Return the network's shape; `CoefficientNetwork(label_space, **shape)` rebuilds it."""

@@ -11,7 +11,9 @@ import typer
 def run(
     scale: Annotated[
         str,
-        typer.Option(help="Preset: smoke (a minute), laptop (ten minutes on two cores), reference (hours)."),
+        typer.Option(
+            help="Preset: smoke (a minute), laptop (ten minutes on two cores), results (an hour), reference (hours)."
+        ),
     ] = "laptop",
     config: Annotated[Path | None, typer.Option(help="TOML file whose values replace the preset's.")] = None,
     set_: Annotated[

@@ -16,7 +16,7 @@ from specvit.models.subspace import SubspaceProjection
 from specvit.models.vit import SpecViT
 from specvit.simulate import StoredSpectra, World, WriteJob
 from specvit.spectra import MemorySource, collect
-from specvit.training import Recipe, endless, make_estimator, split_options, starts
+from specvit.training import Recipe, endless, estimators, make_estimator, split_options, starts
 from specvit.training.selection import pooled_r2
 from specvit.training.starts import fit_front, prepare, start_from_components, start_from_ridge, take
 
@@ -40,6 +40,30 @@ def test_a_subspace_network_learns_log_g_in_seconds(simulator, validation, tmp_p
     estimator.save(tmp_path / "model")
     again = NetworkEstimator.load(tmp_path / "model")
     assert torch.equal(again.predict(test.flux, test.sigma).mean, estimate.mean)
+
+
+@pytest.mark.parametrize("head", ["ordinal", "gaussian"])
+def test_errors_hold_even_of_a_training_that_was_far_too_short(simulator, validation, monkeypatch, head):
+    """Two steps leave errors of any size; further validation spectra, not those of the test, put them right."""
+    monkeypatch.setattr(starts, "SAMPLE", 256)
+    monkeypatch.setattr(estimators, "CALIBRATION_SPECTRA", 1500)
+    recipe = Recipe(steps=2, batch=64, lr=0.1, validations=1)
+    options = {"width": 16, "depth": 1, "head": head}
+    estimator = make_estimator("subspace", "nano", labels=["teff"], recipe=recipe, options=options)
+    estimator.fit(endless(simulator, 1), validation)
+    test = collect(simulator.source("test", 1, 1500))
+    estimate = estimator.predict(test.flux, test.sigma)
+    truth = test.labels[:, :1].double()
+    inside = (truth - estimate.mean).abs() < estimate.std
+    # As wide as the errors are on average; their shape is no Gaussian's, so coverage is only nearly its share.
+    ratio = (truth - estimate.mean).square().mean().sqrt() / estimate.std.square().mean().sqrt()
+    assert float(ratio) == pytest.approx(1, abs=0.08)
+    assert 0.5 < float(inside.double().mean()) < 0.8
+    if head == "ordinal":
+        low, high = estimate.extras["quantiles"][..., 1], estimate.extras["quantiles"][..., 3]
+        share = ((low <= truth) & (truth <= high)).double().mean()
+        # Four binomial standard errors of 1,500 stars, fit and test together.
+        assert float(share) == pytest.approx(0.68, abs=0.07)
 
 
 def test_chosen_labels_are_estimated_in_the_chosen_order(simulator, validation):

@@ -44,7 +44,7 @@ def test_a_subspace_network_learns_log_g_in_seconds(simulator, validation, tmp_p
 
 @pytest.mark.parametrize("head", ["ordinal", "gaussian"])
 def test_errors_hold_even_of_a_training_that_was_far_too_short(simulator, validation, monkeypatch, head):
-    """Two steps leave errors of any size; further validation spectra, not those of the test, put them right."""
+    """Two steps leave errors of any size; spectra of a split of their own put them right."""
     monkeypatch.setattr(starts, "SAMPLE", 256)
     monkeypatch.setattr(estimators, "CALIBRATION_SPECTRA", 1500)
     recipe = Recipe(steps=2, batch=64, lr=0.1, validations=1)

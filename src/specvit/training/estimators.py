@@ -70,13 +70,12 @@ class NetworkFitter:
 
 
 def calibrate(network: SpectrumNetwork, validation: SpectraSource) -> None:
-    """Correct the stated errors of a trained network by those of validation spectra.
+    """Correct the stated errors of a trained network by those of held-out spectra.
 
-    A simulated validation set is continued: coverage needs more spectra than a choice of weights does.
+    Simulated ones have a split of their own; a stored validation set serves for this too.
     """
     if isinstance(validation, SimulatedSource):
-        count = max(CALIBRATION_SPECTRA, validation.count)
-        validation = validation.simulator.source(validation.split, validation.seed, count)
+        validation = validation.simulator.source("calibration", validation.seed, CALIBRATION_SPECTRA)
     columns = [validation.label_space.index(name) for name in network.label_space.names]
     device = next(network.body.parameters()).device
     raw, labels = [], []

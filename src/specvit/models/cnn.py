@@ -25,7 +25,8 @@ class CNNConfig:
         width: feature channels of the first stage; doubled at each further stage.
         kernel: pixels of every kernel in the blocks; odd.
         stages: stages of one strided convolution and `blocks` residual blocks each.
-        blocks: residual blocks per stage; their dilations are 1, 2, 4, ...
+        blocks: residual blocks per stage.
+        dilation: growth of the dilation from block to block of a stage: 1, d, d², ...
         stride: subsampling at the entry of each stage.
         segments: parts of the spectrum whose features are kept apart at the end.
         dropout: before the head.
@@ -35,6 +36,7 @@ class CNNConfig:
     kernel: int = 9
     stages: int = 3
     blocks: int = 2
+    dilation: int = 2
     stride: int = 4
     segments: int = 16
     dropout: float = 0.0
@@ -43,8 +45,9 @@ class CNNConfig:
         """Check the options."""
         if self.kernel % 2 == 0:
             raise ConfigError(f"kernel: expected an odd number of pixels, got {self.kernel}")
-        if min(self.width, self.stages, self.blocks, self.stride, self.segments) < 1:
-            raise ConfigError("cnn: width, stages, blocks, stride and segments must be at least 1")
+        counts = (self.width, self.stages, self.blocks, self.dilation, self.stride, self.segments)
+        if min(counts) < 1:
+            raise ConfigError("cnn: width, stages, blocks, dilation, stride and segments must be at least 1")
 
 
 class ConvolutionBlock(nn.Module):
@@ -88,7 +91,8 @@ class CNN(nn.Module):
             width = config.width * 2**stage
             # A kernel as wide as two strides: neighbours overlap, no pixel is skipped.
             layers.append(nn.Conv1d(entering, width, 2 * config.stride, config.stride, config.stride // 2))
-            layers += [ConvolutionBlock(width, config.kernel, 2**block) for block in range(config.blocks)]
+            dilations = [config.dilation**block for block in range(config.blocks)]
+            layers += [ConvolutionBlock(width, config.kernel, dilation) for dilation in dilations]
             entering = width
         self.stages = nn.Sequential(*layers)
         self.norm = nn.LayerNorm(width * config.segments)

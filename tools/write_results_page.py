@@ -24,6 +24,7 @@ HEADINGS = {
     "cost": "What it takes",
     "snr_bins": "R² by S/N",
     "efficiency": "Efficiency by S/N",
+    "efficiency_expected": "Efficiency without the luck of the stars drawn",
     "mae_bins": "MAE by S/N",
     "rmse_bins": "RMSE by S/N",
     "coverage": "Coverage by S/N",

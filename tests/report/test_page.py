@@ -76,7 +76,17 @@ def test_the_page_says_numbers_captions_and_provenance(written, run_folder):
 def test_figures_and_tables_lie_beside_the_page(written):
     folder = written.parent
     assert len(list((folder / "figures").glob("*.pdf"))) == len(list((folder / "figures").glob("*.png"))) == 5
-    names = ("cells", "cost", "efficiency", "mae_bins", "models", "residuals", "rmse_bins", "snr_bins")
+    names = (
+        "cells",
+        "cost",
+        "efficiency",
+        "efficiency_expected",
+        "mae_bins",
+        "models",
+        "residuals",
+        "rmse_bins",
+        "snr_bins",
+    )
     assert sorted(p.name for p in (folder / "tables").iterdir()) == [
         f"{name}.{kind}" for name in names for kind in ("csv", "tex")
     ]

@@ -134,6 +134,23 @@ def test_the_efficiency_against_the_crlb_is_taken_on_the_stars_of_the_exact_ceil
     assert alone.above_ceiling is None
 
 
+def test_expected_efficiency_is_the_mean_of_the_efficiency_over_truths():
+    """Of one set of spectra, with the truth drawn again and again from the posterior; and 1 at the best."""
+    random, values, expected = np.random.default_rng(0), [], []
+    _, snr, mean, variance = stars(2000, 9)
+    estimate = 3 + 0.8 * (mean - 3) + 0.2 * random.normal(size=2000)
+    for _ in range(60):
+        truth = mean + np.sqrt(variance) * random.normal(size=2000)
+        found = scorer(truth, snr, variance, mean, resamples=20).model("m", estimate, {}, {})
+        values.append(found.overall["efficiency"].value)
+        expected.append(found.overall["efficiency_expected"].value)
+        best = scorer(truth, snr, variance, mean, resamples=20).model("m", mean, {}, {})
+        assert best.overall["efficiency_expected"].value == pytest.approx(1)
+    error = np.std(values) / np.sqrt(len(values))
+    assert np.mean(values) == pytest.approx(np.mean(expected), abs=4 * error)
+    assert np.std(expected) < 0.5 * np.std(values)
+
+
 def test_spectra_without_an_estimate_are_counted_and_in_no_score():
     truth, snr, mean, variance = stars(300, 5)
     estimate = mean.copy()

@@ -11,7 +11,7 @@ HEADS = {
     "parameters": ("parameters", 1),
     "train_spectra": ("training spectra", 1),
     "forward_flops": ("MFLOP per spectrum", 1e6),
-    "train_flops": ("training PFLOP", 1e15),
+    "train_flops": ("training TFLOP", 1e12),
 }
 
 

@@ -23,6 +23,7 @@ HEADINGS = {
     "models": "Scores",
     "snr_bins": "Scores by S/N",
     "efficiency": "Efficiency by S/N",
+    "efficiency_expected": "Efficiency without luck",
     "coverage": "Do the stated errors hold?",
     "cost": "What it takes",
 }

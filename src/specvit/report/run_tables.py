@@ -31,6 +31,8 @@ def run_tables(run: RunContents) -> list[Table]:
     tables = [model_table(run), snr_table(run)]
     if run.summary.ceiling is not None:
         tables.append(efficiency_table(run))
+    if any("efficiency_expected" in model.bins for model in run.summary.models.values()):
+        tables.append(expected_table(run))
     if any("coverage_68" in model.bins for model in run.summary.models.values()):
         tables.append(coverage_table(run))
     tables += [metric_table(run, "mae"), metric_table(run, "rmse"), residual_table(run), cost_table(run)]
@@ -120,6 +122,19 @@ def efficiency_table(run: RunContents) -> Table:
     return _table("efficiency", title, run, columns, against)
 
 
+def expected_table(run: RunContents) -> Table:
+    """Return one row per S/N bin: the efficiency of every model without the luck of the stars drawn."""
+    columns = _bin_columns(run)
+    for model in run.summary.models.values():
+        columns[model.title] = list(model.bins["efficiency_expected"])
+    title = (
+        "Expected efficiency by S/N: 1 − mean (estimate − exact posterior mean)² / (variance of the truth − "
+        "mean posterior variance). The efficiency itself also holds where the true values of a bin happened "
+        "to lie, which moves R² of all models alike."
+    )
+    return _table("efficiency_expected", title, run, columns)
+
+
 def coverage_table(run: RunContents) -> Table:
     """Return one row per S/N bin: how often the stated intervals of each model hold the truth."""
     columns = _bin_columns(run)
@@ -128,8 +143,8 @@ def coverage_table(run: RunContents) -> Table:
             if f"coverage_{share}" in model.bins:
                 columns[f"{model.title}, {share} %"] = list(model.bins[f"coverage_{share}"])
     title = (
-        "Coverage by S/N: share of true values inside the central 68 % and 95 % of the stated Gaussian "
-        "errors; honest errors give 0.68 and 0.95."
+        "Coverage by S/N: share of true values inside the central 68 % and 95 % of the stated quantiles, or "
+        "of a Gaussian where a model states an error only; honest errors give 0.68 and 0.95."
     )
     return _table("coverage", title, run, columns)
 

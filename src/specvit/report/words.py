@@ -14,6 +14,7 @@ METRIC_NAMES = {
     "coverage_68": "in 68 % interval",
     "coverage_95": "in 95 % interval",
     "efficiency": "efficiency",
+    "efficiency_expected": "expected efficiency",
     "efficiency_crlb": "efficiency, CRLB",
     "headroom": "headroom",
 }

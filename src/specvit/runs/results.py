@@ -104,6 +104,8 @@ class ModelResults(_Part):
       for estimators that state errors;
     - efficiency: R² / ceiling R², and headroom: ceiling R² - R², on the spectra that have a ceiling, see
       `CeilingResults.definition`;
+    - efficiency_expected: with the exact Bayes ceiling, what the efficiency is expected to be given the
+      spectra: 1 - mean (estimate - posterior mean)² / (variance of the truth - mean posterior variance);
     - efficiency_crlb: where that is the Bayes ceiling, a bound, the same spectra against its approximation
       from the CRLB, 1 - mean of V·CRLB / (V + CRLB) / variance of the truth, which no estimator is bound by.
     """

@@ -123,6 +123,9 @@ class Scorer:
             scores["efficiency_crlb"] = _parts_of(
                 self._efficiencies(mean, self.gaussian, parts), "efficiency"
             )
+        if self.limit.mean is not None:
+            columns = (mean, self.limit.mean, self.limit.variance)
+            scores["efficiency_expected"] = self.score(_expected_efficiency, *columns)
         return scores, self._is_above(mean, parts[0], found[0])
 
     def _efficiencies(self, mean: Values, limit: Attainable, parts: list[Values]) -> list[Efficiency | None]:
@@ -152,6 +155,18 @@ class Scorer:
         """Return masks of the spectra with a value in every column: all of them, then those of each bin."""
         usable = np.all([np.isfinite(column) for column in columns], axis=0)
         return [usable, *(mask & usable for mask in self.masks)]
+
+
+def _expected_efficiency(truth: Values, mean: Values, best: Values, variance: Values) -> Values:
+    """Return 1 - mean (estimate - posterior mean)² / (variance of the truth - mean posterior variance).
+
+    What the efficiency is expected to be given the spectra: the mean squared error of any estimate is the
+    posterior's variance plus its squared distance to the posterior mean. Where the truth of these stars
+    happened to lie, which moves R² of all estimators alike, does not enter.
+    """
+    top = truth.var(axis=-1) - variance.mean(axis=-1)
+    loss = np.square(mean - best).mean(axis=-1)
+    return np.where(top > 0, 1 - loss / np.where(top > 0, top, 1.0), np.nan)
 
 
 def _residual(truth: Values, mean: Values, share: int) -> Values:

@@ -34,7 +34,7 @@ SECTIONS: dict[str, tuple[str, tuple[str, ...]]] = {
         "Asked: 100 times a finite-difference loop over spectra; Bayes ceiling of 2,000 stars in ten minutes.",
         ("limits.py", "bayes.py --stars 2000"),
     ),
-    "template": ("", ("template.py --stars 1000 --posterior 0",)),
+    "template": ("", ("template.py --stars 2000 --posterior 0",)),
     "train": (
         "Asked: 1.5 times the same architecture from transformers and timm blocks, on a CPU.",
         ("train.py",),

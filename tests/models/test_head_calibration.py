@@ -29,7 +29,9 @@ def test_before_it_is_fitted_it_changes_nothing():
 
 
 @pytest.mark.parametrize(
-    "factor", [lambda s: 1.0, lambda s: 0.6, lambda s: 1.5, lambda s: 0.6 + 1.5 * s], ids=str
+    "factor",
+    [lambda s: 1.0, lambda s: 0.6, lambda s: 1.5, lambda s: 0.6 + 1.5 * s],
+    ids=["right", "too wide", "too narrow", "by size"],
 )
 def test_errors_and_quantiles_hold_after_it_wherever_they_did_not(factor):
     calibration = Calibration(1, QUANTILES).fit(*world(20_000, 1, factor))

@@ -10,10 +10,14 @@ from sklearn.metrics import r2_score
 
 from specvit.config import resolve
 from specvit.errors import ConfigError
+from specvit.models.network_estimator import NetworkEstimator
 from specvit.report import write_report
 from specvit.runs import Summary
+from specvit.simulate import World
 from specvit.studies import Quiet, run_main_job
 from specvit.studies import main_job as job
+from specvit.studies.networks import other_world
+from specvit.training import Recipe, endless, make_estimator
 
 SMALL = (
     "instrument.name=gaia_rvs",
@@ -132,6 +136,18 @@ def test_a_network_is_trained_in_the_run_and_a_saved_one_is_used_as_it_is(finish
     np.testing.assert_array_equal(first["mean"], second["mean"])
     np.testing.assert_array_equal(first["quantiles"], second["quantiles"])
     assert write_report(again.path).exists()
+
+
+def test_a_network_is_told_apart_by_its_world_and_not_by_how_a_bound_is_written(tmp_path):
+    bounds = {"teff": (4000.0, 5000.0)}
+    world = World(instrument="gaia_rvs", bounds=bounds).build()
+    recipe = Recipe(steps=1, batch=64, validations=1)
+    model = make_estimator("mlp", "nano", recipe=recipe, options={"width": 8, "depth": 1})
+    model.fit(endless(world, 1), world.source("validation", 1, 64)).save(tmp_path / "m")
+    saved = NetworkEstimator.load(tmp_path / "m")
+    assert other_world(saved, world) == {}
+    louder = World(instrument="gaia_rvs", bounds=bounds, noise_level=2.0).build()
+    assert other_world(saved, louder) == {"noise_level": "1.0, not 2.0"}
 
 
 def test_a_network_made_for_other_pixels_is_left_out_and_said_so(tmp_path):

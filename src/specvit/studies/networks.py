@@ -6,6 +6,7 @@ Owns which name means which, and what is checked before one is used; training is
 from __future__ import annotations
 
 import difflib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -86,9 +87,10 @@ def load_saved(name: str) -> NetworkEstimator:
 def other_world(model: NetworkEstimator, simulator: Simulator) -> dict[str, str]:
     """Return in what the world a network was trained in differs from this one, field -> "theirs, not ours"."""
     theirs = (model.origin.training.get("train") or {}).get("world")
-    ours = simulator.world.to_dict() if simulator.world is not None else None
-    if theirs is None or ours is None:
+    if theirs is None or simulator.world is None:
         return {}
+    # Through JSON, as theirs went: a bound is a list there.
+    ours = json.loads(json.dumps(simulator.world.to_dict()))
     return {key: f"{theirs[key]}, not {ours[key]}" for key in ours if theirs.get(key) != ours[key]}
 
 

@@ -78,20 +78,24 @@ class NoiseTerms:
     response: Tensor
     variance: Tensor
 
-    def sigma(self, flux: Tensor) -> Tensor:
+    def sigma(self, flux: Tensor, out: Tensor | None = None) -> Tensor:
         """Return 1 σ in units of band-normalised flux, shape (B, L), of flux (B, L).
 
         σ = sqrt(n (N_obj + V)) / (n N_obj / flux): n exposures of N_obj electrons of the star and variance V
         of everything else.
-        """
-        return torch.addcmul(self.variance, flux, self.response).sqrt_() / self.response
 
-    def inverse_sigma(self, flux: Tensor, out: Tensor | None = None) -> Tensor:
-        """Return 1 / `sigma(flux)`, shape (B, L), in `out` if given (it may be `flux` itself).
-
-        Cheaper than `sigma`: one reciprocal square root, no division.
+        Args:
+            flux: shape (B, L).
+            out: overwritten with the result, if given; it may be `flux` itself.
         """
-        return torch.addcmul(self.variance, flux, self.response, out=out).rsqrt_().mul_(self.response)
+        root = torch.addcmul(self.variance, flux, self.response, out=out).sqrt_()
+        return torch.div(root, self.response, out=out)
+
+    def inverse_sigma(self, flux: Tensor) -> Tensor:
+        """Return 1 / `sigma(flux)`, shape (B, L)."""
+        # A root and a division: on a CPU PyTorch's rsqrt takes longer than the two.
+        root = torch.addcmul(self.variance, flux, self.response).sqrt_()
+        return torch.div(self.response, root, out=root)
 
 
 class NoiseModel(nn.Module):
@@ -129,7 +133,7 @@ class NoiseModel(nn.Module):
         by_seeing_and_field = _increments(_increments(aperture.values, axis=0), axis=1)
         constants = {
             "response": response.reshape(-1, response.shape[-1]),
-            "sky": np.concatenate(sky),
+            "sky": np.pad(np.concatenate(sky), ((0, 0), (1, 1)), mode="edge"),
             "sky_mean": np.concatenate(sky).mean(axis=1),
             "seeing": aperture.seeing,
             "field_angle": aperture.field_angle,
@@ -149,7 +153,7 @@ class NoiseModel(nn.Module):
         """Return sky electrons per pixel in one exposure, shape (B, L)."""
         scale = self.detector.variance_factor * conditions["exposure_count"]
         sky = self.multipliers(conditions, conditions["mag"].dtype).sky / scale[:, None]
-        return sky @ self.sky_table(conditions["mag"].dtype)
+        return (sky @ self.sky_table(conditions["mag"].dtype))[:, 1:-1]
 
     def terms(self, conditions: Mapping[str, Tensor], dtype: torch.dtype) -> NoiseTerms:
         """Return what the noise of any flux under these conditions is made of.
@@ -169,11 +173,14 @@ class NoiseModel(nn.Module):
         return self._constant("response", dtype)
 
     def sky_table(self, dtype: torch.dtype) -> Tensor:
-        """Return the rows that make up the sky, shape (rows, L)."""
+        """Return the rows that make up the sky, shape (rows, L + 2): the first and last pixel come twice.
+
+        So every pixel has two neighbours, and their maximum needs no special cases.
+        """
         return self._constant("sky", dtype)
 
     def combine(
-        self, response: Tensor, sky: Tensor, constant: Tensor, work: tuple[Tensor, Tensor] | None = None
+        self, response: Tensor, sky: Tensor, constant: Tensor, work: Tensor | None = None
     ) -> NoiseTerms:
         """Return the noise terms of finished products, for callers that make the products themselves.
 
@@ -182,16 +189,18 @@ class NoiseModel(nn.Module):
 
         Args:
             response: multipliers.response @ response_table, shape (B, L).
-            sky: multipliers.sky @ sky_table, shape (B, L).
+            sky: multipliers.sky @ sky_table, shape (B, L + 2).
             constant: multipliers.constant, shape (B,).
-            work: arrays of shapes (B, L - 1) and (B, L) to be overwritten; then `sky` is too, and becomes the
-                variance. Only where no gradient is wanted.
+            work: shape (B, L), to be overwritten; then `sky` is too, and holds the variance. Only where no
+                gradient is wanted.
         """
-        out, d = None if work is None else sky, self.detector
-        if d.sky_floor != 0:
-            largest = _neighbour_maximum(sky, work)
-            sky = torch.addcmul(sky, largest, largest, value=d.sky_floor**2 / d.variance_factor, out=out)
-        return NoiseTerms(response, torch.add(sky, constant[:, None], out=out))
+        own, d = sky[:, 1:-1], self.detector
+        out = None if work is None else own
+        if d.sky_floor == 0:
+            return NoiseTerms(response, torch.add(own, constant[:, None], out=out))
+        largest = _neighbour_maximum(sky, work)
+        variance = torch.addcmul(own, largest, largest, value=d.sky_floor**2 / d.variance_factor, out=out)
+        return NoiseTerms(response, variance.add_(constant[:, None]))
 
     def multipliers(self, conditions: Mapping[str, Tensor], dtype: torch.dtype) -> NoiseMultipliers:
         """Return what multiplies the tables under conditions, name -> shape (B,), for all exposures together.
@@ -256,18 +265,15 @@ class NoiseModel(nn.Module):
         return getattr(self, f"{name}_64" if dtype == torch.float64 else f"{name}_32").to(dtype)
 
 
-def _neighbour_maximum(values: Tensor, work: tuple[Tensor, Tensor] | None = None) -> Tensor:
-    """Return the maximum over each pixel and its neighbours, shape of `values`; for work see `combine`."""
-    if work is None:
-        pairs = torch.maximum(values[:, 1:], values[:, :-1])
-        inner = torch.maximum(pairs[:, 1:], pairs[:, :-1])
-        return torch.cat([pairs[:, :1], inner, pairs[:, -1:]], dim=1)
+def _neighbour_maximum(values: Tensor, out: Tensor | None = None) -> Tensor:
+    """Return the maximum over each pixel and its neighbours, shape (B, L), of values (B, L + 2)."""
+    if out is None or torch.compiler.is_compiling():
+        return torch.maximum(torch.maximum(values[:, :-2], values[:, 2:]), values[:, 1:-1])
     # NumPy's call costs a third of PyTorch's.
-    given, pairwise, largest = values.numpy(), work[0].numpy(), work[1].numpy()
-    np.maximum(given[:, 1:], given[:, :-1], out=pairwise)
-    np.maximum(pairwise[:, 1:], pairwise[:, :-1], out=largest[:, 1:-1])
-    largest[:, 0], largest[:, -1] = pairwise[:, 0], pairwise[:, -1]
-    return work[1]
+    given, largest = values.numpy(), out.numpy()
+    np.maximum(given[:, :-2], given[:, 2:], out=largest)
+    np.maximum(largest, given[:, 1:-1], out=largest)
+    return out
 
 
 def _rises(x: Tensor, nodes: Tensor) -> Tensor:

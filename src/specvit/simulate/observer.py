@@ -73,13 +73,7 @@ class Observer:
             raise ConfigError(f"visible_sigma: '{self.visible_sigma}' is not known; choose pipeline or true")
 
     def record(
-        self,
-        flux: Tensor,
-        terms: NoiseTerms,
-        continuum: Tensor,
-        noise: Tensor,
-        seen: Records,
-        work: tuple[Tensor, Tensor],
+        self, flux: Tensor, terms: NoiseTerms, continuum: Tensor, noise: Tensor, seen: Records
     ) -> None:
         """Write into `seen` what is observed of clean flux (B, L).
 
@@ -87,33 +81,27 @@ class Observer:
             flux: noise-free, band-normalised, shape (B, L).
             terms: the noise as a function of flux.
             continuum: the pipeline's, median over pixels 1, shape (L,).
-            noise: standard normal, shape (B, L).
+            noise: standard normal, shape (B, L); overwritten.
             seen: overwritten.
-            work: two arrays (B, L) to be overwritten; the second may be `noise` or `seen.flux`.
         """
-        first, noisy = work
-        precision = self._precision(flux, terms, first)
-        torch.addcdiv(flux, noise, precision, out=noisy)
-        if seen.truth is not None or self.visible_sigma == "true":
-            torch.reciprocal(precision, out=seen.sigma)
-        seen.snr.copy_(row_median(precision.mul_(flux), first))
-        known = row_median(noisy, first).clamp_(min=MINIMUM_LEVEL)
-        scale = 1 / (known if self.normalisation == "observed_median" else row_median(flux, first))
+        sigma = self._sigma(flux, terms, seen.sigma)
+        torch.addcmul(flux, noise, sigma, out=seen.flux)
+        ratio = torch.div(flux, sigma, out=noise)
+        seen.snr.copy_(row_median(ratio, ratio))
+        known = row_median(seen.flux, noise).clamp_(min=MINIMUM_LEVEL)
+        scale = 1 / (known if self.normalisation == "observed_median" else row_median(flux, noise))
         column = scale[:, None]
-        torch.mul(noisy, column, out=seen.flux)
+        seen.flux.mul_(column)
         if seen.truth is not None:
             torch.mul(flux, column, out=seen.truth.flux)
-            torch.mul(seen.sigma, column, out=seen.truth.sigma)
+            torch.mul(sigma, column, out=seen.truth.sigma)
             seen.truth.scale.copy_(scale)
-        if self.visible_sigma == "true":
-            seen.sigma.mul_(column)
-        else:
-            torch.mul(known[:, None], continuum, out=first)
-            torch.div(column, self._precision(first, terms, first), out=seen.sigma)
+        if self.visible_sigma == "pipeline":
+            level = torch.mul(known[:, None], continuum, out=seen.sigma)
+            self._sigma(level, terms, seen.sigma)
+        seen.sigma.mul_(column)
 
-    def _precision(self, flux: Tensor, terms: NoiseTerms, out: Tensor) -> Tensor:
-        """Return 1 / (noise_level · σ(flux)) in `out`; infinite in a world without noise."""
-        precision = terms.inverse_sigma(flux, out)
-        if self.noise_level != 1:
-            precision.mul_(1 / self.noise_level if self.noise_level else math.inf)
-        return precision
+    def _sigma(self, flux: Tensor, terms: NoiseTerms, out: Tensor) -> Tensor:
+        """Return noise_level · σ(flux) in `out`."""
+        sigma = terms.sigma(flux, out)
+        return sigma if self.noise_level == 1 else sigma.mul_(self.noise_level)

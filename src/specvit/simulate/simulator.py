@@ -108,7 +108,7 @@ class Simulator:
             seen = Records.empty(flux.shape, truth, flux.new_empty)
             terms = instrument.noise_terms(conditions, flux.dtype)
             continuum = instrument.continuum.to(flux.dtype)
-            self.observer.record(flux, terms, continuum, noise, seen, (torch.empty_like(flux), seen.flux))
+            self.observer.record(flux, terms, continuum, noise.clone(), seen)
         return SpectraBatch(seen.flux, seen.sigma, labels, conditions, seen.snr, seen.truth)
 
     def labels_and_conditions(self, split: str, seed: int, group: int) -> tuple[Tensor, dict[str, Tensor]]:

@@ -7,6 +7,7 @@ so that a spectrum is bitwise the same in all of them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -22,6 +23,9 @@ from specvit.simulate.products import FixedProduct, with_fixed_products
 from specvit.simulate.seeding import BLOCK, STARS, TILE
 from specvit.spectra import SpectraBatch
 
+#: float32 numbers in a cache line.
+LINE = 16
+
 LabelsAndConditions = Callable[[str, int, int], tuple[Tensor, dict[str, Tensor]]]
 
 
@@ -33,18 +37,6 @@ class _Stars:
     conditions: dict[str, Tensor]
     flux: Tensor
     noise: NoiseMultipliers
-
-
-@dataclass(frozen=True)
-class _Work:
-    """Arrays of one tile, drawn into over and over: they stay in the cache; the arrays returned do not."""
-
-    any: Tensor
-    noise: Tensor
-
-    @classmethod
-    def empty(cls, pixels: int) -> _Work:
-        return cls(torch.empty(TILE, pixels), torch.empty(TILE, pixels))
 
 
 class TiledDrawing:
@@ -75,7 +67,7 @@ class TiledDrawing:
         first, last = start // TILE * TILE, -(-stop // TILE) * TILE
         pixels = self._continuum.numel()
         seen = Records.empty((last - first, pixels), truth, _in_huge_pages)
-        work = _Work.empty(pixels)
+        noise = torch.empty(TILE, pixels)  # drawn into over and over: it stays in the cache
         stream = NoiseStream(seed, split, epoch, TILE * pixels)
         labels, conditions = [], []
         for group in range(first // STARS, -(-last // STARS)):
@@ -88,7 +80,7 @@ class TiledDrawing:
                 for at in range(low // BLOCK * BLOCK, high, BLOCK):
                     begin, end = max(at, low), min(at + BLOCK, high)
                     into = seen[origin + begin - first : origin + end - first]
-                    self._record(stars, at, range(begin, end, TILE), origin, stream, into, work)
+                    self._record(stars, at, range(begin, end, TILE), origin, stream, into, noise)
         batch = SpectraBatch(
             seen.flux,
             seen.sigma,
@@ -107,7 +99,7 @@ class TiledDrawing:
         origin: int,
         stream: NoiseStream,
         seen: Records,
-        work: _Work,
+        noise: Tensor,
     ) -> None:
         """Write into `seen` the tiles that begin at the given rows, all of the block that begins at row `at`.
 
@@ -118,13 +110,12 @@ class TiledDrawing:
         response = self._response(stars.noise.response[rows]).split(TILE)
         sky = self._sky(stars.noise.sky[rows]).split(TILE)
         constant = stars.noise.constant[rows].split(TILE)
-        pairs = work.noise.view(-1)[: TILE * (work.noise.shape[1] - 1)].view(TILE, -1)
         for row in tiles:
             k = (row - at) // TILE
-            terms = self._noise.combine(response[k], sky[k], constant[k], (pairs, work.any))
-            stream.fill((origin + row) // TILE, work.noise)
+            terms = self._noise.combine(response[k], sky[k], constant[k], noise)
+            stream.fill((origin + row) // TILE, noise)
             into = seen[row - tiles.start : row - tiles.start + TILE]
-            self._observer.record(flux[k], terms, self._continuum, work.noise, into, (work.any, work.noise))
+            self._observer.record(flux[k], terms, self._continuum, noise, into)
 
     def _stars(self, split: str, seed: int, group: int) -> _Stars:
         # The stars last used are kept: small batches in order would otherwise compute them again and again.
@@ -144,5 +135,12 @@ class TiledDrawing:
 
 
 def _in_huge_pages(shape: tuple[int, ...]) -> Tensor:
-    """Return an uninitialised float32 array; NumPy asks for huge pages, which spares most page faults."""
-    return torch.from_numpy(np.empty(shape, np.float32))
+    """Return an uninitialised float32 array that begins with a cache line.
+
+    NumPy asks for huge pages, which spares most page faults, but begins in the middle of a line: every vector
+    written would touch two.
+    """
+    count = math.prod(shape)
+    values = torch.from_numpy(np.empty(count + LINE, np.float32))
+    skip = -(values.data_ptr() // values.element_size()) % LINE
+    return values[skip : skip + count].view(shape)

@@ -67,7 +67,8 @@ def in_batches(network: SpectrumNetwork, body: Callable[[Inputs], Tensor], rows:
 
     def predict(flux: Tensor, sigma: Tensor) -> Tensor:
         parts = zip(flux.split(rows), sigma.split(rows), strict=True)
-        return torch.cat([network.decode(body(network.front(*part))).mean for part in parts])
+        inputs = (network.front(*part) for part in parts)
+        return torch.cat([network.decode(body(each), each.level).mean for each in inputs])
 
     return predict
 

@@ -36,11 +36,11 @@ def test_contributions_add_up_to_the_change_of_the_estimate(model):
     network = make_network(model)
     flux, sigma = spectra()
     attribution = integrated_gradients(network, flux, sigma, "log_g")
-    estimate = network.decode(network(flux, sigma)).mean[:, 0]
+    estimate = network.estimate(flux, sigma).mean[:, 0]
     _, _, noise, _ = normalise(flux, sigma)
     live = torch.ones_like(flux, dtype=torch.bool)
     inputs = network.front.from_normalised(live, network.front.baseline.expand_as(flux), noise)
-    baseline = network.decode(network.body(inputs)).mean[:, 0]
+    baseline = network.mean(network.body(inputs))[:, 0]
     torch.testing.assert_close(attribution.difference, estimate - baseline, rtol=1e-4, atol=1e-5)
     assert attribution.difference.abs().max() > 1e-3
     assert attribution.gap.abs().max() < gradients.TOLERANCE * 4 / 12**0.5
@@ -75,7 +75,7 @@ def test_slopes_are_what_a_small_change_of_the_flux_does(model):
 
     def estimate(here):
         inputs = network.front.from_normalised(usable, here, noise)
-        return network.decode(network.body(inputs)).mean[:, 0]
+        return network.mean(network.body(inputs))[:, 0]
 
     change = (estimate(spectrum + step) - estimate(spectrum - step)) / 2
     torch.testing.assert_close((slopes * level * step).sum(dim=1).double(), change, rtol=2e-2, atol=1e-4)

@@ -111,12 +111,16 @@ def test_an_edited_choice_in_the_manifest_is_refused(saved):
         load_bundle(saved)
 
 
-def test_a_newer_format_asks_for_an_upgrade(saved):
+@pytest.mark.parametrize(
+    ("version", "mend"),
+    [(99, "upgrade specvit"), (2, r"older specvit: fit \(a network: train\) and save the estimator again")],
+)
+def test_another_format_is_refused_with_its_mend(saved, version, mend):
     path = saved / "manifest.json"
     manifest = json.loads(path.read_text())
-    manifest["format_version"] = 99
+    manifest["format_version"] = version
     path.write_text(json.dumps(manifest))
-    with pytest.raises(DataError, match="upgrade specvit"):
+    with pytest.raises(DataError, match=mend):
         load_bundle(saved)
 
 

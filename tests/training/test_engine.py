@@ -47,7 +47,7 @@ def test_every_network_fits_one_batch_by_heart(model):
             block.dropout = 0.0
     run.run()
     # Validation selects; here the last weights are what was fitted.
-    estimate = run.network.eval().decode(run.network(batch.flux, batch.sigma)).mean.detach()
+    estimate = run.network.eval().estimate(batch.flux, batch.sigma).mean.detach()
     assert pooled_r2(estimate, batch.labels.double()).min() > 0.95
 
 
@@ -117,7 +117,7 @@ def test_the_best_weights_are_kept_not_the_last():
     """A rate that grows until it explodes: the last weights are bad, the kept ones are the best."""
     run = trainer(steps=60, lr=3.0, warmup=1.0, clip=0.0, ema=0.0, validations=30)
     record = run.run()
-    estimate = torch.cat([run.network.decode(run.body(i)).mean for i in run.selection.inputs]).detach()
+    estimate = torch.cat([run.network.mean(run.body(i)) for i in run.selection.inputs]).detach()
     score = float(pooled_r2(estimate, run.selection.truth)[0])
     assert score == pytest.approx(record["validation_r2"], abs=1e-6)
     assert record["best_step"] < 60

@@ -51,6 +51,7 @@ def test_errors_hold_even_of_a_training_that_was_far_too_short(simulator, valida
     options = {"width": 16, "depth": 1, "head": head}
     estimator = make_estimator("subspace", "nano", labels=["teff"], recipe=recipe, options=options)
     estimator.fit(endless(simulator, 1), validation)
+    assert estimator.origin.training["calibration_spectra"] == 1500
     test = collect(simulator.source("test", 1, 1500))
     estimate = estimator.predict(test.flux, test.sigma)
     truth = test.labels[:, :1].double()
@@ -90,7 +91,7 @@ def test_a_shortcut_started_from_ridge_is_ridge():
     with torch.no_grad():
         network.body.head.linear.weight.zero_()
         network.body.head.linear.bias.zero_()
-        found = network.decode(network(held_out.flux, held_out.sigma)).mean
+        found = network.estimate(held_out.flux, held_out.sigma).mean
     expected = Ridge(SPACE.names).fit(train, check).predict(held_out.flux, held_out.sigma).mean
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-3)
     assert float(pooled_r2(found, held_out.labels.double()).min()) > 0.9

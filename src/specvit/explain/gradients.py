@@ -122,7 +122,7 @@ class _Path:
 
     def _estimate(self, spectrum: Tensor) -> Tensor:
         raw = self.network.body(self.network.front.from_normalised(self.usable, spectrum, self.noise))
-        return self.network.decode(raw).mean[:, self.index]
+        return self.network.mean(raw)[:, self.index]
 
 
 def _knots(steps: int) -> list[float]:

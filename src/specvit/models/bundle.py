@@ -23,7 +23,8 @@ from specvit.errors import DataError
 from specvit.runs.atomic import disk_errors
 from specvit.spectra import LabelSpace, SpectraSource, WavelengthGrid
 
-FORMAT_VERSION = 2
+#: 3: the correction of a network's errors knows the noise level.
+FORMAT_VERSION = 3
 MANIFEST = "manifest.json"
 TENSORS = "weights.safetensors"
 
@@ -104,7 +105,7 @@ def load_bundle(folder: Path, estimator: str | None = None) -> Bundle:
     """Read and verify a saved estimator; `estimator` is the name it must have, if given.
 
     Raises:
-        DataError: if the folder is incomplete, was changed, is of a newer format or another estimator.
+        DataError: if the folder is incomplete, was changed, is of another format or another estimator.
     """
     folder = Path(folder)
     manifest = _read_manifest(folder)
@@ -169,13 +170,20 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
         ) from None
     if version != FORMAT_VERSION:
         raise DataError(
-            f"{path}: format version {version}, this specvit reads {FORMAT_VERSION}; upgrade specvit"
+            f"{path}: format version {version}, this specvit reads {FORMAT_VERSION}; {_mend(version)}"
         )
     if digest != _digest(manifest):
         raise DataError(
             f"{path}: was changed after saving (checksum differs); fit and save the estimator again"
         )
     return manifest
+
+
+def _mend(version: object) -> str:
+    """Return what to do about a format version that is not read."""
+    if isinstance(version, int) and version < FORMAT_VERSION:
+        return "it was saved by an older specvit: fit (a network: train) and save the estimator again"
+    return "upgrade specvit"
 
 
 def _verified(folder: Path, name: str, entry: dict[str, Any]) -> bytes:

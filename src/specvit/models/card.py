@@ -74,6 +74,7 @@ def _training_facts(training: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("seconds", "seconds", "{:,.0f}"),
         ("weights of step", "best_step", "{:,}"),
         ("validation R²", "validation_r2", "{:.4f}"),
+        ("spectra that corrected its errors", "calibration_spectra", "{:,}"),
         ("device", "device", "{}"),
         ("CPU threads", "threads", "{}"),
         ("date", "date", "{}"),

@@ -66,7 +66,8 @@ class Head(nn.Module):
     """One linear map from the features of a spectrum to the outputs of all labels.
 
     How sharp an estimate is depends on the noise level above all, and multiplicatively: heads with errors
-    add a linear function of the level to ln variance, or multiply their logits by its exponential.
+    add a linear function of the level to ln variance, or multiply their logits by its exponential. What is then
+    stated is corrected as held-out spectra say (`Calibration`), which changes no estimate.
 
     Args:
         width: features.
@@ -117,34 +118,44 @@ class Head(nn.Module):
             return raw * sharpness.exp()[..., None]
         return torch.stack([raw[..., 0], raw[..., 1] - 2 * sharpness], dim=-1)
 
-    def decode(self, raw: Tensor) -> Estimate:
-        """Return estimates in label units from raw outputs (B, P, outputs)."""
+    def mean(self, raw: Tensor) -> Tensor:
+        """Return the estimates alone, shape (B, P), float64, label units, from raw outputs (B, P, outputs)."""
         raw = raw.double()
         if self.kind == "ordinal":
-            return self._decode_bins(raw.softmax(dim=-1))
-        mean = self.labels_scaling.to_labels(raw[..., 0])
+            return _moments(raw.softmax(dim=-1), self._edges())[0]
+        return self.labels_scaling.to_labels(raw[..., 0])
+
+    def decode(self, raw: Tensor, level: Tensor) -> Estimate:
+        """Return estimates in label units from raw outputs (B, P, outputs) and level (B, M)."""
+        raw, noise = raw.double(), _noise(level)
         if self.kind == "point":
-            return Estimate(mean, None, None)
-        return Estimate(mean, self.calibration.std(self._gaussian_std(raw)), None)
+            return Estimate(self.mean(raw), None, None)
+        if self.kind == "gaussian":
+            return Estimate(self.mean(raw), self.calibration.std(self._gaussian_std(raw), noise), None)
+        probability, edges = raw.softmax(dim=-1), self._edges()
+        mean, std = _moments(probability, edges)
+        quantiles = _inverse(_cumulative(probability), edges, self.calibration.shares(std, noise))
+        return Estimate(mean, self.calibration.std(std, noise), quantiles)
 
     @torch.no_grad()
-    def calibrate(self, raw: Tensor, labels: Tensor) -> None:
+    def calibrate(self, raw: Tensor, level: Tensor, labels: Tensor) -> None:
         """Correct stated errors by those of held-out spectra; estimates stay as they are.
 
         Args:
             raw: outputs, shape (N, P, outputs).
+            level: the level features they were made with, shape (N, M).
             labels: the truth, in label units, shape (N, P).
         """
-        raw, labels = raw.double(), labels.double()
         if self.kind == "point":
             return
-        error = labels - self.decode(raw).mean
+        raw, labels, noise = raw.double(), labels.double(), _noise(level)
+        error = labels - self.mean(raw)
         if self.kind == "gaussian":
-            self.calibration.fit(error, self._gaussian_std(raw), None)
+            self.calibration.fit(error, self._gaussian_std(raw), noise, None)
             return
         probability, edges = raw.softmax(dim=-1), self._edges()
-        level = _level_of(_cumulative(probability), edges, labels)
-        self.calibration.fit(error, _moments(probability, edges)[1], level)
+        below = _below(_cumulative(probability), edges, labels)
+        self.calibration.fit(error, _moments(probability, edges)[1], noise, below)
 
     def _gaussian_std(self, raw: Tensor) -> Tensor:
         return (0.5 * raw[..., 1].clamp(*LOG_VARIANCE_RANGE)).exp() * self.labels_scaling.width
@@ -153,12 +164,10 @@ class Head(nn.Module):
         """Return the edges of the bins in label units, shape (P, bins + 1), float64."""
         return self.labels_scaling.to_labels(self.edges.double().T).T
 
-    def _decode_bins(self, probability: Tensor) -> Estimate:
-        """Return the moments and quantiles of the piecewise-constant density, in label units."""
-        edges = self._edges()
-        mean, std = _moments(probability, edges)
-        quantiles = _inverse(_cumulative(probability), edges, self.calibration.shares(std))
-        return Estimate(mean, self.calibration.std(std), quantiles)
+
+def _noise(level: Tensor) -> Tensor:
+    """Return the one noise level of each spectrum, shape (B,): the first level feature, if there are any."""
+    return level[:, 0] if level.shape[1] else level.new_zeros(len(level))
 
 
 def _moments(probability: Tensor, edges: Tensor) -> tuple[Tensor, Tensor]:
@@ -179,7 +188,7 @@ def _inverse(cumulative: Tensor, edges: Tensor, share: Tensor) -> Tensor:
     return _interpolated(cumulative, edges.expand(*cumulative.shape), share)
 
 
-def _level_of(cumulative: Tensor, edges: Tensor, value: Tensor) -> Tensor:
+def _below(cumulative: Tensor, edges: Tensor, value: Tensor) -> Tensor:
     """Return the cumulative (B, P, K + 1) over edges (P, K + 1) at `value` (B, P)."""
     spread = edges.expand(*cumulative.shape)
     return _interpolated(spread, cumulative, value[..., None]).squeeze(-1)

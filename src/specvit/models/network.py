@@ -157,9 +157,18 @@ class SpectrumNetwork(nn.Module):
         """Return raw outputs, shape (B, P, outputs), for flux and sigma (B, L)."""
         return self.body(self.front(flux, sigma))
 
-    def decode(self, raw: Tensor) -> Estimate:
-        """Return estimates in label units from raw outputs."""
-        return self.head.decode(raw)
+    def mean(self, raw: Tensor) -> Tensor:
+        """Return the estimates alone, shape (B, P), in label units, from raw outputs."""
+        return self.head.mean(raw)
+
+    def decode(self, raw: Tensor, level: Tensor) -> Estimate:
+        """Return estimates, errors and quantiles in label units from raw outputs and the level of the inputs."""
+        return self.head.decode(raw, level)
+
+    def estimate(self, flux: Tensor, sigma: Tensor) -> Estimate:
+        """Return estimates, errors and quantiles in label units for flux and sigma (B, L)."""
+        inputs = self.front(flux, sigma)
+        return self.decode(self.body(inputs), inputs.level)
 
 
 def build_network(config: NetworkConfig, grid: WavelengthGrid, space: LabelSpace) -> SpectrumNetwork:

@@ -113,7 +113,7 @@ class NetworkEstimator:
         quantiles: list[Tensor] = []
         with torch.inference_mode():
             for part in zip(flux.split(rows), sigma.split(rows), strict=True):
-                estimate = network.decode(network(*(values.to(self.device) for values in part)))
+                estimate = network.estimate(*(values.to(self.device) for values in part))
                 means.append(estimate.mean.cpu())
                 if estimate.std is not None:
                     stds.append(estimate.std.cpu())

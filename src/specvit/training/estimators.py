@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from specvit.models.batching import rows_for, widest_layer
 from specvit.models.network import NetworkConfig, SpectrumNetwork, build_network
 from specvit.models.network_estimator import NetworkEstimator
 from specvit.models.options import unknown_option
@@ -23,8 +24,8 @@ from specvit.training.feeds import Share, make_feed
 from specvit.training.recipe import RECIPES, Recipe
 from specvit.training.starts import prepare
 
-#: Simulated spectra by which stated errors are corrected, and how many are looked at at once.
-CALIBRATION_SPECTRA, CALIBRATION_BATCH = 10_000, 512
+#: Simulated spectra by which stated errors are corrected, and how many are drawn at once.
+CALIBRATION_SPECTRA, CALIBRATION_BATCH = 20_000, 512
 
 
 @dataclass(frozen=True)
@@ -64,26 +65,38 @@ class NetworkFitter:
             network, feed, train.label_space, held_out, self.recipe, world, self.folder, self.listen, began
         )
         record = trainer.run()
-        calibrate(network, validation)
+        record |= calibrate(network, validation)
         conditions = {"threads": torch.get_num_threads(), "date": datetime.date.today().isoformat()}
         return network, {"start": start, **record, **conditions}
 
 
-def calibrate(network: SpectrumNetwork, validation: SpectraSource) -> None:
-    """Correct the stated errors of a trained network by those of held-out spectra.
+def calibrate(
+    network: SpectrumNetwork, validation: SpectraSource, spectra: int | None = None
+) -> dict[str, Any]:
+    """Correct the stated errors of a trained network by those of held-out spectra; return the record of it.
 
-    Simulated ones have a split of their own; a stored validation set serves for this too.
+    Args:
+        network: in evaluation mode.
+        validation: simulated spectra have a split of their own for this, of which `spectra` are drawn; a stored
+            validation set is taken as it is.
+        spectra: None takes `CALIBRATION_SPECTRA`.
     """
     if isinstance(validation, SimulatedSource):
-        validation = validation.simulator.source("calibration", validation.seed, CALIBRATION_SPECTRA)
+        count = spectra or CALIBRATION_SPECTRA
+        validation = validation.simulator.source("calibration", validation.seed, count)
     columns = [validation.label_space.index(name) for name in network.label_space.names]
     device = next(network.body.parameters()).device
-    raw, labels = [], []
+    rows = rows_for(device, widest_layer(network, validation.grid.size) if device.type == "cpu" else 1)
+    raw, level, labels = [], [], []
     with torch.inference_mode():
         for batch in validation.batches(CALIBRATION_BATCH):
-            raw.append(network(batch.flux.to(device), batch.sigma.to(device)))
             labels.append(batch.labels[:, columns].to(device))
-    network.head.calibrate(torch.cat(raw), torch.cat(labels))
+            for flux, sigma in zip(batch.flux.split(rows), batch.sigma.split(rows), strict=True):
+                inputs = network.front(flux.to(device), sigma.to(device))
+                raw.append(network.body(inputs))
+                level.append(inputs.level)
+    network.head.calibrate(torch.cat(raw), torch.cat(level), torch.cat(labels))
+    return {"calibration_spectra": len(validation)}
 
 
 def make_estimator(

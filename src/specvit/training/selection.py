@@ -98,7 +98,7 @@ class Selection:
         held = [parameter.detach().clone() for parameter in self.network.body.parameters()]
         self._load(weights)
         self.network.eval()
-        means = [self.network.decode(self.network.body(inputs)).mean for inputs in self.inputs]
+        means = [self.network.mean(self.network.body(inputs)) for inputs in self.inputs]
         self.network.train()
         self._load(held)
         return pooled_r2(torch.cat(means), self.truth).cpu()

@@ -40,7 +40,7 @@ def test_before_it_is_fitted_it_changes_nothing():
     std, level = 10 ** (4 * torch.rand(50, 2, dtype=torch.float64) - 2), 10 * torch.randn(50)
     torch.testing.assert_close(calibration.std(std, level), std, rtol=1e-14, atol=0)
     expected = torch.tensor(QUANTILES).double().expand(50, 2, 5)
-    torch.testing.assert_close(calibration.shares(std, level), expected, rtol=1e-14, atol=0)
+    torch.testing.assert_close(calibration.corrected(std, level)[1], expected, rtol=1e-14, atol=0)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,10 @@ def test_before_it_is_fitted_it_changes_nothing():
 def test_errors_and_quantiles_hold_after_it_wherever_they_did_not(factor):
     calibration = Calibration(1, QUANTILES).fit(*world(20_000, 1, factor))
     error, stated, level, _ = world(20_000, 2, factor)
-    corrected, inside = calibration.std(stated, level), held(error, stated, calibration.shares(stated, level))
+    corrected, inside = (
+        calibration.std(stated, level),
+        held(error, stated, calibration.corrected(stated, level)[1]),
+    )
     quarters = [np.array_split(np.argsort(v), 4) for v in (stated[:, 0].numpy(), level.numpy())]
     for rows in itertools.chain(*quarters):
         ratio = (error[rows] / corrected[rows]).square().mean().sqrt()
@@ -74,7 +77,7 @@ def test_few_spectra_do_not_make_intervals_narrow():
     for seed in range(25):
         calibration = Calibration(1, QUANTILES).fit(*world(400, seed, lambda s, v: 1.0))
         error, stated, level, _ = world(2000, 100 + seed, lambda s, v: 1.0)
-        shares.append(held(error, stated, calibration.shares(stated, level)).double().mean(dim=0))
+        shares.append(held(error, stated, calibration.corrected(stated, level)[1]).double().mean(dim=0))
     np.testing.assert_allclose(torch.stack(shares).mean(dim=0), [0.68, 0.95], rtol=0, atol=0.015)
 
 
@@ -89,7 +92,7 @@ def test_stated_quantiles_never_cross(count, ties, seed):
         std, level, below = np.round(std) + 1, np.round(level), np.round(below)
     calibration = Calibration(2, QUANTILES).fit(*(torch.from_numpy(a) for a in (error, std, level, below)))
     std, level = torch.logspace(-4, 4, 60).double()[:, None].expand(-1, 2), 3 * torch.randn(60)
-    shares, corrected = calibration.shares(std, level), calibration.std(std, level)
+    shares, corrected = calibration.corrected(std, level)[1], calibration.std(std, level)
     assert bool((shares.diff(dim=-1) >= -1e-12).all())
     assert bool(((shares >= -1e-12) & (shares <= 1 + 1e-12)).all())
     assert bool((torch.isfinite(corrected) & (corrected >= 0)).all())

@@ -3,10 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from specvit.errors import ConfigError
-from specvit.models.conditioning import Conditioning, normalise, usable_pixels
+from specvit.models.conditioning import Conditioning, is_whole, normalise, usable_pixels
 from specvit.models.network import build_network
+from specvit.models.prepared import prepared
 from specvit.models.sizes import network_config
 from specvit.spectra import LOW_T_BOX, WavelengthGrid
 
@@ -89,6 +92,46 @@ def test_a_spectrum_does_not_know_its_batch(network):
     # the small normal matrices of the subspace amplify to about 1e-4 of outputs of order one.
     torch.testing.assert_close(network(flux[order], sigma[order]), whole[order], rtol=1e-3, atol=3e-4)
     torch.testing.assert_close(network(flux[4:6], sigma[4:6]), whole[4:6], rtol=1e-3, atol=3e-4)
+
+
+def test_a_body_made_ready_for_estimates_is_the_same_function(network):
+    _, flux, sigma = spectra()
+    with torch.no_grad():
+        for inputs in (network.front(*with_dead_pixels(flux, sigma)), network.front(flux, sigma, whole=True)):
+            found = prepared(network.body)(inputs)
+            torch.testing.assert_close(found, network.body(inputs), rtol=1e-4, atol=1e-4)
+
+
+def test_knowing_that_no_pixel_is_dead_saves_work_and_changes_nothing(network):
+    """One that is told so gives what it gives when it has to look, with dead pixels elsewhere in the batch."""
+    _, flux, sigma = spectra()
+    looked = network(*map(torch.cat, zip(with_dead_pixels(flux, sigma), (flux, sigma), strict=True)))
+    told = network.body(network.front(flux, sigma, whole=True))
+    torch.testing.assert_close(told, looked[len(flux) :], rtol=1e-3, atol=3e-4)
+
+
+@given(
+    row=st.integers(0, 3),
+    pixel=st.integers(0, 39),
+    bad=st.sampled_from([("flux", np.nan), ("flux", np.inf), ("flux", -np.inf), ("sigma", np.nan),
+                         ("sigma", np.inf), ("sigma", 0.0), ("sigma", -1.0)]),
+    unit=st.sampled_from([1e-30, 1e-17, 1.0, 1e6]),
+)  # fmt: skip
+def test_one_dead_pixel_is_enough_not_to_be_whole(row, pixel, bad, unit):
+    generator = torch.Generator().manual_seed(row)
+    flux, sigma = (unit * (1 + torch.rand(4, 40, generator=generator)) for _ in range(2))
+    assert is_whole(flux, sigma)
+    name, value = bad
+    {"flux": flux, "sigma": sigma}[name][row, pixel] = value
+    assert not is_whole(flux, sigma)
+    assert bool(usable_pixels(flux, sigma).all()) == is_whole(flux, sigma)
+
+
+def test_sums_that_overflow_are_not_called_whole():
+    """The answer may be no where it could be yes, never the other way round."""
+    flux, sigma = torch.full((2, 5), 3e38), torch.ones(2, 5)
+    assert usable_pixels(flux, sigma).all()
+    assert not is_whole(flux, sigma)
 
 
 def test_noise_unlike_any_of_training_gives_finite_estimates(network):

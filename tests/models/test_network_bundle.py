@@ -31,8 +31,8 @@ def spectra(count=6):
     return torch.from_numpy(flux.astype(np.float32)), torch.from_numpy(sigma.astype(np.float32))
 
 
-def make(model="vit"):
-    torch.manual_seed(0)
+def make(model="vit", seed=0):
+    torch.manual_seed(seed)
     network = build_network(network_config(model).with_options(OPTIONS[model]), GRID, SPACE)
     flux, sigma = spectra(20)
     network.front.fit(flux, flux, sigma) if model == "subspace" else network.front.fit(flux, sigma)
@@ -67,6 +67,46 @@ def test_predictions_do_not_depend_on_the_batch_size():
     whole = estimator.predict(*spectra(7)).mean
     estimator.batch_size = 2
     torch.testing.assert_close(estimator.predict(*spectra(7)).mean, whole, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("dead", [False, True])
+@pytest.mark.parametrize("model", OPTIONS)
+def test_predictions_are_those_of_the_network(model, dead):
+    """Whatever `predict` does to be fast."""
+    estimator, (flux, sigma) = make(model), spectra(9)
+    if dead:
+        sigma[2, 5:9] = torch.inf
+    found = estimator.predict(flux, sigma)
+    with torch.inference_mode():
+        expected = estimator.network.estimate(flux, sigma)
+    torch.testing.assert_close(found.mean, expected.mean, rtol=1e-3, atol=1e-4)
+    for stated, value in ((found.std, expected.std), (found.extras.get("quantiles"), expected.quantiles)):
+        assert (stated is None) == (value is None)
+        if stated is not None:
+            torch.testing.assert_close(stated, value, rtol=1e-3, atol=1e-4)
+    share = (sigma < torch.inf).double().mean(dim=1)
+    assert torch.equal(found.extras["usable_share"], share)
+
+
+def test_predictions_of_many_are_those_of_few(monkeypatch):
+    """They are decoded in larger pieces than they are made in."""
+    estimator, (flux, sigma) = make("mlp"), spectra(23)
+    whole = estimator.predict(flux, sigma)
+    monkeypatch.setattr(network_estimator, "DECODED_ROWS", 10)
+    estimator.batch_size = 4
+    pieces = estimator.predict(flux, sigma)
+    torch.testing.assert_close(pieces.mean, whole.mean, rtol=1e-5, atol=1e-5)
+    assert pieces.extras["quantiles"].shape == whole.extras["quantiles"].shape
+
+
+def test_a_network_taken_over_replaces_the_one_made_ready():
+    estimator, (flux, sigma) = make(), spectra()
+    first = estimator.predict(flux, sigma).mean
+    other = make(seed=3)
+    estimator.adopt(other.network, other.origin)
+    second = estimator.predict(flux, sigma).mean
+    assert not torch.allclose(first, second)
+    torch.testing.assert_close(second, other.predict(flux, sigma).mean)
 
 
 @pytest.mark.parametrize("file", [TENSORS, MANIFEST])

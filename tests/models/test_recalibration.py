@@ -4,6 +4,7 @@ import importlib.util
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -31,7 +32,9 @@ def test_only_errors_and_scores_are_made_anew(tool):
         same = torch.equal(value, after.network.state_dict()[name])
         assert same != (".calibration." in name), name
     then, now = (json.loads((path / "manifest.json").read_text()) for path in (FOLDER / "subspace", folder))
-    assert now["settings"]["fingerprint"] == then["settings"]["fingerprint"]
+    # Another processor rounds differently.
+    found, expected = (each["settings"]["fingerprint"] for each in (now, then))
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
     assert now["training"] == {**then["training"], "calibration_spectra": 500}
     assert now["settings"]["metrics"] != then["settings"]["metrics"]
     assert "spectra that corrected its errors: 500" in (folder / "card.md").read_text()

@@ -11,9 +11,10 @@ from specvit.models.conditioning import Inputs, wavelength_phase
 from specvit.models.network import build_network
 from specvit.models.sizes import network_config
 from specvit.models.vit import SpecViT, ViTConfig
-from specvit.models.vit.blocks import Attention, Block
+from specvit.models.vit.blocks import Attention, Block, FixedBlock
 from specvit.models.vit.positions import rotary_angles, rotate, sinusoidal, token_coordinates
 from specvit.models.vit.tokens import Tokeniser
+from specvit.simulate import products
 from specvit.spectra import LOW_T_BOX, WavelengthGrid
 
 PFS = WavelengthGrid.linear(7100.214, 0.42725, 4096)
@@ -144,6 +145,24 @@ def test_attention_is_softmax_of_scaled_products():
     value = attention.qkv(tokens)[..., 48:].unflatten(-1, (3, 8)).transpose(1, 2)
     expected = attention.out((weights @ value).transpose(1, 2).flatten(2))
     torch.testing.assert_close(attention(tokens, None, bias), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("processor", ["as found", "any"])
+@pytest.mark.parametrize(("rotated", "biased"), [(False, False), (True, False), (False, True), (True, True)])
+def test_a_fixed_block_is_the_same_function(processor, rotated, biased, monkeypatch):
+    if processor == "any":
+        monkeypatch.setattr(products, "has_fast_products", lambda: False)
+    torch.manual_seed(8)
+    block = Block(24, 3, 96, 0.1).eval().requires_grad_(False)
+    tokens = torch.randn(5, 7, 24)
+    angles = rotary_angles(torch.arange(7.0), 8)
+    rotation = (angles.cos().float(), angles.sin().float()) if rotated else None
+    bias = torch.randn(1, 3, 7, 7) if biased else None
+    fixed, kept = FixedBlock(block, 35), tokens.clone()
+    close = {"rtol": 1e-5, "atol": 1e-5}
+    torch.testing.assert_close(fixed(tokens, rotation, bias), block(tokens, rotation, bias), **close)
+    torch.testing.assert_close(fixed.first(tokens, rotation, bias), block.first(tokens, rotation, bias))
+    assert torch.equal(tokens, kept)
 
 
 def test_block_equals_torch_encoder_layer():

@@ -23,8 +23,12 @@ def test_fixed_products_are_matrix_products(rows, inner, columns):
     close = {"rtol": 1e-5, "atol": 1e-5}
     torch.testing.assert_close(FixedProduct(table, 64)(left).double(), exact, **close)
     torch.testing.assert_close(FixedProduct(table, 64, bias)(left).double(), exact + bias, **close)
-    with_silu = FixedProduct(table, 64, bias, silu=True)(left)
-    torch.testing.assert_close(with_silu.double(), nn.functional.silu(exact + bias), **close)
+    for after, function in (("silu", nn.functional.silu), ("gelu", nn.functional.gelu)):
+        found = FixedProduct(table, 64, bias, after)(left)
+        torch.testing.assert_close(found.double(), function(exact + bias), **close)
+    total = torch.randn(rows, columns, generator=generator)
+    added = FixedProduct(table, 64, bias).added_to(total, left)
+    torch.testing.assert_close(added.double(), exact + bias + total, **close)
 
 
 @pytest.mark.usefixtures("_either_way")

@@ -82,16 +82,21 @@ class Calibration(nn.Module):
 
     def std(self, std: Tensor, level: Tensor) -> Tensor:
         """Return corrected errors, shape (B, P), for stated ones (B, P) at noise levels (B,)."""
-        return std * torch.einsum("bple,ple->bp", self._weights(std, level), self.scale)
+        return std * torch.einsum("bpc,pc->bp", self._weights(std, level), self.scale.flatten(1))
 
-    def shares(self, std: Tensor, level: Tensor) -> Tensor:
-        """Return the stated probabilities at which the true quantiles lie, shape (B, P, Q); never falling."""
-        return torch.einsum("bple,pleq->bpq", self._weights(std, level), self.share)
+    def corrected(self, std: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
+        """Return corrected errors (B, P), and the stated probabilities at which the true quantiles lie (B, P, Q).
+
+        The probabilities never fall along Q.
+        """
+        table = torch.cat([self.scale[..., None], self.share], dim=-1).flatten(1, 2)
+        found = torch.einsum("bpc,pcq->bpq", self._weights(std, level), table)
+        return std * found[..., 0], found[..., 1:]
 
     def _weights(self, std: Tensor, level: Tensor) -> Tensor:
-        """Return what each cell counts, shape (B, P, levels, errors); the sum over cells is 1."""
+        """Return what each cell counts, shape (B, P, levels x errors); the sum over cells is 1."""
         by_level = _hat(level.double(), self.level)
-        return by_level[:, None, :, None] * _hat(std.double().log()[..., None], self.log_std)
+        return (by_level[:, None, :, None] * _hat(std.double().log()[..., None], self.log_std)).flatten(2)
 
 
 def _hat(values: Tensor, nodes: Tensor) -> Tensor:

@@ -35,12 +35,12 @@ class Inputs(NamedTuple):
     """What the trainable part of a network receives.
 
     values: shape (B, C, N), order one, 0 where nothing is known.
-    usable: shape (B, N), False on dead pixels.
+    usable: shape (B, N), False on dead pixels; None if there are none.
     level: shape (B, M), order one: how noisy the spectrum is, as a pipeline knows it.
     """
 
     values: Tensor
-    usable: Tensor
+    usable: Tensor | None
     level: Tensor
 
 
@@ -103,21 +103,32 @@ class Conditioning(nn.Module):
         return self.centre
 
     @torch.no_grad()
-    def forward(self, flux: Tensor, sigma: Tensor) -> Inputs:
-        """Return the inputs of flux and sigma, both (B, L)."""
+    def forward(self, flux: Tensor, sigma: Tensor, whole: bool = False) -> Inputs:
+        """Return the inputs of flux and sigma, both (B, L); `whole` says that no pixel is dead."""
+        if whole:
+            flux, sigma, noise, _ = scaled(flux.float(), sigma.float(), None)
+            return self.from_normalised(None, flux, sigma, noise)
         usable, flux, sigma, _ = normalise(flux, sigma)
         return self.from_normalised(usable, flux, sigma)
 
-    def from_normalised(self, usable: Tensor, flux: Tensor, sigma: Tensor) -> Inputs:
-        """Return the inputs of what `normalise` gives, each (B, L); differentiable in the flux."""
-        values = torch.where(usable, (flux - self.centre) / self.scale, 0.0)
+    def from_normalised(
+        self, usable: Tensor | None, flux: Tensor, sigma: Tensor, noise: Tensor | None = None
+    ) -> Inputs:
+        """Return the inputs of what `normalise` gives, each (B, L); differentiable in the flux.
+
+        `noise` is the median of sigma, shape (B, 1), if it is known.
+        """
+        values = (flux - self.centre) / self.scale
+        if usable is not None:
+            values = torch.where(usable, values, 0.0)
         if self.chunk:
             values = _chunk_normalise(values, usable, self.chunk)
         planes = [values]
         for name in self.channels[1:]:
             planes.append(_derivative(values) if name == "derivative" else _smooth_log(sigma, usable))
-        level = bounded((_log_level(sigma, usable) - self.level_centre) / self.level_scale)
-        return Inputs(torch.stack(planes, dim=1), usable, level)
+        log_level = _log_level(sigma, usable) if noise is None else noise.log()
+        level = bounded((log_level - self.level_centre) / self.level_scale)
+        return Inputs(values[:, None] if len(planes) == 1 else torch.stack(planes, dim=1), usable, level)
 
 
 def normalise(flux: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -127,12 +138,21 @@ def normalise(flux: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor, Tens
     """
     flux, sigma = flux.float(), sigma.float()
     usable = usable_pixels(flux, sigma)
-    noise = usable_median(sigma, usable)
-    level = torch.maximum(usable_median(flux, usable), MINIMUM_SIGNAL * noise)[:, None]
-    flux, sigma = flux / level, sigma / level
-    if not _is_whole(usable):
-        flux, sigma = torch.where(usable, flux, 0.0), torch.where(usable, sigma, 1.0)
+    flux, sigma, _, level = scaled(flux, sigma, None if _all_usable(usable) else usable)
     return usable, flux, sigma, level
+
+
+def scaled(flux: Tensor, sigma: Tensor, usable: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return flux, sigma and its median (B, 1) over the level, and the level, as `normalise` does.
+
+    `usable` None says that no pixel is dead.
+    """
+    noise = usable_median(sigma, usable)[:, None]
+    level = torch.maximum(usable_median(flux, usable)[:, None], MINIMUM_SIGNAL * noise)
+    flux, sigma = flux / level, sigma / level
+    if usable is not None:
+        flux, sigma = torch.where(usable, flux, 0.0), torch.where(usable, sigma, 1.0)
+    return flux, sigma, noise / level, level
 
 
 def bounded(level: Tensor) -> Tensor:
@@ -146,27 +166,38 @@ def usable_pixels(flux: Tensor, sigma: Tensor) -> Tensor:
     return (flux.abs() < torch.inf) & (sigma < torch.inf) & (sigma > 0)
 
 
-def usable_median(values: Tensor, usable: Tensor) -> Tensor:
-    """Return the median over usable pixels, shape (B,); 1 for a spectrum without any."""
-    if _is_whole(usable):
+def is_whole(flux: Tensor, sigma: Tensor) -> bool:
+    """Return whether flux and sigma (B, L) certainly have no dead pixel, for a third of what asking each costs.
+
+    Sums are finite if all terms are; those of huge numbers may not be, and then the answer is no.
+    """
+    sums = flux.sum() + sigma.sum()
+    return bool(torch.isfinite(sums) & (sigma.amin() > 0)) if flux.numel() else True
+
+
+def usable_median(values: Tensor, usable: Tensor | None) -> Tensor:
+    """Return the median over usable pixels (None: all), shape (B,); 1 for a spectrum without any."""
+    if usable is None or _all_usable(usable):
         return row_median(values)
     median = torch.where(usable, values, torch.nan).nanmedian(dim=-1).values
     return torch.where(torch.isnan(median), 1.0, median)
 
 
-def _is_whole(usable: Tensor) -> bool:
+def _all_usable(usable: Tensor) -> bool:
     """Return whether no pixel is dead, where asking is cheap: on the CPU and outside a compiled graph."""
     return usable.device.type == "cpu" and not torch.compiler.is_compiling() and bool(usable.all())
 
 
-def _log_level(sigma: Tensor, usable: Tensor) -> Tensor:
+def _log_level(sigma: Tensor, usable: Tensor | None) -> Tensor:
     return usable_median(sigma, usable).log()[:, None]
 
 
-def _smooth_log(sigma: Tensor, usable: Tensor) -> Tensor:
+def _smooth_log(sigma: Tensor, usable: Tensor | None) -> Tensor:
     """Return ln sigma relative to its median, averaged over usable pixels in a running window, (B, L)."""
-    relative = torch.where(usable, (sigma / usable_median(sigma, usable)[:, None]).log(), 0.0)
-    weight = usable.to(relative)
+    relative = (sigma / usable_median(sigma, usable)[:, None]).log()
+    weight = torch.ones_like(relative) if usable is None else usable.to(relative)
+    if usable is not None:
+        relative = torch.where(usable, relative, 0.0)
     total = F.avg_pool1d(torch.stack([relative, weight], dim=1), SMOOTHING, 1, SMOOTHING // 2)
     return total[:, 0] / total[:, 1].clamp(min=1.0 / SMOOTHING)
 
@@ -176,12 +207,12 @@ def _derivative(values: Tensor) -> Tensor:
     return F.pad(0.5 * (values[:, 2:] - values[:, :-2]), (1, 1))
 
 
-def _chunk_normalise(values: Tensor, usable: Tensor, chunk: int) -> Tensor:
+def _chunk_normalise(values: Tensor, usable: Tensor | None, chunk: int) -> Tensor:
     """Return values with zero mean and unit variance over the usable pixels of each run of `chunk` pixels."""
     pixels = values.shape[1]
     padding = (0, -pixels % chunk)
-    blocks = F.pad(values, padding).unflatten(1, (-1, chunk))
-    weight = F.pad(usable.to(values), padding).unflatten(1, (-1, chunk))
+    weight = torch.ones_like(values) if usable is None else usable.to(values)
+    blocks, weight = (F.pad(each, padding).unflatten(1, (-1, chunk)) for each in (values, weight))
     count = weight.sum(dim=-1, keepdim=True).clamp(min=1)
     centred = (blocks - blocks.sum(dim=-1, keepdim=True) / count) * weight
     variance = centred.square().sum(dim=-1, keepdim=True) / count

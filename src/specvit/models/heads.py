@@ -134,8 +134,8 @@ class Head(nn.Module):
             return Estimate(self.mean(raw), self.calibration.std(self._gaussian_std(raw), noise), None)
         probability, edges = raw.softmax(dim=-1), self._edges()
         mean, std = _moments(probability, edges)
-        quantiles = _inverse(_cumulative(probability), edges, self.calibration.shares(std, noise))
-        return Estimate(mean, self.calibration.std(std, noise), quantiles)
+        std, share = self.calibration.corrected(std, noise)
+        return Estimate(mean, std, _inverse(_cumulative(probability), edges, share))
 
     @torch.no_grad()
     def calibrate(self, raw: Tensor, level: Tensor, labels: Tensor) -> None:
@@ -172,10 +172,12 @@ def _noise(level: Tensor) -> Tensor:
 
 def _moments(probability: Tensor, edges: Tensor) -> tuple[Tensor, Tensor]:
     """Return mean and standard deviation, each (B, P), of a density constant in each bin."""
-    centre, width = 0.5 * (edges[:, 1:] + edges[:, :-1]), edges[:, 1:] - edges[:, :-1]
-    mean = (probability * centre).sum(dim=-1)
-    spread = (centre - mean[..., None]).square() + width.square() / 12
-    return mean, (probability * spread).sum(dim=-1).sqrt()
+    # About the middle of the range, so that little is lost in the difference of squares.
+    middle = 0.5 * (edges[:, :1] + edges[:, -1:])
+    centre, width = 0.5 * (edges[:, 1:] + edges[:, :-1]) - middle, edges.diff(dim=1)
+    powers = torch.stack([centre, centre.square() + width.square() / 12], dim=-1)
+    first, second = torch.einsum("bpk,pkq->bpq", probability, powers).unbind(dim=-1)
+    return first + middle[:, 0], (second - first.square()).sqrt()
 
 
 def _cumulative(probability: Tensor) -> Tensor:

@@ -6,21 +6,22 @@ Fitting is handed in (`fitter`), because the engine lives above this package;
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from specvit.errors import DataError, RunError, ShapeError
 from specvit.models.batching import rows_for, widest_layer
 from specvit.models.bundle import Bundle, Origin, load_bundle, save_bundle
 from specvit.models.card import CARD, card_text
-from specvit.models.conditioning import usable_pixels
-from specvit.models.heads import QUANTILES
+from specvit.models.conditioning import Inputs, is_whole, usable_pixels
+from specvit.models.heads import QUANTILES, Estimate
 from specvit.models.network import NetworkConfig, SpectrumNetwork, build_network
+from specvit.models.prepared import prepared
 from specvit.models.protocol import Prediction
 from specvit.spectra import LabelSpace, SpectraSource, WavelengthGrid
 
@@ -31,6 +32,9 @@ FINGERPRINT_SPECTRA = 4
 #: Largest difference from the stored outputs, in units of a label's prior standard deviation: far above
 #: rounding on other processors, far below any error of interest.
 FINGERPRINT_TOLERANCE = 2e-3
+
+#: Spectra whose raw outputs are kept until they are decoded together: what is fixed per call gets small.
+DECODED_ROWS = 2048
 
 #: A spectrum with fewer usable pixels than this share is refused: its estimate would be the prior, dressed
 #: up.
@@ -48,6 +52,7 @@ class NetworkEstimator:
     def __init__(self, name: str, fitter: Fitter | None = None) -> None:
         self.name, self.fitter = name, fitter
         self.device = torch.device("cpu")
+        self._prepared: nn.Module | None = None
         #: Spectra taken at once by `predict`; None chooses for speed.
         self.batch_size: int | None = None
         #: Label -> score -> value on test spectra, filled in by whoever tested it; saved with it.
@@ -71,7 +76,7 @@ class NetworkEstimator:
     def adopt(self, network: SpectrumNetwork, origin: Origin) -> Self:
         """Take over a trained network and what it was made for."""
         self.network, self.origin = network.eval().requires_grad_(False).to("cpu"), origin
-        self._widest = widest_layer(self.network, origin.grid.size)
+        self._widest, self._prepared = widest_layer(self.network, origin.grid.size), None
         return self
 
     @property
@@ -105,25 +110,21 @@ class NetworkEstimator:
             ShapeError: if the shapes do not fit.
             DataError: for a spectrum with less than a tenth of its pixels usable.
         """
-        usable_share = self._check(flux, sigma, grid)
-        network = self.network.to(self.device)
-        rows = self.rows_at_once
-        means: list[Tensor] = []
-        stds: list[Tensor] = []
-        quantiles: list[Tensor] = []
+        self._check_shapes(flux, sigma, grid)
+        usable_share, whole = self._usable(flux, sigma)
+        network, body = self.network.to(self.device), self._body()
+        estimates: list[Estimate] = []
         with torch.inference_mode():
-            for part in zip(flux.split(rows), sigma.split(rows), strict=True):
-                estimate = network.estimate(*(values.to(self.device) for values in part))
-                means.append(estimate.mean.cpu())
-                if estimate.std is not None:
-                    stds.append(estimate.std.cpu())
-                if estimate.quantiles is not None:
-                    quantiles.append(estimate.quantiles.cpu())
+            for some in zip(flux.split(DECODED_ROWS), sigma.split(DECODED_ROWS), strict=True):
+                inputs = self._inputs(*some, whole)
+                raw, level = zip(*((body(part), part.level) for part in inputs), strict=True)
+                estimates.append(network.decode(torch.cat(raw), torch.cat(level)))
+        mean, std, quantiles = (_joined(parts) for parts in zip(*estimates, strict=True))
+        assert mean is not None
         extras: dict[str, Any] = {"usable_share": usable_share}
-        if quantiles:
-            extras |= {"quantiles": torch.cat(quantiles), "probabilities": QUANTILES}
-        std = torch.cat(stds) if stds else None
-        return Prediction(torch.cat(means), std, network.label_space.names, extras)
+        if quantiles is not None:
+            extras |= {"quantiles": quantiles, "probabilities": QUANTILES}
+        return Prediction(mean, std, network.label_space.names, extras)
 
     def save(self, folder: Path) -> None:
         """Write weights, manifest, fingerprint and card into `folder`, all or nothing."""
@@ -183,8 +184,22 @@ class NetworkEstimator:
             raise RunError(f"{self.name}: needs a fitted estimator; call fit or load first")
         return self
 
-    def _check(self, flux: Tensor, sigma: Tensor, grid: WavelengthGrid | None) -> Tensor:
-        """Return the share of usable pixels per spectrum, shape (B,), or raise as `predict` says."""
+    def _body(self) -> nn.Module:
+        """Return the body that estimates are made with: on a CPU, one made ready for it when first asked for."""
+        if self.device.type != "cpu":
+            return self.network.body
+        if self._prepared is None:
+            self._prepared = prepared(self.network.body)
+        return self._prepared
+
+    def _inputs(self, flux: Tensor, sigma: Tensor, whole: bool) -> Iterator[Inputs]:
+        """Yield the inputs of a few spectra at a time."""
+        rows = self.rows_at_once
+        for part in zip(flux.split(rows), sigma.split(rows), strict=True):
+            yield self.network.front(*(values.to(self.device) for values in part), whole=whole)
+
+    def _check_shapes(self, flux: Tensor, sigma: Tensor, grid: WavelengthGrid | None) -> None:
+        """Raise as `predict` says for another grid or shape."""
         mine = self.grid
         if grid is not None:
             mine.check_matches(grid, self.name)
@@ -193,6 +208,16 @@ class NetworkEstimator:
                 f"{self.name}: expected flux and sigma of shape (spectra, {mine.size}) on {mine.describe()}; "
                 f"got {tuple(flux.shape)} and {tuple(sigma.shape)}; resample the spectra to that grid"
             )
+
+    def _usable(self, flux: Tensor, sigma: Tensor) -> tuple[Tensor, bool]:
+        """Return the share of usable pixels per spectrum (B,), float64, and whether it is 1 for all.
+
+        Raises:
+            DataError: for a spectrum with too few, see `predict`.
+        """
+        rows = self.rows_at_once
+        if all(is_whole(*part) for part in zip(flux.split(rows), sigma.split(rows), strict=True)):
+            return torch.ones(len(flux), dtype=torch.float64), True
         share = usable_pixels(flux, sigma).double().mean(dim=1)
         if bool((share < MINIMUM_USABLE).any()):
             row = int((share < MINIMUM_USABLE).int().argmax())
@@ -200,7 +225,12 @@ class NetworkEstimator:
                 f"{self.name}: spectrum {row} has {share[row]:.0%} usable pixels (finite flux, sigma > 0); "
                 f"at least {MINIMUM_USABLE:.0%} are needed: leave it out"
             )
-        return share.cpu()
+        return share.cpu(), bool((share == 1).all())
+
+
+def _joined(parts: Sequence[Tensor | None]) -> Tensor | None:
+    """Return the parts as one on the CPU, or None if there are none."""
+    return None if parts[0] is None else torch.cat([part.cpu() for part in parts if part is not None])
 
 
 def fingerprint_spectra(grid: WavelengthGrid) -> tuple[Tensor, Tensor]:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from specvit.errors import ConfigError, DataError
-from specvit.models.conditioning import Inputs, bounded, normalise
+from specvit.models.conditioning import Inputs, bounded, normalise, scaled
 
 #: Largest relative error of a composed pixel weight; a spectrum beyond it, as one with dead pixels, has its
 #: normal matrix summed pixel by pixel. (Below 1 the composed matrix stays positive definite.)
@@ -112,14 +112,21 @@ class SubspaceProjection(nn.Module):
         return self.mean
 
     @torch.no_grad()
-    def forward(self, flux: Tensor, sigma: Tensor) -> Inputs:
-        """Return coefficients (B, 1, K) of order one and J level features for flux and sigma, (B, L)."""
+    def forward(self, flux: Tensor, sigma: Tensor, whole: bool = False) -> Inputs:
+        """Return coefficients (B, 1, K) of order one and J level features for flux and sigma, (B, L).
+
+        `whole` says that no pixel is dead.
+        """
+        if whole:
+            return self.from_normalised(None, *scaled(flux.float(), sigma.float(), None)[:2])
         usable, flux, sigma, _ = normalise(flux, sigma)
         return self.from_normalised(usable, flux, sigma)
 
-    def from_normalised(self, usable: Tensor, flux: Tensor, sigma: Tensor) -> Inputs:
+    def from_normalised(self, usable: Tensor | None, flux: Tensor, sigma: Tensor) -> Inputs:
         """Return the inputs of what `normalise` gives, each (B, L); differentiable in the flux."""
-        weight = torch.where(usable, sigma.square().reciprocal(), 0.0)
+        weight = sigma.square().reciprocal()
+        if usable is not None:
+            weight = torch.where(usable, weight, 0.0)
         projected = (weight * (flux - self.mean)) @ self.basis.T
         amplitudes = self._amplitudes(weight)
         normal = torch.einsum("bj,jkl->bkl", amplitudes, self.normal)
@@ -130,9 +137,8 @@ class SubspaceProjection(nn.Module):
         normal.diagonal(dim1=-2, dim2=-1).add_(1.0)
         coefficients = torch.cholesky_solve(projected[..., None], torch.linalg.cholesky(normal))
         level = bounded((self._level(amplitudes) - self.level_centre) / self.level_scale)
-        return Inputs(
-            coefficients.transpose(1, 2), usable.any(dim=1, keepdim=True).expand(-1, self.components), level
-        )
+        known = None if usable is None else usable.any(dim=1, keepdim=True).expand(-1, self.components)
+        return Inputs(coefficients.transpose(1, 2), known, level)
 
     def _amplitudes(self, weight: Tensor) -> Tensor:
         """Return how much of each pattern the weights (B, L) hold, shape (B, J)."""

@@ -133,7 +133,8 @@ class Swin(nn.Module):
     def forward(self, inputs: Inputs) -> Tensor:
         """Return features, shape (B, width)."""
         tokens = self.tokeniser(F.pad(inputs.values, (0, self.padding)))
-        dead = self.tokeniser.dead(F.pad(inputs.usable, (0, self.padding), value=False))
-        tokens = torch.where(dead[..., None], self.mask.to(tokens.dtype), tokens)
+        if inputs.usable is not None:
+            dead = self.tokeniser.dead(F.pad(inputs.usable, (0, self.padding), value=False))
+            tokens = torch.where(dead[..., None], self.mask.to(tokens.dtype), tokens)
         tokens = tokens + self.position + self.level(inputs.level)[:, None]
         return self.norm(self.stages(tokens)).mean(dim=1)

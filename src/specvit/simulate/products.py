@@ -1,4 +1,4 @@
-"""Matrix products with a fixed right-hand side, on a CPU: the emulator's basis, network and noise tables.
+"""Matrix products with a fixed right-hand side, on a CPU: the emulator's basis, noise tables, trained networks.
 
 PyTorch hands float32 products to MKL, which leaves the 512-bit units of processors that are not Intel's idle;
 oneDNN, which is also part of PyTorch, uses them on all. Measured on one Zen 5 core for 64 spectra, 129 rows
@@ -9,12 +9,13 @@ add, the product is PyTorch's own.
 from __future__ import annotations
 
 import copy
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 Module = TypeVar("Module", bound=nn.Module)
+After = Literal["none", "silu", "gelu"]
 
 
 def has_fast_products() -> bool:
@@ -28,31 +29,47 @@ def has_fast_products() -> bool:
 
 
 class FixedProduct(nn.Module):
-    """left (B, K) -> left @ table + bias, then SiLU if wanted, shape (B, L), float32, without gradient.
+    """left (..., K) -> left @ table + bias, then what comes after, shape (..., L), float32, without gradient.
 
     Args:
         table: shape (K, L).
-        rows: the B for which the table is laid out; others work.
+        rows: the number of rows of `left` for which the table is laid out; others work.
         bias: shape (L,).
-        silu: apply x · sigmoid(x).
+        after: "silu" x · sigmoid(x), "gelu" (the exact one) or "none".
     """
 
-    def __init__(self, table: Tensor, rows: int, bias: Tensor | None = None, silu: bool = False) -> None:
+    def __init__(self, table: Tensor, rows: int, bias: Tensor | None = None, after: After = "none") -> None:
         super().__init__()
         self.table, self.bias = table.detach().float(), None if bias is None else bias.detach().float()
-        self.silu, self.fast = silu, has_fast_products()
+        self.after, self.fast = after, has_fast_products()
         if self.fast:
             self.table = torch.ops.mkldnn._reorder_linear_weight(self.table.t(), rows)
 
     def forward(self, left: Tensor) -> Tensor:
-        """Return the product, shape (B, L)."""
+        """Return the product, shape (..., L)."""
         if self.fast:
-            after = "swish" if self.silu else "none"
-            return torch.ops.mkldnn._linear_pointwise(left, self.table, self.bias, after, [], "")
+            # oneDNN calls SiLU swish, and wants to know which GELU.
+            name = "swish" if self.after == "silu" else self.after
+            exact = "none" if self.after == "gelu" else ""
+            return torch.ops.mkldnn._linear_pointwise(left, self.table, self.bias, name, [], exact)
         product = left @ self.table
         if self.bias is not None:
             product.add_(self.bias)
-        return nn.functional.silu(product, inplace=True) if self.silu else product
+        if self.after == "silu":
+            return nn.functional.silu(product, inplace=True)
+        return nn.functional.gelu(product) if self.after == "gelu" else product
+
+    def added_to(self, total: Tensor, left: Tensor) -> Tensor:
+        """Return total + left @ table + bias, shape (..., L); nothing may come after."""
+        if self.fast:
+            multiply = torch.ops.mkldnn._linear_pointwise.binary
+            return multiply(left, total, self.table, self.bias, "add")
+        return self(left).add_(total)
+
+
+def fixed_linear(layer: nn.Linear, rows: int, after: After = "none") -> FixedProduct:
+    """Return a linear layer, and what comes after it, as a product for about `rows` rows."""
+    return FixedProduct(layer.weight.t(), rows, layer.bias, after)
 
 
 def with_fixed_products(module: Module, rows: int) -> Module:
@@ -66,7 +83,7 @@ def with_fixed_products(module: Module, rows: int) -> Module:
         for (name, child), (following, after) in zip(children, [*children, ("", None)][1:], strict=True):
             if isinstance(child, nn.Linear):
                 silu = isinstance(parent, nn.Sequential) and isinstance(after, nn.SiLU)
-                setattr(parent, name, FixedProduct(child.weight.t(), rows, child.bias, silu))
+                setattr(parent, name, fixed_linear(child, rows, "silu" if silu else "none"))
                 if silu:
                     setattr(parent, following, nn.Identity())
     return module

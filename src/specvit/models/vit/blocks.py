@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from specvit.errors import ConfigError
 from specvit.models.vit.dropout import Dropout, dropped_attention, is_cheap_for
 from specvit.models.vit.positions import rotate
+from specvit.simulate.products import fixed_linear
 
 #: Added to variances in layer norms, as in the reference model.
 EPSILON = 1e-12
@@ -39,7 +40,7 @@ class Attention(nn.Module):
         if rotation is None and bias is None and is_cheap_for(tokens, dropout):
             qkv = self.qkv(tokens).unflatten(-1, (3, self.heads, -1))
             return self.out(dropped_attention(qkv, dropout).flatten(2))
-        return self._mixed(*self._heads(tokens, rotation), bias, dropout)
+        return self.out(self.mixed(*self.split(self.qkv(tokens), rotation), bias, dropout))
 
     def first(self, tokens: Tensor, rotation: tuple[Tensor, Tensor] | None, bias: Tensor | None) -> Tensor:
         """Return the first token of what `forward` returns, shape (B, 1, width), without computing the others.
@@ -56,24 +57,27 @@ class Attention(nn.Module):
         if rotation is not None:
             query, key = rotate(query, *(angle[:1] for angle in rotation)), rotate(key, *rotation)
         bias = bias[..., :1, :] if bias is not None else None
-        return self._mixed(query, key, value, bias, self.dropout if self.training else 0.0)
+        return self.out(self.mixed(query, key, value, bias, self.dropout if self.training else 0.0))
 
-    def _mixed(self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, share: float) -> Tensor:
-        """Return the output of attention, shape (B, queries, width), with a share of dropout."""
+    def mixed(
+        self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, share: float = 0.0
+    ) -> Tensor:
+        """Return the mixed values of all heads, shape (B, queries, width), with a share of dropout."""
         bias = bias.to(query.dtype) if bias is not None else None
         mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=bias, dropout_p=share)
-        return self.out(mixed.transpose(1, 2).flatten(2))
+        return mixed.transpose(1, 2).flatten(2)
 
     def probabilities(
         self, tokens: Tensor, rotation: tuple[Tensor, Tensor] | None, bias: Tensor | None
     ) -> Tensor:
         """Return what each token (row) attends to, shape (B, heads, T, T); rows sum to 1."""
-        query, key, _ = self._heads(tokens, rotation)
+        query, key, _ = self.split(self.qkv(tokens), rotation)
         logits = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
         return (logits if bias is None else logits + bias).softmax(dim=-1)
 
-    def _heads(self, tokens: Tensor, rotation: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor, Tensor]:
-        query, key, value = self.qkv(tokens).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+    def split(self, qkv: Tensor, rotation: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Return queries, keys and values, each (B, heads, T, D), of what `qkv` gives (B, T, 3 width)."""
+        query, key, value = qkv.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         if rotation is not None:
             query, key = rotate(query, *rotation), rotate(key, *rotation)
         return query, key, value
@@ -106,6 +110,38 @@ class Block(nn.Module):
     def _rest(self, tokens: Tensor, attended: Tensor) -> Tensor:
         tokens = tokens + self.dropout(attended)
         return tokens + self.dropout(self.down(F.gelu(self.up(self.ffn_norm(tokens)))))
+
+
+class FixedBlock(nn.Module):
+    """A trained `Block` for estimates on a CPU: the same function, float32, without gradient.
+
+    Weights are laid out once, and biases, GELU and the residual sums are part of the products.
+
+    Args:
+        block: the trained one.
+        rows: tokens of all spectra that will be given at once; other numbers work.
+    """
+
+    def __init__(self, block: Block, rows: int) -> None:
+        super().__init__()
+        self.block, attention = block, block.attention
+        self.qkv, self.out = fixed_linear(attention.qkv, rows), fixed_linear(attention.out, rows)
+        self.up, self.down = fixed_linear(block.up, rows, "gelu"), fixed_linear(block.down, rows)
+
+    def forward(
+        self, tokens: Tensor, rotation: tuple[Tensor, Tensor] | None = None, bias: Tensor | None = None
+    ) -> Tensor:
+        """Return what the block returns."""
+        attention = self.block.attention
+        heads = attention.split(self.qkv(self.block.attention_norm(tokens)), rotation)
+        tokens = self.out.added_to(tokens, attention.mixed(*heads, bias))
+        return self.down.added_to(tokens, self.up(self.block.ffn_norm(tokens)))
+
+    def first(
+        self, tokens: Tensor, rotation: tuple[Tensor, Tensor] | None = None, bias: Tensor | None = None
+    ) -> Tensor:
+        """Return what the block's `first` returns."""
+        return self.block.first(tokens, rotation, bias)
 
 
 def initialise_linear(module: nn.Module, std: float = 0.02) -> None:

@@ -186,7 +186,7 @@ class SpecViT(nn.Module):
     def embed(self, inputs: Inputs) -> Tensor:
         """Return the tokens that enter the first block, shape (B, T, width)."""
         tokens = torch.cat([tokeniser(inputs.values) for tokeniser in self.tokenisers], dim=1)
-        if self.mask is not None:
+        if self.mask is not None and inputs.usable is not None:
             dead = torch.cat([t.dead(inputs.usable) for t in self._tokenisers()], dim=1)
             tokens = torch.where(dead[..., None], self.mask.to(tokens.dtype), tokens)
         if self.cls is not None:

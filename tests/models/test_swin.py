@@ -60,6 +60,22 @@ def test_any_length_is_filled_up_to_whole_windows(pixels):
     assert features.shape == (2, 32) == (2, network.width)
 
 
+def test_a_readout_is_given_the_mean_tokens_of_every_stage():
+    torch.manual_seed(3)
+    config = SwinConfig(patch=4, window=4, width=8, stages=3, blocks=1, readout=1, readout_width=12)
+    network = Swin(config, (1, 128, 1)).eval()
+    usable = torch.ones(2, 128, dtype=torch.bool)
+    inputs = Inputs(torch.randn(2, 1, 128), usable, torch.zeros(2, 1))
+    assert network(inputs).shape == (2, 12) == (2, network.width)
+    assert network.readout[0].in_features == 8 + 16 + 32
+    tokens = network.tokeniser(inputs.values) + network.position + network.level(inputs.level)[:, None]
+    first = network.stages[0](tokens)
+    second = network.stages[2](network.stages[1](first))
+    third = network.stages[4](network.stages[3](second))
+    expected = network.readout(torch.cat([each.mean(dim=1) for each in (first, second, third)], dim=1))
+    torch.testing.assert_close(network(inputs), expected)
+
+
 def test_odd_windows_are_refused():
     with pytest.raises(ConfigError, match="even number"):
         SwinConfig(window=7)

@@ -13,6 +13,7 @@ from specvit.models.network import build_network
 from specvit.models.network_estimator import NetworkEstimator
 from specvit.models.sizes import network_config
 from specvit.models.subspace import SubspaceProjection
+from specvit.models.swin import Swin
 from specvit.models.vit import SpecViT
 from specvit.simulate import StoredSpectra, World, WriteJob
 from specvit.spectra import MemorySource, collect
@@ -141,12 +142,13 @@ def starting(simulator, request):
     return network.eval(), sample
 
 
-LOCAL = {"tokeniser": "local", "width": 32, "depth": 1, "readout": 1}
+LOCAL = {"tokeniser": "local", "width": 32, "readout": 1}
 
 
 @pytest.mark.parametrize(
-    "starting", [("vit", {**LOCAL, "patch": 64}), ("vit", {**LOCAL, "patch": 64, "stride": 40}),
-                 ("vit", {**LOCAL, "patch": 60}), ("mlp", {"width": 32})], indirect=True
+    "starting", [("vit", {**LOCAL, "depth": 1, "patch": 64}), ("vit", {**LOCAL, "patch": 64, "stride": 40}),
+                 ("vit", {**LOCAL, "depth": 1, "patch": 60}), ("swin", {**LOCAL, "blocks": 1, "patch": 60}),
+                 ("mlp", {"width": 32})], indirect=True
 )  # fmt: skip
 def test_a_start_from_components_makes_the_first_features_matched_filters(starting):
     """Of unit variance, and nearly the coefficients of a subspace network."""
@@ -155,6 +157,9 @@ def test_a_start_from_components_makes_the_first_features_matched_filters(starti
     with torch.no_grad():
         if isinstance(backbone, SpecViT):
             features = backbone.tokenisers[0](inputs.values).mean(dim=1)[:, :24]
+        elif isinstance(backbone, Swin):
+            padded = torch.nn.functional.pad(inputs.values, (0, backbone.padding))
+            features = backbone.tokeniser(padded).mean(dim=1)[:, :24]
         else:
             features = backbone.layers[0](torch.cat([inputs.values.flatten(1), inputs.level], dim=1))[:, :24]
     np.testing.assert_allclose(features.std(dim=0), 1.0, rtol=1e-3)

@@ -56,6 +56,16 @@ class ResidualBlock(nn.Module):
         return features + self.down(self.dropout(nn.functional.silu(self.up(self.norm(features)))))
 
 
+def readout_layers(features: int, width: int, depth: int, dropout: float) -> nn.Sequential:
+    """Return `depth` residual blocks of `width` on pooled features (B, features), for between pooling and head.
+
+    What they are given should be pooled without a norm: it would divide what adds up over the spectrum by what
+    does not.
+    """
+    blocks = [ResidualBlock(width, dropout) for _ in range(depth)]
+    return nn.Sequential(nn.Linear(features, width), *blocks, nn.LayerNorm(width))
+
+
 class MLP(nn.Module):
     """All channels, pixels and level features in one vector, then the layers of the config.
 

@@ -15,6 +15,8 @@ SIZES = ("nano", "small", "base", "reference")
 
 #: Local patches and a readout after pooling: can start from the library's components, and learns far sooner.
 LOCAL_VIT = ViTConfig(patch=64, tokeniser="local", width=64, depth=3, heads=4, readout=2)
+#: The same in windows on a pyramid.
+LOCAL_SWIN = SwinConfig(64, 8, 64, 4, 2, 2, 2.0, tokeniser="local", readout=2)
 
 #: model -> size -> description. "nano" learns in minutes on two cores, "small" in an hour, "base" wants a
 #: GPU; "reference" is the published ViT.
@@ -43,9 +45,11 @@ PRESETS: dict[str, dict[str, NetworkConfig]] = {
         "reference": NetworkConfig("vit", ViTConfig.reference(), head="point"),
     },
     "swin": {
-        "nano": NetworkConfig("swin", SwinConfig(16, 8, 32, 2, 3, 2)),
-        "small": NetworkConfig("swin", SwinConfig(8, 8, 64, 2, 3, 2)),
-        "base": NetworkConfig("swin", SwinConfig(8, 8, 96, 3, 4, 2)),
+        "nano": NetworkConfig("swin", LOCAL_SWIN),
+        "small": NetworkConfig("swin", replace(LOCAL_SWIN, patch=32, stages=3, ratio=4.0)),
+        "base": NetworkConfig(
+            "swin", replace(LOCAL_SWIN, patch=16, width=96, heads=6, stages=3, ratio=4.0, readout_width=512)
+        ),
     },
 }
 

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from specvit.errors import ConfigError
 from specvit.models.conditioning import Inputs
+from specvit.models.mlp import readout_layers
 from specvit.models.vit.blocks import Block, initialise_linear, shrink_residuals
-from specvit.models.vit.tokens import Tokeniser
+from specvit.models.vit.tokens import Tokeniser, TokeniserForm
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,10 @@ class SwinConfig:
         blocks: blocks per stage.
         ratio: hidden width of the feed-forward layer over the width.
         dropout: in tokens, attention and residuals.
+        tokeniser: "c1d", "sw" or "local", see `vit.tokens`.
+        readout: residual layers between pooling and head, `readout_width` wide, on the tokens of all stages;
+            0 hands the last stage's straight to the head.
+        readout_width: see `readout`.
     """
 
     patch: int = 8
@@ -41,6 +46,9 @@ class SwinConfig:
     blocks: int = 2
     ratio: float = 4.0
     dropout: float = 0.0
+    tokeniser: TokeniserForm = "c1d"
+    readout: int = 0
+    readout_width: int = 256
 
     def __post_init__(self) -> None:
         """Check the options."""
@@ -98,7 +106,7 @@ class Merge(nn.Module):
 
 
 class Swin(nn.Module):
-    """Tokens with learned absolute positions, stages of window blocks, mean over the last tokens.
+    """Tokens with learned absolute positions, stages of window blocks, mean over tokens.
 
     Args:
         config: the architecture.
@@ -111,24 +119,30 @@ class Swin(nn.Module):
         # Every stage needs whole windows, so the spectrum is filled up with dead pixels.
         unit = config.patch * config.window * 2 ** (config.stages - 1)
         self.padding = -pixels % unit
-        self.tokeniser = Tokeniser(channels, pixels + self.padding, config.patch, config.patch, config.width)
+        self.tokeniser = Tokeniser(
+            channels, pixels + self.padding, config.patch, config.patch, config.width, config.tokeniser
+        )
         self.mask = nn.Parameter(torch.zeros(config.width))
         self.position = nn.Parameter(0.02 * torch.randn(self.tokeniser.count, config.width))
         self.level = nn.Linear(levels, config.width)
         stages: list[nn.Module] = []
-        width, heads = config.width, config.heads
+        width, heads, pooled = config.width, config.heads, config.width
         for stage in range(config.stages):
             if stage:
                 stages.append(Merge(width))
                 width, heads = 2 * width, 2 * heads
+                pooled += width
             hidden = round(config.ratio * width)
             for block in range(config.blocks):
                 shift = (block % 2) * config.window // 2
                 stages.append(WindowBlock(width, heads, config.window, hidden, config.dropout, shift))
         self.stages = nn.Sequential(*stages)
-        self.width, self.norm = width, nn.LayerNorm(width)
         initialise_linear(self.stages)
         shrink_residuals([stage.block for stage in stages if isinstance(stage, WindowBlock)])
+        deep, wide = config.readout, config.readout_width
+        self.width = wide if deep else width
+        self.norm = nn.Identity() if deep else nn.LayerNorm(width)
+        self.readout = readout_layers(pooled, wide, deep, config.dropout) if deep else None
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Return features, shape (B, width)."""
@@ -137,4 +151,11 @@ class Swin(nn.Module):
             dead = self.tokeniser.dead(F.pad(inputs.usable, (0, self.padding), value=False))
             tokens = torch.where(dead[..., None], self.mask.to(tokens.dtype), tokens)
         tokens = tokens + self.position + self.level(inputs.level)[:, None]
-        return self.norm(self.stages(tokens)).mean(dim=1)
+        if self.readout is None:
+            return self.norm(self.stages(tokens)).mean(dim=1)
+        pooled = []
+        for stage in self.stages:
+            if isinstance(stage, Merge):
+                pooled.append(tokens.mean(dim=1))
+            tokens = stage(tokens)
+        return self.readout(torch.cat([*pooled, tokens.mean(dim=1)], dim=1))

@@ -17,6 +17,7 @@ from specvit.models.linear import Ridge
 from specvit.models.mlp import MLP
 from specvit.models.network import SpectrumNetwork
 from specvit.models.subspace import SubspaceProjection
+from specvit.models.swin import Swin
 from specvit.models.vit import SpecViT
 from specvit.models.vit.tokens import LocalMap, Tokeniser
 from specvit.simulate.simulator import SimulatedSource
@@ -110,6 +111,8 @@ def filter_layer(network: SpectrumNetwork) -> nn.Linear | Tokeniser | None:
         return cast(nn.Linear, backbone.layers[0])
     if isinstance(backbone, SpecViT) and backbone.config.tokeniser == "local":
         return cast(Tokeniser, backbone.tokenisers[0])
+    if isinstance(backbone, Swin) and backbone.readout is not None and backbone.tokeniser.form == "local":
+        return backbone.tokeniser
     return None
 
 
@@ -117,8 +120,8 @@ def filter_layer(network: SpectrumNetwork) -> nn.Linear | Tokeniser | None:
 def start_from_components(network: SpectrumNetwork, sample: SpectraBatch) -> None:
     """Make the first features of the first layer the matched filters of the principal components.
 
-    In an MLP each is one hidden unit; in a SpecViT with local patches the sum over tokens is the filter, so
-    that mean pooling hands the readout what a subspace network starts from.
+    In an MLP each is one hidden unit; in a SpecViT or Swin with local patches the sum over tokens is the
+    filter, so that mean pooling hands the readout what a subspace network starts from.
 
     Raises:
         ConfigError: if the network has no such layer, or the sample no noise-free spectra.
@@ -126,8 +129,8 @@ def start_from_components(network: SpectrumNetwork, sample: SpectraBatch) -> Non
     layer, front = filter_layer(network), network.front
     if layer is None or sample.truth is None or not isinstance(front, Conditioning):
         raise ConfigError(
-            "start: components need an mlp, or a vit with tokeniser = local, on unchunked pixels, and "
-            "spectra whose noise-free flux is known"
+            "start: components need an mlp, a vit with tokeniser = local, or a swin with that and a readout, "
+            "on unchunked pixels, and spectra whose noise-free flux is known"
         )
     filters = matched_filters(front, sample)
     if isinstance(layer, Tokeniser):
@@ -155,7 +158,8 @@ def _set_local_filters(tokeniser: Tokeniser, filters: Tensor, channels: int) -> 
     assert isinstance(local, LocalMap)
     tokens, inputs, width = local.weight.shape
     count = min(len(filters), 3 * width // 4)
-    padded = nn.functional.pad(filters[:count], (0, tokeniser.padding))
+    beyond = tokeniser.pixels + tokeniser.padding - filters.shape[1]
+    padded = nn.functional.pad(filters[:count], (0, beyond))
     patches = padded.unfold(1, tokeniser.patch, tokeniser.stride)
     # Overlapping patches share their pixels.
     covered = torch.zeros(padded.shape[1])

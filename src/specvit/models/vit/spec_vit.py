@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from specvit.errors import ConfigError
 from specvit.models.conditioning import Inputs
-from specvit.models.mlp import ResidualBlock
+from specvit.models.mlp import readout_layers
 from specvit.models.vit.blocks import EPSILON, Block, initialise_linear, shrink_residuals
 from specvit.models.vit.dropout import Dropout
 from specvit.models.vit.positions import rotary_angles, sinusoidal, token_coordinates
@@ -96,16 +96,6 @@ class ViTConfig:
         )  # fmt: skip
 
 
-def residual_layers(config: ViTConfig) -> nn.Sequential:
-    """Return the layers between pooling and head.
-
-    Tokens are pooled without a norm then: it would divide what adds up over the spectrum by what does not.
-    """
-    blocks = [ResidualBlock(config.readout_width, config.dropout) for _ in range(config.readout)]
-    entry = nn.Linear(config.width, config.readout_width)
-    return nn.Sequential(entry, *blocks, nn.LayerNorm(config.readout_width))
-
-
 class SpecViT(nn.Module):
     """Transformer over the tokens of a spectrum.
 
@@ -139,7 +129,8 @@ class SpecViT(nn.Module):
         blocks = [Block(config.width, config.heads, hidden, config.dropout) for _ in range(config.depth)]
         self.blocks = nn.ModuleList(blocks)
         self.norm = nn.LayerNorm(config.width, eps=EPSILON) if not config.readout else nn.Identity()
-        self.readout = nn.Identity() if not config.readout else residual_layers(config)
+        wide, deep = config.readout_width, config.readout
+        self.readout = readout_layers(config.width, wide, deep, config.dropout) if deep else nn.Identity()
         self.dropout = Dropout(config.dropout)
         self.level = nn.Linear(levels, config.width) if config.level else None
         initialise_linear(self.blocks)

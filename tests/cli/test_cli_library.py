@@ -158,6 +158,11 @@ def test_synthesize_makes_a_library_and_continues(tmp_path, capsys):
         (["build", "builtin", "--out", "x", "--limit", "teff=3000:5000"], 1, "teff = 3000 K lies outside"),
         (["build", "absent", "--out", "x"], 1, "library 'absent'"),
         (["synthesize", "--lines", "x", "--atmosphere", "y", "--out", "x.h5"], 2, "--design or with --sobol"),
+        (
+            ["synthesize", "--lines", "x", "--atmosphere", "y", "--out", "x.h5", "--sobol", "4"],
+            2,
+            "add --limit teff",
+        ),
         (["download", "bosz", "--folder", "x", "--release", "1999"], 2, "choose 2017 or 2024"),
         (["download", "bosz", "--folder", "x", "--microturbulence", "3"], 2, "BOSZ 2024 has 0, 1, 2, 4 km/s"),
         (["download", "bosz", "--folder", "x", "--retries", "-1"], 2, "--retries: expected at least 0"),
@@ -173,6 +178,7 @@ def test_mistakes_are_one_line_with_the_right_exit_code(
     errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
     assert len(errors) == 1
     assert message in errors[0]
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("verb", ["list", "info", "import", "build", "synthesize", "download"])

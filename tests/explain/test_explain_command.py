@@ -78,7 +78,8 @@ def fails(capsys, *arguments):
 
 def test_wrong_requests_fail_in_one_line_and_write_nothing(model, simulator, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert "known labels are log_g, teff" in fails(capsys, model, "--label", "m_h")[1]
+    code, error = fails(capsys, model, "--label", "m_h")
+    assert (code, "known labels are log_g, teff" in error) == (2, True)
     assert fails(capsys, model, "--stars", "1")[0] == 2
     assert fails(capsys, str(tmp_path / "nothing"))[0] == 1
     code, error = fails(capsys, model, "--instrument", "gaia_rvs", *FEW)

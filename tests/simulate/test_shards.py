@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 
+from specvit.cli import main
 from specvit.errors import ConfigError, DataError, RunError
 from specvit.simulate import StoredSpectra, World, WriteJob, shards
 from specvit.spectra import collect
@@ -222,6 +223,12 @@ def test_impossible_jobs_are_refused(tmp_path, options, word):
     job = {"split": "test", "seed": 1, "spectra": 10, **options}
     with pytest.raises(ConfigError, match=word):
         WriteJob(tmp_path, WORLD, **job).run()
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_workers_is_a_usage_error_before_any_plan(tmp_path, capsys):
+    assert main(["simulate", "--out", str(tmp_path / "x"), "--workers", "0"]) == 2
+    assert capsys.readouterr().err == "error: --workers: expected at least 1, got 0\n"
     assert not list(tmp_path.iterdir())
 
 

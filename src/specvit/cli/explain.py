@@ -50,7 +50,7 @@ def explain(
     from rich.console import Console
 
     from specvit.cli.progress import RichProgress
-    from specvit.errors import ConfigError
+    from specvit.errors import ConfigError, LabelError
     from specvit.explain import has_attention
     from specvit.models.network_estimator import NetworkEstimator
     from specvit.models.pretrained import find_bundle
@@ -60,7 +60,10 @@ def explain(
     if stars < 2:
         raise ConfigError(f"--stars {stars}: expected at least 2")
     estimator = NetworkEstimator.load(find_bundle(model))
-    estimator.label_space.index(label)
+    try:
+        estimator.label_space.index(label)
+    except LabelError as error:
+        raise ConfigError(f"--label: {error}") from None
     simulator = world_of(estimator, instrument).build()
     estimator.grid.check_matches(simulator.grid, f"--instrument: {estimator.name}")
     console = Console(stderr=True)

@@ -70,6 +70,9 @@ def synthesize(
     limits = parse_limits(limit)
     if design is not None and limits:
         raise ConfigError("--limit belongs to --sobol; the points of --design are taken as they are")
+    missing = [name for name in synthesis.REQUIRED if name not in limits]
+    if sobol is not None and missing:
+        raise ConfigError(f"--sobol: no limits for {missing[0]}; add --limit {missing[0]}=LOW:HIGH")
     check_at_least_one(workers=workers, sobol=sobol)
     check_out(out)
     points = (

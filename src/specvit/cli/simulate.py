@@ -56,8 +56,11 @@ def simulate(
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from specvit.errors import ConfigError
     from specvit.simulate import World, WriteJob
 
+    if workers < 1:
+        raise ConfigError(f"--workers: expected at least 1, got {workers}")
     world = World(
         library=library,
         instrument=instrument,

@@ -158,7 +158,6 @@ def fetch(file: RemoteFile, retries: int = RETRIES, stop: threading.Event | None
     """
     partial = file.path.with_name(file.path.name + ".partial")
     try:
-        file.path.parent.mkdir(parents=True, exist_ok=True)
         received = _with_retries(
             lambda: _continue(file.url, partial, file.path.suffix, stop), file.url, retries
         )
@@ -209,6 +208,7 @@ def _continue(url: str, partial: Path, suffix: str, stop: threading.Event | None
         with _open(url, offset) as response:
             continued = response.status == 206
             expected = _whole_size(response, offset if continued else 0)
+            partial.parent.mkdir(parents=True, exist_ok=True)
             with open(partial, "ab" if continued else "wb") as target:
                 while block := response.read(BLOCK_BYTES):
                     if stop is not None and stop.is_set():

@@ -12,9 +12,11 @@ from typing import Any
 import torch
 
 from specvit.models.batching import rows_for, widest_layer
+from specvit.models.cost import forward_flops
 from specvit.models.network import NetworkConfig, SpectrumNetwork, build_network
 from specvit.models.network_estimator import NetworkEstimator
 from specvit.models.options import unknown_option
+from specvit.models.prepared import prepared
 from specvit.models.sizes import network_config
 from specvit.simulate import SimulatedSource
 from specvit.spectra import SpectraSource, collect
@@ -24,8 +26,11 @@ from specvit.training.feeds import Share, make_feed
 from specvit.training.recipe import RECIPES, Recipe
 from specvit.training.starts import prepare
 
-#: Simulated spectra by which stated errors are corrected, and how many are drawn at once.
-CALIBRATION_SPECTRA, CALIBRATION_BATCH = 20_000, 512
+#: Simulated spectra by which stated errors are corrected, at most and at least, and how many are drawn at once.
+CALIBRATION_SPECTRA, FEWEST_SPECTRA, CALIBRATION_BATCH = 50_000, 10_000, 512
+
+#: Floating-point operations between the two: ten seconds of two cores.
+CALIBRATION_FLOPS = 2e12
 
 
 @dataclass(frozen=True)
@@ -79,21 +84,23 @@ def calibrate(
         network: in evaluation mode.
         validation: simulated spectra have a split of their own for this, of which `spectra` are drawn; a stored
             validation set is taken as it is.
-        spectra: None takes `CALIBRATION_SPECTRA`.
+        spectra: None takes `CALIBRATION_SPECTRA`, or fewer for a large network.
     """
     if isinstance(validation, SimulatedSource):
-        count = spectra or CALIBRATION_SPECTRA
+        affordable = max(FEWEST_SPECTRA, int(CALIBRATION_FLOPS / forward_flops(network)))
+        count = spectra or min(CALIBRATION_SPECTRA, affordable)
         validation = validation.simulator.source("calibration", validation.seed, count)
     columns = [validation.label_space.index(name) for name in network.label_space.names]
     device = next(network.body.parameters()).device
     rows = rows_for(device, widest_layer(network, validation.grid.size) if device.type == "cpu" else 1)
+    body = prepared(network.body) if device.type == "cpu" else network.body
     raw, level, labels = [], [], []
     with torch.inference_mode():
         for batch in validation.batches(CALIBRATION_BATCH):
             labels.append(batch.labels[:, columns].to(device))
             for flux, sigma in zip(batch.flux.split(rows), batch.sigma.split(rows), strict=True):
                 inputs = network.front(flux.to(device), sigma.to(device))
-                raw.append(network.body(inputs))
+                raw.append(body(inputs))
                 level.append(inputs.level)
     network.head.calibrate(torch.cat(raw), torch.cat(level), torch.cat(labels))
     return {"calibration_spectra": len(validation)}

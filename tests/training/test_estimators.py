@@ -8,6 +8,7 @@ import torch
 from training_stars import GRID, SPACE, stars
 
 from specvit.errors import ConfigError, DataError
+from specvit.models.cost import forward_flops
 from specvit.models.linear import Ridge
 from specvit.models.network import build_network
 from specvit.models.network_estimator import NetworkEstimator
@@ -53,6 +54,11 @@ def test_errors_hold_even_of_a_training_that_was_far_too_short(simulator, valida
     estimator = make_estimator("subspace", "nano", labels=["teff"], recipe=recipe, options=options)
     estimator.fit(endless(simulator, 1), validation)
     assert estimator.origin.training["calibration_spectra"] == 1500
+    monkeypatch.setattr(estimators, "CALIBRATION_FLOPS", 700 * forward_flops(estimator.network))
+    for fewest, taken in ((100, 700), (900, 900), (2000, 1500)):
+        monkeypatch.setattr(estimators, "FEWEST_SPECTRA", fewest)
+        record = estimators.calibrate(estimator.network, simulator.source("validation", 1, 64))
+        assert record == {"calibration_spectra": taken}
     test = collect(simulator.source("test", 1, 1500))
     estimate = estimator.predict(test.flux, test.sigma)
     truth = test.labels[:, :1].double()

@@ -34,6 +34,10 @@ PIECE = 2000
 def load(name: str, uncorrected: bool) -> NetworkEstimator:
     """Return the network of a folder, or the shipped one of a name."""
     model = load_pretrained(name) if name in pretrained_names() else NetworkEstimator.load(Path(name))
+    if model.network.head.kind != "ordinal":
+        raise SystemExit(
+            f"{name}: its {model.network.head.kind} head states no quantiles; train an ordinal one"
+        )
     if uncorrected:
         model.network.head.calibration = Calibration(len(model.label_space), QUANTILES)
     return model
@@ -67,6 +71,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=43)
     parser.add_argument("--uncorrected", action="store_true", help="without the correction of the errors")
     options = parser.parse_args()
+    if options.stars < 10_000:
+        parser.error(f"--stars {options.stars}: fewer than 10,000 leave bins of S/N nearly empty")
     simulator = Simulator.build()
     for name in options.networks or pretrained_names():
         model = load(name, options.uncorrected)

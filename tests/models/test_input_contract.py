@@ -127,6 +127,15 @@ def test_one_dead_pixel_is_enough_not_to_be_whole(row, pixel, bad, unit):
     assert bool(usable_pixels(flux, sigma).all()) == is_whole(flux, sigma)
 
 
+@pytest.mark.parametrize(("name", "value"), [("flux", 1e60), ("sigma", 1e60), ("sigma", 1e-60)])
+def test_what_float32_cannot_hold_is_dead(name, value):
+    """In float64 it is an ordinary number; the network is given infinity or zero."""
+    spectrum = {"flux": torch.ones(2, 5).double(), "sigma": torch.ones(2, 5).double()}
+    assert is_whole(**spectrum)
+    spectrum[name][1, 2] = value
+    assert not is_whole(**spectrum)
+
+
 def test_sums_that_overflow_are_not_called_whole():
     """The answer may be no where it could be yes, never the other way round."""
     flux, sigma = torch.full((2, 5), 3e38), torch.ones(2, 5)

@@ -88,6 +88,15 @@ def test_predictions_are_those_of_the_network(model, dead):
     assert torch.equal(found.extras["usable_share"], share)
 
 
+def test_float64_pixels_beyond_float32_are_dead():
+    estimator, (flux, sigma) = make(), spectra()
+    flux, sigma = flux.double(), sigma.double()
+    flux[1, 7], sigma[2, 9] = 1e60, 1e-60
+    found = estimator.predict(flux, sigma)
+    assert torch.isfinite(found.mean).all()
+    assert found.extras["usable_share"].tolist() == [1, 95 / 96, 95 / 96, 1, 1, 1]
+
+
 def test_predictions_of_many_are_those_of_few(monkeypatch):
     """They are decoded in larger pieces than they are made in."""
     estimator, (flux, sigma) = make("mlp"), spectra(23)

@@ -56,11 +56,10 @@ def simulate(
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from specvit.errors import ConfigError
+    from specvit.cli.library_options import check_at_least_one
     from specvit.simulate import World, WriteJob
 
-    if workers < 1:
-        raise ConfigError(f"--workers: expected at least 1, got {workers}")
+    check_at_least_one(workers=workers)
     world = World(
         library=library,
         instrument=instrument,

@@ -169,8 +169,10 @@ def usable_pixels(flux: Tensor, sigma: Tensor) -> Tensor:
 def is_whole(flux: Tensor, sigma: Tensor) -> bool:
     """Return whether flux and sigma (B, L) certainly have no dead pixel, for a third of what asking each costs.
 
-    Sums are finite if all terms are; those of huge numbers may not be, and then the answer is no.
+    Asked of them as float32, which is what a network is given. Sums are finite if all terms are; those of huge
+    numbers may not be, and then the answer is no.
     """
+    flux, sigma = flux.float(), sigma.float()
     sums = flux.sum() + sigma.sum()
     return bool(torch.isfinite(sums) & (sigma.amin() > 0)) if flux.numel() else True
 

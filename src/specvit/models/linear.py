@@ -7,6 +7,7 @@ Non-finite flux is refused except on dead pixels (`sigma = inf`), which are set 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -28,7 +29,7 @@ DEFAULT_COMPONENTS = (5, 10, 20, 50, 100, 200, 300, 500, 1000)
 DEFAULT_PLS_COMPONENTS = 30
 
 
-class _Linear:
+class _Linear(ABC):
     """What the linear estimators share: ŷ = mean_y + (flux - mean_x) W. Subclasses offer candidate W."""
 
     name: ClassVar[str]
@@ -38,9 +39,9 @@ class _Linear:
         self.standardise = standardise
         self.choice: dict[str, dict[str, Any]] = {}
 
+    @abstractmethod
     def _candidates(self, moments: Moments) -> tuple[list[dict[str, Any]], Tensor]:
         """Return C settings and their weights, shape (L, C, P)."""
-        raise NotImplementedError
 
     def fit(self, train: SpectraSource, validation: SpectraSource, progress: Progress | None = None) -> Self:
         """Fit in one pass over `train`; settings are chosen per label by validation R²."""

@@ -218,7 +218,7 @@ class NetworkEstimator:
         rows = self.rows_at_once
         if all(is_whole(*part) for part in zip(flux.split(rows), sigma.split(rows), strict=True)):
             return torch.ones(len(flux), dtype=torch.float64), True
-        share = usable_pixels(flux, sigma).double().mean(dim=1)
+        share = usable_pixels(flux.float(), sigma.float()).double().mean(dim=1)
         if bool((share < MINIMUM_USABLE).any()):
             row = int((share < MINIMUM_USABLE).int().argmax())
             raise DataError(

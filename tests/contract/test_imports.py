@@ -15,8 +15,10 @@ import specvit
 #: Everything an extra brings, and what is imported only where it is used.
 OPTIONAL = (
     *("dask", "distributed", "pysme", "pandas", "tables", "lightgbm", "jinja2", "matplotlib", "sklearn"),
-    *("astropy", "plotly", "hypothesis", "pytest", "psutil", "tqdm"),
+    *("numba", "astropy", "plotly", "hypothesis", "pytest", "psutil", "tqdm"),
 )
+#: A module that is made of an optional package, and imported only where that is there.
+MADE_OF = {"specvit.simulate.compiled": "numba"}
 BLOCKER = f"""
 import sys
 class Blocker:
@@ -90,7 +92,8 @@ for name in {names!r}:
 """
     done = run(script)
     assert done.returncode == 0, done.stderr
-    assert done.stdout == ""
+    refused = [line.split()[0] for line in done.stdout.splitlines()]
+    assert refused == list(MADE_OF), done.stdout
 
 
 def test_the_blocker_blocks():

@@ -11,14 +11,14 @@ import torch
 from scipy import stats
 
 from specvit.simulate.deviates import NoiseStream, normal_from_bits
-from specvit.simulate.seeding import SPLITS, TILE
+from specvit.simulate.seeding import SPLITS, TILE, noise_key
 
 SIZE = TILE * 4096
 
 
 def piece(number: int, seed: int = 3, split: str = "train", epoch: int = 0, size: int = SIZE) -> np.ndarray:
     out = torch.empty(size)
-    NoiseStream(seed, split, epoch, size).fill(number, out)
+    NoiseStream(noise_key(seed, split, epoch), size).fill(number, out)
     return out.numpy()
 
 
@@ -94,12 +94,12 @@ def test_pieces_epochs_splits_and_seeds_are_independent(power):
 
 
 def test_a_piece_does_not_depend_on_the_pieces_before_it():
-    stream = NoiseStream(3, "test", 1, 256)
+    stream = NoiseStream(noise_key(3, "test", 1), 256)
     first, again, alone = torch.empty(256), torch.empty(256), torch.empty(256)
     stream.fill(7, first)
     stream.fill(8, alone)
     stream.fill(7, again)
     assert torch.equal(first, again)
     assert not torch.isin(first, alone).any()
-    NoiseStream(3, "test", 1, 256).fill(8, again)
+    NoiseStream(noise_key(3, "test", 1), 256).fill(8, again)
     assert torch.equal(alone, again)

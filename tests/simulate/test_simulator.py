@@ -9,7 +9,7 @@ from specvit.instrument import Instrument
 from specvit.library import Emulator
 from specvit.simulate import BLOCK, Simulator, UniformPrior
 from specvit.simulate.deviates import NoiseStream
-from specvit.simulate.seeding import STARS, TILE
+from specvit.simulate.seeding import STARS, TILE, noise_key
 from specvit.spectra import LOW_T_BOX, SpectraBatch, collect, median_snr
 
 
@@ -71,7 +71,7 @@ def test_a_spectrum_is_what_its_definition_says(simulator, name):
     world = simulator if name == simulator.instrument.name else Simulator.build(name)
     batch = world.draw("test", 5, 2 * TILE, 3 * TILE, epoch=1)
     noise = torch.empty(TILE, world.grid.size)
-    NoiseStream(5, "test", 1, noise.numel()).fill(2, noise)
+    NoiseStream(noise_key(5, "test", 1), noise.numel()).fill(2, noise)
     flux, sigma, snr, clean, true = observed_in_double(world, batch.labels, batch.conditions, noise.numpy())
     np.testing.assert_allclose(batch.truth.flux, clean, rtol=3e-5)
     np.testing.assert_allclose(batch.truth.sigma / batch.truth.scale[:, None], true, rtol=3e-5)

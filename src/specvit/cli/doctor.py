@@ -19,7 +19,12 @@ COLOURS = {"ok": typer.colors.GREEN, "missing": typer.colors.YELLOW, "broken": t
 
 #: A plain installation brings both groups; without the second everything else still works.
 CORE = ("torch", "numpy", "scipy", "h5py", "safetensors", "pydantic", "typer", "rich")
-CORE_BUT_LAZY = {"matplotlib": "figures", "jinja2": "report.html", "lightgbm": "the LightGBM estimator"}
+CORE_BUT_LAZY = {
+    "matplotlib": "figures",
+    "jinja2": "report.html",
+    "lightgbm": "the LightGBM estimator",
+    "numba": "drawing spectra on a CPU at full speed",
+}
 #: Distribution -> (extra that brings it, what it is for).
 OPTIONAL = {
     "dask": ("hpc", "specvit simulate --dask"),

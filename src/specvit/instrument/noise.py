@@ -179,6 +179,11 @@ class NoiseModel(nn.Module):
         """
         return self._constant("sky", dtype)
 
+    @property
+    def floor_factor(self) -> float:
+        """What the square of the largest of three neighbours of `sky` adds to the variance is multiplied by."""
+        return self.detector.sky_floor**2 / self.detector.variance_factor
+
     def combine(
         self, response: Tensor, sky: Tensor, constant: Tensor, work: Tensor | None = None
     ) -> NoiseTerms:
@@ -194,12 +199,12 @@ class NoiseModel(nn.Module):
             work: shape (B, L), to be overwritten; then `sky` is too, and holds the variance. Only where no
                 gradient is wanted.
         """
-        own, d = sky[:, 1:-1], self.detector
+        own = sky[:, 1:-1]
         out = None if work is None else own
-        if d.sky_floor == 0:
+        if self.floor_factor == 0:
             return NoiseTerms(response, torch.add(own, constant[:, None], out=out))
         largest = _neighbour_maximum(sky, work)
-        variance = torch.addcmul(own, largest, largest, value=d.sky_floor**2 / d.variance_factor, out=out)
+        variance = torch.addcmul(own, largest, largest, value=self.floor_factor, out=out)
         return NoiseTerms(response, variance.add_(constant[:, None]))
 
     def multipliers(self, conditions: Mapping[str, Tensor], dtype: torch.dtype) -> NoiseMultipliers:

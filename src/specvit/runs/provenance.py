@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 import specvit
 
 #: Packages whose version can change a number.
-RECORDED_PACKAGES = ("torch", "numpy", "scipy", "lightgbm", "h5py", "safetensors", "matplotlib")
+RECORDED_PACKAGES = ("torch", "numpy", "scipy", "numba", "lightgbm", "h5py", "safetensors", "matplotlib")
 
 
 class _Entries(BaseModel):

@@ -26,6 +26,9 @@ SEEDS = 2**63
 
 SPLITS = ("train", "validation", "test", "calibration")
 
+#: What keys the streams of noise on a CPU: see `noise_key`.
+NoiseKey = tuple[int, int]
+
 _EPOCH_BLOCKS = 1 << 20  # 67 million spectra before two epochs' noise counters could meet
 _COUNTER_BITS = 30
 _EPOCH_BITS = 56
@@ -49,7 +52,7 @@ def label_generator(seed: int, split: str, group: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(seed=(int(seed), split_number(split), int(group))))
 
 
-def noise_key(seed: int, split: str, epoch: int) -> tuple[int, int]:
+def noise_key(seed: int, split: str, epoch: int) -> NoiseKey:
     """Return two 64-bit words: the hashed seed, and (split, epoch) packed without loss."""
     hashed = np.random.SeedSequence(int(seed)).generate_state(1, np.uint64)[0]
     return int(hashed), (split_number(split) << _EPOCH_BITS) | (epoch % (1 << _EPOCH_BITS))

@@ -1,7 +1,7 @@
 """Drawing spectra on a CPU: the same steps as on an accelerator, in pieces that stay in a core's cache.
 
 Three sizes: the emulator's network and the conditions' multipliers go by `STARS`, matrix products by `BLOCK`,
-everything per pixel by `TILE`. Whatever range is asked for, each piece is computed whole and in the same way,
+noise by `TILE` (`recording` says who does everything per pixel). Whatever range is asked for, each piece is computed whole and in the same way,
 so that a spectrum is bitwise the same in all of them.
 """
 
@@ -17,10 +17,10 @@ from torch import Tensor
 
 from specvit.instrument import Instrument, ObservedEmulator
 from specvit.instrument.noise import NoiseMultipliers
-from specvit.simulate.deviates import NoiseStream
 from specvit.simulate.observer import Observer, Records
 from specvit.simulate.products import FixedProduct, with_fixed_products
-from specvit.simulate.seeding import BLOCK, STARS, TILE
+from specvit.simulate.recording import TileRecorder, tile_recorder
+from specvit.simulate.seeding import BLOCK, STARS, TILE, noise_key
 from specvit.spectra import SpectraBatch
 
 #: float32 numbers in a cache line.
@@ -67,8 +67,8 @@ class TiledDrawing:
         first, last = start // TILE * TILE, -(-stop // TILE) * TILE
         pixels = self._continuum.numel()
         seen = Records.empty((last - first, pixels), truth, _in_huge_pages)
-        noise = torch.empty(TILE, pixels)  # drawn into over and over: it stays in the cache
-        stream = NoiseStream(seed, split, epoch, TILE * pixels)
+        key = noise_key(seed, split, epoch)
+        recorder = tile_recorder(self._noise, self._observer, self._continuum, key, TILE)
         labels, conditions = [], []
         for group in range(first // STARS, -(-last // STARS)):
             origin, stars = group * STARS, self._stars(split, seed, group)
@@ -80,7 +80,7 @@ class TiledDrawing:
                 for at in range(low // BLOCK * BLOCK, high, BLOCK):
                     begin, end = max(at, low), min(at + BLOCK, high)
                     into = seen[origin + begin - first : origin + end - first]
-                    self._record(stars, at, range(begin, end, TILE), origin, stream, into, noise)
+                    self._record(recorder, stars, at, range(begin, end, TILE), origin, into)
         batch = SpectraBatch(
             seen.flux,
             seen.sigma,
@@ -92,14 +92,7 @@ class TiledDrawing:
         return batch[start - first : stop - first]
 
     def _record(
-        self,
-        stars: _Stars,
-        at: int,
-        tiles: range,
-        origin: int,
-        stream: NoiseStream,
-        seen: Records,
-        noise: Tensor,
+        self, recorder: TileRecorder, stars: _Stars, at: int, tiles: range, origin: int, seen: Records
     ) -> None:
         """Write into `seen` the tiles that begin at the given rows, all of the block that begins at row `at`.
 
@@ -112,10 +105,8 @@ class TiledDrawing:
         constant = stars.noise.constant[rows].split(TILE)
         for row in tiles:
             k = (row - at) // TILE
-            terms = self._noise.combine(response[k], sky[k], constant[k], noise)
-            stream.fill((origin + row) // TILE, noise)
             into = seen[row - tiles.start : row - tiles.start + TILE]
-            self._observer.record(flux[k], terms, self._continuum, noise, into)
+            recorder.record((origin + row) // TILE, flux[k], response[k], sky[k], constant[k], into)
 
     def _stars(self, split: str, seed: int, group: int) -> _Stars:
         # The stars last used are kept: small batches in order would otherwise compute them again and again.

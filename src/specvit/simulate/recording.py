@@ -1,0 +1,121 @@
+"""Who writes a tile of spectra on a CPU: compiled code where Numba is installed, else PyTorch and NumPy.
+
+Both take the same products and random bits, and agree to float32 rounding.
+"""
+
+from __future__ import annotations
+
+import functools
+from types import ModuleType
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from specvit.instrument.noise import NoiseModel
+from specvit.simulate.deviates import NoiseKey, NoiseStream, stream_state
+from specvit.simulate.observer import MINIMUM_LEVEL, Observer, Records
+
+
+class TileRecorder(Protocol):
+    """Observes tiles of one (seed, split, epoch); not for two threads at once, as it keeps its work space."""
+
+    def record(
+        self, piece: int, flux: Tensor, response: Tensor, sky: Tensor, constant: Tensor, seen: Records
+    ) -> None:
+        """Write into `seen` what is observed of clean flux with the noise of tile `piece`.
+
+        Args:
+            piece: number of the tile.
+            flux: noise-free, band-normalised, shape (B, L), float32.
+            response, sky, constant: as `NoiseModel.combine` takes them; overwritten.
+            seen: overwritten.
+        """
+
+
+def tile_recorder(
+    noise: NoiseModel, observer: Observer, continuum: Tensor, key: NoiseKey, rows: int
+) -> TileRecorder:
+    """Return the fastest recorder there is here.
+
+    Args:
+        noise: of the instrument.
+        observer: the conventions.
+        continuum: the pipeline's, median over pixels 1, shape (L,), float32.
+        key: of the noise.
+        rows: spectra per tile, even.
+    """
+    recorder = CompiledRecorder if compiled_code() is not None else TorchRecorder
+    return recorder(noise, observer, continuum, key, rows)
+
+
+@functools.cache
+def compiled_code() -> ModuleType | None:
+    """Return the module of compiled functions, or None where Numba is missing or switched off."""
+    try:
+        from numba import config
+
+        from specvit.simulate import compiled
+    except ImportError:  # also what Numba says to a NumPy it does not know
+        return None
+    return None if getattr(config, "DISABLE_JIT", 0) else compiled
+
+
+class TorchRecorder:
+    """The definition itself, `Observer.record`, on whole tiles."""
+
+    def __init__(
+        self, noise: NoiseModel, observer: Observer, continuum: Tensor, key: NoiseKey, rows: int
+    ) -> None:
+        self._model, self._observer, self._continuum = noise, observer, continuum
+        # Drawn into over and over: it stays in the cache.
+        self._deviates = torch.empty(rows, continuum.numel())
+        self._stream = NoiseStream(key, self._deviates.numel())
+
+    def record(
+        self, piece: int, flux: Tensor, response: Tensor, sky: Tensor, constant: Tensor, seen: Records
+    ) -> None:
+        """See `TileRecorder`."""
+        terms = self._model.combine(response, sky, constant, self._deviates)
+        self._stream.fill(piece, self._deviates)
+        self._observer.record(flux, terms, self._continuum, self._deviates, seen)
+
+
+class CompiledRecorder:
+    """The same row by row, each while it is in the first cache (`compiled`)."""
+
+    def __init__(
+        self, noise: NoiseModel, observer: Observer, continuum: Tensor, key: NoiseKey, rows: int
+    ) -> None:
+        from specvit.simulate import compiled
+
+        self._code, self._key = compiled, key
+        self._convention = compiled.Convention(
+            continuum.numpy(),
+            np.float32(noise.floor_factor),
+            np.float32(observer.noise_level),
+            np.float32(MINIMUM_LEVEL),
+            observer.normalisation == "observed_median",
+            observer.visible_sigma == "pipeline",
+        )
+        pixels = continuum.numel()
+        self._words = np.empty(rows * pixels, np.int32)
+        self._work = np.empty((compiled.WORK_ROWS, pixels), np.float32)
+
+    def record(
+        self, piece: int, flux: Tensor, response: Tensor, sky: Tensor, constant: Tensor, seen: Records
+    ) -> None:
+        """See `TileRecorder`."""
+        products = self._code.Products(flux.numpy(), response.numpy(), sky.numpy(), constant.numpy())
+        written = self._code.Written(
+            seen.flux.numpy(), seen.sigma.numpy(), seen.snr.numpy(), *self._truth(seen)
+        )
+        state = stream_state(self._key, piece)
+        self._code.record_tile(state, products, self._convention, written, self._words, self._work)
+
+    @staticmethod
+    def _truth(seen: Records) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        if seen.truth is None:
+            return np.empty((0, 0), np.float32), np.empty((0, 0), np.float32), np.empty(0, np.float32)
+        return seen.truth.flux.numpy(), seen.truth.sigma.numpy(), seen.truth.scale.numpy()

@@ -51,9 +51,13 @@ def test_errors_hold_even_of_a_training_that_was_far_too_short(simulator, valida
     monkeypatch.setattr(estimators, "CALIBRATION_SPECTRA", 1500)
     recipe = Recipe(steps=2, batch=64, lr=0.1, validations=1)
     options = {"width": 16, "depth": 1, "head": head}
-    estimator = make_estimator("subspace", "nano", labels=["teff"], recipe=recipe, options=options)
+    told = []
+    estimator = make_estimator(
+        "subspace", "nano", labels=["teff"], recipe=recipe, options=options, listen=told.append
+    )
     estimator.fit(endless(simulator, 1), validation)
     assert estimator.origin.training["calibration_spectra"] == 1500
+    assert [t["progress"] for t in told if t["event"] == "calibration"] == [512 / 1500, 1024 / 1500, 1.0]
     monkeypatch.setattr(estimators, "CALIBRATION_FLOPS", 700 * forward_flops(estimator.network))
     for fewest, taken in ((100, 700), (900, 900), (2000, 1500)):
         monkeypatch.setattr(estimators, "FEWEST_SPECTRA", fewest)

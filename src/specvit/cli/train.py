@@ -222,6 +222,9 @@ class TrainingBar:
 
     def __call__(self, record: dict[str, Any]) -> None:
         """Show and log one record of the engine."""
+        if record["event"] == "calibration":
+            self._bar.update(self._task, completed=record["progress"], description="correcting stated errors")
+            return
         if self._log is not None:
             self._log(**record)
         if record["event"] == "validation":

@@ -22,6 +22,9 @@ from specvit.training import RECIPES, endless, make_estimator
 #: Estimators that are no networks, in the order they are offered.
 CLASSICAL = ("ridge", "pca_ridge", "pls", "lightgbm", "template", "posterior")
 
+#: What a progress bar gives to the training; the rest is the correction of the stated errors.
+TRAINING = 0.97
+
 
 def trained_here(name: str) -> tuple[str, str] | None:
     """Return (model, size) if `name` is that of a network to be trained in the run, e.g. "mlp-nano"."""
@@ -104,7 +107,9 @@ def train(name: str, config: Config, simulator: Simulator, folder: Path, update:
     recipe = RECIPES[model].with_options({**length, "seed": split.seed})
 
     def listen(record: dict[str, Any]) -> None:
-        update(round(1000 * record["progress"]), 1000)
+        after = record["event"] == "calibration"
+        share = TRAINING + (1 - TRAINING) * record["progress"] if after else TRAINING * record["progress"]
+        update(round(1000 * share), 1000)
 
     estimator = make_estimator(model, size, recipe=recipe, folder=folder, listen=listen)
     validation = simulator.source("validation", split.seed, split.validation)

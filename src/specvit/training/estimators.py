@@ -70,13 +70,16 @@ class NetworkFitter:
             network, feed, train.label_space, held_out, self.recipe, world, self.folder, self.listen, began
         )
         record = trainer.run()
-        record |= calibrate(network, validation)
+        record |= calibrate(network, validation, listen=self.listen if world.is_first else None)
         conditions = {"threads": torch.get_num_threads(), "date": datetime.date.today().isoformat()}
         return network, {"start": start, **record, **conditions}
 
 
 def calibrate(
-    network: SpectrumNetwork, validation: SpectraSource, spectra: int | None = None
+    network: SpectrumNetwork,
+    validation: SpectraSource,
+    spectra: int | None = None,
+    listen: Listener | None = None,
 ) -> dict[str, Any]:
     """Correct the stated errors of a trained network by those of held-out spectra; return the record of it.
 
@@ -85,6 +88,7 @@ def calibrate(
         validation: simulated spectra have a split of their own for this, of which `spectra` are drawn; a stored
             validation set is taken as it is.
         spectra: None takes `CALIBRATION_SPECTRA`, or fewer for a large network.
+        listen: called with {"event": "calibration", "progress": share done}.
     """
     if isinstance(validation, SimulatedSource):
         affordable = max(FEWEST_SPECTRA, int(CALIBRATION_FLOPS / forward_flops(network)))
@@ -94,7 +98,7 @@ def calibrate(
     device = next(network.body.parameters()).device
     rows = rows_for(device, widest_layer(network, validation.grid.size) if device.type == "cpu" else 1)
     body = prepared(network.body) if device.type == "cpu" else network.body
-    raw, level, labels = [], [], []
+    raw, level, labels, done = [], [], [], 0
     with torch.inference_mode():
         for batch in validation.batches(CALIBRATION_BATCH):
             labels.append(batch.labels[:, columns].to(device))
@@ -102,6 +106,9 @@ def calibrate(
                 inputs = network.front(flux.to(device), sigma.to(device))
                 raw.append(body(inputs))
                 level.append(inputs.level)
+            done += len(batch)
+            if listen is not None:
+                listen({"event": "calibration", "progress": done / len(validation)})
     network.head.calibrate(torch.cat(raw), torch.cat(level), torch.cat(labels))
     return {"calibration_spectra": len(validation)}
 

@@ -88,9 +88,11 @@ def test_stars_lost_in_the_noise_are_the_same(simulator):
     torch.testing.assert_close(ours.snr, theirs.snr, rtol=3e-6, atol=0)
 
 
-def test_dead_pixels_have_no_light_and_infinite_sigma(simulator):
+@pytest.mark.parametrize("response", [0.0, 1e-43])
+def test_dead_pixels_have_no_light_and_infinite_sigma(simulator, response):
+    """What the foot of a filter lets through counts as nothing where float32 cannot hold its inverse."""
     observer, tile = Observer(1.0, "observed_median", "pipeline"), products(simulator)
-    tile[1][:, 100:300] = 0
+    tile[1][:, 100:300] = response
     ours = recorded(CompiledRecorder, simulator, observer, tile)
     theirs = recorded(TorchRecorder, simulator, observer, tile)
     assert torch.isinf(ours.sigma[:, 100:300]).all()

@@ -24,7 +24,7 @@ WORK_ROWS = 6
 
 #: The largest whole number, also all bits of a number but its sign.
 LARGEST = I32(2**31 - 1)
-INFINITY_BITS = I32(0x7F800000)
+INFINITY, INFINITY_BITS = F32(np.inf), I32(0x7F800000)
 
 #: Nothing of interest is larger, and its square is a float32.
 ENORMOUS = F32(1e18)
@@ -150,7 +150,7 @@ def _observe(flux, response, sky, constant, deviates, convention, work):
         q = F32(1) / (root * response[i])
         sigma_per_root[i] = root * q * noise_level
         observed[i] = flux[i] + deviates[i] * (total * q * noise_level)
-        ratio[i] = electrons * (response[i] * q) * per_level if response[i] > 0 else F32(0)
+        ratio[i] = electrons * (response[i] * q) * per_level if q < INFINITY else F32(0)
 
 
 @numba.njit(fastmath={"reassoc", "contract", "nsz"}, **OPTIONS)

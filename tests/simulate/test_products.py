@@ -4,13 +4,15 @@ from torch import nn
 
 from specvit.library import Emulator
 from specvit.simulate import products
-from specvit.simulate.products import FixedProduct, with_fixed_products
+from specvit.simulate.products import FixedProduct, is_intel, with_fixed_products
 
 
-@pytest.fixture(params=["as found", "plain"])
+@pytest.fixture(params=["as found", "plain", "other vendor"])
 def _either_way(request, monkeypatch):
     if request.param == "plain":
         monkeypatch.setattr(products, "has_fast_products", lambda: False)
+    if request.param == "other vendor":
+        monkeypatch.setattr(products, "is_intel", lambda: not is_intel())
 
 
 @pytest.mark.usefixtures("_either_way")

@@ -116,7 +116,7 @@ def test_without_noise_the_flux_is_clean(simulator):
 def test_bits_are_those_of_numpys_generator():
     state = stream_state(noise_key(3, "train", 2), 7)
     words = np.empty(1000, np.uint64)
-    compiled._fill_with_bits(state, words)
+    compiled._fill_with_bits(state, WARM_UP, words)
     generator = np.random.SFC64(0)
     generator.state = {**generator.state, "state": {"state": state}}
     np.testing.assert_array_equal(words, generator.random_raw(WARM_UP + 1000)[WARM_UP:])

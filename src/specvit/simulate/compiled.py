@@ -2,8 +2,8 @@
 happens while the row is in the first cache.
 
 The definition is that of `deviates` and `observer`, which accelerators use, and CPUs without Numba: the same
-random bits, the same arithmetic but for the order of roundings. One file, because Numba's cache on disk notices
-changes of the compiled file only.
+random bits, the same arithmetic but for the order of roundings. One file that takes nothing from others, because
+Numba's cache on disk notices changes of the compiled file only.
 """
 
 from __future__ import annotations
@@ -13,8 +13,6 @@ from typing import Any, NamedTuple
 
 import numba
 import numpy as np
-
-from specvit.simulate.deviates import WARM_UP
 
 F32, I32, U64 = np.float32, np.int32, np.uint64
 
@@ -81,6 +79,7 @@ def kept_on_disk(function: Callable) -> Callable:
 @kept_on_disk
 def record_tile(
     state: np.ndarray,
+    warm_up: int,
     products: Products,
     convention: Convention,
     written: Written,
@@ -90,12 +89,12 @@ def record_tile(
     """Write what is observed of a tile of clean flux (B, L), B even; see `Observer.record`.
 
     Args:
-        state: of the tile's stream of bits, `deviates.stream_state`.
+        state, warm_up: of the tile's stream of bits, see `deviates.stream_state`.
         products, convention, written: see there.
         words: int32, shape (B L,); overwritten.
         work: float32, shape (`WORK_ROWS`, L); overwritten.
     """
-    _fill_with_bits(state, words.view(U64))
+    _fill_with_bits(state, warm_up, words.view(U64))
     rows, pixels = products.flux.shape
     half = rows // 2
     for row in range(half):
@@ -185,10 +184,10 @@ def _pipeline_sigma(known, scale, continuum, response, variance, sigma_per_root,
 
 
 @compiled
-def _fill_with_bits(state, words):
-    """Fill words (uint64) with SFC64 (Doty-Humphrey, PractRand) from `state`, less the warm-up."""
+def _fill_with_bits(state, warm_up, words):
+    """Fill words (uint64) with SFC64 (Doty-Humphrey, PractRand) from `state`, less the first `warm_up`."""
     a, b, c, counter = state
-    for k in range(-WARM_UP, words.size):
+    for k in range(-warm_up, words.size):
         word = a + b + counter
         counter += U64(1)
         a = b ^ (b >> U64(11))

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from specvit.instrument.noise import NoiseModel
-from specvit.simulate.deviates import NoiseKey, NoiseStream, stream_state
+from specvit.simulate.deviates import WARM_UP, NoiseKey, NoiseStream, stream_state
 from specvit.simulate.observer import MINIMUM_LEVEL, Observer, Records
 
 
@@ -112,7 +112,7 @@ class CompiledRecorder:
             seen.flux.numpy(), seen.sigma.numpy(), seen.snr.numpy(), *self._truth(seen)
         )
         state = stream_state(self._key, piece)
-        self._code.record_tile(state, products, self._convention, written, self._words, self._work)
+        self._code.record_tile(state, WARM_UP, products, self._convention, written, self._words, self._work)
 
     @staticmethod
     def _truth(seen: Records) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import os
+import resource
 import subprocess
 import sys
 
@@ -75,6 +76,21 @@ def test_and_for_other_instruments(name):
     observer, tile = Observer(1.0, "observed_median", "pipeline"), products(world)
     ours = recorded(CompiledRecorder, world, observer, tile)
     assert_close(ours, recorded(TorchRecorder, world, observer, tile))
+
+
+@pytest.mark.parametrize("pixels", [1, 2, 37, 979])
+def test_any_number_of_pixels_will_do(simulator, pixels):
+    flux, response, sky, constant = products(simulator)
+    tile = [flux[:, :pixels], response[:, :pixels], sky[:, : pixels + 2], constant]
+    model, observer = simulator.instrument.noise, Observer(1.0, "observed_median", "pipeline")
+    written = []
+    for kind in (CompiledRecorder, TorchRecorder):
+        continuum = simulator.instrument.continuum.float()[:pixels].clone()
+        seen = Records.empty((TILE, pixels), True, torch.empty)
+        recorder = kind(model, observer, continuum, noise_key(4, "test", 0), TILE)
+        recorder.record(5, *(values.contiguous().clone() for values in tile), seen)
+        written.append(seen)
+    assert_close(*written)
 
 
 def test_stars_lost_in_the_noise_are_the_same(simulator):
@@ -205,18 +221,59 @@ def from_batch(batch):
 def test_code_from_the_disk_gives_the_same_bytes_as_code_just_compiled(simulator, tmp_path):
     """A job that is killed and continued runs both."""
     script = (
-        "import hashlib, torch; torch.set_num_threads(1); from specvit.simulate import Simulator, compiled;"
+        "import hashlib, torch; torch.set_num_threads(1); from specvit.simulate import Simulator;"
         "batch = Simulator.build('pfs_mr_reference').draw('train', 9, 0, 100, truth=False);"
-        "hits = sum(compiled.record_tile.stats.cache_hits.values());"
-        "print(hits, hashlib.sha256(batch.flux.numpy().tobytes() + batch.sigma.numpy().tobytes()).hexdigest())"
+        "print(hashlib.sha256(batch.flux.numpy().tobytes() + batch.sigma.numpy().tobytes()).hexdigest())"
     )
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path), "OMP_NUM_THREADS": "1"}
-    answers = [
-        subprocess.run(
-            [sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=True
-        ).stdout.split()
-        for _ in range(2)
-    ]
+    answers, kept = [], []
+    for _ in range(2):
+        command = [sys.executable, "-c", script]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+        answers.append(done.stdout.strip())
+        kept.append([(path, path.stat().st_mtime_ns) for path in tmp_path.rglob("*.nbc")])
     batch = simulator.draw("train", 9, 0, 100, truth=False)
     here = hashlib.sha256(batch.flux.numpy().tobytes() + batch.sigma.numpy().tobytes()).hexdigest()
-    assert answers == [["0", here], ["1", here]]
+    assert answers == [here, here]
+    assert len(kept[0]) == 1
+    assert kept[0] == kept[1]  # the second process compiled nothing
+
+
+def double(values):
+    return 2 * values
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setattr("numba.config.CACHE_DIR", str(tmp_path))
+    return tmp_path
+
+
+@pytest.mark.parametrize("suffix", ["nbi", "nbc"])
+@pytest.mark.parametrize("left", [0, 100])
+def test_a_damaged_cache_is_told_and_worked_around(cache, suffix, left):
+    assert compiled.kept_on_disk(double)(3) == 6
+    (file,) = cache.rglob(f"*.{suffix}")
+    file.write_bytes(file.read_bytes()[:left])
+    again = compiled.kept_on_disk(double)
+    with pytest.warns(RuntimeWarning, match=f"could not be kept in or read from {cache}"):
+        assert again(3) == 6
+    assert again(4) == 8
+
+
+def test_a_full_disk_is_told_and_worked_around(cache):
+    function = compiled.kept_on_disk(double)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        with pytest.warns(RuntimeWarning, match="File too large"):
+            assert function(3) == 6
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert function(4) == 8
+
+
+def test_where_nothing_can_be_kept_code_is_compiled_all_the_same():
+    namespace = {}
+    exec("def triple(values):\n    return 3 * values", namespace)  # no file, so no place for a cache
+    assert compiled.kept_on_disk(namespace["triple"])(3) == 9

@@ -8,6 +8,8 @@ Numba's cache on disk notices changes of the compiled file only.
 
 from __future__ import annotations
 
+import functools
+import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -69,11 +71,35 @@ compiled = numba.njit(**OPTIONS)
 
 
 def kept_on_disk(function: Callable) -> Callable:
-    """Compile `function` at its first call, or take what an earlier process compiled."""
+    """Compile `function`, which raises nothing itself, at its first call, or take what a process before compiled.
+
+    Where code cannot be kept, or what was kept is damaged, it is compiled for this process alone.
+    """
+    alone = compiled(function)
     try:
-        return numba.njit(cache=True, **OPTIONS)(function)
+        kept = numba.njit(cache=True, **OPTIONS)(function)
     except RuntimeError:  # no place: neither beside this file nor in the user's cache
-        return compiled(function)
+        return alone
+    chosen = kept
+
+    @functools.wraps(function)
+    def call(*arguments):
+        nonlocal chosen
+        try:
+            return chosen(*arguments)
+        except Exception as error:  # a full disk, or anything a damaged pickle can raise
+            if chosen is alone:
+                raise
+            warnings.warn(
+                f"compiled code could not be kept in or read from {kept.stats.cache_path} ({error}); it is compiled "
+                "anew in every process, a few seconds each, until that folder is deleted or has space",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+            chosen = alone
+            return chosen(*arguments)
+
+    return call
 
 
 @kept_on_disk
@@ -201,7 +227,8 @@ def _fill_with_bits(state, warm_up, words):
 def _deviates(radius_words, angle_words, first, second):
     """Write the deviates that `deviates.normal_from_bits` makes of the same words (int32), to float32 rounding.
 
-    Polynomials of Cephes (Moshier 1989; logf, sinf, cosf), as plain arithmetic that compilers turn into vectors.
+    Polynomials of Cephes (Moshier 1989; logf, sinf, cosf), because Numba calls the library's functions number by
+    number: as plain arithmetic they become vectors.
     """
     for i in range(first.size):
         radius = np.sqrt(F32(-2) * _log(F32(F32(I32(radius_words[i] | I32(1))) * F32(2.0**-31))))
@@ -246,9 +273,10 @@ def _log(x):
 def lower_median(bits, guess, spread):
     """Return the lower median of floats, the element `spectra.row_median` picks.
 
-    Counts how many lie below a point and moves the point: each count is one vectorised pass, and four to six
-    are enough for a spectrum. Positive floats have the order of their bits; a median that is not positive, and
-    whatever is not settled after `POINTS`, is bisected.
+    Counts how many lie below a point and moves the point. Each count is one vectorised pass; a spectrum takes
+    six to eight of them, which is less time than NumPy's partition needs, and that cannot be called from here.
+    Positive floats have the order of their bits; a median that is not positive, and whatever is not settled
+    after `POINTS`, is bisected.
 
     Args:
         bits: int32, shape (L,): the bits of float32 numbers.

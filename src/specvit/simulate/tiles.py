@@ -1,8 +1,8 @@
 """Drawing spectra on a CPU: the same steps as on an accelerator, in pieces that stay in a core's cache.
 
 Three sizes: the emulator's network and the conditions' multipliers go by `STARS`, matrix products by `BLOCK`,
-noise by `TILE` (`recording` says who does everything per pixel). Whatever range is asked for, each piece is computed whole and in the same way,
-so that a spectrum is bitwise the same in all of them.
+noise by `TILE` (`recording` says who does everything per pixel). Whatever range is asked for, each piece is
+computed whole and in the same way, so that a spectrum is bitwise the same in all of them.
 """
 
 from __future__ import annotations

@@ -22,8 +22,8 @@ from specvit.training import RECIPES, endless, make_estimator
 #: Estimators that are no networks, in the order they are offered.
 CLASSICAL = ("ridge", "pca_ridge", "pls", "lightgbm", "template", "posterior")
 
-#: What a progress bar gives to the training; the rest is the correction of the stated errors.
-TRAINING = 0.97
+#: Share of the progress bar for the training; the rest is for the correction of the stated errors.
+TRAINING_SHARE = 0.97
 
 
 def trained_here(name: str) -> tuple[str, str] | None:
@@ -108,8 +108,8 @@ def train(name: str, config: Config, simulator: Simulator, folder: Path, update:
 
     def listen(record: dict[str, Any]) -> None:
         after = record["event"] == "calibration"
-        share = TRAINING + (1 - TRAINING) * record["progress"] if after else TRAINING * record["progress"]
-        update(round(1000 * share), 1000)
+        first, length = (TRAINING_SHARE, 1 - TRAINING_SHARE) if after else (0, TRAINING_SHARE)
+        update(round(1000 * (first + length * record["progress"])), 1000)
 
     estimator = make_estimator(model, size, recipe=recipe, folder=folder, listen=listen)
     validation = simulator.source("validation", split.seed, split.validation)

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 
 from specvit.evaluate import SCORES, bootstrap
+from specvit.inference import PosteriorMean, TemplateFit
 from specvit.limits.bayes import BayesCeiling, Observation
-from specvit.models.template import PosteriorMean, TemplateFit
 from specvit.simulate import Simulator
 
 LABEL = "log_g"

@@ -32,7 +32,7 @@ from specvit.models.network import SpectrumNetwork, build_network
 from specvit.models.sizes import network_config
 from specvit.simulate import Simulator
 from specvit.training import Recipe, Trainer, endless
-from specvit.training.distributed import World
+from specvit.training.distributed import Processes
 from specvit.training.feeds import Share, SimulatorFeed
 from specvit.training.starts import fit_front
 
@@ -77,7 +77,7 @@ def our_trainer(simulator: Simulator, batch: int, device: torch.device) -> Train
     fit_front(network, simulator.draw("train", 2, 0, 256))
     held_out = simulator.draw("validation", 1, 0, 64)
     feed = SimulatorFeed(endless(simulator, 1), Share(batch), device, recipe.compile)
-    return Trainer(network, feed, simulator.prior.label_space, held_out, recipe, World(0, 1, device))
+    return Trainer(network, feed, simulator.prior.label_space, held_out, recipe, Processes(0, 1, device))
 
 
 def rival_steps(name: str, simulator: Simulator, batch: int, device: torch.device) -> Iterator[None]:

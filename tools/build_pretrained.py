@@ -20,11 +20,12 @@ import torch
 
 from specvit.cli.train import TrainingBar, score
 from specvit.errors import DataError
-from specvit.models.network_estimator import NetworkEstimator
-from specvit.models.pretrained import FOLDER, load_pretrained
+from specvit.estimators import make_estimator
+from specvit.estimators.network_estimator import NetworkEstimator
+from specvit.estimators.network_fitter import calibrate
+from specvit.estimators.pretrained import FOLDER, load_pretrained
 from specvit.simulate import Simulator, World
-from specvit.training import RECIPES, endless, make_estimator
-from specvit.training.estimators import calibrate
+from specvit.training import RECIPES, endless
 
 SEED = 42
 VALIDATION, TEST = 4_000, 10_000

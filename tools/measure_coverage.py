@@ -18,11 +18,11 @@ import torch
 from rich.console import Console
 from rich.progress import track
 
+from specvit.estimators.network_estimator import NetworkEstimator
+from specvit.estimators.pretrained import load_pretrained, pretrained_names
 from specvit.evaluate import snr_bins
 from specvit.models.calibration import Calibration
 from specvit.models.heads import QUANTILES
-from specvit.models.network_estimator import NetworkEstimator
-from specvit.models.pretrained import load_pretrained, pretrained_names
 from specvit.simulate import Simulator
 
 #: Nominal share -> where in `QUANTILES` its interval begins and ends.

@@ -10,8 +10,8 @@ import specvit
 SOURCE = Path(specvit.__file__).parent
 #: From the top; a package imports only from packages after it.
 ORDER = (
-    *("cli", "report", "studies", "evaluate", "explain", "training", "models", "limits"),
-    *("simulate", "instrument", "library", "spectra", "runs", "config"),
+    *("cli", "report", "jobs", "evaluate", "explain", "estimators", "training", "inference", "models"),
+    *("limits", "simulate", "instrument", "library", "spectra", "runs", "documents", "numerics"),
 )
 #: Free for all: errors, and the package itself for its version.
 FREE = {"errors", "__version__"}
@@ -72,7 +72,7 @@ def test_an_upward_import_is_seen_even_inside_a_function():
 def test_reports_are_made_of_run_folders_only():
     used = set().union(*(imported(path.read_text()) for path in FILES if package_of(path) == "report"))
     packages = {name.split(".")[1] for name in used if name.startswith("specvit.")}
-    assert packages <= {"report", "runs", "config", "spectra", "errors"}
+    assert packages <= {"report", "runs", "documents", "spectra", "errors"}
     assert not any(name.split(".")[0] == "torch" for name in used)
 
 

@@ -2,9 +2,9 @@
 
 import torch
 
+from specvit.estimators.network_estimator import NetworkEstimator
 from specvit.models.bundle import Origin
 from specvit.models.network import build_network
-from specvit.models.network_estimator import NetworkEstimator
 from specvit.models.sizes import network_config
 
 OPTIONS = {

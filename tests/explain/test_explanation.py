@@ -9,11 +9,11 @@ from explained_network import small_estimator
 
 from specvit.errors import DataError, LabelError, WavelengthRangeError
 from specvit.explain import WINDOWS
+from specvit.jobs import explanation as module
+from specvit.jobs.explanation import explanation
 from specvit.limits import Forecaster, FreeParameters
 from specvit.runs import check_arrays
 from specvit.simulate import Simulator
-from specvit.studies import explanation as module
-from specvit.studies.explanation import explanation
 
 STARS = 20
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from specvit.errors import DataError, RunError
-from specvit.models import PLS, Bundle, Origin, PCARidge, Ridge, load_bundle, load_estimator, save_bundle
+from specvit.estimators import load_estimator
+from specvit.models import PLS, Bundle, Origin, PCARidge, Ridge, load_bundle, save_bundle
 from specvit.spectra import LabelSpace, MemorySource, SpectraBatch, WavelengthGrid
 
 SPACE = LabelSpace(("log_g",), ("dex",), (1.0,), (5.0,))

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from specvit.errors import DataError
-from specvit.models.network_estimator import NetworkEstimator
-from specvit.models.pretrained import FOLDER, load_pretrained
+from specvit.estimators.network_estimator import NetworkEstimator
+from specvit.estimators.pretrained import FOLDER, load_pretrained
 
 TOOL = Path(__file__).resolve().parents[2] / "tools" / "build_pretrained.py"
 

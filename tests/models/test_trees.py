@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from specvit.errors import ConfigError, DataError, MissingExtra, RunError
-from specvit.models import LightGBM, load_estimator
+from specvit.estimators import load_estimator
+from specvit.models import LightGBM
 from specvit.spectra import LabelSpace, MemorySource, SpectraBatch, WavelengthGrid
 
 SPACE = LabelSpace(("teff", "log_g"), ("K", "dex"), (4000.0, 1.0), (6000.0, 5.0))

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from specvit.config import resolve
+from specvit.jobs.config import resolve
+from specvit.jobs.scoring import summarise
 from specvit.runs import RunFolder
-from specvit.studies.scoring import summarise
 
 NAMES = ["teff", "log_g", "m_h", "alpha_m", "c_m"]
 LOW, HIGH = [3750, 1, -2.5, -0.25, -0.75], [6000, 5, 0.75, 0.5, 0.5]

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from specvit.config import resolve
 from specvit.errors import DataError
+from specvit.jobs.config import resolve
 from specvit.report import load_contents
 from specvit.runs import RunFolder
 

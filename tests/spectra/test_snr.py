@@ -4,7 +4,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from specvit.spectra import median_snr, row_median
+from specvit.numerics import row_median
+from specvit.spectra import median_snr
 
 
 @given(rows=st.integers(1, 5), pixels=st.integers(1, 40), seed=st.integers(0, 2**31))

@@ -12,7 +12,7 @@ from training_stars import GRID, SPACE, stars
 from specvit.models.network import build_network
 from specvit.models.sizes import network_config
 from specvit.training import Recipe, Trainer
-from specvit.training.distributed import join_world, leave_world
+from specvit.training.distributed import join_processes, leave_processes
 from specvit.training.feeds import MemoryFeed, Share
 
 
@@ -29,8 +29,8 @@ def train(world, batch):
 
 
 if __name__ == "__main__":
-    out, world = Path(sys.argv[1]), join_world("cpu")
+    out, world = Path(sys.argv[1]), join_processes("cpu")
     record, weights = train(world, batch=16)
     torch.save(weights, out / f"weights-{world.rank}.pt")
     (out / f"record-{world.rank}.json").write_text(json.dumps(record))
-    leave_world(world)
+    leave_processes(world)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from distributed_script import train
 
-from specvit.training.distributed import World
+from specvit.training.distributed import Processes
 
 SCRIPT = Path(__file__).with_name("distributed_script.py")
 
@@ -24,7 +24,7 @@ def test_two_processes_equal_one_with_twice_the_batch(tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
     first, second = (torch.load(tmp_path / f"weights-{rank}.pt") for rank in range(2))
     record = json.loads((tmp_path / "record-0.json").read_text())
-    expected, alone = train(World(0, 1, torch.device("cpu")), batch=32)
+    expected, alone = train(Processes(0, 1, torch.device("cpu")), batch=32)
     assert (record["processes"], record["steps"], record["train_spectra"]) == (2, 20, 20 * 32)
     assert record["validation_r2"] == pytest.approx(expected["validation_r2"], abs=1e-3)
     for mine, theirs, single in zip(first, second, alone, strict=True):

@@ -9,11 +9,11 @@ from specvit.models.network import build_network
 from specvit.models.sizes import network_config
 from specvit.training import Recipe, Trainer
 from specvit.training.checkpoint import NAME
-from specvit.training.distributed import World
+from specvit.training.distributed import Processes
 from specvit.training.feeds import MemoryFeed, Share
 from specvit.training.selection import pooled_r2
 
-HERE = World(0, 1, torch.device("cpu"))
+HERE = Processes(0, 1, torch.device("cpu"))
 TINY = {
     "mlp": {"width": 32, "depth": 1, "dropout": 0.1, "head": "gaussian"},
     "vit": {"patch": 8, "width": 16, "depth": 1, "heads": 2, "dropout": 0.1, "head": "point"},

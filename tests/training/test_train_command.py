@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from reference_dataset import PIXELS, write_shard
 from specvit.cli.train import parse_settings, train
 from specvit.errors import ConfigError
-from specvit.models.network_estimator import NetworkEstimator
+from specvit.estimators.network_estimator import NetworkEstimator
 from specvit.runs import RunFolder
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from specvit.models.network_estimator import NetworkEstimator
+    from specvit.estimators.network_estimator import NetworkEstimator
     from specvit.report import Table
     from specvit.simulate import World
 
@@ -51,11 +51,11 @@ def explain(
 
     from specvit.cli.progress import RichProgress
     from specvit.errors import ConfigError, LabelError
+    from specvit.estimators.network_estimator import NetworkEstimator
+    from specvit.estimators.pretrained import find_bundle
     from specvit.explain import has_attention
-    from specvit.models.network_estimator import NetworkEstimator
-    from specvit.models.pretrained import find_bundle
+    from specvit.jobs.explanation import explanation
     from specvit.report import explain_table
-    from specvit.studies.explanation import explanation
 
     if stars < 2:
         raise ConfigError(f"--stars {stars}: expected at least 2")

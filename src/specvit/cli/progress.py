@@ -1,4 +1,4 @@
-"""Progress on the terminal, behind the small protocol that jobs report to (`specvit.studies.Progress`)."""
+"""Progress on the terminal, behind the small protocol that jobs report to (`specvit.jobs.Progress`)."""
 
 from __future__ import annotations
 

@@ -42,9 +42,9 @@ def run(
     from rich.console import Console
 
     from specvit.cli.progress import RichProgress
-    from specvit.config import resolve
+    from specvit.jobs import run_main_job
+    from specvit.jobs.config import resolve
     from specvit.report import write_report
-    from specvit.studies import run_main_job
 
     settings = resolve(scale, config, set_ or [])
     console = Console(stderr=True)

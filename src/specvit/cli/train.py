@@ -11,7 +11,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from specvit.models.network_estimator import NetworkEstimator
+    from specvit.estimators.network_estimator import NetworkEstimator
     from specvit.runs import RunFolder
     from specvit.spectra import SpectraSource
 
@@ -89,11 +89,11 @@ def train(
     from rich.console import Console
 
     from specvit.cli.train_data import StoredPaths, open_data, stored_world
+    from specvit.estimators import make_estimator, split_options
     from specvit.models.sizes import default_size
     from specvit.runs import RunFolder
     from specvit.simulate import World
-    from specvit.training import make_estimator, split_options
-    from specvit.training.distributed import join_world, leave_world
+    from specvit.training.distributed import join_processes, leave_processes
 
     if threads > 0:
         torch.set_num_threads(threads)
@@ -110,7 +110,7 @@ def train(
                   "options": options, "recipe": recipe.to_dict()},
         "score": {"validation": validation, "test": test, "seed": seed},
     }  # fmt: skip
-    processes = join_world(device)
+    processes = join_processes(device)
     console = Console(stderr=True, quiet=not processes.is_first)
     out = out or Path("runs") / f"train-{model}-{size}"
     place = str(RunFolder.create(out.parent, out.name, asked).path) if processes.is_first else ""
@@ -130,7 +130,7 @@ def train(
             estimator.fit(sources.train, sources.validation)
         if processes.is_first:
             finish(run, estimator, score(estimator, sources.test))
-    leave_world(processes)
+    leave_processes(processes)
     if json_output and processes.is_first:
         print(json.dumps(run.summary))
     elif processes.is_first:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ValidationError
 
-from specvit.config.toml import line_of, load_toml
+from specvit.documents.toml import line_of, load_toml
 from specvit.errors import ConfigError
 from specvit.instrument.schema import (
     ApertureSection,

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from specvit.config.sections import Section
+from specvit.documents import Section
 
 
 class Nodes(Section):

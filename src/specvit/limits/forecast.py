@@ -18,7 +18,7 @@ from specvit.library import Emulator
 from specvit.limits.bounds import marginal_crlb, r2_max, r2_shrunk, schur_decay
 from specvit.limits.fisher import condition_number, correlation_matrix, whitened_information
 from specvit.limits.nuisance import broadening_operator, continuum_columns, velocity_operator
-from specvit.spectra import row_median
+from specvit.numerics import row_median
 
 #: Free labels of the two published ceilings: chemistry known, and chemistry free.
 FREE_LABELS = {3: ("teff", "log_g", "m_h"), 5: ("teff", "log_g", "m_h", "alpha_m", "c_m")}

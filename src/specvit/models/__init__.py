@@ -4,7 +4,6 @@ from specvit.models.bundle import Bundle, Origin, load_bundle, save_bundle
 from specvit.models.linear import PLS, PCARidge, Ridge
 from specvit.models.moments import Moments
 from specvit.models.protocol import Estimator, Prediction
-from specvit.models.registry import load_estimator
 from specvit.models.scatter import ResidualScatter
 from specvit.models.trees import LightGBM
 
@@ -20,6 +19,5 @@ __all__ = [
     "ResidualScatter",
     "Ridge",
     "load_bundle",
-    "load_estimator",
     "save_bundle",
 ]

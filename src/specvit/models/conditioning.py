@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from specvit.errors import ConfigError
-from specvit.spectra import row_median
+from specvit.numerics import row_median
 
 CHANNELS = ("flux", "sigma", "derivative")
 

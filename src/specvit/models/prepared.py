@@ -12,7 +12,7 @@ from torch import nn
 
 from specvit.models.batching import CPU_NUMBERS
 from specvit.models.vit.blocks import Block, FixedBlock
-from specvit.simulate.products import has_fast_products
+from specvit.numerics.products import has_fast_products
 
 Module = TypeVar("Module", bound=nn.Module)
 

@@ -6,7 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from specvit.config import dump_toml
+from specvit.documents import dump_toml
 from specvit.errors import import_optional
 from specvit.report.contents import RunContents, load_contents
 from specvit.report.drawings import drawings

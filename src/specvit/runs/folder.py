@@ -28,7 +28,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 import specvit
-from specvit.config.toml import dump_toml
+from specvit.documents.toml import dump_toml
 from specvit.errors import DataError, RunError
 from specvit.runs.atomic import disk_errors, write_atomic
 from specvit.runs.provenance import describe_machine, now, provenance_problem

@@ -9,7 +9,7 @@ Arrays (`arrays/NAME.npz`; N test spectra, P labels of the library, M ceiling st
                         for k = 3 and 5 free labels: crlb_k (M,) variance bound of the target,
                         r2_max_k (M,) = clip(1 - crlb_k / prior variance, 0, 1), schur_k (M,);
                         optionally bayes_mean and bayes_var (first M' <= M stars): posterior of the target
-    cells               where in the label plane the attainable is attained; see `specvit.studies.cells`.
+    cells               where in the label plane the attainable is attained; see `specvit.jobs.cells`.
                         axes (2,) str: the labels of the plane, first one horizontal; first_edges (F + 1,),
                         second_edges (G + 1,), snr_edges (K + 1,); for each S/N slice and cell, (K, G, F):
                         stars int, ceiling R², and per model precision_MODEL (attainable RMSE / RMSE) and
@@ -19,7 +19,7 @@ Arrays (`arrays/NAME.npz`; N test spectra, P labels of the library, M ceiling st
     examples            wavelength (L,) Å vacuum, flux (S, L) noisy, clean (S, L), sigma (S, L) true 1 σ,
                         all relative to the median; jacobian (S, L) = ∂clean/∂target per unit of the target;
                         label_names (P,) str, labels (S, P), snr (S,), mag (S,)
-    explain             what a network looks at in E test spectra, see `specvit.studies.explanation`:
+    explain             what a network looks at in E test spectra, see `specvit.jobs.explanation`:
                         model, target () str; snr (E,); wavelength (L,) Å vacuum; windows (W,) str: groups of
                         lines; window (L,) int: group of each pixel; ranges (R,) str: groups of stars, all
                         first; stars (R,) int; quantities (Q,) str: of fisher (information on the target

@@ -271,7 +271,7 @@ def _log(x):
 
 @compiled
 def lower_median(bits, guess, spread):
-    """Return the lower median of floats, the element `spectra.row_median` picks.
+    """Return the lower median of floats, the element `numerics.row_median` picks.
 
     Counts how many lie below a point and moves the point. Each count is one vectorised pass; a spectrum takes
     six to eight of them, which is less time than NumPy's partition needs, and that cannot be called from here.

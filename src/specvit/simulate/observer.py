@@ -16,7 +16,8 @@ from torch import Tensor
 
 from specvit.errors import ConfigError
 from specvit.instrument import NoiseTerms
-from specvit.spectra import Truth, row_median
+from specvit.numerics import row_median
+from specvit.spectra import Truth
 
 Normalisation = Literal["observed_median", "noise_free_median"]
 VisibleSigma = Literal["pipeline", "true"]

@@ -15,10 +15,11 @@ import torch
 from torch import Tensor
 
 from specvit.errors import ConfigError, DataError
+from specvit.numerics import row_median
 from specvit.simulate.reference_file import LABEL_COLUMNS, ReferenceFile, Repairs
 from specvit.simulate.seeding import BLOCK, noise_generator, split_number
 from specvit.simulate.sigma_template import MAXIMUM_BINS, SigmaTemplate
-from specvit.spectra import LOW_T_BOX, LabelSpace, SpectraBatch, Truth, median_snr, row_median
+from specvit.spectra import LOW_T_BOX, LabelSpace, SpectraBatch, Truth, median_snr
 
 #: As in the simulator: an observed median is not believed below this share of the true level.
 MINIMUM_LEVEL = 0.1

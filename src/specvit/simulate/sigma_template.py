@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from specvit.errors import DataError
-from specvit.spectra import row_median
+from specvit.numerics import row_median
 
 #: The shape depends on the level (sky-limited or star-limited), so it is taken in bins of level; the median
 #: over at least this many stars leaves the lines of none of them.

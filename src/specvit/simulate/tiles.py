@@ -17,8 +17,8 @@ from torch import Tensor
 
 from specvit.instrument import Instrument, ObservedEmulator
 from specvit.instrument.noise import NoiseMultipliers
+from specvit.numerics.products import FixedProduct, with_fixed_products
 from specvit.simulate.observer import Observer, Records
-from specvit.simulate.products import FixedProduct, with_fixed_products
 from specvit.simulate.recording import TileRecorder, tile_recorder
 from specvit.simulate.seeding import BLOCK, STARS, TILE, noise_key
 from specvit.spectra import SpectraBatch

@@ -3,7 +3,7 @@
 from specvit.spectra.batch import MemorySource, SpectraBatch, SpectraSource, Truth, collect
 from specvit.spectra.grid import SPEED_OF_LIGHT_KM_S, WavelengthGrid
 from specvit.spectra.labels import LOW_T_BOX, LabelSpace
-from specvit.spectra.snr import median_snr, row_median
+from specvit.spectra.snr import median_snr
 
 __all__ = [
     "LOW_T_BOX",
@@ -16,5 +16,4 @@ __all__ = [
     "WavelengthGrid",
     "collect",
     "median_snr",
-    "row_median",
 ]

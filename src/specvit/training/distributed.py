@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class World:
+class Processes:
     """This process among all: rank, number of processes, device."""
 
     rank: int
@@ -46,7 +46,7 @@ class World:
         return shared[0]
 
 
-def join_world(device: str | None = None) -> World:
+def join_processes(device: str | None = None) -> Processes:
     """Return this process's world: from torchrun's environment if it started us, else a world of one.
 
     Args:
@@ -55,17 +55,17 @@ def join_world(device: str | None = None) -> World:
     chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
-        return World(0, 1, torch.device(chosen))
+        return Processes(0, 1, torch.device(chosen))
     local = int(os.environ.get("LOCAL_RANK", "0"))
     place = torch.device(chosen, local) if chosen == "cuda" else torch.device(chosen)
     if place.type == "cuda":
         torch.cuda.set_device(place)
     if not dist.is_initialized():
         dist.init_process_group("nccl" if place.type == "cuda" else "gloo")
-    return World(dist.get_rank(), dist.get_world_size(), place)
+    return Processes(dist.get_rank(), dist.get_world_size(), place)
 
 
-def leave_world(world: World) -> None:
-    """End the process group that `join_world` began."""
+def leave_processes(world: Processes) -> None:
+    """End the process group that `join_processes` began."""
     if world.size > 1 and dist.is_initialized():
         dist.destroy_process_group()

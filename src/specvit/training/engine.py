@@ -23,7 +23,7 @@ from specvit.models.conditioning import Inputs
 from specvit.models.network import SpectrumNetwork
 from specvit.spectra import LabelSpace, SpectraBatch
 from specvit.training.checkpoint import load_checkpoint, save_checkpoint
-from specvit.training.distributed import World
+from specvit.training.distributed import Processes
 from specvit.training.ema import WeightAverage
 from specvit.training.feeds import Feed, masked, prefetched
 from specvit.training.losses import training_loss
@@ -48,7 +48,7 @@ class Trainer:
         space: the labels of training and validation batches, of which the network's are a part.
         validation: spectra for selecting the weights.
         recipe: see `Recipe`.
-        world: the processes, see `distributed.join_world`.
+        world: the processes, see `distributed.join_processes`.
         folder: where checkpoints go; None keeps none. An interrupted training there is continued.
         listen: called with one record per report and per validation, in the first process.
         began: `time.monotonic()` at which the time budget started; now if None.
@@ -64,7 +64,7 @@ class Trainer:
         space: LabelSpace,
         validation: SpectraBatch,
         recipe: Recipe,
-        world: World,
+        world: Processes,
         folder: Path | None = None,
         listen: Listener | None = None,
         began: float | None = None,

@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from specvit.errors import ConfigError
-from specvit.models.vit.dropout import Dropout, dropped_attention, is_cheap_for
 from specvit.models.vit.positions import rotate
-from specvit.simulate.products import fixed_linear
+from specvit.numerics.dropout import Dropout, dropped_attention, is_cheap_for
+from specvit.numerics.products import fixed_linear
 
 #: Added to variances in layer norms, as in the reference model.
 EPSILON = 1e-12

@@ -16,9 +16,9 @@ from specvit.errors import ConfigError
 from specvit.models.conditioning import Inputs
 from specvit.models.mlp import readout_layers
 from specvit.models.vit.blocks import EPSILON, Block, initialise_linear, shrink_residuals
-from specvit.models.vit.dropout import Dropout
 from specvit.models.vit.positions import rotary_angles, sinusoidal, token_coordinates
 from specvit.models.vit.tokens import Initial, Tokeniser, TokeniserForm
+from specvit.numerics.dropout import Dropout
 
 #: Gravity-sensitive features between 7100 and 8850 Å: name -> (vacuum wavelength, half width), Å.
 GRAVITY_WINDOWS = {

@@ -1,0 +1,242 @@
+"""Networks behind the estimator protocol: predict in batches, save, load, and a fingerprint that is checked.
+
+Fitting is handed in (`fitter`), because the engine lives above this package;
+`specvit.training.make_estimator` returns an estimator that can be fitted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from specvit.errors import DataError, RunError, ShapeError
+from specvit.estimators.card import CARD, card_text
+from specvit.models.batching import rows_for, widest_layer
+from specvit.models.bundle import Bundle, Origin, load_bundle, save_bundle
+from specvit.models.conditioning import Inputs, is_whole, usable_pixels
+from specvit.models.heads import QUANTILES, Estimate
+from specvit.models.network import NetworkConfig, SpectrumNetwork, build_network
+from specvit.models.prepared import prepared
+from specvit.models.protocol import Prediction
+from specvit.spectra import LabelSpace, SpectraSource, WavelengthGrid
+
+#: Trains on (train, validation); returns the network with its best weights and a JSON-ready training record.
+Fitter = Callable[[SpectraSource, SpectraSource], tuple[SpectrumNetwork, dict[str, Any]]]
+
+FINGERPRINT_SPECTRA = 4
+#: Largest difference from the stored outputs, in units of a label's prior standard deviation: far above
+#: rounding on other processors, far below any error of interest.
+FINGERPRINT_TOLERANCE = 2e-3
+
+#: Spectra whose raw outputs are kept until they are decoded together: what is fixed per call gets small.
+DECODED_ROWS = 2048
+
+#: A spectrum with fewer usable pixels than this share is refused: its estimate would be the prior, dressed
+#: up.
+MINIMUM_USABLE = 0.1
+
+
+class NetworkEstimator:
+    """An `Estimator` around a `SpectrumNetwork`.
+
+    Args:
+        name: what reports call it, e.g. "vit-nano".
+        fitter: how `fit` trains it; None for one that was loaded.
+    """
+
+    def __init__(self, name: str, fitter: Fitter | None = None) -> None:
+        self.name, self.fitter = name, fitter
+        self.device = torch.device("cpu")
+        self._prepared: nn.Module | None = None
+        #: Spectra taken at once by `predict`; None chooses for speed.
+        self.batch_size: int | None = None
+        #: Label -> score -> value on test spectra, filled in by whoever tested it; saved with it.
+        self.metrics: dict[str, dict[str, float]] = {}
+
+    def fit(self, train: SpectraSource, validation: SpectraSource) -> Self:
+        """Train; the weights kept are those with the best validation R².
+
+        Raises:
+            RunError: if this estimator was loaded and so has no recipe to train by.
+        """
+        if self.fitter is None:
+            raise RunError(
+                f"{self.name}: has no training recipe; make one with specvit.training.make_estimator"
+            )
+        validation.grid.check_matches(train.grid, "validation set")
+        network, record = self.fitter(train, validation)
+        origin = Origin.of(train, validation)
+        return self.adopt(network, replace(origin, training={**origin.training, **record}))
+
+    def adopt(self, network: SpectrumNetwork, origin: Origin) -> Self:
+        """Take over a trained network and what it was made for."""
+        self.network, self.origin = network.eval().requires_grad_(False).to("cpu"), origin
+        self._widest, self._prepared = widest_layer(self.network, origin.grid.size), None
+        return self
+
+    @property
+    def grid(self) -> WavelengthGrid:
+        """The pixels it expects."""
+        return self._ready().origin.grid
+
+    @property
+    def label_space(self) -> LabelSpace:
+        """The labels it estimates, with the bounds of its training."""
+        return self._ready().network.label_space
+
+    @property
+    def rows_at_once(self) -> int:
+        """Spectra that `predict` takes at once: `batch_size`, or what is fast on its device."""
+        return self.batch_size or rows_for(self.device, self._widest)
+
+    def predict(self, flux: Tensor, sigma: Tensor, grid: WavelengthGrid | None = None) -> Prediction:
+        """Return estimates for flux and sigma of shape (B, L).
+
+        Dead pixels (flux or sigma not finite, or sigma <= 0) carry no weight; `extras["usable_share"]` says
+        how many were left. `extras["quantiles"]` (B, P, Q), at `models.heads.QUANTILES`, is
+        there for heads that give a distribution.
+
+        Args:
+            flux, sigma: in any one unit; the network normalises them itself.
+            grid: the pixels of the spectra, if known; refused if they are not the network's.
+
+        Raises:
+            WavelengthRangeError: if `grid` is not the network's.
+            ShapeError: if the shapes do not fit.
+            DataError: for a spectrum with less than a tenth of its pixels usable.
+        """
+        self._check_shapes(flux, sigma, grid)
+        usable_share, whole = self._usable(flux, sigma)
+        network, body = self.network.to(self.device), self._body()
+        estimates: list[Estimate] = []
+        with torch.inference_mode():
+            for some in zip(flux.split(DECODED_ROWS), sigma.split(DECODED_ROWS), strict=True):
+                inputs = self._inputs(*some, whole)
+                raw, level = zip(*((body(part), part.level) for part in inputs), strict=True)
+                estimates.append(network.decode(torch.cat(raw), torch.cat(level)))
+        mean, std, quantiles = (_joined(parts) for parts in zip(*estimates, strict=True))
+        assert mean is not None
+        extras: dict[str, Any] = {"usable_share": usable_share}
+        if quantiles is not None:
+            extras |= {"quantiles": quantiles, "probabilities": QUANTILES}
+        return Prediction(mean, std, network.label_space.names, extras)
+
+    def save(self, folder: Path) -> None:
+        """Write weights, manifest, fingerprint and card into `folder`, all or nothing."""
+        network = self._ready().network
+        settings = {
+            "name": self.name,
+            "network": network.config.to_dict(),
+            "labels": network.label_space.to_dict(),
+            "parameters": network.parameter_count,
+            "normalisation": "flux and sigma over the median flux of usable pixels, then per pixel as `front`",
+            "metrics": self.metrics,
+            "fingerprint": self._measure().tolist(),
+        }
+        card = {CARD: card_text(self.name, network, self.origin, self.metrics)}
+        save_bundle(Bundle("network", self.origin, settings, dict(network.state_dict()), card), folder)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read an estimator back and check that it gives the answers it was saved with.
+
+        Raises:
+            DataError: if the folder was changed or is incomplete, or the fixed input no longer gives the
+                stored output (a defect of this installation).
+        """
+        bundle = load_bundle(folder, "network")
+        settings = bundle.settings
+        config, space = NetworkConfig.from_dict(settings["network"]), LabelSpace.from_dict(settings["labels"])
+        with torch.random.fork_rng(devices=[]):
+            network = build_network(config, bundle.origin.grid, space)
+        network.load_state_dict(bundle.tensors)
+        estimator = cls(settings["name"]).adopt(network, bundle.origin)
+        estimator.metrics = settings["metrics"]
+        expected = torch.tensor(settings["fingerprint"], dtype=torch.float64)
+        width = network.head.labels_scaling.width.double()
+        worst = float(((estimator._measure() - expected).abs() / width).max())
+        if not worst <= FINGERPRINT_TOLERANCE:
+            raise DataError(
+                f"{folder}: fixed spectra give other estimates than when it was saved (by {worst:.1e} of a "
+                f"prior σ, allowed {FINGERPRINT_TOLERANCE}); check this installation of PyTorch"
+            )
+        return estimator
+
+    @property
+    def choice(self) -> dict[str, Any]:
+        """What a report says of it: its size and its training."""
+        training = self._ready().origin.training
+        known = ("train_spectra", "steps", "seconds", "validation_r2", "date")
+        facts = {name: training[name] for name in known if name in training}
+        return {"parameters": self.network.parameter_count, **facts}
+
+    def _measure(self) -> Tensor:
+        """Return the estimates of the fingerprint spectra, shape (FINGERPRINT_SPECTRA, P), float64."""
+        return self.predict(*fingerprint_spectra(self.grid)).mean
+
+    def _ready(self) -> Self:
+        if not hasattr(self, "network"):
+            raise RunError(f"{self.name}: needs a fitted estimator; call fit or load first")
+        return self
+
+    def _body(self) -> nn.Module:
+        """Return the body that estimates are made with: on a CPU, one made ready for it when first asked for."""
+        if self.device.type != "cpu":
+            return self.network.body
+        if self._prepared is None:
+            self._prepared = prepared(self.network.body)
+        return self._prepared
+
+    def _inputs(self, flux: Tensor, sigma: Tensor, whole: bool) -> Iterator[Inputs]:
+        """Yield the inputs of a few spectra at a time."""
+        rows = self.rows_at_once
+        for part in zip(flux.split(rows), sigma.split(rows), strict=True):
+            yield self.network.front(*(values.to(self.device) for values in part), whole=whole)
+
+    def _check_shapes(self, flux: Tensor, sigma: Tensor, grid: WavelengthGrid | None) -> None:
+        """Raise as `predict` says for another grid or shape."""
+        mine = self.grid
+        if grid is not None:
+            mine.check_matches(grid, self.name)
+        if flux.ndim != 2 or flux.shape != sigma.shape or flux.shape[1] != mine.size:
+            raise ShapeError(
+                f"{self.name}: expected flux and sigma of shape (spectra, {mine.size}) on {mine.describe()}; "
+                f"got {tuple(flux.shape)} and {tuple(sigma.shape)}; resample the spectra to that grid"
+            )
+
+    def _usable(self, flux: Tensor, sigma: Tensor) -> tuple[Tensor, bool]:
+        """Return the share of usable pixels per spectrum (B,), float64, and whether it is 1 for all.
+
+        Raises:
+            DataError: for a spectrum with too few, see `predict`.
+        """
+        rows = self.rows_at_once
+        if all(is_whole(*part) for part in zip(flux.split(rows), sigma.split(rows), strict=True)):
+            return torch.ones(len(flux), dtype=torch.float64), True
+        share = usable_pixels(flux.float(), sigma.float()).double().mean(dim=1)
+        if bool((share < MINIMUM_USABLE).any()):
+            row = int((share < MINIMUM_USABLE).int().argmax())
+            raise DataError(
+                f"{self.name}: spectrum {row} has {share[row]:.0%} usable pixels (finite flux, sigma > 0); "
+                f"at least {MINIMUM_USABLE:.0%} are needed: leave it out"
+            )
+        return share.cpu(), bool((share == 1).all())
+
+
+def _joined(parts: Sequence[Tensor | None]) -> Tensor | None:
+    """Return the parts as one on the CPU, or None if there are none."""
+    return None if parts[0] is None else torch.cat([part.cpu() for part in parts if part is not None])
+
+
+def fingerprint_spectra(grid: WavelengthGrid) -> tuple[Tensor, Tensor]:
+    """Return fixed flux and sigma, each (FINGERPRINT_SPECTRA, L): smooth lines of growing depth and noise."""
+    position = torch.linspace(0, 1, grid.size, dtype=torch.float64)
+    number = torch.arange(1, FINGERPRINT_SPECTRA + 1, dtype=torch.float64)[:, None]
+    flux = 1 + 0.05 * number * torch.cos(40 * number * position + number) * torch.sin(300 * position)
+    sigma = 0.05 * number * (1 + 0.5 * torch.cos(25 * position))
+    return flux.float(), sigma.float()

@@ -1,0 +1,164 @@
+"""Networks that can be fitted: an architecture, a recipe and the engine in one `Estimator`."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from specvit.estimators.network_estimator import NetworkEstimator
+from specvit.models.batching import rows_for, widest_layer
+from specvit.models.cost import forward_flops
+from specvit.models.network import NetworkConfig, SpectrumNetwork, build_network
+from specvit.models.options import unknown_option
+from specvit.models.prepared import prepared
+from specvit.models.sizes import network_config
+from specvit.simulate import SimulatedSource
+from specvit.spectra import SpectraSource, collect
+from specvit.training.distributed import join_processes
+from specvit.training.engine import Listener, Trainer
+from specvit.training.feeds import Share, make_feed
+from specvit.training.recipe import RECIPES, Recipe
+from specvit.training.starts import prepare
+
+#: Simulated spectra by which stated errors are corrected, at most and at least, and how many are drawn at once.
+CALIBRATION_SPECTRA, FEWEST_SPECTRA, CALIBRATION_BATCH = 50_000, 10_000, 512
+
+#: Floating-point operations between the two: ten seconds of two cores.
+CALIBRATION_FLOPS = 2e12
+
+
+@dataclass(frozen=True)
+class NetworkFitter:
+    """Trains one architecture by one recipe; see `NetworkEstimator` for the contract.
+
+    Args:
+        config: the architecture.
+        recipe: the training.
+        labels: labels to estimate; None means all of the training set.
+        device: "cpu", "cuda", ...; None takes a GPU if there is one.
+        folder: where checkpoints go and are looked for.
+        listen: see `Trainer`.
+    """
+
+    config: NetworkConfig
+    recipe: Recipe
+    labels: tuple[str, ...] | None = None
+    device: str | None = None
+    folder: Path | None = None
+    listen: Listener | None = None
+
+    def __call__(
+        self, train: SpectraSource, validation: SpectraSource
+    ) -> tuple[SpectrumNetwork, dict[str, Any]]:
+        """Return the trained network, with its best weights, and the training record."""
+        began = time.monotonic()
+        world = join_processes(self.device)
+        torch.manual_seed(self.recipe.seed)
+        space = train.label_space.select(self.labels) if self.labels else train.label_space
+        network = build_network(self.config, train.grid, space)
+        held_out = collect(validation)
+        start = prepare(network, train, held_out, self.recipe.start)
+        share = Share(self.recipe.batch, world.rank, world.size)
+        feed = make_feed(train, share, world.device, self.recipe.seed, self.recipe.compile)
+        trainer = Trainer(
+            network, feed, train.label_space, held_out, self.recipe, world, self.folder, self.listen, began
+        )
+        record = trainer.run()
+        record |= calibrate(network, validation, listen=self.listen if world.is_first else None)
+        conditions = {"threads": torch.get_num_threads(), "date": datetime.date.today().isoformat()}
+        return network, {"start": start, **record, **conditions}
+
+
+def calibrate(
+    network: SpectrumNetwork,
+    validation: SpectraSource,
+    spectra: int | None = None,
+    listen: Listener | None = None,
+) -> dict[str, Any]:
+    """Correct the stated errors of a trained network by those of held-out spectra; return the record of it.
+
+    Args:
+        network: in evaluation mode.
+        validation: simulated spectra have a split of their own for this, of which `spectra` are drawn; a stored
+            validation set is taken as it is.
+        spectra: None takes `CALIBRATION_SPECTRA`, or fewer for a large network.
+        listen: called with {"event": "calibration", "progress": share done}.
+    """
+    if isinstance(validation, SimulatedSource):
+        affordable = max(FEWEST_SPECTRA, int(CALIBRATION_FLOPS / forward_flops(network)))
+        count = spectra or min(CALIBRATION_SPECTRA, affordable)
+        validation = validation.simulator.source("calibration", validation.seed, count)
+    columns = [validation.label_space.index(name) for name in network.label_space.names]
+    device = next(network.body.parameters()).device
+    rows = rows_for(device, widest_layer(network, validation.grid.size) if device.type == "cpu" else 1)
+    body = prepared(network.body) if device.type == "cpu" else network.body
+    raw, level, labels, done = [], [], [], 0
+    with torch.inference_mode():
+        for batch in validation.batches(CALIBRATION_BATCH):
+            labels.append(batch.labels[:, columns].to(device))
+            for flux, sigma in zip(batch.flux.split(rows), batch.sigma.split(rows), strict=True):
+                inputs = network.front(flux.to(device), sigma.to(device))
+                raw.append(body(inputs))
+                level.append(inputs.level)
+            done += len(batch)
+            if listen is not None:
+                listen({"event": "calibration", "progress": done / len(validation)})
+    network.head.calibrate(torch.cat(raw), torch.cat(level), torch.cat(labels))
+    return {"calibration_spectra": len(validation)}
+
+
+def make_estimator(
+    model: str = "subspace",
+    size: str = "small",
+    *,
+    labels: Sequence[str] | None = None,
+    recipe: Recipe | None = None,
+    options: dict[str, Any] | None = None,
+    device: str | None = None,
+    folder: Path | None = None,
+    listen: Listener | None = None,
+) -> NetworkEstimator:
+    """Return an estimator that `fit` trains.
+
+    Args:
+        model, size: see `models.sizes`.
+        labels: labels to estimate; None means all of the training set.
+        recipe: None takes the model's own from `RECIPES`.
+        options: fields of the architecture to replace, e.g. {"patch": 16, "head": "ordinal"}.
+        device, folder, listen: see `NetworkFitter`.
+
+    Raises:
+        ConfigError: for an unknown model, size or option.
+    """
+    config = network_config(model, size).with_options(options or {})
+    fitter = NetworkFitter(
+        config,
+        recipe or RECIPES[model],
+        tuple(labels) if labels else None,
+        device,
+        folder,
+        listen,
+    )
+    return NetworkEstimator(f"{model}-{size}", fitter)
+
+
+def split_options(model: str, size: str, options: dict[str, Any]) -> tuple[dict[str, Any], Recipe]:
+    """Return which options are the architecture's, and the model's recipe with the others.
+
+    Raises:
+        ConfigError: for an option that neither has, with the nearest known name.
+    """
+    config, recipe = network_config(model, size), RECIPES[model]
+    known = [*recipe.to_dict(), *config.option_names]
+    for name in options:
+        if name not in known:
+            raise unknown_option(f"{model}-{size}", name, known)
+    architecture = {name: value for name, value in options.items() if name in config.option_names}
+    training = {name: value for name, value in options.items() if name not in architecture}
+    return architecture, recipe.with_options(training)

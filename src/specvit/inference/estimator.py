@@ -1,0 +1,164 @@
+"""`TemplateFit`: maximum likelihood on the emulator, as observers fit templates, for many spectra at once.
+
+Ties the parts together; the formulas and what the errors mean are in docs/limits.md.
+"""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor
+
+from specvit.errors import ConfigError, DataError, RunError
+from specvit.inference.descent import minimise
+from specvit.inference.errors import label_std
+from specvit.inference.products import TemplateRows
+from specvit.inference.profile import Profile
+from specvit.inference.starts import StartBank
+from specvit.inference.storage import check_origin, emulator_of, save_with_emulator
+from specvit.instrument import ObservedEmulator
+from specvit.library import Emulator
+from specvit.library.derivative import batched_jacobian
+from specvit.models.bundle import Origin, load_bundle
+from specvit.models.inputs import Progress, check_spectra
+from specvit.models.protocol import Prediction
+from specvit.spectra import SpectraSource
+
+#: Spectra fitted together. Each holds 130 kB per power of the continuum, and as much again per start.
+CPU_SPECTRA, DEVICE_SPECTRA = 64, 1024
+
+#: Two starts found the same minimum if they agree to this share of the box in every label.
+SAME = 0.01
+
+#: Highest order of the continuum: powers of u beyond it resemble each other too much.
+HIGHEST_ORDER = 4
+
+
+class TemplateFit:
+    """Labels, amplitude and low-order continuum of the template with the smallest chi².
+
+    Levenberg-Marquardt with exact derivatives from several starts; amplitude and continuum are solved exactly
+    for every template. Weights are 1/sigma² of the sigma that the observer has. Labels stay in the box of the
+    training set; an estimate on its face is legitimate and flagged. There is nothing to learn from spectra:
+    `fit` takes over pixels and box.
+
+    `extras` of a prediction, of the best start: `chi2`, `degrees_of_freedom`, `iterations`, `converged` and
+    `minima` (distinct ones found by all starts), each (B,); `on_face`, which labels lie on a face of the box,
+    (B, P); `continuum`, the a_j of Σ_j a_j u^j with u from -1 to 1 across the pixels, (B, order + 1).
+
+    Args:
+        observed: noise-free spectra; predictions run on its device, in float64.
+        order: of the multiplicative continuum; 0 is the amplitude alone.
+        starts: per spectrum.
+        seed: of the bank of templates from which the starts are chosen.
+
+    Raises:
+        ConfigError: for an order or a number of starts that cannot be meant.
+    """
+
+    name: ClassVar[str] = "template"
+
+    def __init__(
+        self, observed: ObservedEmulator | Emulator, order: int = 0, starts: int = 4, seed: int = 0
+    ) -> None:
+        if not 0 <= order <= HIGHEST_ORDER:
+            raise ConfigError(f"template: order must be 0 to {HIGHEST_ORDER}, got {order}")
+        if starts < 1:
+            raise ConfigError(f"template: needs at least one start, got {starts}")
+        self.order, self.starts, self.seed = int(order), int(starts), int(seed)
+        # The amplitude is free, so the band that normalises observed spectra does not matter.
+        self.emulator = observed.emulator if isinstance(observed, ObservedEmulator) else observed
+        self.choice: dict[str, dict[str, Any]] = {}
+
+    def fit(self, train: SpectraSource, validation: SpectraSource, progress: Progress | None = None) -> Self:
+        """Take over pixels and box of `train`; no spectrum is read.
+
+        Raises:
+            WavelengthRangeError, LabelError: if they are not the emulator's (see `check_origin`).
+        """
+        return self._begin(Origin.of(train, validation))
+
+    def _begin(self, origin: Origin) -> Self:
+        check_origin(origin, self.emulator, self.name)
+        self.origin, self.names = origin, origin.label_space.names
+        self._exact = copy.deepcopy(self.emulator).double()
+        device = self.emulator.basis.device
+        self._low = torch.tensor(origin.label_space.low, dtype=torch.float64, device=device)
+        self._width = torch.tensor(origin.label_space.high, dtype=torch.float64, device=device) - self._low
+        self._rows = TemplateRows(self._exact, self.order)
+        self._bank = StartBank(self._coefficients, len(self.names), device, self.seed)
+        return self
+
+    def _coefficients(self, position: Tensor) -> Tensor:
+        """Return the coefficients (N, K) of positions (N, P) in the unit box."""
+        return self._exact.coefficients(self._low + self._width * position)
+
+    @torch.no_grad()
+    def predict(self, flux: Tensor, sigma: Tensor, progress: Progress | None = None) -> Prediction:
+        """Return the best labels and their errors (see `label_std`) for flux and sigma of shape (B, L).
+
+        Raises:
+            DataError: if a spectrum has fewer live pixels than the fit has unknowns; names it.
+        """
+        if not hasattr(self, "origin"):
+            raise RunError(f"{self.name}: predict needs pixels and a box; call fit or load first")
+        check_spectra(flux, sigma, self.origin.grid.size, self.name)
+        freedom = self._degrees_of_freedom(sigma)
+        device = self.emulator.basis.device
+        together = CPU_SPECTRA if device.type == "cpu" else DEVICE_SPECTRA
+        parts = []
+        for start in range(0, len(flux), together):
+            rows = slice(start, start + together)
+            parts.append(self._fit_group(flux[rows].to(device), sigma[rows].to(device)))
+            if progress is not None:
+                done = min(start + together, len(flux))
+                progress(done, len(flux), f"{done} spectra fitted")
+        found = {key: torch.cat([part[key] for part in parts]).cpu() for key in parts[0]}
+        mean, std = found.pop("mean"), found.pop("std")
+        return Prediction(mean, std, self.names, found | {"degrees_of_freedom": freedom})
+
+    def _degrees_of_freedom(self, sigma: Tensor) -> Tensor:
+        live, unknowns = torch.isfinite(sigma).sum(1).cpu(), len(self.names) + self.order + 1
+        if bool((live < unknowns).any()):
+            row = int((live < unknowns).nonzero()[0])
+            raise DataError(
+                f"{self.name}: spectrum {row} has {int(live[row])} live pixels, the fit has {unknowns} "
+                "unknowns; leave it out"
+            )
+        return live - unknowns
+
+    def _fit_group(self, flux: Tensor, sigma: Tensor) -> dict[str, Tensor]:
+        products = self._rows.products(flux, sigma)
+        minima = minimise(products, self._coefficients, self._bank.choose(products, self.starts))
+        spectrum = torch.arange(len(products), device=flux.device)
+        best = minima.chi2.argmin(dim=1)
+        position = minima.position[spectrum, best]
+        profile = Profile.of(products, self._coefficients(position)[:, None])
+        derivative = batched_jacobian(self._coefficients, position)[:, None]
+        fisher = profile.slope(products, derivative)[1][:, 0]
+        return {
+            "mean": self._low + self._width * position,
+            "std": self._width * label_std(position, fisher),
+            "chi2": minima.chi2[spectrum, best],
+            "iterations": minima.iterations[spectrum, best],
+            "converged": minima.converged[spectrum, best],
+            "minima": minima.distinct(SAME),
+            "on_face": (position <= 0) | (position >= 1),
+            "continuum": profile.continuum[:, 0],
+        }
+
+    def save(self, folder: Path) -> None:
+        """Write emulator, options and manifest into `folder`, all or nothing; the folder works alone."""
+        if not hasattr(self, "origin"):
+            raise RunError(f"{self.name}: nothing to save; call fit first")
+        options = {"order": self.order, "starts": self.starts, "seed": self.seed}
+        save_with_emulator(self.name, self.origin, options, self.emulator, folder)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read an estimator back; DataError if the folder was changed or is incomplete."""
+        bundle = load_bundle(folder, cls.name)
+        return cls(emulator_of(bundle), **bundle.settings["options"])._begin(bundle.origin)

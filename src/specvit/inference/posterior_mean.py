@@ -1,0 +1,133 @@
+"""`PosteriorMean`: the mean of the exact posterior as an estimator that sees flux and sigma, nothing else.
+
+A wrapper: the sampler is that of `specvit.limits.bayes`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import scipy.sparse
+import torch
+from torch import Tensor
+
+from specvit.errors import RunError
+from specvit.inference.storage import check_origin, emulator_of, save_with_emulator
+from specvit.instrument import ObservedEmulator
+from specvit.library import Emulator
+from specvit.limits.bayes import LEVELS, BayesCeiling, Observation, SamplerSettings
+from specvit.models.bundle import Origin, load_bundle
+from specvit.models.inputs import Progress, check_spectra
+from specvit.models.protocol import Prediction
+from specvit.simulate import make_prior
+from specvit.spectra import SpectraSource
+
+
+class PosteriorMean:
+    """E[label | flux, sigma] and its standard deviation: the estimator with the smallest mean square error.
+
+    Assumes Gaussian noise of the stated sigma whatever the star, and a free flux scale. The Bayes ceiling
+    knows the noise of the star itself; what separates the two is what an observer cannot know. There is
+    nothing to learn from spectra: `fit` takes over pixels and box.
+
+    `extras` of a prediction: `quantiles` at `levels`, shape (B, P, Q); `ess`, the effective sample size,
+    `samples`, the likelihoods computed, and `converged`, shape (B,). Posteriors are sampled: the estimates
+    depend on `seed` and on the order of the spectra by a share of about `ess`^(-1/2) of their errors.
+
+    Args:
+        observed: noise-free spectra; predictions run on its device.
+        prior: "uniform" in the box of the training set, or the reference work's "lattice" in it.
+        seed: of the sampler.
+        bank_size: label points shared by all spectra from which the sampler starts (uniform prior only).
+        settings: effective sample size wanted and limits.
+    """
+
+    name: ClassVar[str] = "posterior"
+
+    def __init__(
+        self,
+        observed: ObservedEmulator | Emulator,
+        prior: str = "uniform",
+        seed: int = 0,
+        bank_size: int = 1 << 16,
+        settings: SamplerSettings | None = None,
+    ) -> None:
+        self.emulator = observed.emulator if isinstance(observed, ObservedEmulator) else observed
+        self.prior, self.seed, self.bank_size = prior, int(seed), int(bank_size)
+        self.settings = settings or SamplerSettings()
+        self.choice: dict[str, dict[str, Any]] = {}
+
+    def fit(self, train: SpectraSource, validation: SpectraSource, progress: Progress | None = None) -> Self:
+        """Take over pixels and box of `train`; no spectrum is read.
+
+        Raises:
+            WavelengthRangeError, LabelError: if they are not the emulator's (see `check_origin`).
+            ConfigError: if there is no such prior, or the box does not fit its lattice.
+        """
+        return self._begin(Origin.of(train, validation))
+
+    def _begin(self, origin: Origin) -> Self:
+        check_origin(origin, self.emulator, self.name)
+        prior = make_prior(self.prior, origin.label_space)
+        self._sampler = BayesCeiling(
+            _relative(self.emulator), prior, self.bank_size, self.seed, settings=self.settings
+        )
+        self.origin, self.names = origin, origin.label_space.names
+        return self
+
+    def predict(self, flux: Tensor, sigma: Tensor, progress: Progress | None = None) -> Prediction:
+        """Return posterior means and standard deviations for flux and sigma of shape (B, L)."""
+        if not hasattr(self, "origin"):
+            raise RunError(f"{self.name}: predict needs pixels and a box; call fit or load first")
+        check_spectra(flux, sigma, self.origin.grid.size, self.name)
+        done = 0
+
+        def advance(count: int) -> None:
+            nonlocal done
+            done += count
+            if progress is not None:
+                progress(done, len(flux), f"{done} posteriors sampled")
+
+        device = self.emulator.basis.device
+        unit = sigma.masked_fill(torch.isinf(sigma), torch.nan).nanmedian(dim=1, keepdim=True).values
+        observation = Observation.from_pipeline((flux / unit).to(device), (sigma / unit).to(device))
+        posterior = self._sampler.posterior(observation, advance)
+        extras = {
+            "quantiles": posterior.quantiles,
+            "levels": LEVELS,
+            "ess": posterior.ess,
+            "samples": posterior.samples,
+            "converged": posterior.converged,
+        }
+        std = posterior.covariance.diagonal(dim1=1, dim2=2).sqrt()
+        return Prediction(posterior.mean, std, self.names, extras)
+
+    def save(self, folder: Path) -> None:
+        """Write emulator, options and manifest into `folder`, all or nothing; the folder works alone."""
+        if not hasattr(self, "origin"):
+            raise RunError(f"{self.name}: nothing to save; call fit first")
+        options = {
+            "prior": self.prior,
+            "seed": self.seed,
+            "bank_size": self.bank_size,
+            "settings": asdict(self.settings),
+        }
+        save_with_emulator(self.name, self.origin, options, self.emulator, folder)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read an estimator back; DataError if the folder was changed or is incomplete."""
+        bundle = load_bundle(folder, cls.name)
+        options = dict(bundle.settings["options"])
+        settings = SamplerSettings(**options.pop("settings"))
+        return cls(emulator_of(bundle), settings=settings, **options)._begin(bundle.origin)
+
+
+def _relative(emulator: Emulator) -> ObservedEmulator:
+    """Return the same spectra relative to their own mean over the pixels: no band outside them is needed."""
+    size = emulator.grid.size
+    same = scipy.sparse.eye_array(size, format="csr")
+    return ObservedEmulator(emulator, same, emulator.grid, emulator.resolution, np.full(size, 1 / size))

@@ -1,0 +1,30 @@
+"""Validated configuration: frozen sections, TOML in and out, presets, overrides. Runs nothing itself."""
+
+from specvit.jobs.config.resolve import preset_names, resolve
+from specvit.jobs.config.sections import (
+    CONFIG_VERSION,
+    Config,
+    EvaluateSection,
+    InstrumentSection,
+    LibrarySection,
+    LightGBMSection,
+    LimitsSection,
+    ModelsSection,
+    RunSection,
+    SimulateSection,
+)
+
+__all__ = [
+    "CONFIG_VERSION",
+    "Config",
+    "EvaluateSection",
+    "InstrumentSection",
+    "LibrarySection",
+    "LightGBMSection",
+    "LimitsSection",
+    "ModelsSection",
+    "RunSection",
+    "SimulateSection",
+    "preset_names",
+    "resolve",
+]

@@ -1,0 +1,183 @@
+"""The sections of a configuration file and their defaults.
+
+One frozen model per section; every field says what it is, in which unit and in which range. Reading files and
+command lines is the business of `resolve`; what the values do is that of the packages they are named for.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from specvit.documents import Section
+
+#: Format of the configuration. Raised, with a migration in `migrate`, when a key is renamed or moved.
+CONFIG_VERSION = 1
+
+Bounds = tuple[float, float]
+#: A run's name becomes a folder's name, so it holds nothing a shell or a file system could take amiss.
+RunName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
+#: The bins of the reference work's final figure, ends moved to hold every star under its median S/N.
+REFERENCE_SNR_EDGES = (2.0, 3.5, 4.5, 5.5, 6.5, 8.5, 12.5, 20.0)
+
+
+class LibrarySection(Section):
+    """Where noise-free spectra come from."""
+
+    name: str = Field(default="builtin", description="'builtin', or the path of an emulator file")
+
+
+class InstrumentSection(Section):
+    """The spectrograph."""
+
+    name: str = Field(
+        default="pfs_mr_reference", description="instrument preset, or the path of an instrument file"
+    )
+
+
+class SimulateSection(Section):
+    """The simulated survey: how many spectra, of which stars, with which noise."""
+
+    train: int = Field(default=20_000, ge=10, description="training spectra")
+    validation: int = Field(
+        default=1_000, ge=10, description="validation spectra, for every choice made in a fit"
+    )
+    test: int = Field(default=2_000, ge=10, description="test spectra, touched by the evaluation only")
+    seed: int = Field(default=42, ge=0, lt=2**63, description="seed of labels, conditions and noise")
+    prior: Literal["uniform", "lattice"] = Field(
+        default="uniform",
+        description="'uniform' in the label box, or the reference work's snapping to a 'lattice'",
+    )
+    bounds: dict[str, Bounds] = Field(
+        default_factory=dict,
+        description="label -> [low, high] in K or dex, replacing the library's own box for that label",
+    )
+    normalisation: Literal["observed_median", "noise_free_median"] = Field(
+        default="observed_median", description="median by which flux and sigma of a spectrum are divided"
+    )
+    noise_level: float = Field(
+        default=1.0, ge=0, description="factor on sigma; 1 is the instrument's own noise"
+    )
+
+    @field_validator("bounds")
+    @classmethod
+    def _low_below_high(cls, bounds: dict[str, Bounds]) -> dict[str, Bounds]:
+        for label, (low, high) in bounds.items():
+            if not low < high:
+                raise ValueError(f"{label}: low {low:g} is not below high {high:g}")
+        return bounds
+
+
+class LightGBMSection(Section):
+    """Gradient-boosted trees; the fields are the options of `specvit.models.LightGBM`."""
+
+    rounds: int = Field(default=2_500, ge=1, description="trees at most; fewer if validation stops improving")
+    learning_rate: float = Field(default=0.05, gt=0, le=1, description="shrinkage per tree")
+    leaves: int = Field(default=31, ge=2, le=4096, description="leaves per tree")
+    feature_fraction: float = Field(
+        default=0.1, gt=0, le=1, description="share of pixels offered to each tree"
+    )
+    max_bin: int = Field(default=63, ge=2, le=255, description="histogram bins per pixel")
+    early_stopping: int = Field(default=60, ge=1, description="trees without improvement before stopping")
+
+
+class NetworksSection(Section):
+    """How networks named MODEL-SIZE, e.g. mlp-nano, are trained in the run, on spectra drawn on the fly."""
+
+    minutes: float = Field(
+        default=5.0, gt=0, description="time budget of each; the schedule follows the clock"
+    )
+    steps: int = Field(
+        default=0, ge=0, description="length in optimiser steps instead, which repeats exactly; 0: by minutes"
+    )
+
+
+class ModelsSection(Section):
+    """Which estimators are fitted, for which labels."""
+
+    names: tuple[str, ...] = Field(
+        default=("ridge", "lightgbm"),
+        min_length=1,
+        description="estimators, in the order of the report: ridge, pca_ridge, pls, lightgbm, template, "
+        "posterior; subspace, vit (come trained); MODEL-SIZE, e.g. mlp-nano (trained in the run); or the "
+        "folder of a saved estimator",
+    )
+    labels: tuple[str, ...] = Field(
+        default=("log_g",),
+        min_length=1,
+        description="labels of estimators fitted in the run, first the target",
+    )
+    lightgbm: LightGBMSection = LightGBMSection()
+    networks: NetworksSection = NetworksSection()
+
+    @model_validator(mode="after")
+    def _nothing_twice(self) -> ModelsSection:
+        for what, values in (("names", self.names), ("labels", self.labels)):
+            if len(set(values)) < len(values):
+                raise ValueError(f"{what}: an entry is given twice")
+        return self
+
+
+class EvaluateSection(Section):
+    """How estimates are scored."""
+
+    bootstrap: int = Field(default=1_000, ge=20, description="bootstrap resamples behind every interval")
+    explain_stars: int = Field(
+        default=64,
+        ge=0,
+        description="test spectra, from the first, in which what a network looks at is shown; 0 leaves it out",
+    )
+    snr_edges: tuple[float, ...] = Field(
+        default=REFERENCE_SNR_EDGES,
+        min_length=2,
+        description="edges of the S/N bins (median flux / sigma per pixel)",
+    )
+
+    @field_validator("snr_edges")
+    @classmethod
+    def _increasing(cls, edges: tuple[float, ...]) -> tuple[float, ...]:
+        if any(b <= a for a, b in pairwise(edges)) or edges[0] < 0:
+            raise ValueError("expected increasing numbers >= 0")
+        return edges
+
+
+class LimitsSection(Section):
+    """The information ceiling."""
+
+    ceiling_stars: int = Field(
+        default=2_000, ge=1, description="test spectra, from the first, for which the CRLB is computed"
+    )
+    bayes_stars: int = Field(
+        default=0, ge=0, description="of these, how many get the exact Bayes ceiling; 0 leaves it out"
+    )
+
+
+class RunSection(Section):
+    """Where the run is kept and how much of the machine it takes; does not change the results."""
+
+    name: RunName = Field(default="laptop", description="name of the run folder")
+    folder: str = Field(default="runs", min_length=1, description="folder that holds the run folders")
+    threads: int = Field(default=0, ge=0, description="CPU threads; 0 takes all")
+
+
+class Config(Section):
+    """The whole configuration of `specvit run`."""
+
+    config_version: int = Field(default=CONFIG_VERSION, description="format of this file")
+    library: LibrarySection = LibrarySection()
+    instrument: InstrumentSection = InstrumentSection()
+    simulate: SimulateSection = SimulateSection()
+    models: ModelsSection = ModelsSection()
+    evaluate: EvaluateSection = EvaluateSection()
+    limits: LimitsSection = LimitsSection()
+    run: RunSection = RunSection()
+
+    def to_dict(self) -> dict:
+        """Return the configuration as plain values, ready for TOML or JSON."""
+        return self.model_dump(mode="json")
+
+    def science(self) -> dict:
+        """Return what determines the results: everything but the `run` section."""
+        return {name: value for name, value in self.to_dict().items() if name != "run"}

@@ -1,0 +1,143 @@
+"""What a trained network looks at in test spectra, beside where the information on the label lies."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from specvit.errors import DataError
+from specvit.estimators.network_estimator import NetworkEstimator
+from specvit.explain import (
+    WINDOWS,
+    attention_profiles,
+    estimate_slopes,
+    has_attention,
+    integrated_gradients,
+    likeness,
+    mean_density,
+    to_shares,
+    window_of_pixels,
+    window_shares,
+)
+from specvit.instrument import ObservedEmulator
+from specvit.jobs.progress import Update
+from specvit.limits import information_density
+from specvit.simulate import Simulator
+from specvit.spectra import SpectraBatch, WavelengthGrid
+
+Arrays = dict[str, np.ndarray]
+
+#: Spectra explained at once; the attention of the largest SpecViT takes 12 MB for each.
+PIECE = 16
+
+#: K; below it TiO shapes the spectrum.
+COOL = 4500.0
+
+
+def explanation(
+    estimator: NetworkEstimator, simulator: Simulator, test: SpectraBatch, target: str, update: Update
+) -> Arrays:
+    """Return the arrays of `runs.results` 'explain' for all spectra of `test`.
+
+    Fisher information is at the true labels and noise, with all other labels of the library and the flux
+    scale free, as the ceiling is.
+
+    Args:
+        estimator: a trained network; attention is left out if it has none over the whole spectrum.
+        simulator: the world of the spectra.
+        test: spectra with their truth; some hundred are enough.
+        target: the label, one of the network's and of the library's.
+        update: called with (done, total) spectra.
+
+    Raises:
+        LabelError: if network or library does not know `target`.
+        WavelengthRangeError: if the network is for other pixels.
+        DataError: if `test` carries no truth.
+    """
+    grid = simulator.grid
+    estimator.grid.check_matches(grid, f"spectra for {estimator.name}")
+    estimator.label_space.index(target)
+    simulator.prior.label_space.index(target)
+    if test.truth is None:
+        raise DataError("explanation: the spectra carry no truth, which the Fisher information needs")
+    # Degenerate labels leave a small residual of large columns: float64.
+    observed = copy.deepcopy(simulator.observed).double()
+    parts: list[dict[str, Tensor]] = []
+    for start in range(0, len(test), PIECE):
+        piece = test[start : start + PIECE]
+        parts.append(_information(observed, piece, target) | _looked_at(estimator, piece, target))
+        update(start + len(piece), len(test))
+    profiles = {name: torch.cat([part[name] for part in parts]).numpy() for name in parts[0]}
+    difference, gap = profiles.pop("difference"), profiles.pop("gap")
+    facts = {
+        "model": np.array(estimator.name),
+        "target": np.array(target),
+        "wavelength": grid.wavelength,
+        "snr": test.snr.numpy(),
+        "gap": np.sqrt(np.mean(gap**2) / np.mean(difference**2)),
+    }
+    return facts | _summarise(profiles, _ranges(simulator, test), grid)
+
+
+def _information(observed: ObservedEmulator, stars: SpectraBatch, target: str) -> dict[str, Tensor]:
+    assert stars.truth is not None
+    with torch.no_grad():
+        labels = stars.labels.double()
+        flux, jacobian = observed(labels, check=False)[..., None], observed.jacobian(labels, check=False)
+        # The Jacobian is of band-normalised flux, sigma is relative to the spectrum's level.
+        ivar = (stars.truth.sigma.double() / stars.truth.scale.double()[:, None]).square().reciprocal()
+        return {"fisher": information_density(jacobian, ivar, observed.label_space.index(target), flux)}
+
+
+def _looked_at(estimator: NetworkEstimator, stars: SpectraBatch, target: str) -> dict[str, Tensor]:
+    """Return response, integrated gradients and attention (B, ..., L), and how well the second add up (B,)."""
+    assert stars.truth is not None
+    network = estimator.network.to(estimator.device)
+    flux, sigma = stars.flux.to(estimator.device), stars.sigma.to(estimator.device)
+    attribution = integrated_gradients(network, flux, sigma, target)
+    slope = estimate_slopes(network, flux, sigma, target)
+    values = {
+        "response": (slope * stars.truth.sigma.to(slope)).square(),
+        "ig": attribution.values,
+        "difference": attribution.difference,
+        "gap": attribution.gap,
+    }
+    if has_attention(network):
+        blocks, through = attention_profiles(network, flux, sigma)
+        values |= {"blocks": blocks, "attention": blocks.mean(dim=1), "rollout": through}
+    return {name: value.cpu() for name, value in values.items()}
+
+
+def _ranges(simulator: Simulator, test: SpectraBatch) -> dict[str, np.ndarray]:
+    """Return the groups of stars that are looked at apart: name -> mask (N,)."""
+    space = simulator.prior.label_space
+    groups = {"all stars": np.ones(len(test), dtype=bool)}
+    if "teff" in space.names:
+        cool = test.labels[:, space.index("teff")].numpy() < COOL
+        groups |= {f"Teff < {COOL:.0f} K": cool, f"Teff ≥ {COOL:.0f} K": ~cool}
+    return {name: mask for name, mask in groups.items() if mask.any()}
+
+
+def _summarise(profiles: Arrays, ranges: dict[str, np.ndarray], grid: WavelengthGrid) -> Arrays:
+    shares = {name: to_shares(values) for name, values in profiles.items()}
+    blocks = shares.pop("blocks", None)
+    windows = window_of_pixels(grid)
+    masks = list(ranges.values())
+    density = np.array([[mean_density(values[mask], grid) for mask in masks] for values in shares.values()])
+    information = density[list(shares).index("fisher")]
+    arrays: Arrays = {
+        "quantities": np.array(list(shares)),
+        "ranges": np.array(list(ranges)),
+        "stars": np.array([mask.sum() for mask in masks]),
+        "windows": np.array(WINDOWS),
+        "window": windows,
+        "density": density,
+        "share": np.array([[window_shares(v[mask], windows) for mask in masks] for v in shares.values()]),
+        "likeness": np.array(
+            [[likeness(a, b, grid) for a, b in zip(rows, information, strict=True)] for rows in density]
+        ),
+    }
+    return arrays if blocks is None else arrays | {"blocks": mean_density(blocks, grid)}

@@ -14,7 +14,7 @@ from specvit.models.vit import SpecViT, ViTConfig
 from specvit.models.vit.blocks import Attention, Block, FixedBlock
 from specvit.models.vit.positions import rotary_angles, rotate, sinusoidal, token_coordinates
 from specvit.models.vit.tokens import Tokeniser
-from specvit.simulate import products
+from specvit.numerics import products
 from specvit.spectra import LOW_T_BOX, WavelengthGrid
 
 PFS = WavelengthGrid.linear(7100.214, 0.42725, 4096)

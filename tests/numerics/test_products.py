@@ -4,7 +4,7 @@ from torch import nn
 
 from specvit.library import Emulator
 from specvit.numerics.products import FixedProduct, is_intel, with_fixed_products
-from specvit.simulate import products
+from specvit.numerics import products
 
 
 @pytest.fixture(params=["as found", "plain", "other vendor"])

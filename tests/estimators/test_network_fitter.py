@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from training_stars import GRID, SPACE, stars
 
 from specvit.errors import ConfigError, DataError
 from specvit.estimators import make_estimator, network_fitter, split_options
@@ -22,6 +21,7 @@ from specvit.spectra import MemorySource, collect
 from specvit.training import Recipe, endless, starts
 from specvit.training.selection import pooled_r2
 from specvit.training.starts import fit_front, prepare, start_from_components, start_from_ridge, take
+from training_stars import GRID, SPACE, stars
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from small_networks import make_network, spectra
 
+from small_networks import make_network, spectra
 from specvit.errors import ConfigError
 from specvit.explain import attention_profiles, has_attention, rollout
 from specvit.explain.attention import token_pixels

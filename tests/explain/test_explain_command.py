@@ -6,8 +6,8 @@ import json
 
 import numpy as np
 import pytest
-from explained_network import small_estimator
 
+from explained_network import small_estimator
 from specvit.cli import main
 from specvit.explain import gradients
 from specvit.models import Bundle, Origin, save_bundle

@@ -5,8 +5,8 @@ import copy
 import numpy as np
 import pytest
 import torch
-from explained_network import small_estimator
 
+from explained_network import small_estimator
 from specvit.errors import DataError, LabelError, WavelengthRangeError
 from specvit.explain import WINDOWS
 from specvit.jobs import explanation as module

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from small_networks import GRID, OPTIONS, SPACE, make_network, spectra
 
+from small_networks import GRID, OPTIONS, SPACE, make_network, spectra
 from specvit.errors import LabelError
 from specvit.explain import estimate_slopes, gradients, integrated_gradients
 from specvit.models.conditioning import normalise

@@ -1,8 +1,8 @@
 """Instruments and the independent count formula, loaded once."""
 
 import pytest
-from etc_reference import Etc
 
+from etc_reference import Etc
 from specvit.instrument import Instrument
 
 

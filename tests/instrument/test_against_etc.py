@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from etc_reference import flat_ab
 
+from etc_reference import flat_ab
 from specvit.instrument import Instrument
 
 MOON_CASES = {0.0: None, 0.125: 0, 0.25: 1, 0.5: 2}

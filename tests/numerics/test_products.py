@@ -3,8 +3,8 @@ import torch
 from torch import nn
 
 from specvit.library import Emulator
-from specvit.numerics.products import FixedProduct, is_intel, with_fixed_products
 from specvit.numerics import products
+from specvit.numerics.products import FixedProduct, is_intel, with_fixed_products
 
 
 @pytest.fixture(params=["as found", "plain", "other vendor"])

@@ -7,13 +7,12 @@ from pathlib import Path
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from training_stars import GRID, SPACE, stars
-
 from specvit.models.network import build_network
 from specvit.models.sizes import network_config
 from specvit.training import Recipe, Trainer
 from specvit.training.distributed import join_processes, leave_processes
 from specvit.training.feeds import MemoryFeed, Share
+from training_stars import GRID, SPACE, stars
 
 
 def train(world, batch):

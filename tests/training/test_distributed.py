@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from distributed_script import train
 
+from distributed_script import train
 from specvit.training.distributed import Processes
 
 SCRIPT = Path(__file__).with_name("distributed_script.py")

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from training_stars import GRID, SPACE, stars
 
 from specvit.errors import DataError, RunError
 from specvit.models.network import build_network
@@ -12,6 +11,7 @@ from specvit.training.checkpoint import NAME
 from specvit.training.distributed import Processes
 from specvit.training.feeds import MemoryFeed, Share
 from specvit.training.selection import pooled_r2
+from training_stars import GRID, SPACE, stars
 
 HERE = Processes(0, 1, torch.device("cpu"))
 TINY = {

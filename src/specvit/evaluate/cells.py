@@ -11,8 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from specvit.evaluate import bootstrap
-from specvit.jobs.attainable import Attainable
+from specvit.evaluate.attainable import Attainable
+from specvit.evaluate.resampled import Resampled
+from specvit.evaluate.slices import Slice
+from specvit.runs import CellScores
 
 Values = np.ndarray
 
@@ -36,13 +38,13 @@ class Cells:
         axes: names of the two labels, the first one horizontal.
         edges: of the first label (F + 1,) and the second (G + 1,).
         snr_edges: shape (K + 1,).
-        rows: the spectra in each cell, K·G·F index arrays in row-major order of (slice, second, first).
+        slices: the spectra in each cell, K·G·F slices in row-major order of (S/N, second, first).
     """
 
     axes: tuple[str, str]
     edges: tuple[Values, Values]
     snr_edges: Values
-    rows: list[Values]
+    slices: list[Slice]
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -57,8 +59,9 @@ class Cells:
         slices = np.quantile(snr[used], np.linspace(0, 1, SLICES + 1))
         at = _place(snr, slices), _place(plane[1], second), _place(plane[0], first)
         cell = np.where(used, np.ravel_multi_index(at, (SLICES, side, side)), -1)
-        rows = [np.flatnonzero(cell == k) for k in range(SLICES * side * side)]
-        return cls(axes, (first, second), slices, rows)
+        words = f"cell of {axes[0]}, {axes[1]} and S/N"
+        parts = [Slice(f"cell {k}", "named", words, cell == k) for k in range(SLICES * side * side)]
+        return cls(axes, (first, second), slices, parts)
 
 
 def plane_axes(names: Sequence[str], target: str) -> tuple[str, str] | None:
@@ -75,8 +78,8 @@ def cell_scores(
     variance: float,
     resamples: int,
     seed: int,
-) -> dict[str, Values]:
-    """Return the arrays `cells` of `specvit.runs.results`.
+) -> CellScores:
+    """Return precision and efficiency of every estimator in every cell.
 
     Precision is attainable RMSE / RMSE. Efficiency is (1 - mean squared error / V) / (1 - mean attainable
     variance / V) with V of the prior, as the variance of the few true values in a cell would be noise; where
@@ -85,46 +88,54 @@ def cell_scores(
     Args:
         cells: where; its spectra must have a finite attainable variance.
         truth: shape (N,).
-        estimates: model -> estimated target, shape (N,).
+        estimates: estimator -> estimated label, shape (N,).
         limit: what is attainable.
-        variance: of the target under the prior.
-        resamples, seed: of the bootstrap behind the intervals.
+        variance: of the label under the prior.
+        resamples, seed: of the bootstrap behind the intervals; cell k is resampled with seed + k.
     """
-    allowed = limit.variance
-    ceiling = np.array([1 - allowed[r].mean() / variance if len(r) else np.nan for r in cells.rows])
-    arrays = {
-        "axes": np.array(cells.axes),
-        "first_edges": cells.edges[0],
-        "second_edges": cells.edges[1],
-        "snr_edges": cells.snr_edges,
-        "stars": np.array([len(r) for r in cells.rows]).reshape(cells.shape),
-        "ceiling": ceiling.reshape(cells.shape),
-        "exact": np.array(limit.exact),
-        "least_stars": np.array(LEAST_STARS),
-    }
+    stars = np.array([int(part.mask.sum()) for part in cells.slices])
+    top = [limit.variance[part.mask].mean() if part.mask.any() else np.nan for part in cells.slices]
 
-    def efficiency(square: Values, allowed: Values) -> Values:
-        top = variance - allowed.mean(axis=-1)
-        return np.where(top > 0, (variance - square.mean(axis=-1)) / np.where(top > 0, top, 1.0), np.nan)
+    def efficiency(means: Values) -> Values:
+        attainable = variance - means[..., 1]
+        return np.where(
+            attainable > 0, (variance - means[..., 0]) / np.where(attainable > 0, attainable, 1), np.nan
+        )
 
-    for kind, statistic in (("precision", _precision), ("efficiency", efficiency)):
-        for name, estimate in estimates.items():
-            found = np.full((len(cells.rows), 3), np.nan)
-            for k, chosen in enumerate(cells.rows):
-                rows = chosen[np.isfinite(estimate[chosen])]
-                if len(rows) >= LEAST_STARS:
-                    columns = np.square(estimate[rows] - truth[rows]), limit.variance[rows]
-                    one = bootstrap(statistic, *columns, resamples=resamples, seed=seed + k)
-                    found[k] = one.value, one.low, one.high
-            for ending, column in zip(("", "_low", "_high"), found.T, strict=True):
-                arrays[f"{kind}_{name}{ending}"] = column.reshape(cells.shape)
-    return arrays
+    found = np.full((2, len(estimates), len(cells.slices), 3), np.nan)
+    for k, part in enumerate(cells.slices):
+        for e, estimate in enumerate(estimates.values()):
+            rows = part.mask & np.isfinite(estimate)
+            if rows.sum() < LEAST_STARS:
+                continue
+            resampled = Resampled(int(rows.sum()), resamples, seed + k)
+            means = resampled.means(
+                np.stack([np.square(estimate - truth)[rows], limit.variance[rows]], axis=1)
+            )
+            for q, statistic in enumerate((_precision, efficiency)):
+                one = resampled.interval(statistic, *means)
+                found[q, e, k] = one.value, one.low, one.high
+    shape = (2, len(estimates), *cells.shape, 3)
+    precision, efficient = found.reshape(shape)
+    return CellScores(
+        axes=np.array(cells.axes),
+        first_edges=cells.edges[0],
+        second_edges=cells.edges[1],
+        snr_edges=cells.snr_edges,
+        stars=stars.reshape(cells.shape),
+        ceiling=1 - np.array(top).reshape(cells.shape) / variance,
+        exact=np.array(limit.exact),
+        least_stars=np.array(LEAST_STARS),
+        estimators=np.array(list(estimates)),
+        precision=precision,
+        efficiency=efficient,
+    )
 
 
-def _precision(square: Values, allowed: Values) -> Values:
+def _precision(means: Values) -> Values:
     # An estimator that is shown the truth makes no error at all.
     with np.errstate(divide="ignore"):
-        return np.sqrt(allowed.mean(axis=-1) / square.mean(axis=-1))
+        return np.sqrt(means[..., 1] / means[..., 0])
 
 
 def _edges(values: Values, count: int, step: float) -> Values:

@@ -31,7 +31,7 @@ from specvit.estimators.pretrained import load_pretrained, pretrained_names
 from specvit.models.bundle import Origin
 from specvit.models.conditioning import Inputs
 from specvit.models.network import SpectrumNetwork, build_network
-from specvit.models.sizes import network_config
+from specvit.estimators import network_config
 from specvit.simulate import Simulator
 from specvit.spectra import SpectraBatch
 from specvit.training.selection import pooled_r2

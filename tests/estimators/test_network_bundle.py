@@ -12,7 +12,7 @@ from specvit.estimators.network_estimator import NetworkEstimator
 from specvit.models.bundle import MANIFEST, TENSORS, Origin
 from specvit.models.network import build_network
 from specvit.models.protocol import Estimator
-from specvit.models.sizes import network_config
+from specvit.estimators import network_config
 from specvit.spectra import LOW_T_BOX, WavelengthGrid
 
 GRID = WavelengthGrid.linear(8000, 1.0, 96)

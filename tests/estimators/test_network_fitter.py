@@ -12,7 +12,7 @@ from specvit.estimators.network_estimator import NetworkEstimator
 from specvit.models.cost import forward_flops
 from specvit.models.linear import Ridge
 from specvit.models.network import build_network
-from specvit.models.sizes import network_config
+from specvit.estimators import network_config
 from specvit.models.subspace import SubspaceProjection
 from specvit.models.swin import Swin
 from specvit.models.vit import SpecViT

@@ -5,7 +5,7 @@ import torch
 from specvit.estimators.network_estimator import NetworkEstimator
 from specvit.models.bundle import Origin
 from specvit.models.network import build_network
-from specvit.models.sizes import network_config
+from specvit.estimators import network_config
 
 OPTIONS = {
     "vit": {"patch": 256, "width": 8, "depth": 2, "heads": 2, "readout": 0},

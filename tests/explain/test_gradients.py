@@ -8,7 +8,7 @@ from specvit.errors import LabelError
 from specvit.explain import estimate_slopes, gradients, integrated_gradients
 from specvit.models.conditioning import normalise
 from specvit.models.network import build_network
-from specvit.models.sizes import network_config
+from specvit.estimators import network_config
 
 
 def test_a_linear_network_gives_weight_times_distance_from_the_mean_spectrum():

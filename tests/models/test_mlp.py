@@ -10,7 +10,7 @@ from specvit.models.conditioning import Inputs
 from specvit.models.heads import QUANTILES, Head, LabelScaling
 from specvit.models.mlp import MLP, MLPConfig, ResidualBlock
 from specvit.models.network import NetworkConfig, build_network
-from specvit.models.sizes import PRESETS, network_config
+from specvit.estimators.table import architectures, network_config
 from specvit.spectra import LOW_T_BOX, WavelengthGrid
 
 GRID = WavelengthGrid.linear(8000, 1.0, 40)

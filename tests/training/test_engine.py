@@ -5,7 +5,7 @@ import torch
 
 from specvit.errors import DataError, RunError
 from specvit.models.network import build_network
-from specvit.models.sizes import network_config
+from specvit.estimators import network_config
 from specvit.training import Recipe, Trainer
 from specvit.training.checkpoint import NAME
 from specvit.training.distributed import Processes

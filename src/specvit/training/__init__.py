@@ -2,6 +2,6 @@
 
 from specvit.training.engine import Listener, Trainer
 from specvit.training.feeds import endless
-from specvit.training.recipe import RECIPES, Recipe
+from specvit.training.recipe import Recipe
 
-__all__ = ["RECIPES", "Listener", "Recipe", "Trainer", "endless"]
+__all__ = ["Listener", "Recipe", "Trainer", "endless"]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from specvit.errors import DataError
-from specvit.estimators.network_estimator import NetworkEstimator
+from specvit.estimators import NetworkEstimator
 from specvit.explain import (
     WINDOWS,
     attention_profiles,
@@ -23,8 +25,12 @@ from specvit.explain import (
     window_shares,
 )
 from specvit.instrument import ObservedEmulator
-from specvit.jobs.progress import Update
+from specvit.jobs.stages.fit import Fitted
+from specvit.jobs.stages.test_stars import TestStars
+from specvit.jobs.watch import Update
+from specvit.jobs.work import Record
 from specvit.limits import information_density
+from specvit.runs import Explanation, RunFolder
 from specvit.simulate import Simulator
 from specvit.spectra import SpectraBatch, WavelengthGrid
 
@@ -37,10 +43,49 @@ PIECE = 16
 COOL = 4500.0
 
 
-def explanation(
+@dataclass(frozen=True)
+class ExplainNetwork:
+    """Keep what a network of the job looks at in the first test spectra.
+
+    Args:
+        fitted: the network.
+        simulator: the world of the spectra.
+        test: the test spectra, with their truth.
+        stars: how many, from the first.
+        target: the label.
+    """
+
+    fitted: Fitted
+    simulator: Simulator
+    test: TestStars
+    stars: int
+    target: str
+
+    name = "explain"
+
+    @property
+    def title(self) -> str:
+        """What a watcher is told."""
+        return f"what {self.fitted.choice.title} looks at"
+
+    def make(self, run: RunFolder, record: Record, update: Update) -> Explanation:
+        """Return the explanation, and keep it."""
+        choice, kept = self.fitted.choice, self.fitted.record.model
+        estimator = choice.load() if kept is None else choice.spec.load(run.path / Path(kept))
+        record["model"] = choice.key
+        found = explain_network(estimator, self.simulator, self.test.first(self.stars), self.target, update)
+        found.write(run)
+        return found
+
+    def read(self, run: RunFolder) -> Explanation:
+        """Return the explanation of an earlier start."""
+        return Explanation.read(run)
+
+
+def explain_network(
     estimator: NetworkEstimator, simulator: Simulator, test: SpectraBatch, target: str, update: Update
-) -> Arrays:
-    """Return the arrays of `runs.results` 'explain' for all spectra of `test`.
+) -> Explanation:
+    """Return what a network looks at in all spectra of `test`.
 
     Fisher information is at the true labels and noise, with all other labels of the library and the flux
     scale free, as the ceiling is.
@@ -72,14 +117,14 @@ def explanation(
         update(start + len(piece), len(test))
     profiles = {name: torch.cat([part[name] for part in parts]).numpy() for name in parts[0]}
     difference, gap = profiles.pop("difference"), profiles.pop("gap")
-    facts = {
-        "model": np.array(estimator.name),
-        "target": np.array(target),
-        "wavelength": grid.wavelength,
-        "snr": test.snr.numpy(),
-        "gap": np.sqrt(np.mean(gap**2) / np.mean(difference**2)),
-    }
-    return facts | _summarise(profiles, _ranges(simulator, test), grid)
+    return Explanation(
+        model=np.array(estimator.name),
+        target=np.array(target),
+        wavelength=grid.wavelength,
+        snr=test.snr.numpy(),
+        gap=np.sqrt(np.mean(gap**2) / np.mean(difference**2)),
+        **_summarise(profiles, _ranges(simulator, test), grid),
+    )
 
 
 def _information(observed: ObservedEmulator, stars: SpectraBatch, target: str) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""How a job reports how far it is, without knowing a terminal."""
+"""How a job tells how far it is, without knowing a terminal."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Protocol
 Update = Callable[[int, int], None]
 
 
-class Progress(Protocol):
+class Watch(Protocol):
     """What a job needs from whoever watches it."""
 
     def task(self, name: str) -> AbstractContextManager[Update]:

@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from specvit.estimators import load_estimator
@@ -16,9 +15,8 @@ from specvit.inference import PosteriorMean, TemplateFit
 from specvit.jobs.config import Config
 from specvit.jobs.networks import CLASSICAL, load_saved, other_world, slug, train, trained_here
 from specvit.jobs.progress import Progress, Update
-from specvit.models import PLS, LightGBM, PCARidge, Ridge
+from specvit.models import PLS, Estimator, LightGBM, PCARidge, Prediction, Ridge
 from specvit.models.cost import forward_flops
-from specvit.models.protocol import Estimator, Prediction
 from specvit.runs import RunFolder
 from specvit.simulate import Simulator
 from specvit.spectra import SpectraBatch
@@ -134,24 +132,12 @@ def predict(model: Estimator, test: SpectraBatch, update: Update) -> Prediction:
         piece = test[start : start + PIECE]
         parts.append(model.predict(piece.flux, piece.sigma))
         update(min(start + PIECE, len(test)), len(test))
-    stds = [part.std for part in parts if part.std is not None]
-    std = torch.cat(stds) if len(stds) == len(parts) else None
-    extras: dict[str, Any] = {}
-    if "quantiles" in parts[0].extras:
-        extras["quantiles"] = torch.cat([part.extras["quantiles"] for part in parts])
-        extras["probabilities"] = parts[0].extras["probabilities"]
-    return Prediction(torch.cat([part.mean for part in parts]), std, parts[0].names, extras)
+    return Prediction.concatenate(parts)
 
 
 def store_prediction(run: RunFolder, name: str, prediction: Prediction) -> None:
     """Write `arrays/predictions_NAME.npz`."""
-    arrays: dict[str, Any] = {"names": np.array(prediction.names), "mean": prediction.mean.numpy()}
-    if prediction.std is not None:
-        arrays["std"] = prediction.std.numpy()
-    if "quantiles" in prediction.extras:
-        arrays["quantiles"] = prediction.extras["quantiles"].numpy()
-        arrays["probabilities"] = np.array(prediction.extras["probabilities"])
-    run.write_arrays(f"predictions_{name}", **arrays)
+    run.write_arrays(f"predictions_{name}", **prediction.to_arrays())
 
 
 def _save(model: Estimator, folder: Path) -> None:

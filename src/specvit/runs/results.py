@@ -4,7 +4,8 @@ Arrays (`arrays/NAME.npz`; N test spectra, P labels of the library, M ceiling st
 
     test                label_names (P,) str, labels (N, P), snr (N,), mag (N,) i-band AB
     predictions_MODEL   names (P',) str, mean (N, P'), optionally std (N, P'); label units; optionally
-                        quantiles (N, P', Q) at probabilities (Q,)
+                        quantiles (N, P', Q) at probabilities (Q,); what the estimator says of how it came to
+                        each answer as diagnostics/NAME (N, ...), see `models.prediction.Diagnostics`
     ceiling             rows (M,) int: row of `test` of each star; snr (M,);
                         for k = 3 and 5 free labels: crlb_k (M,) variance bound of the target,
                         r2_max_k (M,) = clip(1 - crlb_k / prior variance, 0, 1), schur_k (M,);

@@ -19,7 +19,7 @@ def test_the_python_code_runs():
     names = {}
     exec(compile(code, "README.md", "exec"), names)
     assert names["estimate"].mean.shape == (50, 5)
-    assert names["estimate"].extras["quantiles"].shape == (50, 5, 5)
+    assert names["estimate"].quantiles.values.shape == (50, 5, 5)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)

@@ -73,7 +73,7 @@ def test_errors_hold_even_of_a_training_that_was_far_too_short(simulator, valida
     assert float(ratio) == pytest.approx(1, abs=0.08)
     assert 0.5 < float(inside.double().mean()) < 0.8
     if head == "ordinal":
-        low, high = estimate.extras["quantiles"][..., 1], estimate.extras["quantiles"][..., 3]
+        low, high = estimate.quantiles.interval(0.68)
         share = ((low <= truth) & (truth <= high)).double().mean()
         # Four binomial standard errors of 1,500 stars, fit and test together.
         assert float(share) == pytest.approx(0.68, abs=0.07)

@@ -21,8 +21,8 @@ from specvit.models.bundle import Bundle, Origin, load_bundle, save_bundle
 from specvit.models.conditioning import Inputs, is_whole, usable_pixels
 from specvit.models.heads import QUANTILES, Estimate
 from specvit.models.network import NetworkConfig, SpectrumNetwork, build_network
+from specvit.models.prediction import Diagnostics, Prediction, Quantiles
 from specvit.models.prepared import prepared
-from specvit.models.protocol import Prediction
 from specvit.spectra import LabelSpace, SpectraSource, WavelengthGrid
 
 #: Trains on (train, validation); returns the network with its best weights and a JSON-ready training record.
@@ -97,9 +97,8 @@ class NetworkEstimator:
     def predict(self, flux: Tensor, sigma: Tensor, grid: WavelengthGrid | None = None) -> Prediction:
         """Return estimates for flux and sigma of shape (B, L).
 
-        Dead pixels (flux or sigma not finite, or sigma <= 0) carry no weight; `extras["usable_share"]` says
-        how many were left. `extras["quantiles"]` (B, P, Q), at `models.heads.QUANTILES`, is
-        there for heads that give a distribution.
+        Dead pixels (flux or sigma not finite, or sigma <= 0) carry no weight; `diagnostics.usable_share` says
+        how many were left. Quantiles, at `models.heads.QUANTILES`, are there for heads that give a distribution.
 
         Args:
             flux, sigma: in any one unit; the network normalises them itself.
@@ -121,10 +120,9 @@ class NetworkEstimator:
                 estimates.append(network.decode(torch.cat(raw), torch.cat(level)))
         mean, std, quantiles = (_joined(parts) for parts in zip(*estimates, strict=True))
         assert mean is not None
-        extras: dict[str, Any] = {"usable_share": usable_share}
-        if quantiles is not None:
-            extras |= {"quantiles": quantiles, "probabilities": QUANTILES}
-        return Prediction(mean, std, network.label_space.names, extras)
+        stated = None if quantiles is None else Quantiles(QUANTILES, quantiles)
+        diagnostics = Diagnostics(usable_share=usable_share)
+        return Prediction(mean, std, network.label_space.names, stated, diagnostics)
 
     def save(self, folder: Path) -> None:
         """Write weights, manifest, fingerprint and card into `folder`, all or nothing."""

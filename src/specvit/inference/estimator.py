@@ -24,7 +24,7 @@ from specvit.library import Emulator
 from specvit.library.derivative import batched_jacobian
 from specvit.models.bundle import Origin, load_bundle
 from specvit.models.inputs import Progress, check_spectra
-from specvit.models.protocol import Prediction
+from specvit.models.prediction import Diagnostics, Prediction
 from specvit.spectra import SpectraSource
 
 #: Spectra fitted together. Each holds 130 kB per power of the continuum, and as much again per start.
@@ -45,9 +45,8 @@ class TemplateFit:
     training set; an estimate on its face is legitimate and flagged. There is nothing to learn from spectra:
     `fit` takes over pixels and box.
 
-    `extras` of a prediction, of the best start: `chi2`, `degrees_of_freedom`, `iterations`, `converged` and
-    `minima` (distinct ones found by all starts), each (B,); `on_face`, which labels lie on a face of the box,
-    (B, P); `continuum`, the a_j of Σ_j a_j u^j with u from -1 to 1 across the pixels, (B, order + 1).
+    `diagnostics` of a prediction, of the best start: `chi2`, `degrees_of_freedom`, `iterations`, `converged`,
+    `minima`, `on_face` and `continuum`.
 
     Args:
         observed: noise-free spectra; predictions run on its device, in float64.
@@ -118,7 +117,7 @@ class TemplateFit:
                 progress(done, len(flux), f"{done} spectra fitted")
         found = {key: torch.cat([part[key] for part in parts]).cpu() for key in parts[0]}
         mean, std = found.pop("mean"), found.pop("std")
-        return Prediction(mean, std, self.names, found | {"degrees_of_freedom": freedom})
+        return Prediction(mean, std, self.names, None, Diagnostics(degrees_of_freedom=freedom, **found))
 
     def _degrees_of_freedom(self, sigma: Tensor) -> Tensor:
         live, unknowns = torch.isfinite(sigma).sum(1).cpu(), len(self.names) + self.order + 1

@@ -21,7 +21,7 @@ from specvit.library import Emulator
 from specvit.limits.bayes import LEVELS, BayesCeiling, Observation, SamplerSettings
 from specvit.models.bundle import Origin, load_bundle
 from specvit.models.inputs import Progress, check_spectra
-from specvit.models.protocol import Prediction
+from specvit.models.prediction import Diagnostics, Prediction, Quantiles
 from specvit.simulate import make_prior
 from specvit.spectra import SpectraSource
 
@@ -33,9 +33,9 @@ class PosteriorMean:
     knows the noise of the star itself; what separates the two is what an observer cannot know. There is
     nothing to learn from spectra: `fit` takes over pixels and box.
 
-    `extras` of a prediction: `quantiles` at `levels`, shape (B, P, Q); `ess`, the effective sample size,
-    `samples`, the likelihoods computed, and `converged`, shape (B,). Posteriors are sampled: the estimates
-    depend on `seed` and on the order of the spectra by a share of about `ess`^(-1/2) of their errors.
+    A prediction holds quantiles, and of `diagnostics` `effective_sample_size`, `samples` and `converged`.
+    Posteriors are sampled: the estimates depend on `seed` and on the order of the spectra by a share of about
+    `effective_sample_size`^(-1/2) of their errors.
 
     Args:
         observed: noise-free spectra; predictions run on its device.
@@ -95,15 +95,12 @@ class PosteriorMean:
         unit = sigma.masked_fill(torch.isinf(sigma), torch.nan).nanmedian(dim=1, keepdim=True).values
         observation = Observation.from_pipeline((flux / unit).to(device), (sigma / unit).to(device))
         posterior = self._sampler.posterior(observation, advance)
-        extras = {
-            "quantiles": posterior.quantiles,
-            "levels": LEVELS,
-            "ess": posterior.ess,
-            "samples": posterior.samples,
-            "converged": posterior.converged,
-        }
         std = posterior.covariance.diagonal(dim1=1, dim2=2).sqrt()
-        return Prediction(posterior.mean, std, self.names, extras)
+        diagnostics = Diagnostics(
+            effective_sample_size=posterior.ess, samples=posterior.samples, converged=posterior.converged
+        )
+        quantiles = Quantiles(LEVELS, posterior.quantiles)
+        return Prediction(posterior.mean, std, self.names, quantiles, diagnostics)
 
     def save(self, folder: Path) -> None:
         """Write emulator, options and manifest into `folder`, all or nothing; the folder works alone."""

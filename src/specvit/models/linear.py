@@ -19,7 +19,7 @@ from specvit.errors import ConfigError, DataError, RunError
 from specvit.models.bundle import Bundle, Origin, load_bundle, save_bundle
 from specvit.models.inputs import Progress, check_spectra, fill_dead, labels_of
 from specvit.models.moments import Moments
-from specvit.models.protocol import Prediction
+from specvit.models.prediction import Prediction
 from specvit.models.scatter import ResidualScatter
 from specvit.spectra import SpectraSource, collect, median_snr
 

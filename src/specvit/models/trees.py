@@ -20,7 +20,7 @@ from torch import Tensor
 from specvit.errors import ConfigError, DataError, RunError, import_optional
 from specvit.models.bundle import Bundle, Origin, load_bundle, save_bundle
 from specvit.models.inputs import Progress, check_spectra, fill_dead, labels_of
-from specvit.models.protocol import Prediction
+from specvit.models.prediction import Prediction
 from specvit.models.scatter import ResidualScatter
 from specvit.spectra import SpectraSource, median_snr
 

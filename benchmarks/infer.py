@@ -28,9 +28,9 @@ import _rival_vits as rivals
 from _machine import heading
 from specvit.estimators.network_estimator import NetworkEstimator
 from specvit.estimators.pretrained import load_pretrained, pretrained_names
-from specvit.models.bundle import Origin
 from specvit.models.conditioning import Inputs
 from specvit.models.network import SpectrumNetwork, build_network
+from specvit.models.origin import Origin
 from specvit.models.sizes import network_config
 from specvit.simulate import Simulator
 from specvit.spectra import SpectraBatch

@@ -1,5 +1,7 @@
 """Perceptrons, the linear shortcut, heads and label scaling."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,8 @@ from specvit.errors import ConfigError
 from specvit.models.conditioning import Inputs
 from specvit.models.heads import QUANTILES, Head, LabelScaling
 from specvit.models.mlp import MLP, MLPConfig, ResidualBlock
-from specvit.models.network import NetworkConfig, build_network
+from specvit.models.network import build_network
+from specvit.models.network_settings import read_config
 from specvit.models.sizes import PRESETS, network_config
 from specvit.spectra import LOW_T_BOX, WavelengthGrid
 
@@ -110,7 +113,7 @@ def test_ordinal_mean_of_a_certain_bin_is_its_centre():
 @pytest.mark.parametrize("size", ["nano", "small"])
 def test_every_size_survives_its_description(model, size):
     config = network_config(model, size)
-    assert NetworkConfig.from_dict(config.to_dict()) == config
+    assert read_config(json.loads(json.dumps(config.to_dict())), "test") == config
 
 
 def test_sizes_grow():

@@ -69,7 +69,7 @@ def first_problem(error: ValidationError) -> str:
 
 
 @lru_cache
-def _adapter(kind: type[Record]) -> TypeAdapter[Record]:
+def _adapter(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 

@@ -111,9 +111,7 @@ class Tensors:
         """Return the error that says `what` is wrong with this file."""
         return DataError(f"{self.where}: {what}; {self.mend}")
 
-    def _check_type(
-        self, name: str, tensor: Tensor, dtype: torch.dtype | Sequence[torch.dtype]
-    ) -> None:
+    def _check_type(self, name: str, tensor: Tensor, dtype: torch.dtype | Sequence[torch.dtype]) -> None:
         allowed = tuple(dtype) if isinstance(dtype, Sequence) else (dtype,)
         if tensor.dtype not in allowed:
             wanted = " or ".join(_type_name(each) for each in allowed)

@@ -24,8 +24,8 @@ from specvit.inference.storage import check_origin, load_with_emulator, save_wit
 from specvit.instrument import ObservedEmulator
 from specvit.library import Emulator
 from specvit.library.derivative import batched_jacobian
-from specvit.models.bundle import Origin
 from specvit.models.inputs import Progress, check_spectra
+from specvit.models.origin import Origin
 from specvit.models.protocol import Prediction
 from specvit.spectra import SpectraSource
 

@@ -21,12 +21,11 @@ from specvit.inference.storage import check_origin, load_with_emulator, save_wit
 from specvit.instrument import ObservedEmulator
 from specvit.library import Emulator
 from specvit.limits.bayes import LEVELS, BayesCeiling, Observation, SamplerSettings
-from specvit.models.bundle import Origin
 from specvit.models.inputs import Progress, check_spectra
+from specvit.models.origin import Origin
 from specvit.models.protocol import Prediction
 from specvit.simulate import make_prior
 from specvit.spectra import SpectraSource
-
 
 #: Most points of a bank, and samples of a star, that a saved estimator may ask for: 256 times the usual.
 LARGEST_BANK = 1 << 24

@@ -15,7 +15,8 @@ from specvit.documents import Section
 from specvit.errors import LabelError
 from specvit.library import Emulator
 from specvit.library.emulator_record import EmulatorRecord
-from specvit.models.bundle import Bundle, Origin, StoredBundle, load_bundle, save_bundle
+from specvit.models.bundle import Bundle, StoredBundle, load_bundle, save_bundle
+from specvit.models.origin import Origin
 from specvit.spectra import LabelSpace
 
 _PREFIX = "emulator."

@@ -76,7 +76,7 @@ def fit_and_predict(
             model = _fit(name, config, simulator, run, progress, record)
         else:
             model = load_saved(name)
-            record["fit_seconds"] = model.origin.training.get("seconds")
+            record["fit_seconds"] = model.origin.training.seconds
         record["choice"], record["cost"] = model.choice, cost_of(name, model, config)
         if isinstance(model, NetworkEstimator):
             record["choice"] |= {f"trained with {k}": v for k, v in other_world(model, simulator).items()}
@@ -103,7 +103,7 @@ def _fit(
             checkpoints = run.path / "checkpoints" / name
             checkpoints.mkdir(parents=True, exist_ok=True)
             model = train(name, config, simulator, checkpoints, update)
-            record["fit_seconds"] = model.origin.training["seconds"]
+            record["fit_seconds"] = model.origin.training.seconds
         else:
             source = simulator.source("train", split.seed, split.train)
             validation = simulator.source("validation", split.seed, split.validation)
@@ -118,7 +118,7 @@ def _fit(
 def cost_of(name: str, model: Any, config: Config) -> dict[str, float]:
     """Return what a fitted estimator took, as `ModelResults.cost`; three forward passes make a step."""
     if isinstance(model, NetworkEstimator):
-        seen, forward = model.origin.training.get("train_spectra", 0), forward_flops(model.network)
+        seen, forward = model.origin.training.train_spectra or 0, forward_flops(model.network)
         cost = {"parameters": model.network.parameter_count, "train_spectra": seen}
         return {**cost, "forward_flops": forward, "train_flops": 3 * forward * seen}
     if name in ("template", "posterior"):

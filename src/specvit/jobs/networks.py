@@ -90,7 +90,7 @@ def load_saved(name: str) -> NetworkEstimator:
 
 def other_world(model: NetworkEstimator, simulator: Simulator) -> dict[str, str]:
     """Return in what the world a network was trained in differs from this one, field -> "theirs, not ours"."""
-    theirs = (model.origin.training.get("train") or {}).get("world")
+    theirs = model.origin.training.world
     if theirs is None or simulator.world is None:
         return {}
     # Through JSON, as theirs went: a bound is a list there.

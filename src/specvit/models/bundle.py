@@ -104,7 +104,9 @@ class StoredBundle:
         known = self.origin.label_space.names
         unknown = [name for name in names if name not in known]
         if unknown or not names or len(set(names)) < len(names):
-            told = f"label '{unknown[0]}' is not in" if unknown else f"labels {list(names)} do not select from"
+            told = (
+                f"label '{unknown[0]}' is not in" if unknown else f"labels {list(names)} do not select from"
+            )
             raise self.problem(f"settings: {told} the label space ({', '.join(known)})")
         if tuple(names) != tuple(known if asked is None else asked):
             raise self.problem(f"settings: names are {list(names)}, options say {asked}")

@@ -16,10 +16,11 @@ import torch
 from torch import Tensor
 
 from specvit.errors import ConfigError, DataError, RunError
-from specvit.models.bundle import Bundle, Origin, load_bundle, save_bundle
+from specvit.models.bundle import Bundle, load_bundle, save_bundle
 from specvit.models.inputs import Progress, check_spectra, fill_dead, labels_of
 from specvit.models.linear_settings import LinearSettings, PCARidgeOptions, PLSOptions, RidgeOptions
 from specvit.models.moments import Moments
+from specvit.models.origin import Origin
 from specvit.models.protocol import Prediction
 from specvit.models.scatter import ResidualScatter
 from specvit.spectra import SpectraSource, collect, median_snr

@@ -107,15 +107,8 @@ class NetworkConfig:
         return [name for owner in (self.backbone, self.front, self) for name in _option_names(owner)]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return a JSON-ready description; `from_dict` reads it back."""
+        """Return a JSON-ready description; `network_settings.read_config` reads it back."""
         return asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> NetworkConfig:
-        """Return the configuration described by `to_dict`."""
-        front = {**data["front"], "channels": tuple(data["front"]["channels"])}
-        backbone = CONFIGS[data["model"]](**data["backbone"])
-        return cls(**{**data, "backbone": backbone, "front": FrontConfig(**front)})
 
 
 class Body(nn.Module):

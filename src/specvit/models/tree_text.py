@@ -86,7 +86,9 @@ def _check_header(lines: list[str], pixels: int) -> list[int]:
             raise TreeTextError(f"header: {name} is '{values[name][:40]}', expected '{value}'")
     for name in ("feature_names", "feature_infos"):
         if len(values[name].split(" ")) != pixels:
-            raise TreeTextError(f"header: {name} has {len(values[name].split(' '))} entries for {pixels} pixels")
+            raise TreeTextError(
+                f"header: {name} has {len(values[name].split(' '))} entries for {pixels} pixels"
+            )
     if values["feature_names"].split(" ") != [f"Column_{k}" for k in range(pixels)]:
         raise TreeTextError("header: feature_names are not Column_0, Column_1, ...")
     for info in values["feature_infos"].split(" "):

@@ -20,8 +20,9 @@ from torch import Tensor
 
 from specvit.documents import Section
 from specvit.errors import ConfigError, DataError, RunError, import_optional
-from specvit.models.bundle import Bundle, Origin, StoredBundle, load_bundle, save_bundle
+from specvit.models.bundle import Bundle, StoredBundle, load_bundle, save_bundle
 from specvit.models.inputs import Progress, check_spectra, fill_dead, labels_of
+from specvit.models.origin import Origin
 from specvit.models.protocol import Prediction
 from specvit.models.scatter import ResidualScatter
 from specvit.models.tree_text import TreeTextError, check_tree_text

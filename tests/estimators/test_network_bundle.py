@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from specvit.errors import DataError, RunError, ShapeError, WavelengthRangeError
-from specvit.estimators import network_estimator
+from specvit.estimators import network_config, network_estimator
 from specvit.estimators.network_estimator import NetworkEstimator
-from specvit.models.bundle import MANIFEST, TENSORS, Origin
+from specvit.models.manifest import MANIFEST, TENSORS
 from specvit.models.network import build_network
+from specvit.models.origin import Origin, TrainingRecord
 from specvit.models.protocol import Estimator
-from specvit.estimators import network_config
 from specvit.spectra import LOW_T_BOX, WavelengthGrid
 
 GRID = WavelengthGrid.linear(8000, 1.0, 96)
@@ -36,7 +36,7 @@ def make(model="vit", seed=0):
     network = build_network(network_config(model).with_options(OPTIONS[model]), GRID, SPACE)
     flux, sigma = spectra(20)
     network.front.fit(flux, flux, sigma) if model == "subspace" else network.front.fit(flux, sigma)
-    origin = Origin(GRID, LOW_T_BOX, {"train_spectra": 20, "validation_r2": 0.5})
+    origin = Origin(GRID, LOW_T_BOX, TrainingRecord(train_spectra=20, validation_r2=0.5))
     return NetworkEstimator(f"{model}-tiny").adopt(network, origin)
 
 
@@ -58,7 +58,7 @@ def test_a_saved_network_gives_the_same_answers(model, tmp_path):
     assert before.std is None or torch.equal(before.std, after.std)
     assert (after.quantiles is not None) == (model == "mlp")
     assert after.names == ("log_g", "teff")
-    assert (again.name, again.origin.training["validation_r2"]) == (f"{model}-tiny", 0.5)
+    assert (again.name, again.origin.training.validation_r2) == (f"{model}-tiny", 0.5)
     assert again.grid.matches(GRID)
 
 

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from specvit.jobs.networks import CLASSICAL
+from specvit.jobs.scorer import stated_intervals
 
 from specvit.jobs import Quiet
 from specvit.jobs import estimators as job
 from specvit.jobs.config import resolve
-from specvit.jobs.networks import CLASSICAL
-from specvit.jobs.scorer import stated_intervals
 from specvit.models import Prediction, Ridge
 from specvit.runs import RunFolder
 from specvit.simulate import Simulator

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from specvit.errors import DataError, RunError
-from specvit.models.network import build_network
 from specvit.estimators import network_config
+from specvit.models.network import build_network
 from specvit.training import Recipe, Trainer
 from specvit.training.checkpoint import NAME
 from specvit.training.distributed import Processes

@@ -1,10 +1,10 @@
 """What a name in a job stands for: an estimator fitted in it, one that comes trained, a saved one, or your own.
 
-    ridge              fitted in the job
-    mlp-nano           a network of a named size, trained in the job
-    subspace           a network that comes trained, used as it is
-    runs/mine/model    the folder of any saved estimator, used as it is
-    package.mod:Class  a class of yours that keeps the protocol of `specvit.models.Estimator`
+ridge              fitted in the job
+mlp-nano           a network of a named size, trained in the job
+subspace           a network that comes trained, used as it is
+runs/mine/model    the folder of any saved estimator, used as it is
+package.mod:Class  a class of yours that keeps the protocol of `specvit.models.Estimator`
 """
 
 from __future__ import annotations
@@ -157,7 +157,9 @@ def _own(name: str) -> Choice:
         ) from error
     missing = [part for part in ("fit", "predict", "save", "load") if not hasattr(cls, part)]
     if missing:
-        raise ConfigError(f"models.names: {name} has no '{missing[0]}'; see specvit.models.Estimator for the protocol")
+        raise ConfigError(
+            f"models.names: {name} has no '{missing[0]}'; see specvit.models.Estimator for the protocol"
+        )
 
     def build(setting: Setting) -> Any:
         return cls(setting.labels, **setting.options)

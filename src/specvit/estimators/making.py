@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from specvit.estimators.architectures import architecture_of
 from specvit.estimators.network_estimator import NetworkEstimator
 from specvit.estimators.network_fitter import NetworkFitter
 from specvit.estimators.spec import Listener
-from specvit.estimators.table import architecture_of, designed, size_of
-from specvit.models.options import split_by_owner
 from specvit.training.recipe import Recipe
 
 
@@ -40,7 +39,7 @@ def make_estimator(
     """
     architecture = architecture_of(model)
     size = size or architecture.default_size
-    config = size_of(architecture, model, size).with_options(dict(options or {}))
+    config = architecture.size(size).with_options(dict(options or {}))
     wanted = tuple(labels) if labels else None
     fitter = NetworkFitter(config, recipe or architecture.recipe, wanted, device, folder, listen)
     return NetworkEstimator(f"{model}-{size}", fitter)
@@ -53,8 +52,4 @@ def split_options(model: str, size: str, options: Mapping[str, Any]) -> tuple[di
         ConfigError: for an option that neither has, or a value that neither takes; names the nearest.
     """
     architecture = architecture_of(model)
-    size = size or architecture.default_size
-    _, recipe = designed(architecture, model, size, dict(options))
-    config = size_of(architecture, model, size)
-    ours, _ = split_by_owner(f"{model}-{size}", options, config.option_names, list(recipe.to_dict()))
-    return ours, recipe
+    return architecture.split_options(size or architecture.default_size, options)

@@ -16,16 +16,18 @@ from torch import Tensor, nn
 
 from specvit.errors import DataError, RunError, ShapeError
 from specvit.estimators.card import CARD, card_text
+from specvit.estimators.network_settings import read_network
 from specvit.models.batching import rows_for, widest_layer
-from specvit.models.bundle import Bundle, Origin, load_bundle, save_bundle
+from specvit.models.bundle import Bundle, load_bundle, save_bundle
 from specvit.models.conditioning import Inputs, is_whole, usable_pixels
 from specvit.models.heads import QUANTILES, Estimate
-from specvit.models.network import NetworkConfig, SpectrumNetwork, build_network
+from specvit.models.network import SpectrumNetwork
+from specvit.models.origin import Origin
 from specvit.models.prediction import Diagnostics, Prediction, Quantiles
 from specvit.models.prepared import prepared
 from specvit.spectra import LabelSpace, SpectraSource, WavelengthGrid
 
-#: Trains on (train, validation); returns the network with its best weights and a JSON-ready training record.
+#: Trains on (train, validation); returns the network with its best weights and entries of the `TrainingRecord`.
 Fitter = Callable[[SpectraSource, SpectraSource], tuple[SpectrumNetwork, dict[str, Any]]]
 
 FINGERPRINT_SPECTRA = 4
@@ -71,7 +73,7 @@ class NetworkEstimator:
         validation.grid.check_matches(train.grid, "validation set")
         network, record = self.fitter(train, validation)
         origin = Origin.of(train, validation)
-        return self.adopt(network, replace(origin, training={**origin.training, **record}))
+        return self.adopt(network, replace(origin, training=origin.training.with_entries(record)))
 
     def adopt(self, network: SpectrumNetwork, origin: Origin) -> Self:
         """Take over a trained network and what it was made for."""
@@ -148,16 +150,18 @@ class NetworkEstimator:
                 stored output (a defect of this installation).
         """
         bundle = load_bundle(folder, "network")
-        settings = bundle.settings
-        config, space = NetworkConfig.from_dict(settings["network"]), LabelSpace.from_dict(settings["labels"])
-        with torch.random.fork_rng(devices=[]):
-            network = build_network(config, bundle.origin.grid, space)
-        network.load_state_dict(bundle.tensors)
-        estimator = cls(settings["name"]).adopt(network, bundle.origin)
-        estimator.metrics = settings["metrics"]
-        expected = torch.tensor(settings["fingerprint"], dtype=torch.float64)
+        settings, network = read_network(bundle)
+        try:
+            estimator = cls(settings.name).adopt(network, bundle.origin)
+            found = estimator._measure()
+        except (ArithmeticError, ValueError, RuntimeError) as error:
+            raise bundle.problem(f"the network it describes gives no estimates ({error})") from error
+        estimator.metrics = settings.metrics
+        if [len(row) for row in settings.fingerprint] != [found.shape[1]] * len(found):
+            raise bundle.problem(f"settings: fingerprint does not have the shape {tuple(found.shape)}")
+        expected = torch.tensor(settings.fingerprint, dtype=torch.float64)
         width = network.head.labels_scaling.width.double()
-        worst = float(((estimator._measure() - expected).abs() / width).max())
+        worst = float(((found - expected).abs() / width).max())
         if not worst <= FINGERPRINT_TOLERANCE:
             raise DataError(
                 f"{folder}: fixed spectra give other estimates than when it was saved (by {worst:.1e} of a "
@@ -170,7 +174,7 @@ class NetworkEstimator:
         """What a report says of it: its size and its training."""
         training = self._ready().origin.training
         known = ("train_spectra", "steps", "seconds", "validation_r2", "date")
-        facts = {name: training[name] for name in known if name in training}
+        facts = {name: value for name, value in training.to_dict().items() if name in known}
         return {"parameters": self.network.parameter_count, **facts}
 
     def _measure(self) -> Tensor:

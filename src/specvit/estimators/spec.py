@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from specvit.errors import ConfigError
-from specvit.models.network import NetworkConfig
+from specvit.estimators.architectures import Architecture
 from specvit.models.protocol import Estimator
 from specvit.runs import Family
 from specvit.simulate import Simulator
-from specvit.training.recipe import Recipe
 
 #: Called with one record per report of a training.
 Listener = Callable[[dict[str, Any]], None]
@@ -50,26 +49,6 @@ class Setting:
         if self.simulator is None:
             raise ConfigError(f"{who}: fits the simulated world, and these spectra come without one")
         return self.simulator
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """A kind of network: its sizes and how it is trained.
-
-    Args:
-        sizes: name of a size -> description.
-        recipe: what worked; a starting point, not a law.
-        default_size: the size that learns most in five minutes on two cores.
-    """
-
-    sizes: Mapping[str, NetworkConfig]
-    recipe: Recipe
-    default_size: str = "nano"
-
-    @property
-    def pattern(self) -> NetworkConfig:
-        """Any description of this kind of network: it tells which configuration class belongs to it."""
-        return next(iter(self.sizes.values()))
 
 
 @dataclass(frozen=True)

@@ -10,20 +10,22 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
+from specvit.documents import Section
 from specvit.errors import ConfigError, DataError, RunError
 from specvit.inference.descent import minimise
 from specvit.inference.errors import label_std
 from specvit.inference.products import TemplateRows
 from specvit.inference.profile import Profile
-from specvit.inference.starts import StartBank
-from specvit.inference.storage import check_origin, emulator_of, save_with_emulator
+from specvit.inference.starts import DRAWS, StartBank
+from specvit.inference.storage import check_origin, load_with_emulator, save_with_emulator
 from specvit.instrument import ObservedEmulator
 from specvit.library import Emulator
 from specvit.library.derivative import batched_jacobian
-from specvit.models.bundle import Origin, load_bundle
 from specvit.models.inputs import Progress, check_spectra
+from specvit.models.origin import Origin
 from specvit.models.prediction import Diagnostics, Prediction
 from specvit.spectra import SpectraSource
 
@@ -35,6 +37,14 @@ SAME = 0.01
 
 #: Highest order of the continuum: powers of u beyond it resemble each other too much.
 HIGHEST_ORDER = 4
+
+
+class TemplateOptions(Section):
+    """The options of `TemplateFit`, as a saved one states them."""
+
+    order: int
+    starts: int = Field(ge=1, le=DRAWS)
+    seed: int = Field(ge=0)
 
 
 class TemplateFit:
@@ -159,5 +169,6 @@ class TemplateFit:
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read an estimator back; DataError if the folder was changed or is incomplete."""
-        bundle = load_bundle(folder, cls.name)
-        return cls(emulator_of(bundle), **bundle.settings["options"])._begin(bundle.origin)
+        bundle, options, emulator = load_with_emulator(folder, cls.name, TemplateOptions)
+        with bundle.naming_settings():
+            return cls(emulator, **dict(options))._begin(bundle.origin)

@@ -12,18 +12,40 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import scipy.sparse
 import torch
+from pydantic import Field, field_validator
 from torch import Tensor
 
+from specvit.documents import Section
 from specvit.errors import RunError
-from specvit.inference.storage import check_origin, emulator_of, save_with_emulator
+from specvit.inference.storage import check_origin, load_with_emulator, save_with_emulator
 from specvit.instrument import ObservedEmulator
 from specvit.library import Emulator
 from specvit.limits.bayes import LEVELS, BayesCeiling, Observation, SamplerSettings
-from specvit.models.bundle import Origin, load_bundle
 from specvit.models.inputs import Progress, check_spectra
+from specvit.models.origin import Origin
 from specvit.models.prediction import Diagnostics, Prediction, Quantiles
 from specvit.simulate import make_prior
 from specvit.spectra import SpectraSource
+
+#: Most points of a bank, and samples of a star, that a saved estimator may ask for: 256 times the usual.
+LARGEST_BANK = 1 << 24
+
+
+class PosteriorOptions(Section):
+    """The options of `PosteriorMean`, as a saved one states them."""
+
+    prior: str
+    seed: int = Field(ge=0)
+    bank_size: int = Field(ge=1, le=LARGEST_BANK)
+    settings: SamplerSettings
+
+    @field_validator("settings")
+    @classmethod
+    def _samples(cls, settings: SamplerSettings) -> SamplerSettings:
+        for name, value in asdict(settings).items():
+            if not 0 < value <= LARGEST_BANK:
+                raise ValueError(f"{name} is {value}, expected 1 to {LARGEST_BANK}")
+        return settings
 
 
 class PosteriorMean:
@@ -117,10 +139,9 @@ class PosteriorMean:
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read an estimator back; DataError if the folder was changed or is incomplete."""
-        bundle = load_bundle(folder, cls.name)
-        options = dict(bundle.settings["options"])
-        settings = SamplerSettings(**options.pop("settings"))
-        return cls(emulator_of(bundle), settings=settings, **options)._begin(bundle.origin)
+        bundle, options, emulator = load_with_emulator(folder, cls.name, PosteriorOptions)
+        with bundle.naming_settings():
+            return cls(emulator, **dict(options))._begin(bundle.origin)
 
 
 def _relative(emulator: Emulator) -> ObservedEmulator:

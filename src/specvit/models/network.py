@@ -100,20 +100,8 @@ class NetworkConfig:
         return [name for owner in (self.backbone, self.front, self) for name in _option_names(owner)]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return a JSON-ready description; `from_dict` reads it back."""
+        """Return a JSON-ready description; `network_settings.read_config` reads it back."""
         return asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any], pattern: NetworkConfig) -> NetworkConfig:
-        """Return the configuration described by `to_dict`.
-
-        Args:
-            data: the description; of before fronts had a kind it names none, and takes that of `pattern`.
-            pattern: any configuration of the same kind of network.
-        """
-        front = {"kind": pattern.front.kind, **data["front"], "channels": tuple(data["front"]["channels"])}
-        backbone = type(pattern.backbone)(**data["backbone"])
-        return cls(**{**data, "backbone": backbone, "front": FrontConfig(**front)})
 
 
 class Body(nn.Module):

@@ -233,7 +233,7 @@ class Trainer:
             "seconds": round(self.seconds, 1),
             "best_step": self.selection.step,
             "best_weights": self.selection.kind,
-            "validation_r2": self.selection.r2,
+            "validation_r2": self.selection.r2 if math.isfinite(self.selection.r2) else None,
             "recipe": self.recipe.to_dict(),
             "device": str(self.world.device),
             "processes": self.world.size,

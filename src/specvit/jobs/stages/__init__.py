@@ -3,7 +3,7 @@
 from specvit.jobs.stages.bounds import BoundStars
 from specvit.jobs.stages.examples import ShowExamples
 from specvit.jobs.stages.explanation import ExplainNetwork, explain_network
-from specvit.jobs.stages.fit import FitEstimator, Fitted, FitRecord
+from specvit.jobs.stages.fit import FitEstimator, FitRecord, Fitted
 from specvit.jobs.stages.posteriors import SamplePosteriors, Sampling
 from specvit.jobs.stages.score import ScoreAll, Scoring
 from specvit.jobs.stages.test_stars import DrawTestStars, TestStars

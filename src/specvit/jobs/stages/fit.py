@@ -106,7 +106,10 @@ class FitEstimator:
         fact = FitRecord(
             fit_seconds=seconds,
             predict_seconds=round(time.perf_counter() - began, 3),
-            facts={**getattr(model, "choice", {}), **{f"trained with {k}": v for k, v in self.differs.items()}},
+            facts={
+                **getattr(model, "choice", {}),
+                **{f"trained with {k}": v for k, v in self.differs.items()},
+            },
             cost=self.choice.spec.cost(model),
             model=None if folder is None else str(folder),
         )

@@ -10,7 +10,7 @@ from specvit.limits import marginal_crlb, r2_max, schur_decay
 from specvit.limits.bayes import BayesCeiling, Observation, bayes_r2
 from specvit.limits.forecast import FREE_LABELS as FORECAST_LABELS
 from specvit.limits.forecast import Forecaster, FreeParameters
-from specvit.simulate import LatticePrior, Simulator, UniformPrior
+from specvit.simulate import Simulator
 from specvit.spectra import SpectraBatch
 
 Arrays = dict[str, np.ndarray]
@@ -29,9 +29,9 @@ def crlb_ceiling(
     everything = FreeParameters(target, simulator.prior.label_space.names)
     forecaster = Forecaster(emulator, simulator.instrument, everything, simulator.noise_level)
     conditions = {name: value.double() for name, value in test.conditions.items()}
-    fisher = forecaster.forecast(test.labels, [conditions], update)[0].fisher
+    fisher = forecaster.forecast(test.known_labels(), [conditions], update)[0].fisher
     variance = simulator.prior.variance(target)
-    arrays: Arrays = {"rows": np.arange(len(test)), "snr": test.snr.numpy()}
+    arrays: Arrays = {"rows": np.arange(len(test)), "snr": test.known_snr().numpy()}
     for free, names in FREE_LABELS.items():
         names = tuple(dict.fromkeys((*names, target)))
         at = [everything.labels.index(name) for name in names]
@@ -58,7 +58,6 @@ def bayes_ceiling(
         done += count
         update(done, len(stars))
 
-    assert isinstance(simulator.prior, UniformPrior | LatticePrior)
     ceiling = BayesCeiling(simulator.observed, simulator.prior, seed=seed)
     observation = Observation.from_batch(stars, simulator.instrument, simulator.noise_level)
     posterior = ceiling.posterior(observation, advance)
@@ -71,6 +70,6 @@ def bayes_ceiling(
         "minimum_ess": round(float(posterior.ess.min()), 1),
     }
     if len(stars) > 1:
-        found = bayes_r2(posterior, stars.labels, target, simulator.prior.variance(target))
+        found = bayes_r2(posterior, stars.known_labels(), target, simulator.prior.variance(target))
         quality |= {"sampler_error": found.sampler_error, "ceiling_converged": found.converged}
     return arrays, quality

@@ -16,27 +16,24 @@ TOLERANCE = (300.0, 0.4, 0.3)
 
 def example_spectra(simulator: Simulator, test: SpectraBatch, target: str) -> dict[str, np.ndarray]:
     """Return arrays of `runs.results` 'examples': the bright star of the test set nearest to each kind."""
-    assert test.truth is not None
-    space = simulator.prior.label_space
+    space, snr = simulator.prior.label_space, test.known_snr()
     columns = [space.index(name) for name in ("teff", "log_g", "m_h")]
     # Only the better half in S/N: an example should show its lines.
-    bright = torch.nonzero(test.snr >= test.snr.median())[:, 0]
-    distance = test.labels[bright][:, None, columns] - torch.tensor(KINDS)
+    bright = torch.nonzero(snr >= snr.median())[:, 0]
+    distance = test.known_labels()[bright][:, None, columns] - torch.tensor(KINDS)
     nearest = (distance / torch.tensor(TOLERANCE)).square().sum(dim=2).argmin(dim=0)
     rows = bright[torch.unique(nearest)]
     stars = test[rows]
-    assert stars.truth is not None
-    jacobian = (
-        simulator.observed.jacobian(stars.labels)[:, :, space.index(target)] * stars.truth.scale[:, None]
-    )
+    truth, labels = stars.known_truth(), stars.known_labels()
+    jacobian = simulator.observed.jacobian(labels)[:, :, space.index(target)] * truth.scale[:, None]
     return {
         "wavelength": simulator.grid.wavelength,
         "flux": stars.flux.numpy(),
-        "clean": stars.truth.flux.numpy(),
-        "sigma": stars.truth.sigma.numpy(),
+        "clean": truth.flux.numpy(),
+        "sigma": truth.sigma.numpy(),
         "jacobian": jacobian.detach().numpy(),
         "label_names": np.array(space.names),
-        "labels": stars.labels.numpy(),
-        "snr": stars.snr.numpy(),
+        "labels": labels.numpy(),
+        "snr": snr[rows].numpy(),
         "mag": stars.conditions["mag"].numpy(),
     }

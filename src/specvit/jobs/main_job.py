@@ -104,8 +104,8 @@ def _test_set(config: Config, simulator: Simulator, run: RunFolder, watch: Progr
             run.write_arrays(
                 "test",
                 label_names=np.array(simulator.prior.label_space.names),
-                labels=test.labels.numpy(),
-                snr=test.snr.numpy(),
+                labels=test.known_labels().numpy(),
+                snr=test.known_snr().numpy(),
                 mag=test.conditions["mag"].numpy(),
             )
     return test

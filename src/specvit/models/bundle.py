@@ -47,13 +47,14 @@ class Origin:
 
     @classmethod
     def of(cls, train: SpectraSource, validation: SpectraSource) -> Origin:
-        """Describe two sources; the optional `provenance` and `lsf` of a source are carried over."""
-        training = {"train_spectra": len(train), "validation_spectra": len(validation)}
-        for role, source in (("train", train), ("validation", validation)):
-            provenance = getattr(source, "provenance", None)
-            if provenance is not None:
-                training[role] = provenance
-        return cls(train.grid, train.label_space, training, getattr(train, "lsf", None))
+        """Describe two sources by their size, provenance and the line-spread function of the first."""
+        training = {
+            "train_spectra": len(train),
+            "validation_spectra": len(validation),
+            "train": train.provenance,
+            "validation": validation.provenance,
+        }
+        return cls(train.grid, train.label_space, training, train.lsf)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from specvit.training.engine import Listener, Trainer
 from specvit.training.feeds import endless
+from specvit.training.objectives import LabelRegression, Objective
 from specvit.training.recipe import RECIPES, Recipe
 
-__all__ = ["RECIPES", "Listener", "Recipe", "Trainer", "endless"]
+__all__ = ["RECIPES", "LabelRegression", "Listener", "Objective", "Recipe", "Trainer", "endless"]

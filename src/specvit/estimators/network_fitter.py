@@ -14,15 +14,15 @@ from specvit.models.batching import rows_for, widest_layer
 from specvit.models.cost import forward_flops
 from specvit.models.network import NetworkConfig, SpectrumNetwork, build_network
 from specvit.models.prepared import prepared
-from specvit.simulate import SimulatedSource
 from specvit.spectra import SpectraSource, collect
 from specvit.training.distributed import join_processes
 from specvit.training.engine import Listener, Trainer
 from specvit.training.feeds import Share, make_feed
+from specvit.training.objectives import LabelRegression
 from specvit.training.recipe import Recipe
 from specvit.training.starts import prepare
 
-#: Simulated spectra by which stated errors are corrected, at most and at least, and how many are drawn at once.
+#: Reserved spectra by which stated errors are corrected, at most and at least, and how many are drawn at once.
 CALIBRATION_SPECTRA, FEWEST_SPECTRA, CALIBRATION_BATCH = 50_000, 10_000, 512
 
 #: Floating-point operations between the two: ten seconds of two cores.
@@ -62,10 +62,12 @@ class NetworkFitter:
         start = prepare(network, train, held_out, self.recipe.start)
         share = Share(self.recipe.batch, world.rank, world.size)
         feed = make_feed(train, share, world.device, self.recipe.seed, self.recipe.compile)
+        objective = LabelRegression.of(network, train.label_space, self.recipe)
         trainer = Trainer(
-            network, feed, train.label_space, held_out, self.recipe, world, self.folder, self.listen, began
+            network.body, objective, feed, held_out, self.recipe, world, self.folder, self.listen, began
         )
         record = trainer.run()
+        network.eval()
         record |= calibrate(network, validation, listen=self.listen if world.is_first else None)
         conditions = {"threads": torch.get_num_threads(), "date": datetime.date.today().isoformat()}
         return network, {"start": start, **record, **conditions}
@@ -81,29 +83,27 @@ def calibrate(
 
     Args:
         network: in evaluation mode.
-        validation: simulated spectra have a split of their own for this, of which `spectra` are drawn; a stored
-            validation set is taken as it is.
+        validation: its reserve of `spectra` is drawn for this; a set without one, as every stored one, is taken
+            as it is.
         spectra: None takes `CALIBRATION_SPECTRA`, or fewer for a large network.
         listen: called with {"event": "calibration", "progress": share done}.
     """
-    if isinstance(validation, SimulatedSource):
-        affordable = max(FEWEST_SPECTRA, int(CALIBRATION_FLOPS / forward_flops(network)))
-        count = spectra or min(CALIBRATION_SPECTRA, affordable)
-        validation = validation.simulator.source("calibration", validation.seed, count)
-    columns = [validation.label_space.index(name) for name in network.label_space.names]
+    affordable = max(FEWEST_SPECTRA, int(CALIBRATION_FLOPS / forward_flops(network)))
+    held_out = validation.reserve(spectra or min(CALIBRATION_SPECTRA, affordable)) or validation
+    columns = [held_out.label_space.index(name) for name in network.label_space.names]
     device = next(network.body.parameters()).device
-    rows = rows_for(device, widest_layer(network, validation.grid.size) if device.type == "cpu" else 1)
+    rows = rows_for(device, widest_layer(network, held_out.grid.size) if device.type == "cpu" else 1)
     body = prepared(network.body) if device.type == "cpu" else network.body
     raw, level, labels, done = [], [], [], 0
     with torch.inference_mode():
-        for batch in validation.batches(CALIBRATION_BATCH):
-            labels.append(batch.labels[:, columns].to(device))
+        for batch in held_out.batches(CALIBRATION_BATCH):
+            labels.append(batch.known_labels()[:, columns].to(device))
             for flux, sigma in zip(batch.flux.split(rows), batch.sigma.split(rows), strict=True):
                 inputs = network.front(flux.to(device), sigma.to(device))
                 raw.append(body(inputs))
                 level.append(inputs.level)
             done += len(batch)
             if listen is not None:
-                listen({"event": "calibration", "progress": done / len(validation)})
+                listen({"event": "calibration", "progress": done / len(held_out)})
     network.head.calibrate(torch.cat(raw), torch.cat(level), torch.cat(labels))
-    return {"calibration_spectra": len(validation)}
+    return {"calibration_spectra": len(held_out)}

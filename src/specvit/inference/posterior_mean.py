@@ -5,7 +5,7 @@ A wrapper: the sampler is that of `specvit.limits.bayes`.
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -24,7 +24,7 @@ from specvit.limits.bayes import LEVELS, BayesCeiling, Observation, SamplerSetti
 from specvit.models.inputs import Progress, check_spectra
 from specvit.models.origin import Origin
 from specvit.models.prediction import Diagnostics, Prediction, Quantiles
-from specvit.simulate import make_prior
+from specvit.simulate import Prior, make_prior
 from specvit.spectra import SpectraSource
 
 #: Most points of a bank, and samples of a star, that a saved estimator may ask for: 256 times the usual.
@@ -61,9 +61,10 @@ class PosteriorMean:
 
     Args:
         observed: noise-free spectra; predictions run on its device.
-        prior: "uniform" in the box of the training set, or the reference work's "lattice" in it.
+        prior: "uniform" in the box of the training set, the reference work's "lattice" in it, or a prior of
+            one's own with a density or nodes, whose box then replaces that of the training set.
         seed: of the sampler.
-        bank_size: label points shared by all spectra from which the sampler starts (uniform prior only).
+        bank_size: label points shared by all spectra from which the sampler starts (only for a prior with a density).
         settings: effective sample size wanted and limits.
     """
 
@@ -72,7 +73,7 @@ class PosteriorMean:
     def __init__(
         self,
         observed: ObservedEmulator | Emulator,
-        prior: str = "uniform",
+        prior: str | Prior = "uniform",
         seed: int = 0,
         bank_size: int = 1 << 16,
         settings: SamplerSettings | None = None,
@@ -87,13 +88,18 @@ class PosteriorMean:
 
         Raises:
             WavelengthRangeError, LabelError: if they are not the emulator's (see `check_origin`).
-            ConfigError: if there is no such prior, or the box does not fit its lattice.
+            ConfigError: if there is no such prior, the box does not fit its lattice, or no posterior can be
+                made with it (see `BayesCeiling`).
         """
         return self._begin(Origin.of(train, validation))
 
     def _begin(self, origin: Origin) -> Self:
+        if isinstance(self.prior, str):
+            prior: Prior = make_prior(self.prior, origin.label_space)
+        else:
+            prior = self.prior
+            origin = replace(origin, label_space=prior.label_space)
         check_origin(origin, self.emulator, self.name)
-        prior = make_prior(self.prior, origin.label_space)
         self._sampler = BayesCeiling(
             _relative(self.emulator), prior, self.bank_size, self.seed, settings=self.settings
         )
@@ -125,9 +131,18 @@ class PosteriorMean:
         return Prediction(posterior.mean, std, self.names, quantiles, diagnostics)
 
     def save(self, folder: Path) -> None:
-        """Write emulator, options and manifest into `folder`, all or nothing; the folder works alone."""
+        """Write emulator, options and manifest into `folder`, all or nothing; the folder works alone.
+
+        Raises:
+            RunError: before `fit`, or with a prior of one's own: a folder holds no code.
+        """
         if not hasattr(self, "origin"):
             raise RunError(f"{self.name}: nothing to save; call fit first")
+        if not isinstance(self.prior, str):
+            raise RunError(
+                f"{self.name}: only a prior with a name can be saved, got a {type(self.prior).__name__}; "
+                "make the estimator anew where it is needed, its fit reads no spectrum"
+            )
         options = {
             "prior": self.prior,
             "seed": self.seed,

@@ -77,11 +77,11 @@ class Origin:
 
     @classmethod
     def of(cls, train: SpectraSource, validation: SpectraSource) -> Origin:
-        """Describe two sources; the optional `provenance` and `lsf` of a source are carried over."""
+        """Describe two sources by their size, provenance and the line-spread function of the first."""
         training = TrainingRecord(
             train_spectra=len(train),
             validation_spectra=len(validation),
-            train=getattr(train, "provenance", None),
-            validation=getattr(validation, "provenance", None),
+            train=train.provenance,
+            validation=validation.provenance,
         )
-        return cls(train.grid, train.label_space, training, getattr(train, "lsf", None))
+        return cls(train.grid, train.label_space, training, train.lsf)

@@ -1,6 +1,13 @@
 """Prior -> clean flux -> noise: spectra drawn on the fly, and the same spectra stored in shards."""
 
-from specvit.simulate.priors import LatticePrior, Prior, UniformPrior, make_prior
+from specvit.simulate.priors import (
+    DensityPrior,
+    LatticeLike,
+    LatticePrior,
+    Prior,
+    UniformPrior,
+    make_prior,
+)
 from specvit.simulate.seeding import BLOCK, SPLITS
 from specvit.simulate.shards import StoredSpectra
 from specvit.simulate.simulator import SimulatedSource, Simulator, emulator_fingerprint
@@ -10,6 +17,8 @@ from specvit.simulate.writer import WriteJob
 __all__ = [
     "BLOCK",
     "SPLITS",
+    "DensityPrior",
+    "LatticeLike",
     "LatticePrior",
     "Prior",
     "SimulatedSource",

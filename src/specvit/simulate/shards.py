@@ -25,7 +25,7 @@ from specvit.instrument import Instrument
 from specvit.runs.atomic import disk_errors
 from specvit.simulate.simulator import Simulator
 from specvit.simulate.world import World
-from specvit.spectra import LabelSpace, SpectraBatch, Truth, WavelengthGrid
+from specvit.spectra import LabelSpace, SpectraBatch, Truth, WavelengthGrid, check_rows
 
 FORMAT = "specvit-spectra"
 FORMAT_VERSION = 1
@@ -137,8 +137,8 @@ def _arrays(batch: SpectraBatch) -> dict[str, tuple[np.ndarray, str]]:
     arrays = {
         "flux": (batch.flux.numpy(), relative),
         "sigma": (batch.sigma.numpy(), relative),
-        "labels": (batch.labels.numpy(), "see label_space"),
-        "snr": (batch.snr.numpy(), "median over pixels of noise-free flux / true sigma"),
+        "labels": (batch.known_labels().numpy(), "see label_space"),
+        "snr": (batch.known_snr().numpy(), "median over pixels of noise-free flux / true sigma"),
     }
     for name, values in batch.conditions.items():
         arrays[f"conditions/{name}"] = (values.numpy(), CONDITION_UNITS.get(name, ""))
@@ -190,11 +190,13 @@ def read_rows(file: h5py.File, rows: slice) -> SpectraBatch:
 
 
 class StoredSpectra:
-    """A `SpectraSource` over the shards of one folder, read batch by batch.
+    """A `SpectraSource` over the shards of one folder, read as they are asked for; noise as it was stored.
 
     Raises:
         DataError: if the folder is not a complete set written by `specvit simulate`; names the file.
     """
+
+    fresh_noise = False
 
     def __init__(self, folder: Path | str) -> None:
         self.folder = Path(folder)
@@ -221,8 +223,24 @@ class StoredSpectra:
         """The line-spread function of these spectra, see `Instrument.lsf_nodes`."""
         return Instrument.load(self.world.instrument).lsf_nodes()
 
-    def batches(self, batch_size: int) -> Iterator[SpectraBatch]:
-        """Yield all spectra in order; batches do not cross shard boundaries."""
+    def draw(self, start: int, stop: int, epoch: int = 0) -> SpectraBatch:
+        """Return spectra [start, stop), the same in every epoch."""
+        check_rows(start, stop, len(self), epoch)
+        parts, first = [], 0
+        for path, count in zip(self.paths, self._counts, strict=True):
+            low, high = max(start - first, 0), min(stop - first, count)
+            if low < high:
+                with open_shard(path) as file:
+                    parts.append(read_rows(file, slice(low, high)))
+            first += count
+        return parts[0] if len(parts) == 1 else SpectraBatch.concatenate(parts)
+
+    def reserve(self, count: int) -> None:
+        """Return None: what is not stored here cannot be read."""
+        return None
+
+    def batches(self, batch_size: int, epoch: int = 0) -> Iterator[SpectraBatch]:
+        """Yield all spectra in order, the same in every epoch; batches do not cross shard boundaries."""
         for path, count in zip(self.paths, self._counts, strict=True):
             with open_shard(path) as file:
                 for start in range(0, count, batch_size):

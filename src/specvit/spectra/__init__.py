@@ -1,19 +1,30 @@
 """Spectra as such: grids, batches, labels, S/N. Knows no survey, no file format and no model."""
 
-from specvit.spectra.batch import MemorySource, SpectraBatch, SpectraSource, Truth, collect
+from specvit.spectra.batch import SpectraBatch, Truth
 from specvit.spectra.grid import SPEED_OF_LIGHT_KM_S, WavelengthGrid
 from specvit.spectra.labels import LOW_T_BOX, LabelSpace
 from specvit.spectra.snr import median_snr
+from specvit.spectra.source import (
+    GeneratedSource,
+    MemorySource,
+    SpectraSource,
+    check_rows,
+    collect,
+    in_batches,
+)
 
 __all__ = [
     "LOW_T_BOX",
     "SPEED_OF_LIGHT_KM_S",
+    "GeneratedSource",
     "LabelSpace",
     "MemorySource",
     "SpectraBatch",
     "SpectraSource",
     "Truth",
     "WavelengthGrid",
+    "check_rows",
     "collect",
+    "in_batches",
     "median_snr",
 ]

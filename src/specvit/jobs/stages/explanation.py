@@ -121,31 +121,31 @@ def explain_network(
         model=np.array(estimator.name),
         target=np.array(target),
         wavelength=grid.wavelength,
-        snr=test.snr.numpy(),
+        snr=test.known_snr().numpy(),
         gap=np.sqrt(np.mean(gap**2) / np.mean(difference**2)),
         **_summarise(profiles, _ranges(simulator, test), grid),
     )
 
 
 def _information(observed: ObservedEmulator, stars: SpectraBatch, target: str) -> dict[str, Tensor]:
-    assert stars.truth is not None
+    truth = stars.known_truth()
     with torch.no_grad():
-        labels = stars.labels.double()
+        labels = stars.known_labels().double()
         flux, jacobian = observed(labels, check=False)[..., None], observed.jacobian(labels, check=False)
         # The Jacobian is of band-normalised flux, sigma is relative to the spectrum's level.
-        ivar = (stars.truth.sigma.double() / stars.truth.scale.double()[:, None]).square().reciprocal()
+        ivar = (truth.sigma.double() / truth.scale.double()[:, None]).square().reciprocal()
         return {"fisher": information_density(jacobian, ivar, observed.label_space.index(target), flux)}
 
 
 def _looked_at(estimator: NetworkEstimator, stars: SpectraBatch, target: str) -> dict[str, Tensor]:
     """Return response, integrated gradients and attention (B, ..., L), and how well the second add up (B,)."""
-    assert stars.truth is not None
+    truth = stars.known_truth()
     network = estimator.network.to(estimator.device)
     flux, sigma = stars.flux.to(estimator.device), stars.sigma.to(estimator.device)
     attribution = integrated_gradients(network, flux, sigma, target)
     slope = estimate_slopes(network, flux, sigma, target)
     values = {
-        "response": (slope * stars.truth.sigma.to(slope)).square(),
+        "response": (slope * truth.sigma.to(slope)).square(),
         "ig": attribution.values,
         "difference": attribution.difference,
         "gap": attribution.gap,
@@ -161,7 +161,7 @@ def _ranges(simulator: Simulator, test: SpectraBatch) -> dict[str, np.ndarray]:
     space = simulator.prior.label_space
     groups = {"all stars": np.ones(len(test), dtype=bool)}
     if "teff" in space.names:
-        cool = test.labels[:, space.index("teff")].numpy() < COOL
+        cool = test.known_labels()[:, space.index("teff")].numpy() < COOL
         groups |= {f"Teff < {COOL:.0f} K": cool, f"Teff ≥ {COOL:.0f} K": ~cool}
     return {name: mask for name, mask in groups.items() if mask.any()}
 

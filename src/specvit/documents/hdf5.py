@@ -26,7 +26,7 @@ T = TypeVar("T")
 Scalar = TypeVar("Scalar", str, int, float, bool)
 
 #: Kinds of elements, as letters of `numpy.dtype.kind`; TEXT covers strings of fixed and of free length.
-NUMBERS, INTEGERS, TRUTHS, TEXT = "fiu", "iu", "b", "S"
+NUMBERS, FLOATS, INTEGERS, TRUTHS, TEXT = "fiu", "f", "iu", "b", "S"
 _KIND_WORDS = {"f": "floats", "i": "integers", "u": "integers", "b": "booleans", "S": "text"}
 
 #: Deflate, the strongest of HDF5's usual filters, makes at most 1032 bytes of one.

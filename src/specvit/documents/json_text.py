@@ -33,7 +33,7 @@ def parse_json(text: str | bytes, where: str, check: Callable[[Any], T], mend: s
     try:
         return check(content)
     except ValidationError as error:
-        raise DataError(f"{where}: {_first(error)}; {mend}") from error
+        raise DataError(f"{where}: {first_problem(error)}; {mend}") from error
     except SpecvitError as error:
         raise DataError(f"{where}: {error}") from error
     except KeyError as error:
@@ -42,7 +42,8 @@ def parse_json(text: str | bytes, where: str, check: Callable[[Any], T], mend: s
         raise DataError(f"{where}: not of the expected form ({error}); {mend}") from error
 
 
-def _first(error: ValidationError) -> str:
+def first_problem(error: ValidationError) -> str:
+    """Return what pydantic found first: the entry, what is wrong and what was there, in one line."""
     found = error.errors(include_url=False, include_context=False)[0]
     entry = ".".join(str(part) for part in found["loc"])
     message = found["msg"][:1].lower() + found["msg"][1:]

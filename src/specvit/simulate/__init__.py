@@ -1,6 +1,7 @@
 """Prior -> clean flux -> noise: spectra drawn on the fly, and the same spectra stored in shards."""
 
 from specvit.simulate.priors import LatticePrior, Prior, UniformPrior, make_prior
+from specvit.simulate.reference_shards import ReferenceShards
 from specvit.simulate.seeding import BLOCK, SPLITS
 from specvit.simulate.shards import StoredSpectra
 from specvit.simulate.simulator import SimulatedSource, Simulator, emulator_fingerprint
@@ -12,6 +13,7 @@ __all__ = [
     "SPLITS",
     "LatticePrior",
     "Prior",
+    "ReferenceShards",
     "SimulatedSource",
     "Simulator",
     "StoredSpectra",

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from specvit.errors import DataError, ShapeError
 
-#: A residual beyond this many label units (dex for log g) counts as an outlier; reference facts, section 2.
+#: A residual beyond this many label units (dex for log g) counts as an outlier, as in the reference work.
 OUTLIER_LIMIT = 0.5
 
 Score = Callable[..., NDArray[np.float64]]

@@ -1,8 +1,8 @@
 """Build the small tables that tests compare with, from the raw files they are parts of.
 
-    python tools/build_check_tables.py ../shared
+    python tools/build_check_tables.py RAW
 
-The folder holds `data/pfs/red_mr_noise.npz` (numbers of the Subaru PFS Exposure Time Calculator), and
+The folder RAW holds `data/pfs/red_mr_noise.npz` (numbers of the Subaru PFS Exposure Time Calculator), and
 `data/lte/lte_r20000.npz` with `tools/lte` (the spectra of the built-in library as they were computed, and the
 programs and line list that computed them). Writes `etc_checks.npz` into `tests/instrument/data`, and
 `lte_checks.npz` and `lte_window.npz` into `tests/library/data`; the README beside each says what is inside. The

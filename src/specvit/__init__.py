@@ -1,8 +1,8 @@
 """specvit: how well can stellar parameters be measured from this spectrum, and what is the best estimate?
 
-Importing the package costs nothing: a name below, or a sub-package (`specvit.simulate`, `specvit.models`, ...),
-loads torch when it is first asked for. Each name lives in the sub-package that `_HOMES` says; the rest of what
-outsiders may use is in the `__all__` of the sub-packages.
+Importing the package costs nothing: a name, or a sub-package (`specvit.simulate`, `specvit.models`, ...), loads
+torch when it is first asked for. Here are the names most work needs; the rest of what outsiders may use is in the
+sub-packages. Modules below them may be reorganised freely.
 """
 
 import importlib

@@ -7,7 +7,7 @@ BENCH_STAMP := $(VENV)/.installed-bench
 WORKERS ?= 2
 SCALE ?= laptop
 
-.PHONY: run test test-all bench lint format clean
+.PHONY: run test test-all bench docs lint format clean
 
 run: $(STAMP)  ## simulate, fit, compute the ceilings, write runs/<name>/report.html
 	$(BIN)/specvit run --scale $(SCALE)
@@ -20,6 +20,9 @@ test-all: $(STAMP)  ## also the slow tests
 
 bench: $(BENCH_STAMP)  ## every figure of benchmarks/RESULTS.md; half an hour on two idle cores
 	$(BIN)/python benchmarks/write_results.py
+
+docs:  ## docs/api from the docstrings; needs Python alone
+	$(PYTHON) tools/build_api_reference.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -70,7 +70,7 @@ def test_both_tokenisers_start_at_unit_scale(form):
 
 
 def test_reference_windows_start_below_reference_convolutions():
-    """The scale mismatch that kept the reference work's sliding windows from learning (facts, 7.1)."""
+    """The scale mismatch that kept the reference work's sliding windows from learning."""
     torch.manual_seed(0)
     values = torch.randn(8, 1, 4096)
     scale = {

@@ -16,7 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 from specvit.errors import ConfigError
 from specvit.evaluate.metrics import as_float64
 
-#: Definition a / definition b, ratio of the medians on the reference test set; reference facts, section 1.5.
+#: Stored S/N / median S/N on the reference work's test set of 10,000 stars: ratio of the medians. The stored one
+#: is the 95th percentile over pixels (the estimator pfsspec was run with there).
 STORED_OVER_MEDIAN = 1.16
 
 
@@ -72,7 +73,7 @@ def snr_bins(name: str = "default") -> SnrBins:
     """Return a named set of bins; ConfigError lists the names.
 
     "default" is made for specvit's S/N. "fixed", "quantile", "publication" and "log" are those of the
-    reference work (facts, section 1.5), whose edges refer to its stored S/N; see `SnrBins.to_median`.
+    reference work (docs/architecture.md), whose edges refer to its stored S/N; see `SnrBins.to_median`.
     """
     if name not in _SETS:
         raise ConfigError(f"unknown SNR bins '{name}'; known sets are {', '.join(_SETS)}")

@@ -27,9 +27,10 @@ from specvit.runs.atomic import disk_errors, write_atomic
 from specvit.runs.processes import end_with_parent
 from specvit.simulate.kept_files import instrument_fingerprint, keep_files, kept_world, world_beside
 from specvit.simulate.manifest import MANIFEST, Manifest, read_manifest
-from specvit.simulate.seeding import check_seed, split_number
+from specvit.simulate.seeding import check_seed
 from specvit.simulate.shards import ShardPlan, bytes_per_spectrum, write_shard
 from specvit.simulate.simulator import Simulator, emulator_fingerprint
+from specvit.simulate.splits import split_number
 from specvit.simulate.world import World
 
 Progress = Callable[[int], None]

@@ -28,8 +28,8 @@ from torch import Tensor, nn
 
 import _rival_vits as rivals
 from _machine import heading
+from specvit.estimators import network_config
 from specvit.models.network import SpectrumNetwork, build_network
-from specvit.models.sizes import network_config
 from specvit.simulate import Simulator
 from specvit.training import LabelRegression, Recipe, Trainer, endless
 from specvit.training.distributed import Processes

@@ -31,7 +31,7 @@ def test_uniform_density_integrates_to_one_and_vanishes_outside():
 
 
 def test_lattice_reproduces_the_published_label_statistics():
-    """Reference facts 1.2: 80.3 % of log g on nodes, variance 1.365-1.367, end nodes half weight."""
+    """A thousand published test labels: 80.3 % of log g on nodes, variance 1.365-1.367, end nodes half weight."""
     prior = LatticePrior.reference(LOW_T_BOX)
     labels = prior.sample(100_000, np.random.default_rng(2)).numpy()
     log_g = labels[:, LOW_T_BOX.index("log_g")]

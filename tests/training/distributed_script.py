@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from specvit.estimators import network_config
 from specvit.models.network import build_network
-from specvit.models.sizes import network_config
 from specvit.training import LabelRegression, Recipe, Trainer
 from specvit.training.distributed import join_processes, leave_processes
 from specvit.training.feeds import MemoryFeed, Share

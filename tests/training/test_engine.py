@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from specvit.errors import DataError, LabelError, RunError
+from specvit.estimators import network_config
 from specvit.models.network import build_network
-from specvit.models.sizes import network_config
 from specvit.training import LabelRegression, Recipe, Trainer
 from specvit.training.checkpoint import NAME
 from specvit.training.distributed import Processes

@@ -132,10 +132,10 @@ def train(
             finish(run, estimator, score(estimator, sources.test))
     leave_processes(processes)
     if json_output and processes.is_first:
-        print(json.dumps(run.summary))
+        print(json.dumps({**run.summary, "model": str(run.path / run.summary["model"])}))
     elif processes.is_first:
         print_scores(console, run.summary, len(sources.test))
-        print(f"model: {run.summary['model']}")
+        print(f"model: {run.path / run.summary['model']}")
 
 
 def finish(run: RunFolder, estimator: NetworkEstimator, scores: dict[str, dict[str, float]]) -> None:
@@ -146,7 +146,13 @@ def finish(run: RunFolder, estimator: NetworkEstimator, scores: dict[str, dict[s
     folder.parent.mkdir(exist_ok=True)
     estimator.metrics = scores
     estimator.save(folder)
-    run.write_summary({"model": str(folder), "training": estimator.origin.training, "test": scores})
+    run.write_summary(
+        {
+            "model": str(folder.relative_to(run.path)),
+            "training": estimator.origin.training.to_dict(),
+            "test": scores,
+        }
+    )
     run.finish()
     (run.path / NAME).unlink(missing_ok=True)
 

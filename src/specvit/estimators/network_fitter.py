@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import datetime
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from specvit.estimators.network_estimator import NetworkEstimator
 from specvit.models.batching import rows_for, widest_layer
 from specvit.models.cost import forward_flops
 from specvit.models.network import NetworkConfig, SpectrumNetwork, build_network
-from specvit.models.options import unknown_option
 from specvit.models.prepared import prepared
-from specvit.models.sizes import network_config
 from specvit.spectra import SpectraSource, collect
 from specvit.training.distributed import join_processes
 from specvit.training.engine import Listener, Trainer
 from specvit.training.feeds import Share, make_feed
 from specvit.training.objectives import LabelRegression
-from specvit.training.recipe import RECIPES, Recipe
+from specvit.training.recipe import Recipe
 from specvit.training.starts import prepare
 
 #: Reserved spectra by which stated errors are corrected, at most and at least, and how many are drawn at once.
@@ -111,54 +107,3 @@ def calibrate(
                 listen({"event": "calibration", "progress": done / len(held_out)})
     network.head.calibrate(torch.cat(raw), torch.cat(level), torch.cat(labels))
     return {"calibration_spectra": len(held_out)}
-
-
-def make_estimator(
-    model: str = "subspace",
-    size: str = "small",
-    *,
-    labels: Sequence[str] | None = None,
-    recipe: Recipe | None = None,
-    options: dict[str, Any] | None = None,
-    device: str | None = None,
-    folder: Path | None = None,
-    listen: Listener | None = None,
-) -> NetworkEstimator:
-    """Return an estimator that `fit` trains.
-
-    Args:
-        model, size: see `models.sizes`.
-        labels: labels to estimate; None means all of the training set.
-        recipe: None takes the model's own from `RECIPES`.
-        options: fields of the architecture to replace, e.g. {"patch": 16, "head": "ordinal"}.
-        device, folder, listen: see `NetworkFitter`.
-
-    Raises:
-        ConfigError: for an unknown model, size or option.
-    """
-    config = network_config(model, size).with_options(options or {})
-    fitter = NetworkFitter(
-        config,
-        recipe or RECIPES[model],
-        tuple(labels) if labels else None,
-        device,
-        folder,
-        listen,
-    )
-    return NetworkEstimator(f"{model}-{size}", fitter)
-
-
-def split_options(model: str, size: str, options: dict[str, Any]) -> tuple[dict[str, Any], Recipe]:
-    """Return which options are the architecture's, and the model's recipe with the others.
-
-    Raises:
-        ConfigError: for an option that neither has, with the nearest known name.
-    """
-    config, recipe = network_config(model, size), RECIPES[model]
-    known = [*recipe.to_dict(), *config.option_names]
-    for name in options:
-        if name not in known:
-            raise unknown_option(f"{model}-{size}", name, known)
-    architecture = {name: value for name, value in options.items() if name in config.option_names}
-    training = {name: value for name, value in options.items() if name not in architecture}
-    return architecture, recipe.with_options(training)

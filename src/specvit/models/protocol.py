@@ -2,30 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Protocol, Self, runtime_checkable
 
 from torch import Tensor
 
+from specvit.models.prediction import Prediction
 from specvit.spectra import SpectraSource
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """Estimated labels of B spectra.
-
-    Args:
-        mean: shape (B, P), in label units, float64 on the CPU.
-        std: 1 σ errors, shape (B, P), or None for an estimator without errors.
-        names: the P label names.
-        extras: estimator-specific arrays by name (e.g. effective sample sizes).
-    """
-
-    mean: Tensor
-    std: Tensor | None
-    names: tuple[str, ...]
-    extras: dict[str, Any] = field(default_factory=dict)
 
 
 @runtime_checkable

@@ -15,9 +15,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
-import tempfile
 import time
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -30,7 +27,7 @@ import numpy as np
 import specvit
 from specvit.documents.toml import dump_toml
 from specvit.errors import DataError, RunError
-from specvit.runs.atomic import disk_errors, write_atomic
+from specvit.runs.atomic import disk_errors, write_atomic, write_atomic_folder
 from specvit.runs.provenance import describe_machine, now, provenance_problem
 
 CONFIG, PROVENANCE, SUMMARY, LOG = "config.toml", "provenance.json", "summary.json", "metrics.jsonl"
@@ -254,25 +251,10 @@ def fingerprint(config: Mapping[str, Any], ignore: tuple[str, ...] = ()) -> str:
 
 def _found(path: Path, config: Mapping[str, Any], identity: str) -> bool:
     """Make the folder `path` in one step; return False if another process made it first."""
-    with disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
-        partial.chmod(0o755)
-    try:
-        machine = describe_machine()
-        write_atomic(partial / CONFIG, dump_toml(config))
-        first = {"fingerprint": identity, "created": machine["date"], "sessions": [machine], "stages": {}}
-        write_atomic(partial / PROVENANCE, _json({**first, "finished": None}))
-        with disk_errors(path):
-            try:
-                os.rename(partial, path)
-            except OSError:
-                if path.exists():
-                    return False
-                raise
-        return True
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    machine = describe_machine()
+    first = {"fingerprint": identity, "created": machine["date"], "sessions": [machine], "stages": {}}
+    files = {CONFIG: dump_toml(config), PROVENANCE: _json({**first, "finished": None})}
+    return write_atomic_folder(path, files, replace=False)
 
 
 def _json(values: Any) -> str:

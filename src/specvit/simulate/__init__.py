@@ -8,9 +8,10 @@ from specvit.simulate.priors import (
     UniformPrior,
     make_prior,
 )
+from specvit.simulate.reference_shards import ReferenceShards
 from specvit.simulate.seeding import BLOCK, SPLITS
-from specvit.simulate.shards import StoredSpectra
 from specvit.simulate.simulator import SimulatedSource, Simulator, emulator_fingerprint
+from specvit.simulate.stored_spectra import StoredSpectra
 from specvit.simulate.world import World
 from specvit.simulate.writer import WriteJob
 
@@ -21,6 +22,7 @@ __all__ = [
     "LatticeLike",
     "LatticePrior",
     "Prior",
+    "ReferenceShards",
     "SimulatedSource",
     "Simulator",
     "StoredSpectra",

@@ -91,7 +91,7 @@ class LatticePrior:
     on one axis, chosen at random per spectrum, that keeps its value. End nodes therefore have half the weight
     of interior ones, and 1 - 1/P of the values of each label lie exactly on nodes.
 
-    Source: the published simulator's `sample_mode=random, interp_param=random`; reference facts, section 1.2.
+    Source: `sample_mode=random, interp_param=random` of pfsspec (Subaru-PFS-GA), as the reference work ran it.
     """
 
     label_space: LabelSpace

@@ -1,5 +1,6 @@
 """Spectra as such: grids, batches, labels, S/N. Knows no survey, no file format and no model."""
 
+from specvit.spectra.air import air_to_vacuum, vacuum_to_air
 from specvit.spectra.batch import SpectraBatch, Truth
 from specvit.spectra.grid import SPEED_OF_LIGHT_KM_S, WavelengthGrid
 from specvit.spectra.labels import LOW_T_BOX, LabelSpace
@@ -23,8 +24,10 @@ __all__ = [
     "SpectraSource",
     "Truth",
     "WavelengthGrid",
+    "air_to_vacuum",
     "check_rows",
     "collect",
     "in_batches",
     "median_snr",
+    "vacuum_to_air",
 ]

@@ -3,6 +3,6 @@
 from specvit.training.engine import Listener, Trainer
 from specvit.training.feeds import endless
 from specvit.training.objectives import LabelRegression, Objective
-from specvit.training.recipe import RECIPES, Recipe
+from specvit.training.recipe import Recipe
 
-__all__ = ["RECIPES", "LabelRegression", "Listener", "Objective", "Recipe", "Trainer", "endless"]
+__all__ = ["LabelRegression", "Listener", "Objective", "Recipe", "Trainer", "endless"]

@@ -220,13 +220,14 @@ class Trainer:
         self.selection.load_state_dict(state["selection"])
 
     def _record(self) -> dict[str, Any]:
+        best = self.selection.best
         return {
             "steps": self.step,
             "train_spectra": self.step * self.recipe.batch * self.world.size,
             "seconds": round(self.seconds, 1),
             "best_step": self.selection.step,
             "best_weights": self.selection.kind,
-            f"validation_{self.objective.score}": self.selection.best,
+            f"validation_{self.objective.score}": best if math.isfinite(best) else None,
             "recipe": self.recipe.to_dict(),
             "device": str(self.world.device),
             "processes": self.world.size,

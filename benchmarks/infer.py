@@ -34,7 +34,7 @@ from specvit.models.network import SpectrumNetwork, build_network
 from specvit.models.origin import Origin
 from specvit.simulate import Simulator
 from specvit.spectra import SpectraBatch
-from specvit.training.selection import pooled_r2
+from specvit.training.objectives import pooled_r2
 from specvit.training.starts import fit_front
 
 LABEL = "log_g"

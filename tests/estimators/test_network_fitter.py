@@ -18,7 +18,7 @@ from specvit.models.vit import SpecViT
 from specvit.simulate import StoredSpectra, World, WriteJob, endless
 from specvit.spectra import MemorySource, collect
 from specvit.training import Recipe, starts
-from specvit.training.selection import pooled_r2
+from specvit.training.objectives import pooled_r2
 from specvit.training.starts import fit_front, prepare, start_from_components, start_from_ridge, take
 from training_stars import GRID, SPACE, stars
 

@@ -48,13 +48,21 @@ def test_the_manifest_tells_what_the_estimator_is_for(saved):
     manifest = json.loads((saved / "manifest.json").read_text())
     assert manifest["grid"]["fingerprint"] == GRID.fingerprint
     assert manifest["label_space"]["names"] == ["log_g"]
-    assert manifest["training"] == {"train_spectra": 60, "validation_spectra": 40}
+    training = manifest["training"]
+    assert (training["train_spectra"], training["validation_spectra"]) == (60, 40)
+    assert training["train"] != training["validation"]
 
 
-def test_sources_may_state_their_provenance():
-    train = make_source(60, 0)
-    train.provenance = {"seed": 5}
-    assert Origin.of(train, make_source(40, 1)).training.train == {"seed": 5}
+def test_an_origin_is_what_its_sources_say_of_themselves():
+    lsf = {"wavelength": [8000.0], "fwhm": [1.6]}
+    train, validation = MemorySource(make_source(60, 0).batch, GRID, SPACE, lsf), make_source(40, 1)
+    origin = Origin.of(train, validation)
+    assert (origin.training.train, origin.training.validation) == (
+        train.provenance,
+        validation.provenance,
+    )
+    assert origin.lsf == lsf
+    assert Origin.of(validation, train).lsf is None
 
 
 def test_saving_leaves_only_the_folder_and_may_replace_it(saved):

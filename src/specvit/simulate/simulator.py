@@ -294,7 +294,7 @@ class SimulatedSource:
         return self.simulator.instrument.lsf_nodes()
 
     def on(self, device: torch.device | str, truth: bool = False, compiled: bool = False) -> SimulatedSource:
-        """Return the same set drawn on `device`, see `GeneratedSource`; equal there to float32 rounding."""
+        """Return the same set drawn on `device`, see `Generated`; equal there to float32 rounding."""
         simulator = self.simulator.with_compiled_observe() if compiled else self.simulator
         return simulator.source(self.split, self.seed, self.count, truth, self.fresh_noise, device)
 

@@ -6,7 +6,7 @@ from specvit.spectra.grid import SPEED_OF_LIGHT_KM_S, WavelengthGrid
 from specvit.spectra.labels import LOW_T_BOX, LabelSpace
 from specvit.spectra.snr import median_snr
 from specvit.spectra.source import (
-    GeneratedSource,
+    Generated,
     MemorySource,
     SpectraSource,
     check_rows,
@@ -17,7 +17,7 @@ from specvit.spectra.source import (
 __all__ = [
     "LOW_T_BOX",
     "SPEED_OF_LIGHT_KM_S",
-    "GeneratedSource",
+    "Generated",
     "LabelSpace",
     "MemorySource",
     "SpectraBatch",

@@ -61,13 +61,13 @@ class SpectraSource(Protocol):
 
 
 @runtime_checkable
-class GeneratedSource(SpectraSource, Protocol):
-    """A source that makes its spectra when they are asked for, each star drawn independently of the others.
+class Generated(Protocol):
+    """What a `SpectraSource` offers besides if it makes its spectra when asked, each star independently.
 
-    Its order is as good as a random one, and nothing is gained by keeping its spectra.
+    The order of such a set is as good as a random one, and nothing is gained by keeping its spectra.
     """
 
-    def on(self, device: torch.device | str, truth: bool = False, compiled: bool = False) -> GeneratedSource:
+    def on(self, device: torch.device | str, truth: bool = False, compiled: bool = False) -> SpectraSource:
         """Return the same set made on `device`, with or without truth, by compiled code if asked."""
 
 

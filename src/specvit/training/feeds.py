@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from specvit.errors import DataError
-from specvit.spectra import GeneratedSource, MemorySource, SpectraBatch, SpectraSource, collect
+from specvit.spectra import Generated, MemorySource, SpectraBatch, SpectraSource, collect
 
 #: Finite sets up to this size are kept in memory and shuffled as a whole; larger ones are read in passes and
 #: shuffled within stretches of it.
@@ -50,46 +50,36 @@ class Feed(Protocol):
         """Return the batch of `step`, on the device of the feed."""
 
 
-class GeneratedFeed:
-    """Spectra made on the training device, in their own order; nothing is stored.
+class OrderedFeed:
+    """Spectra in the order of their source, drawn step by step; nothing is kept.
 
     Args:
-        source: its length is the number of different stars: past it the stars come again, with new noise if
-            the source has `fresh_noise`.
+        source: gives its spectra on the training device. Its length is the number of different stars: past
+            it they come again, with new noise if the source has `fresh_noise`.
         share: see `Share`.
-        device: where they are made.
-        compile: compile the simulation (noise and all) for the device.
-        truth: whether batches carry what only the simulator knows, for an objective that learns it.
     """
 
-    def __init__(
-        self,
-        source: GeneratedSource,
-        share: Share,
-        device: torch.device,
-        compile: bool = False,
-        truth: bool = False,
-    ) -> None:
+    def __init__(self, source: SpectraSource, share: Share) -> None:
         whole = share.batch * share.world
         if len(source) < whole:
             raise DataError(
                 f"training: {len(source)} spectra are fewer than one step of {whole}; use a smaller batch"
             )
-        self.source, self.share = source.on(device, truth, compile), share
-        self.steps_per_pass = len(source) // whole
+        self.source, self.share, self.steps_per_pass = source, share, len(source) // whole
 
     def __call__(self, step: int) -> SpectraBatch:
         """Return the batch of `step`."""
-        passes, within = divmod(step, self.steps_per_pass)
-        return self.source.draw(*self.share.rows(within), passes)
+        epoch, within = divmod(step, self.steps_per_pass)
+        return self.source.draw(*self.share.rows(within), epoch)
 
 
 class MemoryFeed:
     """A set in memory, in a new random order each pass.
 
     Args:
-        batch: the whole set; a feed hands out what it holds, truth included.
-        share, device: see `GeneratedFeed`.
+        batch: the whole set; batches carry what it carries, truth included.
+        share: see `Share`.
+        device: where batches are wanted.
         seed: of the order.
     """
 
@@ -114,8 +104,9 @@ class PassFeed:
 
     Args:
         source: read where it is needed, with the noise of the pass.
-        share, device, seed, truth: see `GeneratedFeed` and `MemoryFeed`.
+        share, device, seed: see `MemoryFeed`.
         stretch: spectra held and shuffled at once, at most.
+        truth: whether batches carry what only the simulator knows.
     """
 
     def __init__(
@@ -164,11 +155,15 @@ def make_feed(
 
     Args:
         source: where the spectra come from.
-        share, device, compile, truth: see `GeneratedFeed`; without `truth` batches never carry it.
-        seed: of the order, for a source whose own order is not a random one.
+        share: see `Share`.
+        device: where batches are wanted.
+        seed: of the order, for a source whose own is not a random one.
+        compile: compile what makes spectra on the fly, noise and all.
+        truth: give batches what only the simulator knows, for an objective that learns it; else they never
+            carry it.
     """
-    if isinstance(source, GeneratedSource):
-        return GeneratedFeed(source, share, device, compile, truth)
+    if isinstance(source, Generated):
+        return OrderedFeed(source.on(device, truth, compile), share)
     most = MEMORY_BYTES // (4 * 2 * source.grid.size)
     if source.fresh_noise:
         return PassFeed(source, share, device, seed, min(most, len(source)), truth)

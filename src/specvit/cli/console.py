@@ -20,8 +20,8 @@ import typer
 from typer.core import TyperGroup
 
 import specvit
-from specvit.cli.spelling import SPELLED, spelled
-from specvit.cli.terminal import Piece, ReaderGone, lost_output, prepare_streams, say, show
+from specvit.cli.spelling import SPELLED
+from specvit.cli.terminal import Piece, ReaderGone, drop_output, prepare_streams, say, show
 from specvit.errors import SpecvitError
 from specvit.runs.interruption import Interrupted, interruptible, received
 
@@ -102,7 +102,7 @@ def _outcome(arguments: list[str]) -> int:
         prepare_streams()
         return _invoke(arguments)
     except ReaderGone:
-        lost_output()
+        drop_output()
         return READER_GONE
     except (KeyboardInterrupt, typer.Abort):
         raise Interrupted(signal.SIGINT) from None
@@ -121,21 +121,13 @@ def _invoke(arguments: list[str]) -> int:
             result = command.invoke(context)
     except typer.Exit as end:
         result = end.exit_code
-    sys.stdout.flush()
     return result if isinstance(result, int) else 0
 
 
 def _told(error: Exception, with_traceback: bool) -> int:
     """Print one line about an error and return the exit code."""
-    lost = lost_output() if isinstance(error, OSError) else None
-    if isinstance(lost, BrokenPipeError):
-        return READER_GONE
     if with_traceback:
         _say_if_heard("".join(traceback.format_exception(error)).rstrip())
-    if lost is not None:
-        return _fail(
-            f"standard output cannot be written: {lost.strerror}; send it to where there is space", 1
-        )
     if isinstance(error, SpecvitError):
         return _fail(str(error), error.exit_code)
     if hasattr(error, "format_message"):  # a usage error, from whichever click typer brings
@@ -163,7 +155,7 @@ def _root() -> Any:
     ) -> None:
         pass
 
-    return typer.main.get_command(app)
+    return _with_own_help(typer.main.get_command(app))
 
 
 def _command(name: str, target: Any) -> Any:
@@ -173,16 +165,21 @@ def _command(name: str, target: Any) -> Any:
         target = app
     command = typer.main.get_command(target)
     command.name = name
-    _spell_help(command)
-    return command
+    return _with_own_help(command)
 
 
-def _spell_help(command: Any) -> None:
-    # click writes UTF-8 to a stream that is ASCII, past that stream's own error handler.
+def _with_own_help(command: Any) -> Any:
+    """Let a command, and those below it, print help as we print: click writes UTF-8 to a stream that is ASCII."""
     written = command.get_help
-    command.get_help = lambda context: spelled(written(context), sys.stdout.encoding)
+
+    def get_help(context: Any) -> None:
+        show(written(context))
+        raise typer.Exit
+
+    command.get_help = get_help
     for below in getattr(command, "commands", {}).values():
-        _spell_help(below)
+        _with_own_help(below)
+    return command
 
 
 def _load(verb: Verb) -> Any:

@@ -31,7 +31,7 @@ from specvit.jobs.work import Work
 from specvit.jobs.worlds import build_world, differences, in_words, set_threads, unsuitable, world_of
 from specvit.runs import RunFolder, RunIndex, StarBounds
 from specvit.runs.identity import file_digest
-from specvit.simulate import Simulator, World, world_identity
+from specvit.simulate import Simulator, World
 
 NAME = "survey"
 
@@ -80,7 +80,7 @@ def survey_identity(config: Config, simulator: Simulator, choices: Sequence[Choi
     return {
         "job": NAME,
         "settings": science,
-        "world": world_identity(simulator),
+        "world": simulator.identity,
         "estimators": {choice.key: estimator_identity(choice) for choice in choices},
     }
 
@@ -171,11 +171,11 @@ def _explain(
     stars: int, simulator: Simulator, test: TestStars, fitted: Sequence[Fitted], target: str, work: Work
 ) -> None:
     """Keep what one network of the run looks at: one with attention over the whole spectrum if there is one."""
-    networks = [one for one in fitted if one.choice.spec.architecture is not None]
-    # A transformer on the whole spectrum has attention to show; that of windows is not of the whole.
-    attending = [one for one in networks if one.choice.spec.architecture.attends]
-    if stars >= 2 and networks:
-        work.do(ExplainNetwork((attending or networks)[0], simulator, test, stars, target))
+    networks = {one: one.choice.spec.architecture for one in fitted}
+    known = [one for one, architecture in networks.items() if architecture is not None]
+    attending = [one for one, architecture in networks.items() if architecture and architecture.attends]
+    if stars >= 2 and known:
+        work.do(ExplainNetwork((attending or known)[0], simulator, test, stars, target))
 
 
 def _scores(

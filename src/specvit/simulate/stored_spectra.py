@@ -8,6 +8,7 @@ from typing import Any
 
 from specvit.errors import DataError
 from specvit.instrument import Instrument
+from specvit.runs.identity import content_digest
 from specvit.simulate.kept_files import world_beside
 from specvit.simulate.manifest import MANIFEST, Manifest, read_manifest
 from specvit.simulate.shards import ShardHeader, open_shard
@@ -54,7 +55,10 @@ class StoredSpectra:
     @property
     def provenance(self) -> dict[str, Any]:
         """What these spectra are, as the folder's manifest says."""
-        return {name: value for name, value in self._manifest.to_dict().items() if name != "shards"}
+        said = {name: value for name, value in self._manifest.to_dict().items() if name != "shards"}
+        # When a set was made, and by which version, does not make it another one.
+        content = {k: v for k, v in said.items() if k not in ("created", "specvit_version")}
+        return {**said, "identity": content_digest(content)}
 
     @property
     def lsf(self) -> dict[str, list[float]]:

@@ -38,6 +38,7 @@ def coverage(
     pull = _pull(truth, mean, std)
     within, error = {}, {}
     for probability in nominal:
+        # The central interval: half of what is outside lies on either side.
         inside = np.abs(pull) <= ndtri(0.5 + probability / 2.0)
         within[probability] = float(inside.mean())
         error[probability] = float(np.sqrt(probability * (1.0 - probability) / pull.size))

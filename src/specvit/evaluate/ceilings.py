@@ -100,6 +100,7 @@ def _one(
         high,
         y.size,
         model=bootstrap(lambda y, z, c: r2(y, z), y, z, c, **options),
+        # The same seed draws the same rows in all four, so that their intervals belong together.
         ceiling=bootstrap(mean_ceiling, y, z, c, **options),
         eta=bootstrap(ratio, y, z, c, **options),
         headroom=bootstrap(lambda y, z, c: c.mean(axis=-1) - r2(y, z), y, z, c, **options),

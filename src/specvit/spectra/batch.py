@@ -100,6 +100,7 @@ class SpectraBatch:
     def concatenate(batches: list[SpectraBatch]) -> SpectraBatch:
         """Return the batches joined along the spectrum axis; truth is kept if every batch has it."""
         truths = [b.truth for b in batches]
+        # Half a truth is worse than none: it would be taken for that of all rows.
         known = [t for t in truths if t is not None]
         truth = None
         if len(known) == len(batches):

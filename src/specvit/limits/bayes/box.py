@@ -45,6 +45,7 @@ class BoxSampler:
             settings: when to stop.
             generator: of the draws.
         """
+        # The points are draws of the prior, so prior over proposal is constant: base 0.
         approximate = self.bank.log_likelihood(group).double()
         z = self.z.expand(len(group), -1, -1)
         start = fit_tempered(z, approximate, torch.zeros_like(approximate), generator)
@@ -59,4 +60,5 @@ class BoxSampler:
 def sobol_normal(size: int, count: int, seed: int) -> Tensor:
     """Return `count` scrambled Sobol points as standard normal coordinates, shape (count, size), float64."""
     unit = SobolEngine(size, scramble=True, seed=seed).draw(count, dtype=torch.float64)
+    # A Sobol point may be exactly 0, whose normal coordinate is -inf.
     return torch.special.ndtri(unit.clamp(1e-9, 1 - 1e-9))

@@ -39,14 +39,17 @@ if TYPE_CHECKING:
     from specvit.estimators import load_pretrained as load_pretrained
     from specvit.estimators import make_estimator as make_estimator
     from specvit.estimators import pretrained_names as pretrained_names
-    from specvit.evaluate import coverage as coverage
+    from specvit.evaluate import bootstrap as bootstrap
+    from specvit.evaluate import mae as mae
+    from specvit.evaluate import paired_difference as paired_difference
     from specvit.evaluate import r2 as r2
-    from specvit.evaluate import scores as scores
+    from specvit.evaluate import rmse as rmse
     from specvit.inference import PosteriorMean as PosteriorMean
     from specvit.inference import TemplateFit as TemplateFit
     from specvit.instrument import Instrument as Instrument
     from specvit.instrument import instrument_names as instrument_names
-    from specvit.jobs import run_main_job as run_main_job
+    from specvit.jobs import run_survey as run_survey
+    from specvit.jobs import run_training as run_training
     from specvit.library import Emulator as Emulator
     from specvit.library import FitSettings as FitSettings
     from specvit.library import SyntheticLibrary as SyntheticLibrary
@@ -78,7 +81,6 @@ if TYPE_CHECKING:
     from specvit.spectra import SpectraSource as SpectraSource
     from specvit.spectra import Truth as Truth
     from specvit.spectra import WavelengthGrid as WavelengthGrid
-    from specvit.training import RECIPES as RECIPES
     from specvit.training import Recipe as Recipe
     from specvit.training import Trainer as Trainer
 
@@ -96,15 +98,15 @@ _HOMES = {
     "limits": ("BayesCeiling", "Forecaster", "FreeParameters", "Observation", "bayes_r2"),
     "models": ("PLS", "Estimator", "LightGBM", "PCARidge", "Prediction", "Ridge"),
     "inference": ("PosteriorMean", "TemplateFit"),
-    "training": ("RECIPES", "Recipe", "Trainer"),
+    "training": ("Recipe", "Trainer"),
     "estimators": (
         *("NetworkEstimator", "load_estimator", "load_pretrained"),
         *("make_estimator", "pretrained_names"),
     ),
     "explain": (),
-    "evaluate": ("coverage", "r2", "scores"),
+    "evaluate": ("bootstrap", "mae", "paired_difference", "r2", "rmse"),
     "runs": ("RunFolder",),
-    "jobs": ("run_main_job",),
+    "jobs": ("run_survey", "run_training"),
     "report": ("write_report",),
     "errors": (
         *("ConfigError", "DataError", "DomainError", "LabelError", "MissingExtra"),

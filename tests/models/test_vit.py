@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from specvit.errors import ConfigError
+from specvit.estimators import network_config
 from specvit.models.conditioning import Inputs, wavelength_phase
 from specvit.models.network import build_network
-from specvit.models.sizes import network_config
 from specvit.models.vit import SpecViT, ViTConfig
 from specvit.models.vit.blocks import Attention, Block, FixedBlock
 from specvit.models.vit.positions import rotary_angles, rotate, sinusoidal, token_coordinates

@@ -22,6 +22,8 @@ def encode(flux: np.ndarray, components: int, tolerance: float) -> dict[str, np.
     mean = relative.mean(axis=0)
     centred = relative - mean
     count = min(components, *flux.shape)
+    # Through the (N, N) Gram matrix, as there are fewer spectra than pixels; `eigh` sorts upwards, hence the
+    # reversal below.
     _, vectors = np.linalg.eigh((centred @ centred.T).astype(np.float64))
     basis = vectors[:, ::-1][:, :count].T.astype(np.float32) @ centred
     basis /= np.maximum(np.linalg.norm(basis, axis=1, keepdims=True), 1e-30)
@@ -61,5 +63,6 @@ def _low_rank(code: dict[str, np.ndarray]) -> np.ndarray:
 
 def _quantise(values: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
     step = np.abs(values).max(axis=axis, keepdims=True) / INT16_MAX
+    # A row of zeros has no step; any positive one decodes to zeros.
     step = np.maximum(step, np.finfo(np.float32).tiny).astype(np.float32)
     return np.round(values / step).clip(-INT16_MAX, INT16_MAX).astype(np.int16), step

@@ -109,6 +109,7 @@ def _read_axes(path: Path, file: h5py.File) -> dict[str, np.ndarray]:
         raise DataError(f"{path.name}: has no 'grid/axes'; is it a pfsspec model grid?")
     group = file["grid/axes"]
     if "0" in group:
+        # By number: names are listed alphabetically, "10" before "2".
         found = [(name, group[order][name]) for order in sorted(group, key=int) for name in group[order]]
     else:
         found = [(name, group[name]) for name in EARLY_ORDER if name in group]
@@ -126,6 +127,7 @@ def _read_wavelength(path: Path, file: h5py.File) -> np.ndarray:
     if key not in file:
         raise DataError(f"{path.name}: has no 'modelgrid/wave'; is it a pfsspec model grid?")
     wavelength = np.array(file[key], dtype=np.float64)
+    # Without the attribute pfsspec itself takes vacuum; guessing otherwise would shift the lines by 2 Å.
     in_vacuum = file["modelgrid"].attrs.get("is_wave_vacuum", True) if "modelgrid" in file else True
     return wavelength if in_vacuum else air_to_vacuum(wavelength)
 
@@ -156,6 +158,7 @@ class PfsspecReader:
     def __call__(self, node: Node, low: float, high: float) -> SourceSpectrum:
         """Return the spectrum over [low, high] Å; DataError names the cell if it cannot be read."""
         wavelength = self.layout.wavelength
+        # One sample more on either side, for the interpolation at the ends.
         first = max(int(np.searchsorted(wavelength, low)) - 1, 0)
         part = slice(first, int(np.searchsorted(wavelength, high)) + 1)
         try:

@@ -37,7 +37,7 @@ def explain(
 
 
 def true_for_a_number(model: type[BaseModel], tables: Mapping[str, Any], table: Key = ()) -> Key | None:
-    """Return the key of the first number of `model` that is given as true or false, which pydantic takes for 1 or 0."""
+    """Return the key of the first number given as true or false, which pydantic would take for 1 or 0."""
     for name, value in tables.items():
         field = model.model_fields.get(name)
         if field is None:

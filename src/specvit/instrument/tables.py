@@ -1,6 +1,6 @@
 """The numbers behind an instrument file: loads its table file and resolves every quantity to arrays.
 
-Owns checks of the data (present, finite, right shape, in the range of their quantity); all messages name file and key.
+Owns checks of the data (present, finite, right shape, in range); all messages name file and key.
 """
 
 from __future__ import annotations

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Hashable
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -47,7 +48,7 @@ def read_record(kind: type[Record], values: Any, where: str, mend: str) -> Recor
     """
     try:
         # As JSON, where a list may be a tuple and yet "5" is no number.
-        return _adapter(kind).validate_json(json.dumps(values), strict=True)
+        return _adapter(cast(Hashable, kind)).validate_json(json.dumps(values), strict=True)
     except ValidationError as error:
         raise DataError(f"{where}: {first_problem(error)}; {mend}") from error
     except SpecvitError as error:
@@ -69,7 +70,7 @@ def first_problem(error: ValidationError) -> str:
 
 
 @lru_cache
-def _adapter(kind: Any) -> TypeAdapter[Any]:
+def _adapter(kind: Hashable) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 

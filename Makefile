@@ -35,7 +35,7 @@ $(STAMP): pyproject.toml constraints.txt
 	  { echo "specvit needs Python >= 3.11; say e.g. make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
 	  { echo "python3 -m venv failed; on Debian/Ubuntu: sudo apt install python3-venv"; exit 1; }
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,dev,hpc,synthesis,reference]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,dev,hpc,synthesis]'
 	@touch $(STAMP)
 
 # The networks compared with; nothing else needs them.

@@ -13,8 +13,6 @@ from specvit.simulate.reference_shards import ReferenceShards
 from specvit.simulate.sigma_template import SigmaTemplate
 from specvit.spectra import LOW_T_BOX, SpectraSource, collect
 
-pytest.importorskip("tables")
-
 
 def test_labels_conditions_and_flux_come_through(tmp_path):
     labels, flux, _sigma, mag = write_shard(tmp_path / "dataset.h5")

@@ -2,8 +2,8 @@
 
 from specvit.simulate.priors import LatticePrior, Prior, UniformPrior, make_prior
 from specvit.simulate.seeding import BLOCK, SPLITS
-from specvit.simulate.shards import StoredSpectra
 from specvit.simulate.simulator import SimulatedSource, Simulator, emulator_fingerprint
+from specvit.simulate.stored_spectra import StoredSpectra
 from specvit.simulate.world import World
 from specvit.simulate.writer import WriteJob
 

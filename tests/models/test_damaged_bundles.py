@@ -199,11 +199,12 @@ def test_damaged_trees_do_not_end_the_process(saved, tmp_path):
         changed = re.sub(old, new, text, count=1)
         assert changed != text
         for kind, sealed in (("plain", changed), ("resized", resized(changed))):
-            folders.append(tmp_path / f"{kind}{number}")
-            with_trees(saved, folders[-1], sealed)
+            if sealed != text:
+                folders.append(tmp_path / f"{kind}{number}")
+                with_trees(saved, folders[-1], sealed)
     command = [sys.executable, "-c", CHILD, *map(str, folders)]
     result = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert result.returncode == 0, result.stderr[-2000:]
     lines = result.stdout.splitlines()
     assert len(lines) == len(folders)
-    assert all(line.startswith("0 ") and "trees_log_g.txt" in line for line in lines), lines
+    assert [line for line in lines if not (line.startswith("0 ") and "trees_log_g.txt" in line)] == []

@@ -78,7 +78,7 @@ def test_every_entry_of_a_library_is_checked(library):
         message = refusal(lambda: SyntheticLibrary.load(path))
         assert bool(refusal(lambda: describe_library(str(path)))) <= bool(message)
         taken += [] if message else [done]
-    meant = re.compile("provenance[.]|label_space.(units|names).[01] = seven")
+    meant = re.compile("provenance( =|[.])|label_space.(units|names).[01] = seven")
     assert [done for done in taken if WRONG.search(done) and not meant.match(done)] == []
 
 
@@ -133,7 +133,7 @@ def test_every_entry_of_an_emulator_is_checked(emulator):
     for done, changed in damaged_documents(description):
         write_emulator(path, arrays, json.dumps(changed, sort_keys=True))
         taken += [] if refusal(lambda: Emulator.load(path)) else [done]
-    meant = re.compile("(provenance|errors)[.]|label_space.(units.|names.1 = seven)")
+    meant = re.compile("(provenance|errors)( =|[.])|label_space.(units.|names.1 = seven)")
     assert [done for done in taken if WRONG.search(done) and not meant.match(done)] == []
 
 
@@ -161,6 +161,6 @@ def test_every_part_of_a_pfsspec_grid_is_checked(tmp_path):
             for key, values in attributes.items():
                 file.require_group(key).attrs.update(values)
         message = refusal(read)
-        assert "grid.h5" in message or re.search(
-            "other float|index|cont/value (deleted|renamed)|cont.* with", done
-        )
+        # The last pixel lies outside the window; a grid may lack a continuum.
+        meant = "other float|index|cont/value (deleted|renamed)|value with"
+        assert "grid.h5" in message or re.search(meant, done), done

@@ -59,6 +59,11 @@ class SyntheticLibrary:
             expected = (len(labels), len(self.continuum_wavelength))
             if self.continuum.shape != expected:
                 raise ShapeError(f"library: expected a continuum of {expected}, got {self.continuum.shape}")
+            finite = np.isfinite(self.continuum).all(axis=1)
+            if not finite.all():
+                raise DataError(
+                    f"library: the continuum of spectrum {int(np.argmin(finite))} is not finite; leave it out"
+                )
         self.label_space.check(labels, "library labels")
         bad = ~np.isfinite(flux).all(axis=1) | ~(flux > 0).any(axis=1)
         if bad.any():

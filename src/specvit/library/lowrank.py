@@ -48,10 +48,31 @@ def encode(flux: np.ndarray, components: int, tolerance: float) -> dict[str, np.
     }
 
 
+def forms(spectra: int, pixels: int, components: int) -> dict[str, tuple[tuple[int | None, ...], str]]:
+    """Return shape (None: any length) and kind of number of each array that `encode` makes."""
+    return {
+        "scale": ((spectra,), "f"),
+        "mean": ((pixels,), "f"),
+        "basis_codes": ((components, pixels), "i"),
+        "basis_step": ((components, 1), "f"),
+        "coefficient_codes": ((spectra, components), "i"),
+        "coefficient_step": ((1, components), "f"),
+        "exact_gap": ((None,), "u"),
+        "exact_value": ((None,), "f"),
+    }
+
+
 def decode(code: dict[str, np.ndarray]) -> np.ndarray:
-    """Return the flux (N, L), float32."""
+    """Return the flux (N, L), float32.
+
+    Raises:
+        IndexError: if the pixels that are kept exactly lie outside (N, L), or have another number of values.
+    """
     relative = _low_rank(code)
-    relative.ravel()[np.cumsum(code["exact_gap"].astype(np.int64))] = code["exact_value"]
+    exact = np.cumsum(code["exact_gap"].astype(np.int64))
+    if len(exact) != len(code["exact_value"]) or (len(exact) and not 0 <= exact.max() < relative.size):
+        raise IndexError(f"{len(exact)} positions for {len(code['exact_value'])} values of {relative.size}")
+    relative.ravel()[exact] = code["exact_value"]
     return (relative * code["scale"][:, None]).astype(np.float32)
 
 

@@ -41,12 +41,12 @@ def stars(world):
 def estimators(world):
     """Every estimator, fitted to 200 spectra; the networks untrained."""
     train, held_out = world.source("train", 1, 200), world.source("validation", 1, 240)
-    sampler = SamplerSettings(round_size=128, minimum_ess=40, maximum_samples=512)
+    sampler = SamplerSettings(round_size=128, minimum_ess=40, maximum_samples=2048)
     found = [
         Ridge(),
         PCARidge(),
         PLS(),
-        LightGBM(rounds=5, threads=1),
+        LightGBM(rounds=60, threads=1),
         TemplateFit(world.observed, starts=1),
         PosteriorMean(world.observed, bank_size=1 << 10, settings=sampler),
     ]
@@ -256,11 +256,13 @@ exponents = st.lists(st.integers(-40, 40), min_size=4, max_size=4)
 
 
 def assert_unmoved(name, found, expected, tolerance):
-    """Within a share of the stated error; sampled posteriors within their Monte-Carlo error."""
-    shift = (found.mean - expected.mean) / expected.std
-    assert shift.abs().max() < (1.0 if name == "posterior" else tolerance)
-    ratio = found.std / expected.std
-    assert (ratio - 1).abs().max() < (0.7 if name == "posterior" else tolerance)
+    """Within a share of the stated error; posteriors, where sampled well enough, within a coarse sampling error."""
+    if name == "posterior":
+        sampled = found.diagnostics.converged & expected.diagnostics.converged
+        assert sampled.sum() > 1
+        found, expected, tolerance = found[sampled], expected[sampled], 1.0
+    assert ((found.mean - expected.mean) / expected.std).abs().max() < tolerance
+    assert (found.std / expected.std).log().abs().max() < tolerance
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file, save_file
+from specvit.models.sizes import network_config
 
 from damage import copied, damaged_arrays, damaged_documents, refusal, reseal
 from specvit.errors import DataError
@@ -13,7 +14,6 @@ from specvit.estimators.network_estimator import NetworkEstimator
 from specvit.models.manifest import TENSORS
 from specvit.models.network import build_network
 from specvit.models.origin import Origin, TrainingRecord
-from specvit.models.sizes import network_config
 from specvit.spectra import LOW_T_BOX, WavelengthGrid
 
 GRID = WavelengthGrid.linear(8470, 1.0, 64)

@@ -7,7 +7,7 @@ BENCH_STAMP := $(VENV)/.installed-bench
 WORKERS ?= 2
 SCALE ?= laptop
 
-.PHONY: run test test-all bench lint format clean
+.PHONY: run test test-all bench docs lint format clean
 
 run: $(STAMP)  ## simulate, fit, compute the ceilings, write runs/<name>/report.html
 	$(BIN)/specvit run --scale $(SCALE)
@@ -20,6 +20,9 @@ test-all: $(STAMP)  ## also the slow tests
 
 bench: $(BENCH_STAMP)  ## every figure of benchmarks/RESULTS.md; half an hour on two idle cores
 	$(BIN)/python benchmarks/write_results.py
+
+docs:  ## docs/api from the docstrings; needs Python alone
+	$(PYTHON) tools/build_api_reference.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -35,7 +38,7 @@ $(STAMP): pyproject.toml constraints.txt
 	  { echo "specvit needs Python >= 3.11; say e.g. make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
 	  { echo "python3 -m venv failed; on Debian/Ubuntu: sudo apt install python3-venv"; exit 1; }
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,dev,hpc,synthesis,reference]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,dev,hpc,synthesis]'
 	@touch $(STAMP)
 
 # The networks compared with; nothing else needs them.

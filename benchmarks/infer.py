@@ -26,15 +26,15 @@ from torch import Tensor, nn
 
 import _rival_vits as rivals
 from _machine import heading
+from specvit.estimators import network_config
 from specvit.estimators.network_estimator import NetworkEstimator
 from specvit.estimators.pretrained import load_pretrained, pretrained_names
-from specvit.models.bundle import Origin
 from specvit.models.conditioning import Inputs
 from specvit.models.network import SpectrumNetwork, build_network
-from specvit.models.sizes import network_config
+from specvit.models.origin import Origin
 from specvit.simulate import Simulator
 from specvit.spectra import SpectraBatch
-from specvit.training.selection import pooled_r2
+from specvit.training.objectives import pooled_r2
 from specvit.training.starts import fit_front
 
 LABEL = "log_g"

@@ -61,12 +61,12 @@ def main() -> None:
         wall, cpu = time.perf_counter(), time.process_time()
         found = model.predict(test.flux, test.sigma)
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-        converged = int(found.extras["converged"].sum())
+        converged = int(found.diagnostics.converged.sum())
         print(f"{model.name}, {count} stars: {wall:.1f} s wall, {cpu:.1f} s CPU, {1e3 * cpu / count:.0f} ms "
               f"CPU per star, {converged} converged, {torch.get_num_threads()} threads")  # fmt: skip
         report(f"  {LABEL}", found.mean[:, at].numpy(), found.std[:, at].numpy(), truth, snr)
-        if "on_face" in found.extras:
-            face, several = found.extras["on_face"], found.extras["minima"] > 1
+        if found.diagnostics.on_face is not None:
+            face, several = found.diagnostics.on_face, found.diagnostics.minima > 1
             print(f"  on a face: {LABEL} {int(face[:, at].sum())}, any label {int(face.any(1).sum())}; "
                   f"several minima: {int(several.sum())}")  # fmt: skip
     if options.ceiling and options.posterior:

@@ -28,12 +28,12 @@ from torch import Tensor, nn
 
 import _rival_vits as rivals
 from _machine import heading
+from specvit.estimators import network_config
 from specvit.models.network import SpectrumNetwork, build_network
-from specvit.models.sizes import network_config
-from specvit.simulate import Simulator
-from specvit.training import Recipe, Trainer, endless
+from specvit.simulate import Simulator, endless
+from specvit.training import LabelRegression, Recipe, Trainer
 from specvit.training.distributed import Processes
-from specvit.training.feeds import Share, SimulatorFeed
+from specvit.training.feeds import Share, make_feed
 from specvit.training.starts import fit_front
 
 LABEL = "log_g"
@@ -76,8 +76,9 @@ def our_trainer(simulator: Simulator, batch: int, device: torch.device) -> Train
     network = our_network(simulator)
     fit_front(network, simulator.draw("train", 2, 0, 256))
     held_out = simulator.draw("validation", 1, 0, 64)
-    feed = SimulatorFeed(endless(simulator, 1), Share(batch), device, recipe.compile)
-    return Trainer(network, feed, simulator.prior.label_space, held_out, recipe, Processes(0, 1, device))
+    feed = make_feed(endless(simulator, 1), Share(batch), device, recipe.seed, recipe.compile)
+    objective = LabelRegression.of(network, simulator.prior.label_space, recipe)
+    return Trainer(network.body, objective, feed, held_out, recipe, Processes(0, 1, device))
 
 
 def rival_steps(name: str, simulator: Simulator, batch: int, device: torch.device) -> Iterator[None]:

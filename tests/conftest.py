@@ -1,11 +1,7 @@
 """Fixtures shared by all tests: one thread per process and the reference world, built once."""
 
-from pathlib import Path
-
 import pytest
 import torch
-
-SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
 def pytest_collection_modifyitems(items):
@@ -20,14 +16,6 @@ def pytest_collection_modifyitems(items):
 def _one_thread():
     # Tests run in parallel processes; more threads than cores only slow each other down.
     torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="session")
-def shared_data() -> Path:
-    """The measured raw data beside the checkout; absent for users of an unpacked release."""
-    if not SHARED.is_dir():
-        pytest.skip("the raw data folder ../shared is not beside this checkout")
-    return SHARED / "data"
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,6 @@
 """Turn the merged LTE spectra (see docs/library.md) into the compressed library shipped as package data.
 
-python tools/build_builtin_library.py [SPECTRA.npz] [--out FILE] [--components N]
+python tools/build_builtin_library.py SPECTRA.npz [--out FILE] [--components N]
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from specvit.library.builtin import BUILTIN_LIBRARY
 from specvit.spectra import LOW_T_BOX, WavelengthGrid
 
 HERE = Path(__file__).resolve().parents[1]
-SPECTRA = HERE.parent / "shared" / "data" / "lte" / "lte_r20000.npz"
 OUT = HERE / "src" / "specvit" / "library" / "data" / BUILTIN_LIBRARY
 #: The box the design fills: the working box plus a margin, so that the emulator does not end at a data edge.
 DESIGN_BOX = LOW_T_BOX.replace(
@@ -74,7 +73,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("spectra", type=Path, nargs="?", default=SPECTRA, help="merged spectra (.npz)")
+    parser.add_argument("spectra", type=Path, help="merged spectra (lte_r20000.npz)")
     parser.add_argument("--out", type=Path, default=OUT)
     parser.add_argument("--components", type=int, default=300)
     parser.add_argument("--tolerance", type=float, default=5e-4, help="largest relative flux error")

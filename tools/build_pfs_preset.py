@@ -1,10 +1,10 @@
 """Build the table file of the PFS presets from the calculator's numbers.
 
-    python tools/build_pfs_preset.py ../shared/data/pfs/red_mr_noise.npz
+    python tools/build_pfs_preset.py RAW/data/pfs/red_mr_noise.npz
 
 Reads the noise components computed with the Subaru PFS Exposure Time Calculator and writes
 `src/specvit/instrument/presets/pfs_red_mr.npz`: only the arrays that the presets name, with provenance. The
-arrays written only for checks (direct calculator output) stay outside; the tests read them from the source.
+arrays written only for checks (direct calculator output) stay outside; see `build_check_tables.py`.
 Prints the checksum that belongs into `[tables] sha256` of `pfs_mr.toml`.
 """
 

@@ -24,8 +24,8 @@ from specvit.estimators import make_estimator
 from specvit.estimators.network_estimator import NetworkEstimator
 from specvit.estimators.network_fitter import calibrate
 from specvit.estimators.pretrained import FOLDER, load_pretrained
-from specvit.simulate import Simulator, World
-from specvit.training import RECIPES, endless
+from specvit.simulate import Simulator, World, endless
+from specvit.training import RECIPES
 
 SEED = 42
 VALIDATION, TEST = 4_000, 10_000
@@ -64,7 +64,7 @@ def recalibrate(name: str) -> Path:
         DataError: if the world of today is not the one it was trained in.
     """
     estimator, simulator = load_pretrained(name), World().build()
-    then, now = estimator.origin.training["train"], endless(simulator, SEED).provenance
+    then, now = estimator.origin.training.train, endless(simulator, SEED).provenance
     for key in ("world", "emulator"):
         if then[key] != now[key]:
             raise DataError(
@@ -78,7 +78,7 @@ def publish(estimator: NetworkEstimator, simulator: Simulator) -> Path:
     """Correct the errors of a trained network, score it on test stars and save it; return its folder."""
     origin = estimator.origin
     record = calibrate(estimator.network, simulator.source("validation", SEED, VALIDATION), CALIBRATION)
-    estimator.adopt(estimator.network, replace(origin, training={**origin.training, **record}))
+    estimator.adopt(estimator.network, replace(origin, training=origin.training.with_entries(record)))
     estimator.metrics = score(estimator, simulator.source("test", SEED, TEST))
     estimator.save(FOLDER / estimator.name)
     return FOLDER / estimator.name

@@ -25,8 +25,8 @@ from specvit.models.calibration import Calibration
 from specvit.models.heads import QUANTILES
 from specvit.simulate import Simulator
 
-#: Nominal share -> where in `QUANTILES` its interval begins and ends.
-INTERVALS = {0.68: (1, 3), 0.95: (0, 4)}
+#: Nominal shares of the intervals.
+INTERVALS = (0.68, 0.95)
 
 PIECE = 2000
 
@@ -52,12 +52,12 @@ def measure(model: NetworkEstimator, simulator: Simulator, stars: int, seed: int
     for start in track(range(0, stars, PIECE), model.name, console=Console(stderr=True)):
         batch = simulator.draw("test", seed, start, min(start + PIECE, stars), truth=False)
         truth, where = batch.labels[:, columns].double(), bins.assign(batch.snr)
-        quantiles = model.predict(batch.flux, batch.sigma, simulator.grid).extras["quantiles"]
+        found = model.predict(batch.flux, batch.sigma, simulator.grid)
         for k in range(len(bins)):
             rows = torch.from_numpy(np.flatnonzero(where == k))
             count[k] += len(rows)
-            for i, (first, last) in enumerate(INTERVALS.values()):
-                low, high = quantiles[rows, :, first], quantiles[rows, :, last]
+            for i, nominal in enumerate(INTERVALS):
+                low, high = found[rows].quantiles.interval(nominal)
                 held[i, k] += ((low <= truth[rows]) & (truth[rows] <= high)).sum(dim=0).numpy()
     return held / count[:, None]
 

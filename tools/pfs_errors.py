@@ -16,7 +16,7 @@ from specvit.library import Emulator
 from specvit.library.emulator_fit import error_quantiles, relative_errors
 from specvit.spectra import WavelengthGrid
 
-SHARED = Path(__file__).resolve().parents[2] / "shared"
+CHECKS = Path(__file__).resolve().parents[1] / "tests" / "instrument" / "data" / "etc_checks.npz"
 PFS_GRID = WavelengthGrid(np.linspace(7100.2136, 8849.7864, 4096))
 PFS_FWHM = 1.35  # Å, pixel excluded
 FWHM_PER_SIGMA = 2.354820
@@ -40,11 +40,10 @@ def pfs_matrix(grid: WavelengthGrid, resolution: float) -> scipy.sparse.csr_arra
     return matrix.tocsr()
 
 
-def signal_to_noise(magnitude: float = 20.5) -> np.ndarray:
-    """Return S/N per PFS pixel of a flat star: official calculator, field angle 0, 12 x 900 s."""
-    stored = np.load(SHARED / "data" / "pfs" / "red_mr_noise.npz")
-    at = int(np.argmin(np.abs(stored["check_mag"] - magnitude)))
-    return stored["check_snr"][0, at]
+def signal_to_noise() -> np.ndarray:
+    """Return S/N per PFS pixel of a flat star of i = 20.5: official calculator, field angle 0, 12 x 900 s."""
+    with np.load(CHECKS) as stored:
+        return stored["snr_i20_5"]
 
 
 def pfs_errors(emulator: Emulator, labels: np.ndarray, flux: np.ndarray) -> dict[str, dict[str, float]]:

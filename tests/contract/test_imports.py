@@ -1,14 +1,11 @@
 """What importing costs, and that nothing optional is needed to import or to ask for help."""
 
-import importlib
 import json
 import pkgutil
 import statistics
 import subprocess
 import sys
 import time
-
-import pytest
 
 import specvit
 
@@ -98,16 +95,3 @@ for name in {names!r}:
 
 def test_the_blocker_blocks():
     assert "blocked" in run(f"{BLOCKER}\nimport pandas").stderr
-
-
-def packages():
-    return [m.name for m in pkgutil.iter_modules(specvit.__path__, "specvit.") if m.ispkg]
-
-
-@pytest.mark.parametrize("name", packages())
-def test_public_names_exist_once(name):
-    package = importlib.import_module(name)
-    assert len(set(package.__all__)) == len(package.__all__)
-    for public in package.__all__:
-        assert hasattr(package, public)
-    assert package.__doc__

@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 
 from specvit.documents.toml import dump_toml, line_of, parse_value
 from specvit.errors import ConfigError
-from specvit.jobs.config.migrate import migrate
 
 scalars = (
     st.booleans()
@@ -46,26 +45,3 @@ def test_line_of_finds_keys_in_their_table():
 )
 def test_override_values_are_toml_or_bare_words(text, value):
     assert parse_value(text) == value
-
-
-def test_migrations_run_in_order_from_the_stated_version():
-    steps = {
-        1: lambda t: {**t, "path": [*t["path"], "1to2"]},
-        2: lambda t: {**t, "path": [*t["path"], "2to3"]},
-    }
-    old = {"config_version": 1, "path": []}
-    assert migrate(old, "f", 3, steps) == {"config_version": 3, "path": ["1to2", "2to3"]}
-    assert migrate({"config_version": 2, "path": []}, "f", 3, steps)["path"] == ["2to3"]
-
-
-@pytest.mark.parametrize(
-    ("version", "expected"), [(99, "upgrade"), (0, "from 1 to"), ("1", "from 1 to"), (True, "from 1 to")]
-)
-def test_versions_that_cannot_be_read_are_refused(version, expected):
-    with pytest.raises(ConfigError, match=rf"old\.toml.*{expected}"):
-        migrate({"config_version": version}, "old.toml")
-
-
-def test_a_version_without_a_migration_is_refused():
-    with pytest.raises(ConfigError, match="no longer read"):
-        migrate({"config_version": 1}, "old.toml", 3, {2: dict})

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from specvit.errors import DataError, RunError, ShapeError, WavelengthRangeError
-from specvit.estimators import network_estimator
+from specvit.estimators import network_config, network_estimator
 from specvit.estimators.network_estimator import NetworkEstimator
-from specvit.models.bundle import MANIFEST, TENSORS, Origin
+from specvit.models.manifest import MANIFEST, TENSORS
 from specvit.models.network import build_network
+from specvit.models.origin import Origin, TrainingRecord
 from specvit.models.protocol import Estimator
-from specvit.models.sizes import network_config
 from specvit.spectra import LOW_T_BOX, WavelengthGrid
 
 GRID = WavelengthGrid.linear(8000, 1.0, 96)
@@ -36,7 +36,7 @@ def make(model="vit", seed=0):
     network = build_network(network_config(model).with_options(OPTIONS[model]), GRID, SPACE)
     flux, sigma = spectra(20)
     network.front.fit(flux, flux, sigma) if model == "subspace" else network.front.fit(flux, sigma)
-    origin = Origin(GRID, LOW_T_BOX, {"train_spectra": 20, "validation_r2": 0.5})
+    origin = Origin(GRID, LOW_T_BOX, TrainingRecord(train_spectra=20, validation_r2=0.5))
     return NetworkEstimator(f"{model}-tiny").adopt(network, origin)
 
 
@@ -56,9 +56,9 @@ def test_a_saved_network_gives_the_same_answers(model, tmp_path):
     assert torch.equal(before.mean, after.mean)
     assert (before.std is None) == (model == "subspace")
     assert before.std is None or torch.equal(before.std, after.std)
-    assert ("quantiles" in after.extras) == (model == "mlp")
+    assert (after.quantiles is not None) == (model == "mlp")
     assert after.names == ("log_g", "teff")
-    assert (again.name, again.origin.training["validation_r2"]) == (f"{model}-tiny", 0.5)
+    assert (again.name, again.origin.training.validation_r2) == (f"{model}-tiny", 0.5)
     assert again.grid.matches(GRID)
 
 
@@ -80,12 +80,13 @@ def test_predictions_are_those_of_the_network(model, dead):
     with torch.inference_mode():
         expected = estimator.network.estimate(flux, sigma)
     torch.testing.assert_close(found.mean, expected.mean, rtol=1e-3, atol=1e-4)
-    for stated, value in ((found.std, expected.std), (found.extras.get("quantiles"), expected.quantiles)):
+    quantiles = None if found.quantiles is None else found.quantiles.values
+    for stated, value in ((found.std, expected.std), (quantiles, expected.quantiles)):
         assert (stated is None) == (value is None)
         if stated is not None:
             torch.testing.assert_close(stated, value, rtol=1e-3, atol=1e-4)
     share = (sigma < torch.inf).double().mean(dim=1)
-    assert torch.equal(found.extras["usable_share"], share)
+    assert torch.equal(found.diagnostics.usable_share, share)
 
 
 def test_float64_pixels_beyond_float32_are_dead():
@@ -94,7 +95,7 @@ def test_float64_pixels_beyond_float32_are_dead():
     flux[1, 7], sigma[2, 9] = 1e60, 1e-60
     found = estimator.predict(flux, sigma)
     assert torch.isfinite(found.mean).all()
-    assert found.extras["usable_share"].tolist() == [1, 95 / 96, 95 / 96, 1, 1, 1]
+    assert found.diagnostics.usable_share.tolist() == [1, 95 / 96, 95 / 96, 1, 1, 1]
 
 
 def test_predictions_of_many_are_those_of_few(monkeypatch):
@@ -105,7 +106,7 @@ def test_predictions_of_many_are_those_of_few(monkeypatch):
     estimator.batch_size = 4
     pieces = estimator.predict(flux, sigma)
     torch.testing.assert_close(pieces.mean, whole.mean, rtol=1e-5, atol=1e-5)
-    assert pieces.extras["quantiles"].shape == whole.extras["quantiles"].shape
+    assert pieces.quantiles.values.shape == whole.quantiles.values.shape
 
 
 def test_a_network_taken_over_replaces_the_one_made_ready():
@@ -184,7 +185,7 @@ def test_a_spectrum_without_usable_pixels_is_refused():
 def test_the_share_of_usable_pixels_is_reported():
     flux, sigma = spectra()
     flux[2, :48] = torch.nan
-    np.testing.assert_allclose(make().predict(flux, sigma).extras["usable_share"], [1, 1, 0.5, 1, 1, 1])
+    np.testing.assert_allclose(make().predict(flux, sigma).diagnostics.usable_share, [1, 1, 0.5, 1, 1, 1])
 
 
 def test_an_estimator_without_weights_or_recipe_says_so():

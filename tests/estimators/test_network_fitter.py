@@ -7,19 +7,18 @@ import pytest
 import torch
 
 from specvit.errors import ConfigError, DataError
-from specvit.estimators import make_estimator, network_fitter, split_options
+from specvit.estimators import make_estimator, network_config, network_fitter, split_options
 from specvit.estimators.network_estimator import NetworkEstimator
 from specvit.models.cost import forward_flops
 from specvit.models.linear import Ridge
 from specvit.models.network import build_network
-from specvit.models.sizes import network_config
 from specvit.models.subspace import SubspaceProjection
 from specvit.models.swin import Swin
 from specvit.models.vit import SpecViT
-from specvit.simulate import StoredSpectra, World, WriteJob
+from specvit.simulate import StoredSpectra, World, WriteJob, endless
 from specvit.spectra import MemorySource, collect
-from specvit.training import Recipe, endless, starts
-from specvit.training.selection import pooled_r2
+from specvit.training import Recipe, starts
+from specvit.training.objectives import pooled_r2
 from specvit.training.starts import fit_front, prepare, start_from_components, start_from_ridge, take
 from training_stars import GRID, SPACE, stars
 
@@ -39,7 +38,7 @@ def test_a_subspace_network_learns_log_g_in_seconds(simulator, validation, tmp_p
     estimate = estimator.predict(test.flux, test.sigma)
     assert float(pooled_r2(estimate.mean, test.labels.double())[1]) > 0.5
     assert (estimate.std > 0).all()
-    assert estimator.origin.training["train_spectra"] == 40 * 128
+    assert estimator.origin.training.train_spectra == 40 * 128
     estimator.save(tmp_path / "model")
     again = NetworkEstimator.load(tmp_path / "model")
     assert torch.equal(again.predict(test.flux, test.sigma).mean, estimate.mean)
@@ -57,7 +56,7 @@ def test_errors_hold_even_of_a_training_that_was_far_too_short(simulator, valida
         "subspace", "nano", labels=["teff"], recipe=recipe, options=options, listen=told.append
     )
     estimator.fit(endless(simulator, 1), validation)
-    assert estimator.origin.training["calibration_spectra"] == 1500
+    assert estimator.origin.training.calibration_spectra == 1500
     assert [t["progress"] for t in told if t["event"] == "calibration"] == [512 / 1500, 1024 / 1500, 1.0]
     monkeypatch.setattr(network_fitter, "CALIBRATION_FLOPS", 700 * forward_flops(estimator.network))
     for fewest, taken in ((100, 700), (900, 900), (2000, 1500)):
@@ -73,7 +72,7 @@ def test_errors_hold_even_of_a_training_that_was_far_too_short(simulator, valida
     assert float(ratio) == pytest.approx(1, abs=0.08)
     assert 0.5 < float(inside.double().mean()) < 0.8
     if head == "ordinal":
-        low, high = estimate.extras["quantiles"][..., 1], estimate.extras["quantiles"][..., 3]
+        low, high = estimate.quantiles.interval(0.68)
         share = ((low <= truth) & (truth <= high)).double().mean()
         # Four binomial standard errors of 1,500 stars, fit and test together.
         assert float(share) == pytest.approx(0.68, abs=0.07)
@@ -196,7 +195,7 @@ def test_stored_spectra_train_as_well_as_simulated_ones(simulator, validation, t
     scores, options = [], {"head": "gaussian", "width": 64}
     for source in (StoredSpectra(tmp_path / "shards"), simulator.source("train", 1, 512)):
         estimator = make_estimator("subspace", "nano", recipe=recipe, options=options)
-        scores.append(estimator.fit(source, validation).origin.training["validation_r2"])
+        scores.append(estimator.fit(source, validation).origin.training.validation_r2)
     assert scores[0] > 0.2
     assert abs(scores[0] - scores[1]) < 0.15
 

@@ -22,7 +22,7 @@ def test_every_star_is_in_exactly_the_bin_that_holds_it(name, snr):
         assert holding == ([] if k == -1 else [k])
 
 
-def test_the_published_sets_are_those_of_the_reference_facts():
+def test_the_published_sets_are_those_of_the_reference_work():
     assert snr_bins("quantile").edges == (2.79, 4.30, 5.30, 6.60, 8.21, 10.22, 12.53, 15.20, 27.68)
     assert snr_bins("publication").edges == (2.5, 4, 5, 6, 7, 8, 10, 15, 30)
     assert snr_bins("fixed").edges == (2.5, 3.5, 4.5, 5.5, 6.5, 8.5, 12.5, 18, 28)

@@ -2,10 +2,10 @@
 
 import torch
 
+from specvit.estimators import network_config
 from specvit.estimators.network_estimator import NetworkEstimator
-from specvit.models.bundle import Origin
 from specvit.models.network import build_network
-from specvit.models.sizes import network_config
+from specvit.models.origin import Origin, TrainingRecord
 
 OPTIONS = {
     "vit": {"patch": 256, "width": 8, "depth": 2, "heads": 2, "readout": 0},
@@ -23,5 +23,5 @@ def small_estimator(simulator, model="vit", labels=("log_g", "teff")):
         network.front.fit(train.truth.flux, train.flux, train.sigma)
     else:
         network.front.fit(train.flux, train.sigma)
-    training = {"train_spectra": 64, "train": {"world": simulator.world.to_dict()}}
+    training = TrainingRecord(train_spectra=64, train={"world": simulator.world.to_dict()})
     return NetworkEstimator(f"{model}-tiny").adopt(network, Origin(simulator.grid, space, training))

@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
+from specvit.estimators import network_config
 from specvit.models.network import build_network
-from specvit.models.sizes import network_config
 from specvit.spectra import LOW_T_BOX, WavelengthGrid
 
 GRID = WavelengthGrid.linear(8480, 1.0, 96)

@@ -84,7 +84,7 @@ def test_wrong_requests_fail_in_one_line_and_write_nothing(model, simulator, tmp
     assert fails(capsys, str(tmp_path / "nothing"))[0] == 1
     code, error = fails(capsys, model, "--instrument", "gaia_rvs", *FEW)
     assert (code, "expected 4096 pixels" in error) == (1, True)
-    origin = Origin(simulator.grid, simulator.prior.label_space, {})
+    origin = Origin(simulator.grid, simulator.prior.label_space)
     save_bundle(Bundle("ridge", origin, {}), tmp_path / "ridge")
     assert "holds a 'ridge' estimator, expected 'network'" in fails(capsys, str(tmp_path / "ridge"))[1]
     assert [path.name for path in tmp_path.iterdir()] == ["ridge"]

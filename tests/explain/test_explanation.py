@@ -5,12 +5,12 @@ import copy
 import numpy as np
 import pytest
 import torch
+from specvit.jobs.explanation import explanation
 
 from explained_network import small_estimator
 from specvit.errors import DataError, LabelError, WavelengthRangeError
 from specvit.explain import WINDOWS
 from specvit.jobs import explanation as module
-from specvit.jobs.explanation import explanation
 from specvit.limits import Forecaster, FreeParameters
 from specvit.runs import check_arrays
 from specvit.simulate import Simulator

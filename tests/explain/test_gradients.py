@@ -5,10 +5,10 @@ import torch
 
 from small_networks import GRID, OPTIONS, SPACE, make_network, spectra
 from specvit.errors import LabelError
+from specvit.estimators import network_config
 from specvit.explain import estimate_slopes, gradients, integrated_gradients
 from specvit.models.conditioning import normalise
 from specvit.models.network import build_network
-from specvit.models.sizes import network_config
 
 
 def test_a_linear_network_gives_weight_times_distance_from_the_mean_spectrum():

@@ -40,15 +40,15 @@ def test_it_is_the_posterior_of_the_ceiling_up_to_what_an_observer_cannot_know(s
         Observation.from_batch(some, simulator.instrument)
     )
     shift = (prediction.mean[:24] - exact.mean) / exact.covariance.diagonal(dim1=1, dim2=2).sqrt()
-    assert prediction.extras["converged"].all()
+    assert prediction.diagnostics.converged.all()
     assert shift.square().mean().sqrt() < 0.3
     assert shift.abs().max() > 0  # they are not the same likelihood
 
 
 def test_its_intervals_hold_the_truth_as_often_as_they_say(stars, prediction):
     """68 % and 95 % intervals of 5 labels of 64 stars; false-alarm rate about 1e-4 per interval."""
-    quantiles, labels = prediction.extras["quantiles"], stars.labels.double()
-    assert prediction.extras["levels"] == LEVELS
+    quantiles, labels = prediction.quantiles.values, stars.labels.double()
+    assert prediction.quantiles.probabilities == LEVELS
     for low, high in ((1, 3), (0, 4)):
         inside = (quantiles[..., low] <= labels) & (labels <= quantiles[..., high])
         expected = LEVELS[high] - LEVELS[low]
@@ -87,7 +87,7 @@ def test_saved_estimator_works_alone_and_predicts_the_same(simulator, source, st
     again = PosteriorMean.load(tmp_path / "posterior")
     ours, theirs = (model.predict(stars.flux[:2], stars.sigma[:2]) for model in (fitted, again))
     assert torch.equal(ours.mean, theirs.mean)
-    assert torch.equal(ours.extras["quantiles"], theirs.extras["quantiles"])
+    assert torch.equal(ours.quantiles.values, theirs.quantiles.values)
 
 
 def test_a_saved_estimator_keeps_its_prior(simulator, source, tmp_path):

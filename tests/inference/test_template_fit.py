@@ -49,8 +49,8 @@ def box_source(simulator, batch, **bounds):
 def test_noise_free_labels_come_back_far_within_their_errors(simulator, fit):
     stars = simulator.draw("test", 7, 0, 64)
     found = fit.predict(stars.truth.flux, stars.sigma)
-    assert found.extras["converged"].all()
-    assert found.extras["chi2"].max() < 1e-3
+    assert found.diagnostics.converged.all()
+    assert found.diagnostics.chi2.max() < 1e-3
     assert ((found.mean - stars.labels) / found.std).abs().max() < 0.02
 
 
@@ -72,8 +72,8 @@ def test_scipy_finds_no_lower_chi2(simulator, fit, stars, prediction):
 
         mine = (prediction.mean[k].numpy() - low) / (high - low)
         truth = (stars.labels[k].double().numpy() - low) / (high - low)
-        amplitude = float(prediction.extras["continuum"][k, 0])
-        chi2 = float(prediction.extras["chi2"][k])
+        amplitude = float(prediction.diagnostics.continuum[k, 0])
+        chi2 = float(prediction.diagnostics.chi2[k])
         np.testing.assert_allclose(np.sum(residual(np.append(mine, amplitude)) ** 2), chi2, rtol=1e-9)
         theirs = [
             2
@@ -94,8 +94,8 @@ def test_scipy_finds_no_lower_chi2(simulator, fit, stars, prediction):
 def test_more_starts_find_no_lower_chi2(simulator, source, stars, prediction):
     many = TemplateFit(simulator.observed, starts=12, seed=1).fit(source, source)
     found = many.predict(stars.flux[:24], stars.sigma[:24])
-    assert prediction.extras["converged"].all()
-    assert (prediction.extras["chi2"][:24] <= found.extras["chi2"] + 1e-3).all()
+    assert prediction.diagnostics.converged.all()
+    assert (prediction.diagnostics.chi2[:24] <= found.diagnostics.chi2 + 1e-3).all()
 
 
 # --- it attains the Cramér-Rao bound ------------------------------------------------------------------------
@@ -112,7 +112,7 @@ def test_scatter_reaches_the_cramer_rao_bound_and_pulls_are_normal(simulator, so
     )
     fit = TemplateFit(simulator.observed, starts=1).fit(source, source)
     found = fit.predict(batch.flux, batch.sigma)
-    assert not found.extras["on_face"].any()
+    assert not found.diagnostics.on_face.any()
 
     truth = batch.truth
     jacobian = simulator.observed.jacobian(labels).double() * truth.scale[0].double()
@@ -142,9 +142,9 @@ def test_one_sigma_covers_as_stated_on_bright_stars(simulator, source):
 
 def test_chi2_is_that_of_the_degrees_of_freedom(stars, prediction):
     """The pipeline's sigma is that of a smooth continuum: chi² is right to a per cent."""
-    freedom = prediction.extras["degrees_of_freedom"].double()
+    freedom = prediction.diagnostics.degrees_of_freedom.double()
     assert (freedom == stars.flux.shape[1] - 6).all()
-    assert abs(float((prediction.extras["chi2"] / freedom).mean()) - 1) < 0.02
+    assert abs(float((prediction.diagnostics.chi2 / freedom).mean()) - 1) < 0.02
 
 
 # --- boxes --------------------------------------------------------------------------------------------------
@@ -158,9 +158,9 @@ def test_labels_stay_in_the_box_of_the_training_set_and_faces_are_flagged(simula
     slack = 1e-9 * (high - low)
     assert ((found.mean >= low - slack) & (found.mean <= high + slack)).all()
     at_face = ((found.mean - low) < slack) | ((high - found.mean) < slack)
-    assert torch.equal(at_face, found.extras["on_face"])
+    assert torch.equal(at_face, found.diagnostics.on_face)
     outside = stars.labels[:, LOW_T_BOX.index("m_h")] < -1.5
-    assert found.extras["on_face"][outside, LOW_T_BOX.index("m_h")].all()
+    assert found.diagnostics.on_face[outside, LOW_T_BOX.index("m_h")].all()
     assert (found.std > 0).all()
 
 
@@ -180,7 +180,9 @@ def test_a_spectrum_does_not_know_its_batch(fit, stars, prediction):
     shift = (permuted.mean - prediction.mean[order]) / prediction.std[order]
     assert shift.abs().max() < 1e-2
     assert ((alone.mean - prediction.mean[5:6]) / prediction.std[5:6]).abs().max() < 1e-2
-    torch.testing.assert_close(permuted.extras["chi2"], prediction.extras["chi2"][order], rtol=0, atol=1e-4)
+    torch.testing.assert_close(
+        permuted.diagnostics.chi2, prediction.diagnostics.chi2[order], rtol=0, atol=1e-4
+    )
 
 
 def test_values_of_dead_pixels_do_not_matter_but_their_absence_does(fit, stars, prediction):
@@ -191,14 +193,14 @@ def test_values_of_dead_pixels_do_not_matter_but_their_absence_does(fit, stars, 
     again = fit.predict(flux, sigma)
     torch.testing.assert_close(again.mean, masked.mean, rtol=0, atol=0)
     assert (masked.mean != prediction.mean[:8]).any(dim=1).all()
-    assert (masked.extras["degrees_of_freedom"] == 4096 - 400 - 6).all()
+    assert (masked.diagnostics.degrees_of_freedom == 4096 - 400 - 6).all()
 
 
 def test_the_unit_of_the_flux_does_not_matter(fit, stars, prediction):
     found = fit.predict(3e-17 * stars.flux[:8], 3e-17 * stars.sigma[:8])
     assert ((found.mean - prediction.mean[:8]) / prediction.std[:8]).abs().max() < 1e-2
     torch.testing.assert_close(
-        found.extras["continuum"], 3e-17 * prediction.extras["continuum"][:8], rtol=1e-4, atol=0
+        found.diagnostics.continuum, 3e-17 * prediction.diagnostics.continuum[:8], rtol=1e-4, atol=0
     )
 
 
@@ -208,10 +210,10 @@ def test_a_tilted_continuum_is_fitted_away(simulator, source, stars):
     free = TemplateFit(simulator.observed, order=2).fit(source, source).predict(tilted, stars.sigma[:8])
     rigid = TemplateFit(simulator.observed).fit(source, source).predict(tilted, stars.sigma[:8])
     assert ((free.mean - stars.labels[:8]) / free.std).abs().max() < 0.05
-    continuum = free.extras["continuum"]
+    continuum = free.diagnostics.continuum
     np.testing.assert_allclose(continuum[:, 1] / continuum[:, 0], 0.3, rtol=1e-2)
     np.testing.assert_allclose(continuum[:, 2] / continuum[:, 0], -0.1, rtol=1e-2)
-    assert (rigid.extras["chi2"] > 100 * free.extras["chi2"]).all()
+    assert (rigid.diagnostics.chi2 > 100 * free.diagnostics.chi2).all()
     # What the continuum takes up is no longer information on the labels.
     assert (free.std[:, 0] > rigid.std[:, 0]).all()
 
@@ -265,8 +267,8 @@ def test_the_gpu_finds_the_same_minima(simulator, source, fit, stars, prediction
     on_gpu = TemplateFit(copy.deepcopy(simulator.observed).cuda()).fit(source, source)
     found = on_gpu.predict(stars.flux, stars.sigma)
     assert found.mean.device.type == "cpu"
-    assert found.extras["converged"].all()
-    torch.testing.assert_close(found.extras["chi2"], prediction.extras["chi2"], rtol=0, atol=1e-3)
+    assert found.diagnostics.converged.all()
+    torch.testing.assert_close(found.diagnostics.chi2, prediction.diagnostics.chi2, rtol=0, atol=1e-3)
     shift = (found.mean - prediction.mean).abs() / prediction.std
     # A star with two minima of nearly equal depth may fall into the other one.
     assert ((shift < 0.01).all(dim=1)).double().mean() > 0.95

@@ -1,29 +1,32 @@
 """Instruments and the independent count formula, loaded once."""
 
+import numpy as np
 import pytest
 
-from etc_reference import Etc
+from etc_reference import CHECKS, Etc
 from specvit.instrument import Instrument
 
 
 @pytest.fixture(scope="session")
-def etc_file(shared_data):
-    return shared_data / "pfs" / "red_mr_noise.npz"
+def checks():
+    """Numbers of the calculator itself; data/README.md says which."""
+    with np.load(CHECKS) as stored:
+        return dict(stored)
 
 
 @pytest.fixture(scope="session")
-def etc(etc_file):
-    return Etc.load(etc_file)
+def etc():
+    return Etc.load()
 
 
 @pytest.fixture(scope="session")
-def etc_edge(etc_file):
-    return Etc.load(etc_file, edge=True)
+def etc_edge():
+    return Etc.load(edge=True)
 
 
 @pytest.fixture(scope="session")
-def etc_n21(etc_file):
-    return Etc.load(etc_file, n21=True)
+def etc_n21():
+    return Etc.load(n21=True)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,8 @@
-"""The count formula of data/pfs/README.md, section 3, in plain numpy, one spectrum at a time.
+"""The count formula of data/README.md in plain numpy, one spectrum at a time.
 
-Written from that page alone and reading its raw npz: an implementation independent of the product's.
+Written from that page alone, an implementation independent of the product's. Scalars and axes come from the
+calculator, not from the preset's TOML; the tables per pixel are the preset's, whose output is compared with the
+calculator's own.
 """
 
 from dataclasses import dataclass
@@ -8,6 +10,10 @@ from pathlib import Path
 
 import numpy as np
 from scipy.interpolate import RegularGridInterpolator
+
+from specvit.instrument.description import preset_folder
+
+CHECKS = Path(__file__).parent / "data" / "etc_checks.npz"
 
 C_A_S = 2.99792458e18
 HC = 1.98644586e-8
@@ -27,10 +33,13 @@ class Etc:
     edge: bool = False
 
     @classmethod
-    def load(cls, path: Path, **options):
-        with np.load(path) as z:
-            arrays = {k: z[k].astype(float) for k in z.files}
-        edges = np.linspace(7100.0, 8850.0, 4097)  # the file holds them rounded to float32
+    def load(cls, **options):
+        arrays = {}
+        for path in (preset_folder() / "pfs_red_mr.npz", CHECKS):
+            with np.load(path) as z:
+                numbers = [k for k in z.files if z[k].dtype.kind == "f" and k not in arrays]
+                arrays |= {k: z[k].astype(float) for k in numbers}
+        edges = np.linspace(7100.0, 8850.0, 4097)
         arrays["wave_A"], arrays["wave_edge_A"] = 0.5 * (edges[1:] + edges[:-1]), edges[:-1]
         return cls(arrays, **options)
 

@@ -19,34 +19,33 @@ def snr_of(instrument, flux, **conditions):
 
 @pytest.mark.parametrize("field", [0, 1])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_snr_of_every_pixel_is_the_calculators(etc_file, field, dtype):
+def test_snr_of_a_pixel_is_the_calculators(checks, field, dtype):
     instrument = Instrument.load("pfs_mr_etc")
-    with np.load(etc_file) as z:
-        mags, expected, angle = z["check_mag"], z["check_snr"][field], float(z["field_deg"][field])
+    mags, angle = checks["check_mag"], float(checks["field_deg"][field])
     conditions = instrument.fixed_conditions(9, mag=mags, seeing=0.8, zenith_angle=30.0, field_angle=angle)
     flux = torch.from_numpy(instrument.flat_source()).to(dtype).expand(9, -1)
     snr = (flux / instrument.noise_sigma(flux, conditions)).numpy()
     assert snr.dtype == np.dtype(str(dtype).removeprefix("torch."))
-    # The issue asks for 0.5 %; the formula reproduces the calculator to 1e-4 at table nodes.
-    np.testing.assert_allclose(snr, expected, rtol=2e-4)
+    # The formula reproduces the calculator to 1e-4 at the nodes of its aperture table, as these are.
+    np.testing.assert_allclose(snr[:, checks["pixel"]], checks["check_snr"][field], rtol=2e-4)
+    median, mean, low, high = checks["check_stats"][field].T
+    np.testing.assert_allclose(np.percentile(snr, [5, 50, 95], axis=1), [low, median, high], rtol=2e-4)
+    np.testing.assert_allclose(snr.mean(axis=1), mean, rtol=2e-4)
 
 
 @pytest.mark.parametrize("field", [0, 1])
-def test_half_pixel_choice_matters_in_telluric_bands_only(pfs, etc_file, field):
-    with np.load(etc_file) as z:
-        mags, expected, angle = z["check_mag"], z["check_snr"][field], float(z["field_deg"][field])
-        clear = abs(z["telluric"] / z["telluric_edge"] - 1) < 4e-3
+def test_half_pixel_choice_matters_in_telluric_bands_only(pfs, etc, checks, field):
+    mags, angle, pixel = checks["check_mag"], float(checks["field_deg"][field]), checks["pixel"]
+    clear = abs(etc.arrays["telluric"] / etc.arrays["telluric_edge"] - 1)[pixel] < 4e-3
     snr = snr_of(pfs, pfs.flat_source(), mag=mags, seeing=0.8, zenith_angle=30.0, field_angle=angle)
     assert clear.mean() > 0.8
-    np.testing.assert_allclose(snr[:, clear], expected[:, clear], rtol=5e-3)
+    np.testing.assert_allclose(snr[:, pixel[clear]], checks["check_snr"][field][:, clear], rtol=5e-3)
     statistics = [np.median(snr, axis=1), snr.mean(axis=1), np.percentile(snr, 95, axis=1)]
-    wanted = [np.median(expected, axis=1), expected.mean(axis=1), np.percentile(expected, 95, axis=1)]
-    np.testing.assert_allclose(statistics, wanted, rtol=1e-3)
+    np.testing.assert_allclose(statistics, checks["check_stats"][field].T[[0, 1, 3]], rtol=1e-3)
 
 
-def test_sky_counts_are_the_calculators(pfs, etc_file):
-    with np.load(etc_file) as z:
-        expected, zenith, field = z["sky_e_900s"], z["za_deg"], z["field_deg"]
+def test_sky_counts_are_the_calculators(pfs, checks):
+    zenith, field = checks["za_deg"], checks["field_deg"]
     for case, phase in enumerate(MOON_CASES):
         angles = [(za, fa) for za in zenith for fa in field]
         conditions = pfs.fixed_conditions(
@@ -56,16 +55,15 @@ def test_sky_counts_are_the_calculators(pfs, etc_file):
             moon=phase,
         )
         counts = pfs.noise.sky_counts(conditions).numpy().reshape(3, 2, -1)
-        np.testing.assert_allclose(counts, expected[case], rtol=1e-4)
+        np.testing.assert_allclose(counts[..., checks["pixel"]], checks["sky_e_900s"][case], rtol=1e-4)
 
 
-def test_variance_without_the_star_is_the_calculators(pfs, etc_file):
-    with np.load(etc_file) as z:
-        expected, zenith, field = z["var_nonobj_dark_900s_n12"], z["za_deg"], z["field_deg"]
-    for i, za in enumerate(zenith):
+def test_variance_without_the_star_is_the_calculators(pfs, checks):
+    field = checks["field_deg"]
+    for za, expected in zip(checks["za_deg"], checks["var_nonobj_dark_900s_n12"], strict=True):
         conditions = pfs.fixed_conditions(2, zenith_angle=float(za), field_angle=field, exposure_count=12)
         variance = pfs.noise_terms(conditions, conditions["mag"].dtype).variance.numpy() / 12
-        np.testing.assert_allclose(variance, expected[i], rtol=1e-4)
+        np.testing.assert_allclose(variance[:, checks["pixel"]], expected, rtol=1e-4)
 
 
 @pytest.mark.parametrize("preset", ["pfs_mr", "pfs_mr_etc", "pfs_mr_reference"])

@@ -37,7 +37,7 @@ def test_snr_prints_the_calculators_table(capsys):
     rows = json.loads(out)
     assert code == 0
     assert [row["mag"] for row in rows] == [18, 19, 20, 21, 22, 23]
-    # data/pfs/README.md, section 4.
+    # The calculator's check table; tests/instrument/data/README.md.
     expected = {
         "median": [98.24, 53.83, 26.91, 12.18, 5.15, 2.11],
         "mean": [91.34, 49.21, 24.23, 10.91, 4.62, 1.89],

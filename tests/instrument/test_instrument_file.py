@@ -1,6 +1,7 @@
 """A user's spectrograph is one file; a wrong one gives one clear line."""
 
 import hashlib
+import json
 
 import numpy as np
 import pytest
@@ -101,7 +102,7 @@ def test_a_file_may_extend_a_preset_or_another_file(write):
     [
         (
             ("resolving_power", "resolvingpower"),
-            r"lsf\.resolvingpower: unknown key; did you mean 'resolving_power'\? \(toy\.toml:11\)",
+            r"lsf\.resolvingpower: unknown key; did you mean 'resolving_power'\? \(.*toy\.toml:11\)",
         ),
         (
             ("[detector]", "[detectors]"),
@@ -113,7 +114,7 @@ def test_a_file_may_extend_a_preset_or_another_file(write):
         ),
         (
             ("resolving_power = 5000", "resolving_power = -5"),
-            r"lsf\.resolving_power: input should be greater than 0, got -5",
+            r"lsf\.resolving_power: input should be greater than or equal to 1, got -5",
         ),
         (
             ("resolving_power = 5000", "resolving_power = nan"),
@@ -246,11 +247,9 @@ def test_presets_load_and_say_where_their_numbers_are_from(name):
     assert bool(np.isfinite(instrument.flat_source()).all())
 
 
-def test_preset_tables_carry_their_provenance(etc_file):
-    import json
-
+def test_preset_tables_carry_their_provenance(checks):
     with np.load(preset_folder() / "pfs_red_mr.npz") as tables:
         provenance = json.loads(str(tables["provenance"]))
-        np.testing.assert_array_equal(tables["throughput"], np.load(etc_file)["throughput"])
-    assert provenance["source_sha256"] == hashlib.sha256(etc_file.read_bytes()).hexdigest()
+        np.testing.assert_array_equal(tables["throughput"][checks["pixel"]], checks["throughput"])
+    assert provenance["source_sha256"] == str(checks["source_sha256"])
     assert "MIT" in provenance["licence"]

@@ -12,7 +12,7 @@ C_A_S = 2.99792458e18
 
 
 def synthetic_ab(band, wavelength, f_lambda):
-    """⟨f_ν⟩ = ∫F T λ dλ / (c ∫T/λ dλ), as an AB magnitude (facts.md 15.2)."""
+    """⟨f_ν⟩ = ∫F T λ dλ / (c ∫T/λ dλ), as an AB magnitude (Fukugita et al. 1996, AJ 111, 1748)."""
     response = band.response(wavelength)
     f_nu = np.trapezoid(f_lambda * response * wavelength, wavelength)
     f_nu /= C_A_S * np.trapezoid(response / wavelength, wavelength)

@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from specvit.jobs.attainable import Attainable
 from specvit.jobs.cells import FEWEST, LEAST_STARS, MOST, SLICES, Cells, cell_scores, plane_axes
 

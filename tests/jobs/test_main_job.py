@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 from sklearn.metrics import r2_score
+from specvit.jobs.networks import other_world
 
 from specvit.errors import ConfigError
 from specvit.estimators import make_estimator
@@ -14,11 +15,10 @@ from specvit.estimators.network_estimator import NetworkEstimator
 from specvit.jobs import Quiet, run_main_job
 from specvit.jobs import main_job as job
 from specvit.jobs.config import resolve
-from specvit.jobs.networks import other_world
 from specvit.report import write_report
 from specvit.runs import Summary
-from specvit.simulate import World
-from specvit.training import Recipe, endless
+from specvit.simulate import World, endless
+from specvit.training import Recipe
 
 SMALL = (
     "instrument.name=gaia_rvs",

@@ -8,14 +8,14 @@ import pytest
 import torch
 from scipy.stats import norm
 from sklearn.metrics import r2_score
-
-from specvit.cli.run import print_scores
 from specvit.jobs.attainable import Attainable, attainable, most_widely
 from specvit.jobs.ceilings import bayes_ceiling, crlb_ceiling
-from specvit.jobs.config import resolve
 from specvit.jobs.estimators import store_prediction
 from specvit.jobs.scorer import Scorer, stated_intervals
 from specvit.jobs.scoring import summarise
+
+from specvit.cli.run import print_scores
+from specvit.jobs.config import resolve
 from specvit.models import Ridge
 from specvit.report import write_report
 from specvit.runs import RunFolder

@@ -7,7 +7,7 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from specvit.errors import DataError, DomainError, LabelError, ShapeError
+from specvit.errors import DataError, DomainError, LabelError, RunError, ShapeError
 from specvit.library import Emulator, batched_jacobian
 from specvit.spectra import LOW_T_BOX, WavelengthGrid
 
@@ -162,8 +162,8 @@ def test_a_damaged_emulator_file_gives_one_clear_error(tmp_path, emulator):
         Emulator.load(path)
     with pytest.raises(DataError, match="no such emulator file"):
         Emulator.load(tmp_path / "absent")
-    with pytest.raises(DataError, match="cannot write the emulator"):
-        emulator.save(tmp_path / "absent" / "e.safetensors")
+    with pytest.raises(RunError, match="cannot write"):
+        emulator.save(path / "e.safetensors")
 
 
 @pytest.mark.parametrize("name", LOW_T_BOX.names)

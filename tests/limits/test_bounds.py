@@ -19,7 +19,7 @@ from specvit.spectra import LOW_T_BOX, LabelSpace
 
 
 def test_the_published_ceiling_is_reproduced_from_its_bound():
-    """Reference facts 2 and 3.5: CRLB 0.181 gives 0.8914 with V = 1.6667 and 0.868 with V = 1.367."""
+    """The reference work at i = 21.5: CRLB 0.181 gives 0.8914 with V = 1.6667 and 0.868 with V = 1.367."""
     variance = variance_choices(LOW_T_BOX, "log_g")
     crlb = torch.tensor([0.181])
     assert float(r2_max(crlb, variance["reference"])) == pytest.approx(0.8914, abs=1e-4)

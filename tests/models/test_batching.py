@@ -3,9 +3,9 @@
 import pytest
 import torch
 
+from specvit.estimators import network_config
 from specvit.models.batching import CPU_NUMBERS, DEVICE_ROWS, rows_for, widest_layer
 from specvit.models.network import build_network
-from specvit.models.sizes import network_config
 from specvit.spectra import LOW_T_BOX, WavelengthGrid
 
 GRID = WavelengthGrid.linear(7100.214, 0.42725, 4096)

@@ -48,13 +48,21 @@ def test_the_manifest_tells_what_the_estimator_is_for(saved):
     manifest = json.loads((saved / "manifest.json").read_text())
     assert manifest["grid"]["fingerprint"] == GRID.fingerprint
     assert manifest["label_space"]["names"] == ["log_g"]
-    assert manifest["training"] == {"train_spectra": 60, "validation_spectra": 40}
+    training = manifest["training"]
+    assert (training["train_spectra"], training["validation_spectra"]) == (60, 40)
+    assert training["train"] != training["validation"]
 
 
-def test_sources_may_state_their_provenance():
-    train = make_source(60, 0)
-    train.provenance = {"seed": 5}
-    assert Origin.of(train, make_source(40, 1)).training["train"] == {"seed": 5}
+def test_an_origin_is_what_its_sources_say_of_themselves():
+    lsf = {"wavelength": [8000.0], "fwhm": [1.6]}
+    train, validation = MemorySource(make_source(60, 0).batch, GRID, SPACE, lsf), make_source(40, 1)
+    origin = Origin.of(train, validation)
+    assert (origin.training.train, origin.training.validation) == (
+        train.provenance,
+        validation.provenance,
+    )
+    assert origin.lsf == lsf
+    assert Origin.of(validation, train).lsf is None
 
 
 def test_saving_leaves_only_the_folder_and_may_replace_it(saved):
@@ -66,18 +74,18 @@ def test_saving_leaves_only_the_folder_and_may_replace_it(saved):
 def test_a_folder_of_something_else_is_never_replaced(tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(DataError, match="not a saved estimator"):
-        save_bundle(Bundle("ridge", Origin(GRID, SPACE, {}), {}), tmp_path)
+        save_bundle(Bundle("ridge", Origin(GRID, SPACE), {}), tmp_path)
     assert (tmp_path / "thesis.tex").exists()
 
 
 def test_a_failed_write_leaves_nothing_behind(tmp_path, monkeypatch):
-    def full_disk(path, data):
-        path.write_bytes(data[:10])
+    def full_disk(file, data):
+        file.write(data[:10])
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("specvit.models.bundle._write_synced", full_disk)
+    monkeypatch.setattr("specvit.runs.atomic._write_synced", full_disk)
     with pytest.raises(RunError, match="disk is full"):
-        save_bundle(Bundle("ridge", Origin(GRID, SPACE, {}), {}), tmp_path / "m")
+        save_bundle(Bundle("ridge", Origin(GRID, SPACE), {}), tmp_path / "m")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -131,6 +139,6 @@ def test_the_wrong_class_refuses_the_folder(saved):
 
 
 def test_an_unknown_estimator_is_named(tmp_path):
-    save_bundle(Bundle("oracle", Origin(GRID, SPACE, {}), {}), tmp_path / "m")
+    save_bundle(Bundle("oracle", Origin(GRID, SPACE), {}), tmp_path / "m")
     with pytest.raises(DataError, match="unknown estimator 'oracle'"):
         load_estimator(tmp_path / "m")

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from specvit.errors import ConfigError
+from specvit.estimators import network_config
 from specvit.models.conditioning import Conditioning, is_whole, normalise, usable_pixels
 from specvit.models.network import build_network
 from specvit.models.prepared import prepared
-from specvit.models.sizes import network_config
 from specvit.spectra import LOW_T_BOX, WavelengthGrid
 
 PIXELS = 192

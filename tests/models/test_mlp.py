@@ -1,16 +1,19 @@
 """Perceptrons, the linear shortcut, heads and label scaling."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
 from scipy import stats
 
 from specvit.errors import ConfigError
+from specvit.estimators.architectures import ARCHITECTURES, network_config
+from specvit.estimators.network_settings import read_config
 from specvit.models.conditioning import Inputs
 from specvit.models.heads import QUANTILES, Head, LabelScaling
 from specvit.models.mlp import MLP, MLPConfig, ResidualBlock
-from specvit.models.network import NetworkConfig, build_network
-from specvit.models.sizes import PRESETS, network_config
+from specvit.models.network import build_network
 from specvit.spectra import LOW_T_BOX, WavelengthGrid
 
 GRID = WavelengthGrid.linear(8000, 1.0, 40)
@@ -106,15 +109,15 @@ def test_ordinal_mean_of_a_certain_bin_is_its_centre():
     np.testing.assert_allclose(head.mean(raw)[0], [3.5, 3750 + 2250 * 0.625])
 
 
-@pytest.mark.parametrize("model", PRESETS)
+@pytest.mark.parametrize("model", ARCHITECTURES)
 @pytest.mark.parametrize("size", ["nano", "small"])
 def test_every_size_survives_its_description(model, size):
     config = network_config(model, size)
-    assert NetworkConfig.from_dict(config.to_dict()) == config
+    assert read_config(json.loads(json.dumps(config.to_dict())), "test") == config
 
 
 def test_sizes_grow():
-    for sizes in PRESETS.values():
+    for sizes in (kind.sizes for kind in ARCHITECTURES.values()):
         grid = WavelengthGrid.linear(7100.214, 0.42725, 4096)
         counts = [
             build_network(c, grid, LOW_T_BOX).parameter_count for n, c in sizes.items() if n != "reference"

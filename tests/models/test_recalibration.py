@@ -42,7 +42,7 @@ def test_only_errors_and_scores_are_made_anew(tool):
 
 def test_a_network_of_another_world_is_refused(tool, monkeypatch):
     estimator = load_pretrained("subspace")
-    estimator.origin.training["train"]["emulator"] = "0"
+    estimator.origin.training.train["emulator"] = "0"
     monkeypatch.setattr(tool, "load_pretrained", lambda name: estimator)
     with pytest.raises(DataError, match=r"trained with emulator 0.*train it again"):
         tool.recalibrate("subspace")

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from specvit.errors import ConfigError
+from specvit.estimators import network_config
 from specvit.models.conditioning import Inputs, wavelength_phase
 from specvit.models.network import build_network
-from specvit.models.sizes import network_config
 from specvit.models.vit import SpecViT, ViTConfig
 from specvit.models.vit.blocks import Attention, Block, FixedBlock
 from specvit.models.vit.positions import rotary_angles, rotate, sinusoidal, token_coordinates
@@ -70,7 +70,7 @@ def test_both_tokenisers_start_at_unit_scale(form):
 
 
 def test_reference_windows_start_below_reference_convolutions():
-    """The scale mismatch that kept the reference work's sliding windows from learning (facts, 7.1)."""
+    """The scale mismatch that kept the reference work's sliding windows from learning."""
     torch.manual_seed(0)
     values = torch.randn(8, 1, 4096)
     scale = {

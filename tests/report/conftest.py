@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from specvit.jobs.scoring import summarise
 
 from specvit.jobs.config import resolve
-from specvit.jobs.scoring import summarise
 from specvit.runs import RunFolder
 
 NAMES = ["teff", "log_g", "m_h", "alpha_m", "c_m"]

@@ -1,7 +1,7 @@
 """Standing test: the sigma an estimator sees says nothing about the star; the true sigma would say it all.
 
 The true sigma contains the star's own photon noise, hence a noise-free copy of its lines: in the reference
-work Ridge on sigma alone reached R2 = 0.99 for log g (facts.md 4.5). The numbers quoted in docs/instrument.md
+work Ridge on sigma alone reached R2 = 0.99 for log g. The numbers quoted in docs/instrument.md
 are printed by `pytest tests/simulate/test_no_leak.py -rP`.
 """
 

@@ -4,7 +4,7 @@ import torch
 from scipy import stats
 
 from specvit.errors import ConfigError
-from specvit.simulate import LatticePrior, UniformPrior, make_prior
+from specvit.simulate import DensityPrior, LatticeLike, LatticePrior, UniformPrior, make_prior
 from specvit.spectra import LOW_T_BOX
 
 
@@ -31,7 +31,7 @@ def test_uniform_density_integrates_to_one_and_vanishes_outside():
 
 
 def test_lattice_reproduces_the_published_label_statistics():
-    """Reference facts 1.2: 80.3 % of log g on nodes, variance 1.365-1.367, end nodes half weight."""
+    """A thousand published test labels: 80.3 % of log g on nodes, variance 1.365-1.367, end nodes half weight."""
     prior = LatticePrior.reference(LOW_T_BOX)
     labels = prior.sample(100_000, np.random.default_rng(2)).numpy()
     log_g = labels[:, LOW_T_BOX.index("log_g")]
@@ -64,5 +64,11 @@ def test_wrong_priors_are_refused():
         make_prior("beta", LOW_T_BOX)
     with pytest.raises(ConfigError, match="log_g from 1 to 5 is not a whole number"):
         LatticePrior(LOW_T_BOX, (250, 0.3, 0.25, 0.25, 0.25))
-    with pytest.raises(ConfigError, match="no density"):
-        make_prior("lattice", LOW_T_BOX).log_density(torch.zeros(1, 5))
+
+
+def test_a_prior_says_by_its_type_what_it_offers():
+    uniform, lattice = make_prior("uniform", LOW_T_BOX), make_prior("lattice", LOW_T_BOX)
+    assert isinstance(uniform, DensityPrior)
+    assert not isinstance(uniform, LatticeLike)
+    assert isinstance(lattice, LatticeLike)
+    assert not isinstance(lattice, DensityPrior)

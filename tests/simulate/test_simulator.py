@@ -4,13 +4,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from specvit.errors import ConfigError, DomainError
+from specvit.errors import ConfigError, DomainError, LabelError, ShapeError
 from specvit.instrument import Instrument
 from specvit.library import Emulator
 from specvit.simulate import BLOCK, Simulator, UniformPrior
 from specvit.simulate.deviates import NoiseStream
 from specvit.simulate.seeding import STARS, TILE, noise_key
-from specvit.spectra import LOW_T_BOX, SpectraBatch, collect, median_snr
+from specvit.spectra import LOW_T_BOX, SpectraBatch, median_snr
 
 
 def assert_same(a: SpectraBatch, b: SpectraBatch) -> None:
@@ -152,14 +152,30 @@ def test_the_visible_sigma_is_the_pipelines_unless_asked(simulator):
     assert torch.equal(drawn.sigma, drawn.truth.sigma)
 
 
-def test_sources_repeat_themselves_unless_the_noise_is_fresh(simulator):
-    frozen = simulator.source("validation", 5, 100)
-    assert len(frozen) == 100
-    assert_same(collect(frozen, 64), collect(frozen, 30))
-    fresh = simulator.source("train", 5, 100, fresh_noise=True)
-    first, second = collect(fresh), collect(fresh)
-    assert torch.equal(first.labels, second.labels)
-    assert not torch.equal(first.flux, second.flux)
+class Leaky(UniformPrior):
+    """A prior that breaks its word."""
+
+    def __init__(self, space, broken):
+        super().__init__(space)
+        object.__setattr__(self, "broken", broken)
+
+    def sample(self, count, generator):
+        return self.broken(super().sample(count, generator))
+
+
+@pytest.mark.parametrize(
+    ("broken", "error", "message"),
+    [
+        (lambda labels: labels + 1, DomainError, r"Leaky\.sample: log_g = .* lies outside"),
+        (lambda labels: labels * torch.nan, LabelError, r"Leaky\.sample: teff is not finite"),
+        (lambda labels: labels[:7], ShapeError, r"Leaky\.sample: expected float32 labels of shape"),
+        (lambda labels: labels.double(), ShapeError, "got torch.float64"),
+    ],
+)
+def test_a_prior_that_leaves_its_box_is_refused(simulator, broken, error, message):
+    prior = Leaky(simulator.prior.label_space, broken)
+    with pytest.raises(error, match=message):
+        Simulator(simulator.observed, simulator.instrument, prior).draw("test", 1, 0, 4)
 
 
 def test_impossible_requests_are_refused(simulator):

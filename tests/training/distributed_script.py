@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from specvit.estimators import network_config
 from specvit.models.network import build_network
-from specvit.models.sizes import network_config
-from specvit.training import Recipe, Trainer
+from specvit.training import LabelRegression, Recipe, Trainer
 from specvit.training.distributed import join_processes, leave_processes
 from specvit.training.feeds import MemoryFeed, Share
 from training_stars import GRID, SPACE, stars
@@ -23,7 +23,8 @@ def train(world, batch):
     sample = stars(256)
     network.front.fit(sample.flux, sample.sigma)
     feed = MemoryFeed(sample, Share(batch, world.rank, world.size), world.device, 0)
-    record = Trainer(network, feed, SPACE, stars(64, seed=1), recipe, world).run()
+    objective = LabelRegression.of(network, SPACE, recipe)
+    record = Trainer(network.body, objective, feed, stars(64, seed=1), recipe, world).run()
     return record, [parameter.detach() for parameter in network.body.parameters()]
 
 

@@ -1,16 +1,18 @@
 """The loop: it learns, keeps the best weights, and continues exactly where it was killed."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
-from specvit.errors import DataError, RunError
+from specvit.errors import DataError, LabelError, RunError
+from specvit.estimators import network_config
 from specvit.models.network import build_network
-from specvit.models.sizes import network_config
-from specvit.training import Recipe, Trainer
+from specvit.training import LabelRegression, Recipe, Trainer
 from specvit.training.checkpoint import NAME
 from specvit.training.distributed import Processes
 from specvit.training.feeds import MemoryFeed, Share
-from specvit.training.selection import pooled_r2
+from specvit.training.objectives import pooled_r2
 from training_stars import GRID, SPACE, stars
 
 HERE = Processes(0, 1, torch.device("cpu"))
@@ -22,14 +24,16 @@ TINY = {
 }  # fmt: skip
 
 
-def trainer(model="mlp", folder=None, feed=None, listen=None, **recipe):
+def trainer(model="mlp", folder=None, feed=None, listen=None, validation=None, **recipe):
     recipe = Recipe(**{"steps": 30, "batch": 32, "validations": 6, "ema": 0.9, "seed": 5, **recipe})
     torch.manual_seed(recipe.seed)
     network = build_network(network_config(model).with_options(TINY[model]), GRID, SPACE)
     train = stars(256)
     network.front.fit(train.flux, train.sigma)
     feed = feed or MemoryFeed(train, Share(recipe.batch), HERE.device, recipe.seed)
-    return Trainer(network, feed, SPACE, stars(64, seed=1), recipe, HERE, folder, listen)
+    objective = LabelRegression.of(network, SPACE, recipe)
+    validation = validation or stars(64, seed=1)
+    return Trainer(network.body, objective, feed, validation, recipe, HERE, folder, listen)
 
 
 def weights(run):
@@ -41,13 +45,13 @@ def test_every_network_fits_one_batch_by_heart(model):
     batch = stars(16)
     lr = 1e-2 if model == "mlp" else 5e-3
     run = trainer(model, feed=lambda step: batch, steps=200, lr=lr, ema=0.0, validations=1)
-    run.network.body.apply(lambda m: setattr(m, "p", 0.0) if isinstance(m, torch.nn.Dropout) else None)
-    for block in run.network.body.modules():
+    run.body.apply(lambda m: setattr(m, "p", 0.0) if isinstance(m, torch.nn.Dropout) else None)
+    for block in run.body.modules():
         if hasattr(block, "dropout") and isinstance(block.dropout, float):
             block.dropout = 0.0
     run.run()
     # Validation selects; here the last weights are what was fitted.
-    estimate = run.network.eval().estimate(batch.flux, batch.sigma).mean.detach()
+    estimate = run.objective.network.eval().estimate(batch.flux, batch.sigma).mean.detach()
     assert pooled_r2(estimate, batch.labels.double()).min() > 0.95
 
 
@@ -117,8 +121,9 @@ def test_the_best_weights_are_kept_not_the_last():
     """A rate that grows until it explodes: the last weights are bad, the kept ones are the best."""
     run = trainer(steps=60, lr=3.0, warmup=1.0, clip=0.0, ema=0.0, validations=30)
     record = run.run()
-    estimate = torch.cat([run.network.mean(run.body(i)) for i in run.selection.inputs]).detach()
-    score = float(pooled_r2(estimate, run.selection.truth)[0])
+    raw, truth = zip(*((run.body(inputs), labels) for inputs, labels in run.selection.parts), strict=True)
+    estimate = run.objective.network.mean(torch.cat(raw)).detach()
+    score = float(pooled_r2(estimate, torch.cat(truth).double())[0])
     assert score == pytest.approx(record["validation_r2"], abs=1e-6)
     assert record["best_step"] < 60
 
@@ -153,9 +158,10 @@ def test_a_loss_that_is_not_finite_stops_with_advice(monkeypatch):
 def test_validation_spectra_need_their_labels():
     labels = stars(8)
     labels.labels[3, 1] = torch.nan
-    network = build_network(network_config("mlp").with_options(TINY["mlp"]), GRID, SPACE)
     with pytest.raises(DataError, match="validation set"):
-        Trainer(network, lambda step: labels, SPACE, labels, Recipe(), HERE)
+        trainer(validation=labels)
+    with pytest.raises(LabelError, match="got 8 without any"):
+        trainer(validation=replace(labels, labels=None))
 
 
 def test_bf16_stays_inside_the_body():

@@ -7,12 +7,20 @@ import pytest
 import torch
 
 from specvit.errors import DataError
-from specvit.spectra import LOW_T_BOX, MemorySource, SpectraBatch, WavelengthGrid
+from specvit.spectra import (
+    LOW_T_BOX,
+    MemorySource,
+    SpectraBatch,
+    SpectraSource,
+    Truth,
+    WavelengthGrid,
+    check_rows,
+)
 from specvit.training.feeds import (
     MemoryFeed,
+    OrderedFeed,
     PassFeed,
     Share,
-    SimulatorFeed,
     endless,
     make_feed,
     masked,
@@ -30,32 +38,34 @@ def numbered(count):
     return SpectraBatch(flux, torch.ones_like(flux), labels, {"mag": torch.zeros(count)}, torch.ones(count))
 
 
-class Shards:
-    """A source that cuts its batches at file boundaries, as stored spectra do."""
+class Stored:
+    """A set of somebody's own, which cuts its batches at file boundaries; with `fresh` sigma says the epoch."""
 
-    grid, label_space = GRID, LOW_T_BOX
+    grid, label_space, lsf = GRID, LOW_T_BOX, None
 
-    def __init__(self, count, per_file=7):
-        self.whole, self.per_file = numbered(count), per_file
+    def __init__(self, count, fresh=False, per_file=7):
+        self.whole, self.fresh_noise, self.per_file = numbered(count), fresh, per_file
+
+    @property
+    def provenance(self):
+        return {"numbered": len(self), "fresh_noise": self.fresh_noise}
 
     def __len__(self):
         return len(self.whole)
 
-    def batches(self, batch_size):
+    def draw(self, start, stop, epoch=0):
+        check_rows(start, stop, len(self), epoch)
+        batch = self.whole[start:stop]
+        return replace(batch, sigma=batch.sigma + epoch) if self.fresh_noise else batch
+
+    def batches(self, batch_size, epoch=0):
         for first in range(0, len(self), self.per_file):
             last = min(first + self.per_file, len(self))
             for start in range(first, last, batch_size):
-                yield self.whole[start : min(start + batch_size, last)]
+                yield self.draw(start, min(start + batch_size, last), epoch)
 
-
-class Drawn(Shards):
-    """A source to be had by number, with the pass as its noise, as the reference work's shards are."""
-
-    fresh_noise = True
-
-    def draw(self, start, stop, epoch=0):
-        batch = self.whole[start:stop]
-        return replace(batch, sigma=torch.full_like(batch.sigma, 1.0 + epoch))
+    def reserve(self, count):
+        return None
 
 
 def numbers(batch):
@@ -66,10 +76,10 @@ def numbers(batch):
 def make(kind, share, seed=3):
     if kind == "memory":
         return MemoryFeed(numbered(24), share, CPU, seed)
-    return PassFeed(Shards(24) if kind == "pass" else Drawn(24), share, CPU, seed, stretch=12)
+    return PassFeed(Stored(24, fresh=kind == "fresh"), share, CPU, seed, stretch=12)
 
 
-@pytest.mark.parametrize("kind", ["memory", "pass", "drawn"])
+@pytest.mark.parametrize("kind", ["memory", "pass", "fresh"])
 def test_every_pass_holds_every_spectrum_once_in_a_new_order(kind):
     feed = make(kind, Share(4))
     passes = [[n for step in range(6 * p, 6 * p + 6) for n in numbers(feed(step))] for p in range(3)]
@@ -78,7 +88,7 @@ def test_every_pass_holds_every_spectrum_once_in_a_new_order(kind):
     assert passes[0] != list(range(24))
 
 
-@pytest.mark.parametrize("kind", ["memory", "pass", "drawn"])
+@pytest.mark.parametrize("kind", ["memory", "pass", "fresh"])
 def test_a_batch_depends_on_its_number_alone(kind):
     feed = make(kind, Share(4))
     forward = [numbers(feed(step)) for step in range(14)]
@@ -87,7 +97,7 @@ def test_a_batch_depends_on_its_number_alone(kind):
     assert numbers(make(kind, Share(4), seed=4)(0)) != forward[0]
 
 
-@pytest.mark.parametrize("kind", ["memory", "pass", "drawn"])
+@pytest.mark.parametrize("kind", ["memory", "pass", "fresh"])
 def test_processes_share_the_batch_of_one(kind):
     whole, parts = make(kind, Share(6)), [make(kind, Share(2, rank, 3)) for rank in range(3)]
     for step in range(9):
@@ -110,7 +120,7 @@ def test_simulated_batches_are_the_stream_of_the_simulator(simulator):
 
 def test_past_its_end_a_simulated_set_repeats_its_stars_with_fresh_noise_if_asked(simulator):
     for fresh in (False, True):
-        feed = SimulatorFeed(simulator.source("train", 7, 64, fresh_noise=fresh), Share(64), CPU)
+        feed = OrderedFeed(simulator.source("train", 7, 64, fresh_noise=fresh), Share(64))
         first, second = feed(0), feed(1)
         assert torch.equal(first.labels, second.labels)
         assert torch.equal(first.flux, second.flux) != fresh
@@ -119,13 +129,32 @@ def test_past_its_end_a_simulated_set_repeats_its_stars_with_fresh_noise_if_aske
 def test_a_source_is_fed_as_suits_it(simulator, monkeypatch):
     monkeypatch.setattr("specvit.training.feeds.MEMORY_BYTES", 64 * 12)
     share = Share(4)
-    assert isinstance(make_feed(Shards(24), share, CPU, 0), PassFeed)
-    assert isinstance(make_feed(Shards(12), share, CPU, 0), MemoryFeed)
+    assert isinstance(make_feed(Stored(24), share, CPU, 0), PassFeed)
+    assert isinstance(make_feed(Stored(12), share, CPU, 0), MemoryFeed)
     assert isinstance(make_feed(MemorySource(numbered(24), GRID, LOW_T_BOX), share, CPU, 0), MemoryFeed)
 
 
+def test_a_set_of_ones_own_is_a_source():
+    assert isinstance(Stored(3), SpectraSource)
+
+
+@pytest.mark.parametrize("kind", ["generated", "memory", "pass"])
+def test_batches_carry_the_truth_only_for_who_asks(kind, simulator, monkeypatch):
+    if kind == "generated":
+        source = simulator.source("train", 7, 64)
+    else:
+        batch = numbered(24)
+        batch = replace(batch, truth=Truth(batch.flux + 0.5, batch.sigma, batch.snr))
+        source = Stored(24, fresh=kind == "pass")
+        source.whole = batch
+    silent, telling = (make_feed(source, Share(4), CPU, 0, truth=truth)(1) for truth in (False, True))
+    assert silent.truth is None
+    assert torch.equal(silent.flux, telling.flux)
+    assert telling.truth.flux.shape == telling.flux.shape
+
+
 def test_sets_with_fresh_noise_get_it_in_every_pass_even_if_they_fit_into_memory():
-    feed = make_feed(Drawn(24), Share(4), CPU, 0)
+    feed = make_feed(Stored(24, fresh=True), Share(4), CPU, 0)
     assert isinstance(feed, PassFeed)
     passes = [[float(feed(step).sigma[0, 0]) for step in range(6 * k, 6 * k + 6)] for k in (2, 0, 1)]
     assert passes == [[3.0] * 6, [1.0] * 6, [2.0] * 6]
@@ -133,9 +162,9 @@ def test_sets_with_fresh_noise_get_it_in_every_pass_even_if_they_fit_into_memory
 
 def test_too_few_spectra_are_refused(simulator):
     with pytest.raises(DataError, match="fewer than one step"):
-        SimulatorFeed(simulator.source("train", 7, 10), Share(64), CPU)
+        OrderedFeed(simulator.source("train", 7, 10), Share(64))
     with pytest.raises(DataError, match="fewer than one stretch"):
-        PassFeed(Shards(10), Share(4), CPU, 0, stretch=12)
+        PassFeed(Stored(10), Share(4), CPU, 0, stretch=12)
 
 
 def test_masks_kill_stretches_in_the_stated_share_of_spectra():

@@ -11,9 +11,9 @@ from scipy import stats
 from torch import nn
 
 from specvit.errors import ConfigError
+from specvit.estimators import network_config
 from specvit.models.heads import Head
 from specvit.models.network import build_network
-from specvit.models.sizes import network_config
 from specvit.spectra import LOW_T_BOX, WavelengthGrid
 from specvit.training.ema import WeightAverage
 from specvit.training.losses import HUBER_DELTA, training_loss

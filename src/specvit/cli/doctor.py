@@ -31,8 +31,7 @@ OPTIONAL = {
     "dask": ("hpc", "specvit simulate --dask"),
     "distributed": ("hpc", "specvit simulate --dask"),
     "pysme-astro": ("synthesis", "specvit library synthesize"),
-    "tables": ("reference", "the reference work's dataset shards"),
-    "pandas": ("reference", "the reference work's dataset shards"),
+    "pandas": ("synthesis", "specvit library synthesize"),
 }
 #: Free space below which a laptop run may not fit, bytes.
 SPACE_WANTED = 1_000_000_000

@@ -88,7 +88,7 @@ def world_of(estimator: NetworkEstimator, instrument: str | None) -> World:
 
     from specvit.simulate import World
 
-    recorded = estimator.origin.training.get("train", {}).get("world")
+    recorded = estimator.origin.training.world
     world = World.from_dict(recorded) if recorded else World()
     return replace(world, instrument=instrument) if instrument else world
 

@@ -146,7 +146,13 @@ def finish(run: RunFolder, estimator: NetworkEstimator, scores: dict[str, dict[s
     folder.parent.mkdir(exist_ok=True)
     estimator.metrics = scores
     estimator.save(folder)
-    run.write_summary({"model": str(folder), "training": estimator.origin.training, "test": scores})
+    run.write_summary(
+        {
+            "model": str(folder.relative_to(run.path)),
+            "training": estimator.origin.training.to_dict(),
+            "test": scores,
+        }
+    )
     run.finish()
     (run.path / NAME).unlink(missing_ok=True)
 
@@ -168,11 +174,12 @@ def score(estimator: NetworkEstimator, test: SpectraSource) -> dict[str, dict[st
     from specvit.spectra import collect
 
     batch = collect(test)
+    labels = batch.known_labels()
     estimate = estimator.predict(batch.flux, batch.sigma, test.grid)
     space = test.label_space
     scores = {}
     for i, name in enumerate(estimate.names):
-        truth, mean = batch.labels[:, space.index(name)], estimate.mean[:, i]
+        truth, mean = labels[:, space.index(name)], estimate.mean[:, i]
         scores[name] = {
             "r2": float(r2(truth, mean)),
             "mae": float(mae(truth, mean)),

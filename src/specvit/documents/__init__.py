@@ -1,6 +1,21 @@
-"""Documents people and programs write: TOML in and out, validated sections. Knows no survey and no spectrograph."""
+"""Documents people and programs write: TOML in and out, validated sections, presets, inheritance, overrides.
 
-from specvit.documents.section import Section
+Knows no survey and no spectrograph: each kind of document is a `DocumentKind` in the package that uses it.
+"""
+
+from specvit.documents.reader import Document, DocumentKind
+from specvit.documents.section import PathText, Section
 from specvit.documents.toml import dump_toml, line_of, load_toml, parse_value
+from specvit.documents.versions import Format
 
-__all__ = ["Section", "dump_toml", "line_of", "load_toml", "parse_value"]
+__all__ = [
+    "Document",
+    "DocumentKind",
+    "Format",
+    "PathText",
+    "Section",
+    "dump_toml",
+    "line_of",
+    "load_toml",
+    "parse_value",
+]

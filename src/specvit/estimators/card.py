@@ -6,10 +6,9 @@ Owns the wording; every number comes from the estimator and its records.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
-from specvit.models.bundle import Origin
 from specvit.models.network import SpectrumNetwork
+from specvit.models.origin import Origin, TrainingRecord
 
 CARD = "card.md"
 
@@ -60,14 +59,13 @@ def card_text(
     return "\n".join(lines) + "\n"
 
 
-def _training_facts(training: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _training_facts(training: TrainingRecord) -> list[tuple[str, str]]:
     """Return what the record of a training says, as titles and texts."""
-    facts = []
-    source = training.get("train")
-    if isinstance(source, dict):
-        world = source.get("world") or {}
+    facts: list[tuple[str, str]] = []
+    if training.train is not None:
+        world = training.world or {}
         facts += [(key, f"{world[key]}") for key in ("library", "instrument", "prior") if key in world]
-        facts.append(("seed of the spectra", f"{source.get('seed')}"))
+        facts.append(("seed of the spectra", f"{training.train.get('seed')}"))
     for title, key, form in (
         ("training spectra", "train_spectra", "{:,}"),
         ("optimiser steps", "steps", "{:,}"),
@@ -79,9 +77,8 @@ def _training_facts(training: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("CPU threads", "threads", "{}"),
         ("date", "date", "{}"),
     ):
-        if key in training:
-            facts.append((title, form.format(training[key])))
-    recipe = training.get("recipe")
-    if isinstance(recipe, dict):
-        facts.append(("recipe", ", ".join(f"{key} {value}" for key, value in recipe.items())))
+        if (value := getattr(training, key)) is not None:
+            facts.append((title, form.format(value)))
+    if training.recipe is not None:
+        facts.append(("recipe", ", ".join(f"{key} {value}" for key, value in training.recipe.items())))
     return facts

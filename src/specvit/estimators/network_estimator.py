@@ -16,17 +16,20 @@ from torch import Tensor, nn
 
 from specvit.errors import DataError, RunError, ShapeError
 from specvit.estimators.card import CARD, card_text
+from specvit.estimators.network_settings import read_network
 from specvit.models.batching import rows_for, widest_layer
-from specvit.models.bundle import Bundle, Origin, load_bundle, save_bundle
+from specvit.models.bundle import Bundle, load_bundle, save_bundle
 from specvit.models.conditioning import Inputs, is_whole, usable_pixels
 from specvit.models.heads import QUANTILES, Estimate
-from specvit.models.network import NetworkConfig, SpectrumNetwork, build_network
+from specvit.models.inputs import Progress
+from specvit.models.network import SpectrumNetwork
+from specvit.models.origin import Origin
+from specvit.models.prediction import Diagnostics, Prediction, Quantiles
 from specvit.models.prepared import prepared
-from specvit.models.protocol import Prediction
 from specvit.spectra import LabelSpace, SpectraSource, WavelengthGrid
 
-#: Trains on (train, validation); returns the network with its best weights and a JSON-ready training record.
-Fitter = Callable[[SpectraSource, SpectraSource], tuple[SpectrumNetwork, dict[str, Any]]]
+#: Trains on (train, validation); returns the network with its best weights and entries of the `TrainingRecord`.
+Fitter = Callable[[SpectraSource, SpectraSource, Progress | None], tuple[SpectrumNetwork, dict[str, Any]]]
 
 FINGERPRINT_SPECTRA = 4
 #: Largest difference from the stored outputs, in units of a label's prior standard deviation: far above
@@ -58,20 +61,22 @@ class NetworkEstimator:
         #: Label -> score -> value on test spectra, filled in by whoever tested it; saved with it.
         self.metrics: dict[str, dict[str, float]] = {}
 
-    def fit(self, train: SpectraSource, validation: SpectraSource) -> Self:
+    def fit(self, train: SpectraSource, validation: SpectraSource, progress: Progress | None = None) -> Self:
         """Train; the weights kept are those with the best validation R².
+
+        Args:
+            train, validation: see `Estimator`.
+            progress: told how far training and the correction of the errors are.
 
         Raises:
             RunError: if this estimator was loaded and so has no recipe to train by.
         """
         if self.fitter is None:
-            raise RunError(
-                f"{self.name}: has no training recipe; make one with specvit.training.make_estimator"
-            )
+            raise RunError(f"{self.name}: has no training recipe; make one with specvit.make_estimator")
         validation.grid.check_matches(train.grid, "validation set")
-        network, record = self.fitter(train, validation)
+        network, record = self.fitter(train, validation, progress)
         origin = Origin.of(train, validation)
-        return self.adopt(network, replace(origin, training={**origin.training, **record}))
+        return self.adopt(network, replace(origin, training=origin.training.with_entries(record)))
 
     def adopt(self, network: SpectrumNetwork, origin: Origin) -> Self:
         """Take over a trained network and what it was made for."""
@@ -97,9 +102,8 @@ class NetworkEstimator:
     def predict(self, flux: Tensor, sigma: Tensor, grid: WavelengthGrid | None = None) -> Prediction:
         """Return estimates for flux and sigma of shape (B, L).
 
-        Dead pixels (flux or sigma not finite, or sigma <= 0) carry no weight; `extras["usable_share"]` says
-        how many were left. `extras["quantiles"]` (B, P, Q), at `models.heads.QUANTILES`, is
-        there for heads that give a distribution.
+        Dead pixels (flux or sigma not finite, or sigma <= 0) carry no weight; `diagnostics.usable_share` says
+        how many were left. Quantiles, at `models.heads.QUANTILES`, are there for heads that give a distribution.
 
         Args:
             flux, sigma: in any one unit; the network normalises them itself.
@@ -121,10 +125,9 @@ class NetworkEstimator:
                 estimates.append(network.decode(torch.cat(raw), torch.cat(level)))
         mean, std, quantiles = (_joined(parts) for parts in zip(*estimates, strict=True))
         assert mean is not None
-        extras: dict[str, Any] = {"usable_share": usable_share}
-        if quantiles is not None:
-            extras |= {"quantiles": quantiles, "probabilities": QUANTILES}
-        return Prediction(mean, std, network.label_space.names, extras)
+        stated = None if quantiles is None else Quantiles(QUANTILES, quantiles)
+        diagnostics = Diagnostics(usable_share=usable_share)
+        return Prediction(mean, std, network.label_space.names, stated, diagnostics)
 
     def save(self, folder: Path) -> None:
         """Write weights, manifest, fingerprint and card into `folder`, all or nothing."""
@@ -150,16 +153,18 @@ class NetworkEstimator:
                 stored output (a defect of this installation).
         """
         bundle = load_bundle(folder, "network")
-        settings = bundle.settings
-        config, space = NetworkConfig.from_dict(settings["network"]), LabelSpace.from_dict(settings["labels"])
-        with torch.random.fork_rng(devices=[]):
-            network = build_network(config, bundle.origin.grid, space)
-        network.load_state_dict(bundle.tensors)
-        estimator = cls(settings["name"]).adopt(network, bundle.origin)
-        estimator.metrics = settings["metrics"]
-        expected = torch.tensor(settings["fingerprint"], dtype=torch.float64)
+        settings, network = read_network(bundle)
+        try:
+            estimator = cls(settings.name).adopt(network, bundle.origin)
+            found = estimator._measure()
+        except (ArithmeticError, ValueError, RuntimeError) as error:
+            raise bundle.problem(f"the network it describes gives no estimates ({error})") from error
+        estimator.metrics = settings.metrics
+        if [len(row) for row in settings.fingerprint] != [found.shape[1]] * len(found):
+            raise bundle.problem(f"settings: fingerprint does not have the shape {tuple(found.shape)}")
+        expected = torch.tensor(settings.fingerprint, dtype=torch.float64)
         width = network.head.labels_scaling.width.double()
-        worst = float(((estimator._measure() - expected).abs() / width).max())
+        worst = float(((found - expected).abs() / width).max())
         if not worst <= FINGERPRINT_TOLERANCE:
             raise DataError(
                 f"{folder}: fixed spectra give other estimates than when it was saved (by {worst:.1e} of a "
@@ -172,7 +177,7 @@ class NetworkEstimator:
         """What a report says of it: its size and its training."""
         training = self._ready().origin.training
         known = ("train_spectra", "steps", "seconds", "validation_r2", "date")
-        facts = {name: training[name] for name in known if name in training}
+        facts = {name: value for name, value in training.to_dict().items() if name in known}
         return {"parameters": self.network.parameter_count, **facts}
 
     def _measure(self) -> Tensor:

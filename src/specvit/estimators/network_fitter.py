@@ -4,30 +4,30 @@ from __future__ import annotations
 
 import datetime
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from specvit.estimators.network_estimator import NetworkEstimator
 from specvit.models.batching import rows_for, widest_layer
 from specvit.models.cost import forward_flops
+from specvit.models.inputs import Progress
 from specvit.models.network import NetworkConfig, SpectrumNetwork, build_network
-from specvit.models.options import unknown_option
 from specvit.models.prepared import prepared
-from specvit.models.sizes import network_config
-from specvit.simulate import SimulatedSource
 from specvit.spectra import SpectraSource, collect
 from specvit.training.distributed import join_processes
 from specvit.training.engine import Listener, Trainer
 from specvit.training.feeds import Share, make_feed
-from specvit.training.recipe import RECIPES, Recipe
+from specvit.training.objectives import LabelRegression
+from specvit.training.recipe import Recipe
 from specvit.training.starts import prepare
 
-#: Simulated spectra by which stated errors are corrected, at most and at least, and how many are drawn at once.
+#: Reserved spectra by which stated errors are corrected, at most and at least, and how many are drawn at once.
 CALIBRATION_SPECTRA, FEWEST_SPECTRA, CALIBRATION_BATCH = 50_000, 10_000, 512
+
+#: Event of the records of the correction of the stated errors, and the share of a fit that comes before it.
+CORRECTION, TRAINING_SHARE = "correction", 0.97
 
 #: Floating-point operations between the two: ten seconds of two cores.
 CALIBRATION_FLOPS = 2e12
@@ -54,10 +54,10 @@ class NetworkFitter:
     listen: Listener | None = None
 
     def __call__(
-        self, train: SpectraSource, validation: SpectraSource
+        self, train: SpectraSource, validation: SpectraSource, progress: Progress | None = None
     ) -> tuple[SpectrumNetwork, dict[str, Any]]:
         """Return the trained network, with its best weights, and the training record."""
-        began = time.monotonic()
+        began, listen = time.monotonic(), self._listener(progress)
         world = join_processes(self.device)
         torch.manual_seed(self.recipe.seed)
         space = train.label_space.select(self.labels) if self.labels else train.label_space
@@ -66,13 +66,28 @@ class NetworkFitter:
         start = prepare(network, train, held_out, self.recipe.start)
         share = Share(self.recipe.batch, world.rank, world.size)
         feed = make_feed(train, share, world.device, self.recipe.seed, self.recipe.compile)
+        objective = LabelRegression.of(network, train.label_space, self.recipe)
         trainer = Trainer(
-            network, feed, train.label_space, held_out, self.recipe, world, self.folder, self.listen, began
+            network.body, objective, feed, held_out, self.recipe, world, self.folder, listen, began
         )
         record = trainer.run()
-        record |= calibrate(network, validation, listen=self.listen if world.is_first else None)
+        network.eval()
+        record |= calibrate(network, validation, listen=listen if world.is_first else None)
         conditions = {"threads": torch.get_num_threads(), "date": datetime.date.today().isoformat()}
         return network, {"start": start, **record, **conditions}
+
+    def _listener(self, progress: Progress | None) -> Listener:
+        """Return who hears every record: the listener, and `progress` as a share of the whole."""
+
+        def hear(record: dict[str, Any]) -> None:
+            if self.listen is not None:
+                self.listen(record)
+            if progress is not None:
+                correcting = record["event"] == CORRECTION
+                first, length = (TRAINING_SHARE, 1 - TRAINING_SHARE) if correcting else (0.0, TRAINING_SHARE)
+                progress(round(1000 * (first + length * record["progress"])), 1000, record["event"])
+
+        return hear
 
 
 def calibrate(
@@ -85,80 +100,27 @@ def calibrate(
 
     Args:
         network: in evaluation mode.
-        validation: simulated spectra have a split of their own for this, of which `spectra` are drawn; a stored
-            validation set is taken as it is.
+        validation: its reserve of `spectra` is drawn for this; a set without one, as every stored one, is taken
+            as it is.
         spectra: None takes `CALIBRATION_SPECTRA`, or fewer for a large network.
-        listen: called with {"event": "calibration", "progress": share done}.
+        listen: called with {"event": `CORRECTION`, "progress": share done}.
     """
-    if isinstance(validation, SimulatedSource):
-        affordable = max(FEWEST_SPECTRA, int(CALIBRATION_FLOPS / forward_flops(network)))
-        count = spectra or min(CALIBRATION_SPECTRA, affordable)
-        validation = validation.simulator.source("calibration", validation.seed, count)
-    columns = [validation.label_space.index(name) for name in network.label_space.names]
+    affordable = max(FEWEST_SPECTRA, int(CALIBRATION_FLOPS / forward_flops(network)))
+    held_out = validation.reserve(spectra or min(CALIBRATION_SPECTRA, affordable)) or validation
+    columns = [held_out.label_space.index(name) for name in network.label_space.names]
     device = next(network.body.parameters()).device
-    rows = rows_for(device, widest_layer(network, validation.grid.size) if device.type == "cpu" else 1)
+    rows = rows_for(device, widest_layer(network, held_out.grid.size) if device.type == "cpu" else 1)
     body = prepared(network.body) if device.type == "cpu" else network.body
     raw, level, labels, done = [], [], [], 0
     with torch.inference_mode():
-        for batch in validation.batches(CALIBRATION_BATCH):
-            labels.append(batch.labels[:, columns].to(device))
+        for batch in held_out.batches(CALIBRATION_BATCH):
+            labels.append(batch.known_labels()[:, columns].to(device))
             for flux, sigma in zip(batch.flux.split(rows), batch.sigma.split(rows), strict=True):
                 inputs = network.front(flux.to(device), sigma.to(device))
                 raw.append(body(inputs))
                 level.append(inputs.level)
             done += len(batch)
             if listen is not None:
-                listen({"event": "calibration", "progress": done / len(validation)})
+                listen({"event": CORRECTION, "progress": done / len(held_out)})
     network.head.calibrate(torch.cat(raw), torch.cat(level), torch.cat(labels))
-    return {"calibration_spectra": len(validation)}
-
-
-def make_estimator(
-    model: str = "subspace",
-    size: str = "small",
-    *,
-    labels: Sequence[str] | None = None,
-    recipe: Recipe | None = None,
-    options: dict[str, Any] | None = None,
-    device: str | None = None,
-    folder: Path | None = None,
-    listen: Listener | None = None,
-) -> NetworkEstimator:
-    """Return an estimator that `fit` trains.
-
-    Args:
-        model, size: see `models.sizes`.
-        labels: labels to estimate; None means all of the training set.
-        recipe: None takes the model's own from `RECIPES`.
-        options: fields of the architecture to replace, e.g. {"patch": 16, "head": "ordinal"}.
-        device, folder, listen: see `NetworkFitter`.
-
-    Raises:
-        ConfigError: for an unknown model, size or option.
-    """
-    config = network_config(model, size).with_options(options or {})
-    fitter = NetworkFitter(
-        config,
-        recipe or RECIPES[model],
-        tuple(labels) if labels else None,
-        device,
-        folder,
-        listen,
-    )
-    return NetworkEstimator(f"{model}-{size}", fitter)
-
-
-def split_options(model: str, size: str, options: dict[str, Any]) -> tuple[dict[str, Any], Recipe]:
-    """Return which options are the architecture's, and the model's recipe with the others.
-
-    Raises:
-        ConfigError: for an option that neither has, with the nearest known name.
-    """
-    config, recipe = network_config(model, size), RECIPES[model]
-    known = [*recipe.to_dict(), *config.option_names]
-    for name in options:
-        if name not in known:
-            raise unknown_option(f"{model}-{size}", name, known)
-    architecture = {name: value for name, value in options.items() if name in config.option_names}
-    training = {name: value for name, value in options.items() if name not in architecture}
-    return architecture, recipe.with_options(training)
+    return {"calibration_spectra": len(held_out)}

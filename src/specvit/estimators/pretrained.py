@@ -6,7 +6,7 @@ from pathlib import Path
 
 from specvit.errors import DataError
 from specvit.estimators.network_estimator import NetworkEstimator
-from specvit.models.bundle import MANIFEST
+from specvit.models.manifest import MANIFEST
 
 FOLDER = Path(__file__).parent / "bundles"
 

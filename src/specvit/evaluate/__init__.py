@@ -1,41 +1,38 @@
-"""Scores of estimates against the truth: pooled metrics, bootstrap, S/N bins, coverage and efficiency."""
+"""Scores of estimates against the truth: pooled metrics, slices, bootstrap, what is attainable, coverage."""
 
-from specvit.evaluate.bins import BinScores, SnrBins, binned_scores, snr_bins
-from specvit.evaluate.calibration import Coverage, coverage, pit
-from specvit.evaluate.ceilings import Efficiency, efficiency
-from specvit.evaluate.metrics import (
-    OUTLIER_LIMIT,
-    SCORES,
-    bias,
-    mae,
-    outlier_fraction,
-    r2,
-    rmse,
-    scatter,
-    scores,
-)
+from specvit.evaluate.attainable import Attainable, exact_limit, gaussian_limit, most_widely
+from specvit.evaluate.bins import SnrBins, snr_bins
+from specvit.evaluate.cells import Cells, cell_scores, plane_axes
+from specvit.evaluate.metrics import SCORES, bias, mae, r2, rmse, scatter
 from specvit.evaluate.resampling import Interval, bootstrap, paired_difference
+from specvit.evaluate.scorer import LabelScores, Scorer, stated_intervals
+from specvit.evaluate.slices import Slice, box_slice, everything, shared_slice, snr_slices
 
 __all__ = [
-    "OUTLIER_LIMIT",
     "SCORES",
-    "BinScores",
-    "Coverage",
-    "Efficiency",
+    "Attainable",
+    "Cells",
     "Interval",
+    "LabelScores",
+    "Scorer",
+    "Slice",
     "SnrBins",
     "bias",
-    "binned_scores",
     "bootstrap",
-    "coverage",
-    "efficiency",
+    "box_slice",
+    "cell_scores",
+    "everything",
+    "exact_limit",
+    "gaussian_limit",
     "mae",
-    "outlier_fraction",
+    "most_widely",
     "paired_difference",
-    "pit",
+    "plane_axes",
     "r2",
     "rmse",
     "scatter",
-    "scores",
+    "shared_slice",
     "snr_bins",
+    "snr_slices",
+    "stated_intervals",
 ]

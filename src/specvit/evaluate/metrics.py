@@ -12,10 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from specvit.errors import DataError, ShapeError
 
-#: A residual beyond this many label units (dex for log g) counts as an outlier; reference facts, section 2.
-OUTLIER_LIMIT = 0.5
-
-Score = Callable[..., NDArray[np.float64]]
+#: Of N truths and estimates, or of many such sets at once.
+Measure = Callable[..., NDArray[np.float64]]
 
 
 def r2(truth: ArrayLike, estimate: ArrayLike) -> NDArray[np.float64]:
@@ -54,28 +52,14 @@ def scatter(truth: ArrayLike, estimate: ArrayLike) -> NDArray[np.float64]:
     return (z - y).std(axis=-1)
 
 
-def outlier_fraction(
-    truth: ArrayLike, estimate: ArrayLike, limit: float = OUTLIER_LIMIT
-) -> NDArray[np.float64]:
-    """Return the share of spectra with |estimate - truth| above `limit` label units."""
-    y, z = _pair(truth, estimate)
-    return (np.abs(z - y) > limit).mean(axis=-1)
-
-
 #: Scores by the name they have in tables.
-SCORES: dict[str, Score] = {
+SCORES: dict[str, Measure] = {
     "r2": r2,
     "mae": mae,
     "rmse": rmse,
     "bias": bias,
     "scatter": scatter,
-    "outlier_fraction": outlier_fraction,
 }
-
-
-def scores(truth: ArrayLike, estimate: ArrayLike) -> dict[str, float]:
-    """Return every score of N estimates against N truths."""
-    return {name: float(score(truth, estimate)) for name, score in SCORES.items()}
 
 
 def as_float64(values: ArrayLike, what: str) -> NDArray[np.float64]:

@@ -6,14 +6,14 @@ the scatter between training runs.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from specvit.errors import ConfigError, ShapeError
-from specvit.evaluate.metrics import Score, as_float64
+from specvit.evaluate.metrics import Measure, as_float64
 
 RESAMPLES = 1000
 LEVEL = 0.95
@@ -57,12 +57,13 @@ def bootstrap(
     Source: Efron & Tibshirani 1993, An Introduction to the Bootstrap, ch. 13 (percentile interval).
     """
     arrays = _columns(columns)
-    draws = _resample(statistic, arrays, resamples, seed)
-    return _interval(float(statistic(*arrays)), draws, level)
+    rows = drawn_rows(arrays[0].size, resamples, seed)
+    draws = np.concatenate([statistic(*(array[some] for array in arrays)) for some in rows])
+    return interval_of(float(statistic(*arrays)), draws, level)
 
 
 def paired_difference(
-    score: Score,
+    score: Measure,
     truth: ArrayLike,
     estimate: ArrayLike,
     baseline: ArrayLike,
@@ -93,25 +94,19 @@ def _columns(columns: tuple[ArrayLike, ...]) -> list[NDArray[np.float64]]:
     return arrays
 
 
-def _resample(
-    statistic: Callable[..., NDArray[np.float64]],
-    arrays: list[NDArray[np.float64]],
-    resamples: int,
-    seed: int,
-) -> NDArray[np.float64]:
+def drawn_rows(count: int, resamples: int, seed: int) -> Iterator[NDArray[np.int64]]:
+    """Yield the rows of all resamples of `count` spectra, some resamples at a time, shape (some, count)."""
     if resamples < 2:
         raise ConfigError(f"bootstrap: resamples must be at least 2; got {resamples}")
-    generator, size = np.random.default_rng(seed), arrays[0].size
-    step = max(1, CHUNK // size)
-    draws = []
+    generator = np.random.default_rng(seed)
+    step = max(1, CHUNK // count)
     for start in range(0, resamples, step):
         # Uniform doubles, not integers: their stream does not depend on how many are asked for at once.
-        rows = (size * generator.random((min(step, resamples - start), size))).astype(np.int64)
-        draws.append(statistic(*(array[rows] for array in arrays)))
-    return np.concatenate(draws)
+        yield (count * generator.random((min(step, resamples - start), count))).astype(np.int64)
 
 
-def _interval(value: float, draws: NDArray[np.float64], level: float) -> Interval:
+def interval_of(value: float, draws: NDArray[np.float64], level: float = LEVEL) -> Interval:
+    """Return a value with the percentile interval of its resamples; a resample without a value tells nothing."""
     tail = 50.0 * (1.0 - level)
     # A resample can be constant and have no R²; it carries no information about the spread.
     finite = draws[np.isfinite(draws)]

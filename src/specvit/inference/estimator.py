@@ -10,21 +10,23 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
+from specvit.documents import Section
 from specvit.errors import ConfigError, DataError, RunError
 from specvit.inference.descent import minimise
 from specvit.inference.errors import label_std
 from specvit.inference.products import TemplateRows
 from specvit.inference.profile import Profile
-from specvit.inference.starts import StartBank
-from specvit.inference.storage import check_origin, emulator_of, save_with_emulator
+from specvit.inference.starts import DRAWS, StartBank
+from specvit.inference.storage import check_origin, load_with_emulator, save_with_emulator
 from specvit.instrument import ObservedEmulator
 from specvit.library import Emulator
 from specvit.library.derivative import batched_jacobian
-from specvit.models.bundle import Origin, load_bundle
 from specvit.models.inputs import Progress, check_spectra
-from specvit.models.protocol import Prediction
+from specvit.models.origin import Origin
+from specvit.models.prediction import Diagnostics, Prediction
 from specvit.spectra import SpectraSource
 
 #: Spectra fitted together. Each holds 130 kB per power of the continuum, and as much again per start.
@@ -37,6 +39,14 @@ SAME = 0.01
 HIGHEST_ORDER = 4
 
 
+class TemplateOptions(Section):
+    """The options of `TemplateFit`, as a saved one states them."""
+
+    order: int
+    starts: int = Field(ge=1, le=DRAWS)
+    seed: int = Field(ge=0)
+
+
 class TemplateFit:
     """Labels, amplitude and low-order continuum of the template with the smallest chi².
 
@@ -45,9 +55,8 @@ class TemplateFit:
     training set; an estimate on its face is legitimate and flagged. There is nothing to learn from spectra:
     `fit` takes over pixels and box.
 
-    `extras` of a prediction, of the best start: `chi2`, `degrees_of_freedom`, `iterations`, `converged` and
-    `minima` (distinct ones found by all starts), each (B,); `on_face`, which labels lie on a face of the box,
-    (B, P); `continuum`, the a_j of Σ_j a_j u^j with u from -1 to 1 across the pixels, (B, order + 1).
+    `diagnostics` of a prediction, of the best start: `chi2`, `degrees_of_freedom`, `iterations`, `converged`,
+    `minima`, `on_face` and `continuum`.
 
     Args:
         observed: noise-free spectra; predictions run on its device, in float64.
@@ -118,7 +127,7 @@ class TemplateFit:
                 progress(done, len(flux), f"{done} spectra fitted")
         found = {key: torch.cat([part[key] for part in parts]).cpu() for key in parts[0]}
         mean, std = found.pop("mean"), found.pop("std")
-        return Prediction(mean, std, self.names, found | {"degrees_of_freedom": freedom})
+        return Prediction(mean, std, self.names, None, Diagnostics(degrees_of_freedom=freedom, **found))
 
     def _degrees_of_freedom(self, sigma: Tensor) -> Tensor:
         live, unknowns = torch.isfinite(sigma).sum(1).cpu(), len(self.names) + self.order + 1
@@ -160,5 +169,6 @@ class TemplateFit:
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read an estimator back; DataError if the folder was changed or is incomplete."""
-        bundle = load_bundle(folder, cls.name)
-        return cls(emulator_of(bundle), **bundle.settings["options"])._begin(bundle.origin)
+        bundle, options, emulator = load_with_emulator(folder, cls.name, TemplateOptions)
+        with bundle.naming_settings():
+            return cls(emulator, **dict(options))._begin(bundle.origin)

@@ -5,25 +5,47 @@ A wrapper: the sampler is that of `specvit.limits.bayes`.
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import scipy.sparse
 import torch
+from pydantic import Field, field_validator
 from torch import Tensor
 
+from specvit.documents import Section
 from specvit.errors import RunError
-from specvit.inference.storage import check_origin, emulator_of, save_with_emulator
+from specvit.inference.storage import check_origin, load_with_emulator, save_with_emulator
 from specvit.instrument import ObservedEmulator
 from specvit.library import Emulator
 from specvit.limits.bayes import LEVELS, BayesCeiling, Observation, SamplerSettings
-from specvit.models.bundle import Origin, load_bundle
 from specvit.models.inputs import Progress, check_spectra
-from specvit.models.protocol import Prediction
-from specvit.simulate import make_prior
+from specvit.models.origin import Origin
+from specvit.models.prediction import Diagnostics, Prediction, Quantiles
+from specvit.simulate import Prior, make_prior
 from specvit.spectra import SpectraSource
+
+#: Most points of a bank, and samples of a star, that a saved estimator may ask for: 256 times the usual.
+LARGEST_BANK = 1 << 24
+
+
+class PosteriorOptions(Section):
+    """The options of `PosteriorMean`, as a saved one states them."""
+
+    prior: str
+    seed: int = Field(ge=0)
+    bank_size: int = Field(ge=1, le=LARGEST_BANK)
+    settings: SamplerSettings
+
+    @field_validator("settings")
+    @classmethod
+    def _samples(cls, settings: SamplerSettings) -> SamplerSettings:
+        for name, value in asdict(settings).items():
+            if not 0 < value <= LARGEST_BANK:
+                raise ValueError(f"{name} is {value}, expected 1 to {LARGEST_BANK}")
+        return settings
 
 
 class PosteriorMean:
@@ -33,15 +55,16 @@ class PosteriorMean:
     knows the noise of the star itself; what separates the two is what an observer cannot know. There is
     nothing to learn from spectra: `fit` takes over pixels and box.
 
-    `extras` of a prediction: `quantiles` at `levels`, shape (B, P, Q); `ess`, the effective sample size,
-    `samples`, the likelihoods computed, and `converged`, shape (B,). Posteriors are sampled: the estimates
-    depend on `seed` and on the order of the spectra by a share of about `ess`^(-1/2) of their errors.
+    A prediction holds quantiles, and of `diagnostics` `effective_sample_size`, `samples` and `converged`.
+    Posteriors are sampled: the estimates depend on `seed` and on the order of the spectra by a share of about
+    `effective_sample_size`^(-1/2) of their errors.
 
     Args:
         observed: noise-free spectra; predictions run on its device.
-        prior: "uniform" in the box of the training set, or the reference work's "lattice" in it.
+        prior: "uniform" in the box of the training set, the reference work's "lattice" in it, or a prior of
+            one's own with a density or nodes, whose box then replaces that of the training set.
         seed: of the sampler.
-        bank_size: label points shared by all spectra from which the sampler starts (uniform prior only).
+        bank_size: label points shared by all spectra from which the sampler starts (only for a prior with a density).
         settings: effective sample size wanted and limits.
     """
 
@@ -50,7 +73,7 @@ class PosteriorMean:
     def __init__(
         self,
         observed: ObservedEmulator | Emulator,
-        prior: str = "uniform",
+        prior: str | Prior = "uniform",
         seed: int = 0,
         bank_size: int = 1 << 16,
         settings: SamplerSettings | None = None,
@@ -65,13 +88,18 @@ class PosteriorMean:
 
         Raises:
             WavelengthRangeError, LabelError: if they are not the emulator's (see `check_origin`).
-            ConfigError: if there is no such prior, or the box does not fit its lattice.
+            ConfigError: if there is no such prior, the box does not fit its lattice, or no posterior can be
+                made with it (see `BayesCeiling`).
         """
         return self._begin(Origin.of(train, validation))
 
     def _begin(self, origin: Origin) -> Self:
+        if isinstance(self.prior, str):
+            prior: Prior = make_prior(self.prior, origin.label_space)
+        else:
+            prior = self.prior
+            origin = replace(origin, label_space=prior.label_space)
         check_origin(origin, self.emulator, self.name)
-        prior = make_prior(self.prior, origin.label_space)
         self._sampler = BayesCeiling(
             _relative(self.emulator), prior, self.bank_size, self.seed, settings=self.settings
         )
@@ -95,20 +123,26 @@ class PosteriorMean:
         unit = sigma.masked_fill(torch.isinf(sigma), torch.nan).nanmedian(dim=1, keepdim=True).values
         observation = Observation.from_pipeline((flux / unit).to(device), (sigma / unit).to(device))
         posterior = self._sampler.posterior(observation, advance)
-        extras = {
-            "quantiles": posterior.quantiles,
-            "levels": LEVELS,
-            "ess": posterior.ess,
-            "samples": posterior.samples,
-            "converged": posterior.converged,
-        }
         std = posterior.covariance.diagonal(dim1=1, dim2=2).sqrt()
-        return Prediction(posterior.mean, std, self.names, extras)
+        diagnostics = Diagnostics(
+            effective_sample_size=posterior.ess, samples=posterior.samples, converged=posterior.converged
+        )
+        quantiles = Quantiles(LEVELS, posterior.quantiles)
+        return Prediction(posterior.mean, std, self.names, quantiles, diagnostics)
 
     def save(self, folder: Path) -> None:
-        """Write emulator, options and manifest into `folder`, all or nothing; the folder works alone."""
+        """Write emulator, options and manifest into `folder`, all or nothing; the folder works alone.
+
+        Raises:
+            RunError: before `fit`, or with a prior of one's own: a folder holds no code.
+        """
         if not hasattr(self, "origin"):
             raise RunError(f"{self.name}: nothing to save; call fit first")
+        if not isinstance(self.prior, str):
+            raise RunError(
+                f"{self.name}: only a prior with a name can be saved, got a {type(self.prior).__name__}; "
+                "make the estimator anew where it is needed, its fit reads no spectrum"
+            )
         options = {
             "prior": self.prior,
             "seed": self.seed,
@@ -120,10 +154,9 @@ class PosteriorMean:
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read an estimator back; DataError if the folder was changed or is incomplete."""
-        bundle = load_bundle(folder, cls.name)
-        options = dict(bundle.settings["options"])
-        settings = SamplerSettings(**options.pop("settings"))
-        return cls(emulator_of(bundle), settings=settings, **options)._begin(bundle.origin)
+        bundle, options, emulator = load_with_emulator(folder, cls.name, PosteriorOptions)
+        with bundle.naming_settings():
+            return cls(emulator, **dict(options))._begin(bundle.origin)
 
 
 def _relative(emulator: Emulator) -> ObservedEmulator:

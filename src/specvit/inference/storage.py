@@ -6,18 +6,35 @@ A saved template fit works alone: it needs no library and no instrument file.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
 
+from specvit.documents import Section
 from specvit.errors import LabelError
 from specvit.library import Emulator
-from specvit.library.regressor import CoefficientNetwork
-from specvit.models.bundle import Bundle, Origin, save_bundle
+from specvit.library.emulator_record import EmulatorRecord
+from specvit.models.bundle import Bundle, StoredBundle, load_bundle, save_bundle
+from specvit.models.origin import Origin
 from specvit.spectra import LabelSpace
 
 _PREFIX = "emulator."
+
+Options = TypeVar("Options", bound=Section)
+
+
+class DomainRecord(EmulatorRecord):
+    """An emulator on the pixels of its bundle."""
+
+    domain: LabelSpace
+
+
+class EmulatorSettings(Section, Generic[Options]):
+    """The settings of an estimator that works by an emulator."""
+
+    options: Options
+    emulator: DomainRecord
 
 
 def check_origin(origin: Origin, emulator: Emulator, who: str) -> None:
@@ -52,22 +69,20 @@ def save_with_emulator(
     save_bundle(Bundle(name, origin, {"options": options, "emulator": description}, tensors), folder)
 
 
-def emulator_of(bundle: Bundle) -> Emulator:
-    """Return the emulator saved in a bundle, on the bundle's pixels."""
-    description = bundle.settings["emulator"]
-    domain = LabelSpace.from_dict(description["domain"])
-    state = {
-        key.removeprefix(_PREFIX): value for key, value in bundle.tensors.items() if key.startswith(_PREFIX)
-    }
-    emulator = Emulator(
-        CoefficientNetwork(domain, **description["regressor"]),
-        state["mean"],
-        state["basis"],
-        bundle.origin.grid,
-        description["resolution"],
-        domain,
-        description["provenance"],
-        description["errors"],
-    )
-    emulator.load_state_dict(state)
-    return emulator.requires_grad_(False).eval()
+def load_with_emulator(
+    folder: Path, name: str, options: type[Options]
+) -> tuple[StoredBundle, Options, Emulator]:
+    """Return a saved bundle, its options and its emulator, on the bundle's pixels.
+
+    Raises:
+        DataError: if the folder was changed, is incomplete, or its entries do not go together.
+    """
+    bundle = load_bundle(folder, name)
+    settings = bundle.settings_as(EmulatorSettings[options])  # type: ignore[valid-type]
+    domain = settings.emulator.domain
+    tensors = bundle.tensors.part(_PREFIX)
+    bundle.tensors.finish()
+    emulator = Emulator.from_tensors(tensors, settings.emulator, domain, bundle.origin.grid)
+    with bundle.naming_settings():
+        check_origin(bundle.origin, emulator, name)
+    return bundle, settings.options, emulator

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from specvit.errors import DataError
+from specvit.instrument.quantities import BRIGHTNESS, FRACTION, WAVELENGTH
 from specvit.instrument.schema import (
     ApertureSection,
     DetectorSection,
@@ -17,7 +18,7 @@ from specvit.instrument.schema import (
     ObscurationSection,
     SkySection,
 )
-from specvit.instrument.tables import Tables
+from specvit.instrument.tables import Tables, in_range
 from specvit.spectra import WavelengthGrid
 
 HC_ERG_A = 1.98644586e-8  # h c, erg Å
@@ -95,14 +96,16 @@ def build_count_tables(
     """Return the resolved numbers of an instrument file.
 
     Raises:
-        DataError: if a table is missing, of the wrong shape, not finite or negative; names file and key.
+        DataError: if a table is missing, of the wrong shape, not finite or out of range; names file and key.
     """
     star, sky = description.object, description.sky
     centre, width = grid.wavelength, np.diff(grid.edges)
     at = (
         centre
         if star.wavelength is None
-        else tables.array(star.wavelength, "object.wavelength", centre.shape)
+        else in_range(
+            tables.array(star.wavelength, "object.wavelength", centre.shape), "object.wavelength", WAVELENGTH
+        )
     )
     throughput = tables.per_pixel(star.throughput, "object.throughput", at) * tables.per_pixel(
         star.transmission, "object.transmission", at
@@ -158,7 +161,7 @@ def _moon(sky: SkySection, tables: Tables, pixels: int) -> tuple[np.ndarray, np.
     if (np.diff(phase) <= 0).any():
         raise DataError(f"sky.moon_phase: expected increasing phases above 0 (dark), got {sky.moon_phase}")
     light = tables.array(sky.moon, "sky.moon", (phase.size - 1, pixels))
-    return phase, np.vstack([np.zeros(pixels), light])
+    return phase, np.vstack([np.zeros(pixels), in_range(light, "sky.moon", BRIGHTNESS)])
 
 
 def _aperture(section: float | ApertureSection, tables: Tables) -> ApertureTable:
@@ -168,6 +171,7 @@ def _aperture(section: float | ApertureSection, tables: Tables) -> ApertureTable
     names = ("offset", "seeing", "field_angle", "wavelength")
     axes = [tables.axis(getattr(section, name), f"object.aperture.{name}") for name in names]
     values = tables.array(section.table, "object.aperture.table", tuple(axis.size for axis in axes))
+    in_range(values, "object.aperture.table", FRACTION)
     offset = axes[0]
     if not offset[0] <= section.at_offset <= offset[-1]:
         raise DataError(

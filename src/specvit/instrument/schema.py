@@ -1,82 +1,71 @@
 """The keys of an instrument file, as validated sections; docs/instrument.md documents them for users.
 
-Owns names, units, defaults and which keys exclude each other. Reads no file (`description`), loads no table
-(`tables`) and knows no formula (`noise`, `lsf`).
+Owns names, units, ranges, defaults and which keys exclude each other. Reads no file (`description`), loads no
+table (`tables`) and knows no formula (`noise`, `lsf`).
+
+Ranges are wide: they hold every spectrograph that could be built, and keep out the mistyped exponent and the value
+that makes the count formula overflow float32. `soundness` sees to combinations of values that are each allowed.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from specvit.documents import Section
+from specvit.documents import PathText, Section
+from specvit.documents.problems import models_in
+from specvit.instrument.quantities import (
+    FRACTION,
+    Brightness,
+    Extinction,
+    FocalLength,
+    Fraction,
+    Number,
+    PixelWidth,
+    Quantity,
+    Rate,
+    Wavelength,
+    Width,
+)
 
+#: Format of instrument files. Raised, with a migration in `description`, when a key is renamed or moved.
+FORMAT_VERSION = 1
 
-class Nodes(Section):
-    """A curve given at a few nodes and interpolated linearly; beyond the last node it is constant.
-
-    Exactly one axis: `wavelength` in Å or `field_angle` in degrees.
-    """
-
-    wavelength: list[float] | None = None
-    field_angle: list[float] | None = None
-    value: list[float]
-
-    @model_validator(mode="after")
-    def _check(self) -> Nodes:
-        axes = [axis for axis in (self.wavelength, self.field_angle) if axis is not None]
-        if len(axes) != 1:
-            raise ValueError("needs exactly one axis, wavelength or field_angle")
-        if len(axes[0]) != len(self.value) or len(self.value) < 2:
-            raise ValueError(
-                f"needs as many values as nodes, at least 2; got {len(axes[0])} and {len(self.value)}"
-            )
-        if any(b <= a for a, b in zip(axes[0], axes[0][1:], strict=False)):
-            raise ValueError("its nodes must increase")
-        return self
-
-
-def _kind_of_quantity(value: Any) -> str | None:
-    if isinstance(value, dict):
-        return "aperture_table" if "table" in value else "nodes"
-    kinds: dict[type, str] = {int: "number", float: "number", str: "name", Nodes: "nodes", Range: "nodes"}
-    kinds[ApertureSection] = "aperture_table"
-    return kinds.get(type(value))
+TableName = Annotated[str, Field(min_length=1, max_length=200)]
+Text = Annotated[str, Field(max_length=2000)]
 
 
 def _choice(expected: str) -> Discriminator:
-    return Discriminator(_kind_of_quantity, "wrong_kind", f"expected {expected}")
+    return Discriminator(_kind_of_entry, "wrong_kind", f"expected {expected}")
 
 
-Number = Annotated[float, Tag("number")]
-TableName = Annotated[str, Tag("name")]
-
-#: A number, the name of a table, or nodes: the three ways to give a quantity that may depend on wavelength.
-Quantity = Annotated[
-    Number | TableName | Annotated[Nodes, Tag("nodes")],
-    _choice("a number, the name of a table, or { wavelength = [...], value = [...] }"),
-]
-Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
+def _kind_of_entry(value: Any) -> str | None:
+    if isinstance(value, dict):
+        return "aperture_table" if "table" in value else "range"
+    kinds: dict[type, str] = {int: "number", float: "number", Range: "range"}
+    kinds[ApertureSection] = "aperture_table"
+    return kinds.get(type(value))
 
 
 class TablesSection(Section):
     """Where per-pixel tables are kept."""
 
-    file: str = Field(description="npz file, relative to the TOML")
-    sha256: str | None = Field(default=None, description="checksum of that file")
+    file: PathText = Field(description="npz file, relative to the TOML")
+    sha256: str | None = Field(default=None, max_length=64, description="checksum of that file, in hex")
 
 
 class GridSection(Section):
     """Pixel centres: `start`, `step`, `pixels`, or the name of a table."""
 
-    start: Positive | None = Field(default=None, description="centre of the first pixel, Å")
-    step: Positive | None = Field(default=None, description="pixel width, Å")
-    pixels: int | None = Field(default=None, ge=2)
-    table: str | None = Field(default=None, description="name of a table of pixel centres, Å")
-    medium: Literal["vacuum", "air"] = "vacuum"
+    start: Wavelength | None = Field(default=None, description="centre of the first pixel, Å")
+    # Grids are told apart to 1e-4 Å (`WavelengthGrid.fingerprint`).
+    step: float | None = Field(default=None, ge=1e-4, le=1e4, description="pixel width, Å")
+    # A hundred times the pixels of one arm of PFS; a spectrum of this many fills 4 MB.
+    pixels: int | None = Field(default=None, ge=2, le=1_000_000, description="number of pixels")
+    table: TableName | None = Field(default=None, description="name of a table of pixel centres, Å")
+    medium: Literal["vacuum", "air"] = Field(default="vacuum", description="what wavelengths are measured in")
 
     @model_validator(mode="after")
     def _check(self) -> GridSection:
@@ -97,10 +86,10 @@ class GridSection(Section):
 class GaussianLsf(Section):
     """A Gaussian line-spread function; its width by exactly one of the three keys."""
 
-    kind: Literal["gaussian"]
-    resolving_power: Positive | None = Field(default=None, description="λ/FWHM, constant")
-    fwhm: Quantity | None = Field(default=None, description="FWHM, Å")
-    fwhm_pix: Quantity | None = Field(default=None, description="FWHM, pixels")
+    kind: Literal["gaussian"] = Field(description="'gaussian'")
+    resolving_power: float | None = Field(default=None, ge=1, le=1e7, description="λ/FWHM, constant")
+    fwhm: Width | None = Field(default=None, description="FWHM, Å")
+    fwhm_pix: PixelWidth | None = Field(default=None, description="FWHM, pixels")
     includes_pixel: bool = Field(
         default=True, description="whether the stated width contains the pixel's own"
     )
@@ -115,43 +104,52 @@ class GaussianLsf(Section):
 class ProfileLsf(Section):
     """A tabulated line-spread function, without the pixel's own width."""
 
-    kind: Literal["profile"]
-    wavelength: str = Field(description="table (K,) of node wavelengths, Å")
-    offset_pix: str = Field(description="table (X,) of offsets from the line centre, pixels")
-    profile: str = Field(description="table (K, X), any normalisation")
+    kind: Literal["profile"] = Field(description="'profile'")
+    wavelength: TableName = Field(description="table (K,) of node wavelengths, Å")
+    offset_pix: TableName = Field(description="table (X,) of offsets from the line centre, pixels")
+    profile: TableName = Field(description="table (K, X), any normalisation")
+
+
+#: Width over wavelength; the response of a narrower band would be rounding.
+NARROWEST_BAND = 1e-4
 
 
 class BandSection(Section):
     """The photometric band of the magnitude: a top-hat in photon response with soft edges."""
 
-    name: str
-    blue: Positive = Field(description="half-response wavelength, Å")
-    red: Positive = Field(description="half-response wavelength, Å")
-    edge_width: Positive = Field(default=50.0, description="Gaussian sigma of both edges, Å")
+    name: str = Field(max_length=200, description="what the band is called")
+    blue: Wavelength = Field(description="half-response wavelength, Å")
+    red: Wavelength = Field(description="half-response wavelength, Å")
+    edge_width: float = Field(default=50.0, ge=1e-3, le=1e5, description="Gaussian sigma of both edges, Å")
 
     @model_validator(mode="after")
     def _check(self) -> BandSection:
         if not self.blue < self.red:
             raise ValueError(f"blue {self.blue} is not below red {self.red}")
+        if self.red - self.blue < NARROWEST_BAND * self.red:
+            raise ValueError(
+                f"blue {self.blue} and red {self.red} are closer than {NARROWEST_BAND:g} of their value"
+            )
         return self
 
 
 class ApertureSection(Section):
     """Tabulated fraction of a point source's light that enters the aperture, multilinear."""
 
-    table: str = Field(description="table (offset, seeing, field angle, wavelength)")
-    offset: str = Field(description="table of offsets, arcsec")
-    seeing: str = Field(description="table of seeing FWHM, arcsec")
-    field_angle: str = Field(description="table of field angles, deg")
-    wavelength: str = Field(description="table of wavelengths, Å")
-    at_offset: NotNegative = Field(
-        default=0.0, description="offset of the star from the aperture centre, arcsec"
+    table: TableName = Field(description="table (offset, seeing, field angle, wavelength)")
+    offset: TableName = Field(description="table of offsets, arcsec")
+    seeing: TableName = Field(description="table of seeing FWHM, arcsec")
+    field_angle: TableName = Field(description="table of field angles, deg")
+    wavelength: TableName = Field(description="table of wavelengths, Å")
+    at_offset: float = Field(
+        default=0.0, ge=0, le=1000, description="offset of the star from the aperture centre, arcsec"
     )
 
 
 #: A constant, or a table over offset, seeing, field angle and wavelength.
 Aperture = Annotated[
-    Number | Annotated[ApertureSection, Tag("aperture_table")],
+    Annotated[float, Field(ge=0, le=FRACTION.high), Tag("number")]
+    | Annotated[ApertureSection, Tag("aperture_table")],
     _choice("a number, or a table with its four axes"),
 ]
 
@@ -159,53 +157,59 @@ Aperture = Annotated[
 class ObscurationSection(Section):
     """Field-dependent obscuration: (1 - lost(θ)) / reference, lost linear from centre to edge."""
 
-    centre: NotNegative
-    edge: NotNegative
-    edge_field_angle: Positive = Field(description="deg")
-    reference: Positive = Field(default=1.0, description="transmission already contained in the throughput")
+    centre: float = Field(ge=0, lt=1, description="share lost on the axis")
+    edge: float = Field(ge=0, lt=1, description="share lost at `edge_field_angle`")
+    edge_field_angle: float = Field(ge=1e-4, le=90, description="deg")
+    reference: float = Field(
+        default=1.0, ge=1e-3, le=1, description="transmission already contained in the throughput"
+    )
 
 
 class ObjectSection(Section):
     """From the star above the atmosphere to electrons per pixel."""
 
-    area: Positive = Field(description="collecting area, m²")
-    throughput: Quantity = Field(description="optics and detector, 0-1")
-    trace_fraction: Quantity = Field(default=1.0, description="flux fraction inside the extraction window")
-    transmission: Quantity = Field(default=1.0, description="line transmission of the atmosphere")
-    extinction: Quantity = Field(default=0.0, description="continuum extinction, mag per airmass")
+    area: float = Field(ge=1e-8, le=1e6, description="collecting area, m²")
+    throughput: Fraction = Field(description="optics and detector, 0-1")
+    trace_fraction: Fraction = Field(default=1.0, description="flux fraction inside the extraction window")
+    transmission: Fraction = Field(default=1.0, description="line transmission of the atmosphere")
+    extinction: Extinction = Field(default=0.0, description="continuum extinction, mag per airmass")
     aperture: Aperture = Field(
         default=1.0, description="fraction of a point source's light entering the aperture"
     )
-    vignetting: Quantity = Field(default=1.0, description="transmission over the field")
-    obscuration: ObscurationSection | None = None
-    wavelength: str | None = Field(
-        None, description="table: where object counts are evaluated, if not the centres"
+    vignetting: Fraction = Field(default=1.0, description="transmission over the field")
+    obscuration: ObscurationSection | None = Field(default=None, description="light lost over the field")
+    wavelength: TableName | None = Field(
+        default=None, description="table: where object counts are evaluated, Å, if not the centres"
     )
 
 
 class SkySection(Section):
     """Background counts. `background` needs no conditions; the other terms follow airmass and moon."""
 
-    background: Quantity = Field(
+    background: Rate = Field(
         default=0.0, description="e/s/pixel in the extraction window, whatever the conditions"
     )
-    line_rate: Quantity = Field(
+    line_rate: Rate = Field(
         default=0.0, description="emission lines, e/s/pixel/arcsec² at unit airmass factor"
     )
-    continuum: Quantity = Field(default=0.0, description="photon/s/m²/arcsec²/nm at unit airmass")
-    moon: str | None = Field(default=None, description="table (phases, pixels), photon/s/m²/arcsec²/nm")
-    moon_phase: list[float] = Field(default=[], description="lunar phase of each row of `moon`; 0 is dark")
-    moon_extinction: NotNegative = Field(default=0.12, description="mag per airmass of the moonlight formula")
-    line_airmass: Positive = Field(default=1.1, description="airmass to which line_rate refers")
-    solid_angle: Positive | None = Field(default=None, description="of the aperture, arcsec²")
-    fibre_radius_um: Positive | None = Field(
-        default=None, description="with focal_length, instead of solid_angle"
+    continuum: Brightness = Field(default=0.0, description="photon/s/m²/arcsec²/nm at unit airmass")
+    moon: TableName | None = Field(default=None, description="table (phases, pixels), photon/s/m²/arcsec²/nm")
+    moon_phase: list[Annotated[float, Field(gt=0, le=1)]] = Field(
+        default=[], max_length=1000, description="lunar phase of each row of `moon`; 0 is dark"
     )
-    focal_length: Quantity | None = Field(default=None, description="m, over the field")
-    trace_fraction: Quantity | None = Field(default=None, description="default: that of the object")
-    throughput: Quantity | None = Field(default=None, description="default: that of the object")
-    transmission: Quantity | None = Field(default=None, description="default: that of the object")
-    extinction: Quantity | None = Field(default=None, description="default: that of the object")
+    moon_extinction: float = Field(
+        default=0.12, ge=0, le=5, description="mag per airmass of the moonlight formula"
+    )
+    line_airmass: float = Field(default=1.1, ge=1, le=40, description="airmass to which line_rate refers")
+    solid_angle: float | None = Field(default=None, ge=1e-8, le=1e8, description="of the aperture, arcsec²")
+    fibre_radius_um: float | None = Field(
+        default=None, ge=1e-2, le=1e6, description="µm; with focal_length, instead of solid_angle"
+    )
+    focal_length: FocalLength | None = Field(default=None, description="m, over the field")
+    trace_fraction: Fraction | None = Field(default=None, description="default: that of the object")
+    throughput: Fraction | None = Field(default=None, description="default: that of the object")
+    transmission: Fraction | None = Field(default=None, description="default: that of the object")
+    extinction: Extinction | None = Field(default=None, description="default: that of the object")
 
     @model_validator(mode="after")
     def _check(self) -> SkySection:
@@ -221,37 +225,42 @@ class SkySection(Section):
 class DetectorSection(Section):
     """Detector and reduction terms of the variance."""
 
-    read_noise: NotNegative = Field(description="e per pixel and exposure")
-    dark: NotNegative = Field(default=0.0, description="e/s per pixel")
-    width: Positive = Field(default=1.0, description="detector pixels read and summed across the trace")
-    stray: NotNegative = Field(
-        default=0.0, description="share of the mean sky counts scattered over the detector"
+    read_noise: float = Field(ge=0, le=1e5, description="e per pixel and exposure")
+    dark: float = Field(default=0.0, ge=0, le=1e6, description="e/s per pixel")
+    width: float = Field(
+        default=1.0, ge=1e-2, le=1e5, description="detector pixels read and summed across the trace"
     )
-    trace_pitch_pix: Positive = Field(
-        1.0, description="distance between traces, over which stray light is spread"
+    stray: float = Field(
+        default=0.0, ge=0, le=1, description="share of the mean sky counts scattered over the detector"
     )
-    sky_floor: NotNegative = Field(
-        default=0.0, description="relative sky-subtraction error, does not average down"
+    trace_pitch_pix: float = Field(
+        default=1.0,
+        ge=1e-2,
+        le=1e5,
+        description="pixels; distance between traces, over which stray light is spread",
     )
-    variance_factor: Positive = Field(
-        default=1.0, description="empirical factor on all variance but the star's own"
+    sky_floor: float = Field(
+        default=0.0, ge=0, le=1, description="relative sky-subtraction error, does not average down"
+    )
+    variance_factor: float = Field(
+        default=1.0, ge=1e-2, le=1e4, description="empirical factor on all variance but the star's own"
     )
 
 
 class PipelineSection(Section):
     """What a reduction pipeline is assumed to know of the star."""
 
-    continuum_temperature: Positive = Field(
-        default=4875.0, description="K; Planck shape of the assumed continuum"
+    continuum_temperature: float = Field(
+        default=4875.0, ge=500, le=1e6, description="K; Planck shape of the assumed continuum"
     )
 
 
 class Range(Section):
     """How a condition is drawn (uniform between low and high) and its value when it is not drawn."""
 
-    low: float
-    high: float
-    default: float | None = None
+    low: Number = Field(description="smallest value, in the unit of the condition")
+    high: Number = Field(description="largest value, in the unit of the condition")
+    default: Number | None = Field(default=None, description="value when it is not drawn; else the middle")
 
     @model_validator(mode="after")
     def _check(self) -> Range:
@@ -269,36 +278,53 @@ class Range(Section):
 
 #: A fixed value, or a range to draw from.
 Condition = Annotated[
-    Number | Annotated[Range, Tag("nodes")],
+    Annotated[Number, Tag("number")] | Annotated[Range, Tag("range")],
     _choice("a number or { low = ..., high = ..., default = ... }"),
 ]
 
 
 class ConditionsSection(Section):
-    """The observing conditions; a number is a fixed value, a range is drawn uniformly."""
+    """The observing conditions; a number is a fixed value, a range is drawn uniformly.
 
-    mag: Condition
-    seeing: Condition = 0.8
-    zenith_angle: Condition = 0.0
-    field_angle: Condition = 0.0
-    moon: Condition = 0.0
-    exposure_time: Condition
-    exposure_count: Condition
+    Which values can be meant is in `conditions`, beside the tables that narrow them.
+    """
+
+    mag: Condition = Field(description="AB, in the instrument's band")
+    seeing: Condition = Field(default=0.8, description="arcsec FWHM")
+    zenith_angle: Condition = Field(default=0.0, description="deg")
+    field_angle: Condition = Field(default=0.0, description="deg")
+    moon: Condition = Field(default=0.0, description="lunar phase, 0 is dark")
+    exposure_time: Condition = Field(description="s, of one exposure")
+    exposure_count: Condition = Field(description="number of exposures")
 
 
 class InstrumentDescription(Section):
     """A whole instrument file."""
 
-    format_version: Literal[1]
-    name: str
-    description: str
-    source: str = ""
-    tables: TablesSection | None = None
-    grid: GridSection
-    lsf: Annotated[GaussianLsf | ProfileLsf, Field(discriminator="kind")]
-    band: BandSection
-    object: ObjectSection
-    sky: SkySection = SkySection()
-    detector: DetectorSection
-    pipeline: PipelineSection = PipelineSection()
-    conditions: ConditionsSection
+    format_version: Literal[1] = Field(description="format of this file")
+    name: str = Field(min_length=1, max_length=200, description="what the instrument is called")
+    description: Text = Field(description="one line for lists")
+    source: Text = Field(default="", description="where the numbers are from")
+    tables: TablesSection | None = Field(default=None, description="file of per-pixel tables")
+    grid: GridSection = Field(description="pixels")
+    lsf: GaussianLsf | ProfileLsf = Field(discriminator="kind", description="line-spread function")
+    band: BandSection = Field(description="band of the magnitude")
+    object: ObjectSection = Field(description="from the star to electrons")
+    sky: SkySection = Field(default=SkySection(), description="background counts")
+    detector: DetectorSection = Field(description="detector and reduction")
+    pipeline: PipelineSection = Field(
+        default=PipelineSection(), description="what a pipeline knows of a star"
+    )
+    conditions: ConditionsSection = Field(description="observing conditions")
+
+
+def quantity_of(key: str) -> Quantity:
+    """Return the range of a quantity by its key, e.g. "object.throughput"."""
+    section, name = key.split(".")
+    fields = [
+        model.model_fields for model in models_in(InstrumentDescription.model_fields[section].annotation)
+    ]
+    (field,) = (known[name] for known in fields if name in known)
+    # Of an optional field pydantic keeps the annotation inside the union.
+    parts = [*field.metadata, *(m for part in get_args(field.annotation) for m in get_args(part))]
+    return next(part for part in parts if isinstance(part, Quantity))

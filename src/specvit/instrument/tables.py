@@ -1,6 +1,6 @@
 """The numbers behind an instrument file: loads its table file and resolves every quantity to arrays.
 
-Owns checks of the data (present, finite, right shape, not negative); all messages name file and key.
+Owns checks of the data (present, finite, right shape, in the range of their quantity); all messages name file and key.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from specvit.errors import DataError, WavelengthRangeError
-from specvit.instrument.schema import GridSection, Nodes, TablesSection
+from specvit.instrument.quantities import Nodes, Quantity
+from specvit.instrument.schema import GridSection, TablesSection, quantity_of
 from specvit.spectra import WavelengthGrid
 
 
@@ -86,7 +87,7 @@ class Tables:
         return values
 
     def per_pixel(self, quantity: float | str | Nodes, key: str, wavelength: np.ndarray) -> np.ndarray:
-        """Return `quantity` at each of the L `wavelength`s, not negative; a table must have that length."""
+        """Return `quantity` at each of the L `wavelength`s, in its range; a table must have that length."""
         if isinstance(quantity, str):
             values = self.array(quantity, key, wavelength.shape)
         elif isinstance(quantity, Nodes):
@@ -95,14 +96,14 @@ class Tables:
             values = np.interp(wavelength, quantity.wavelength, quantity.value)
         else:
             values = np.full(wavelength.shape, float(quantity))
-        return _not_negative(values, key)
+        return in_range(values, key, quantity_of(key))
 
     def over_field(self, quantity: float | str | Nodes, key: str) -> tuple[np.ndarray, np.ndarray]:
         """Return (field angles, values) of a curve over the field; a constant has a single node."""
         if isinstance(quantity, Nodes) and quantity.field_angle is not None:
-            return np.array(quantity.field_angle), _not_negative(np.array(quantity.value), key)
+            return np.array(quantity.field_angle), in_range(np.array(quantity.value), key, quantity_of(key))
         if isinstance(quantity, float | int):
-            return np.zeros(1), _not_negative(np.array([float(quantity)]), key)
+            return np.zeros(1), in_range(np.array([float(quantity)]), key, quantity_of(key))
         raise DataError(f"{key}: expected a number or {{ field_angle = [...], value = [...] }}")
 
     def grid(self, section: GridSection) -> WavelengthGrid:
@@ -121,7 +122,8 @@ class Tables:
             raise DataError(f"grid.table: table '{section.table}' in {self.where}: {error}") from error
 
 
-def _not_negative(values: np.ndarray, key: str) -> np.ndarray:
-    if (values < 0).any():
-        raise DataError(f"{key}: {values.min():g} at index {int(values.argmin())} is negative")
+def in_range(values: np.ndarray, key: str, within: Quantity) -> np.ndarray:
+    """Return `values`; DataError naming `key` if one lies outside the range of the quantity."""
+    if (problem := within.problem(values)) is not None:
+        raise DataError(f"{key}: {problem}")
     return values

@@ -17,10 +17,12 @@ import scipy.sparse
 import torch
 from torch import Tensor, nn
 
-from specvit.errors import ShapeError
+from specvit.documents.tensors import Tensors
+from specvit.errors import DataError, ShapeError, WavelengthRangeError
 from specvit.library.derivative import batched_jacobian
-from specvit.library.emulator_file import read_emulator_file, write_emulator_file
-from specvit.library.regressor import CoefficientNetwork
+from specvit.library.emulator_file import read_emulator_file, take_basis, write_emulator_file
+from specvit.library.emulator_record import EmulatorRecord
+from specvit.library.regressor import CoefficientNetwork, read_regressor
 from specvit.spectra import LabelSpace, WavelengthGrid
 
 BUILTIN_EMULATOR = "emulator_r20000.safetensors"
@@ -145,8 +147,11 @@ class Emulator(nn.Module):
         """Write the emulator as one safetensors file, atomically.
 
         Args:
-            path: the file; its folder must exist.
+            path: the file; missing folders are made.
             compact: store the basis as 16-bit integers (half the size; error 1.5e-5 of each row's maximum).
+
+        Raises:
+            RunError: if the file cannot be written.
         """
         metadata = {
             "regressor": self.regressor.to_dict(),
@@ -168,22 +173,29 @@ class Emulator(nn.Module):
         Raises:
             DataError: if the file is missing, truncated, altered or not an emulator.
         """
-        tensors, metadata = read_emulator_file(Path(path))
-        label_space = LabelSpace.from_dict(metadata["label_space"])
-        regressor = CoefficientNetwork(label_space, **metadata["regressor"])
-        prefix = "regressor."
-        state = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-        regressor.load_state_dict(state)
-        grid = WavelengthGrid(tensors["wavelength"].numpy(), metadata["wavelength_medium"])
+        tensors, record = read_emulator_file(Path(path))
+        wavelength = tensors.take("wavelength", "L", torch.float64).numpy()
+        try:
+            grid = WavelengthGrid(wavelength, record.wavelength_medium)
+        except WavelengthRangeError as error:
+            raise DataError(f"{path}: tensor 'wavelength': {error}") from error
+        return cls.from_tensors(tensors, record, record.label_space, grid)
+
+    @classmethod
+    def from_tensors(
+        cls, tensors: Tensors, record: EmulatorRecord, label_space: LabelSpace, grid: WavelengthGrid
+    ) -> Emulator:
+        """Return the emulator of stored tensors, all of which must belong to it.
+
+        Raises:
+            DataError: if they are not those that the record, the labels and the pixels ask for.
+        """
+        tensors.sizes |= {"K": record.regressor.components, "L": grid.size}
+        regressor = read_regressor(tensors.part("regressor."), record.regressor, label_space)
+        mean, basis = tensors.take("mean", "L", torch.float32), take_basis(tensors)
+        tensors.finish()
         emulator = cls(
-            regressor,
-            tensors["mean"],
-            tensors["basis"],
-            grid,
-            metadata["resolution"],
-            label_space,
-            metadata["provenance"],
-            metadata["errors"],
+            regressor, mean, basis, grid, record.resolution, label_space, record.provenance, record.errors
         )
         return emulator.requires_grad_(False).eval()
 

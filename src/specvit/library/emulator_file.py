@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,16 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from specvit.documents.records import read_json, read_record
+from specvit.documents.tensors import Tensors
 from specvit.errors import DataError
+from specvit.library.emulator_record import EmulatorFileRecord
+from specvit.runs.atomic import write_atomic
 
 FORMAT = "specvit-emulator-1"
+#: What to do about a damaged file.
+MEND = "restore it, or make one of a library with `specvit library build`"
+TYPES = (torch.float32, torch.float64, torch.int16)
 INT16_MAX = 32767
 
 
@@ -32,27 +38,24 @@ def write_emulator_file(
     """Write tensors and metadata to `path`, atomically; `compact` stores `basis` in 16 bits.
 
     Raises:
-        DataError: if the file cannot be written.
+        RunError: if the file cannot be written.
     """
     stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     if compact:
         stored["basis_codes"], stored["basis_step"] = _encode(stored.pop("basis"))
     description = json.dumps(metadata, sort_keys=True)
     header = {"format": FORMAT, "metadata": description, "sha256": _digest(stored, description)}
-    partial = path.with_name(path.name + ".partial")
-    try:
-        partial.write_bytes(save(stored, metadata=header))
-        os.replace(partial, path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise DataError(f"{path}: cannot write the emulator: {error}") from error
+    write_atomic(path, save(stored, metadata=header))
 
 
-def read_emulator_file(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return (tensors, metadata) of an emulator file after verifying its checksum.
+def read_emulator_file(path: Path) -> tuple[Tensors, EmulatorFileRecord]:
+    """Return tensors and description of an emulator file after verifying its checksum.
+
+    The basis is `take_basis` of the tensors.
 
     Raises:
-        DataError: if the file is missing, truncated, altered, or not an emulator of this format.
+        DataError: if the file is missing, truncated, altered, or not an emulator of this format; names the
+            entry of the description that does not fit.
     """
     if not path.is_file():
         raise DataError(
@@ -62,20 +65,29 @@ def read_emulator_file(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except (OSError, SafetensorError) as error:
-        raise DataError(
-            f"{path}: not a complete emulator file ({error}); "
-            "restore it, or make one of a library with `specvit library build`"
-        ) from error
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise DataError(f"{path}: not a complete emulator file ({error}); {MEND}") from error
     if header.get("format") != FORMAT:
         raise DataError(
             f"{path}: expected format {FORMAT}, got {header.get('format')}; rebuild it with this version"
         )
-    if _digest(tensors, header["metadata"]) != header.get("sha256"):
+    found = Tensors(tensors, str(path), MEND)
+    for name, tensor in tensors.items():
+        if tensor.dtype not in TYPES:
+            raise found.problem(f"tensor '{name}' is {str(tensor.dtype).removeprefix('torch.')}")
+    description = header.get("metadata", "")
+    if _digest(tensors, description) != header.get("sha256"):
         raise DataError(f"{path}: its content does not match its checksum; restore or rebuild the file")
-    if "basis_codes" in tensors:
-        tensors["basis"] = _decode(tensors.pop("basis_codes"), tensors.pop("basis_step"))
-    return tensors, json.loads(header["metadata"])
+    where = f"{path}: description"
+    return found, read_record(EmulatorFileRecord, read_json(description, where, MEND), where, MEND)
+
+
+def take_basis(tensors: Tensors) -> Tensor:
+    """Return the basis (K, L), float32, in whichever of its two forms it is stored."""
+    if "basis_codes" not in tensors:
+        return tensors.take("basis", "KL", torch.float32)
+    codes = tensors.take("basis_codes", "KL", torch.int16)
+    return _decode(codes, tensors.take("basis_step", ("K", 1), torch.float32))
 
 
 def _digest(tensors: dict[str, Tensor], description: str) -> str:

@@ -12,8 +12,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from specvit.documents.tensors import Tensors
+from specvit.errors import LabelError
 from specvit.library.chemistry import ChemicalCoordinates, PlainCoordinates
 from specvit.library.derivative import batched_jacobian
+from specvit.library.emulator_record import RegressorRecord
 from specvit.spectra import LabelSpace
 
 CoordinateKind = Literal["chemical", "labels"]
@@ -110,3 +113,25 @@ class CoefficientNetwork(nn.Module):
             "depth": self.depth,
             "coordinates": self.kind,
         }
+
+
+def read_regressor(tensors: Tensors, record: RegressorRecord, label_space: LabelSpace) -> CoefficientNetwork:
+    """Return the network of stored tensors.
+
+    Raises:
+        DataError: if they are not those of a network of that shape over these labels.
+    """
+    shape = record.model_dump()
+    try:
+        # Laid out without memory first: a damaged number must not be able to ask for all there is.
+        with torch.device("meta"):
+            outline = CoefficientNetwork(label_space, **shape)
+    except LabelError as error:
+        raise tensors.problem(str(error)) from error
+    state = tensors.state_of(outline)
+    for name in ("input_scale", "output_scale"):
+        if bool((state[name] <= 0).any()):
+            raise tensors.problem(f"tensor '{name}' is not positive")
+    network = CoefficientNetwork(label_space, **shape)
+    network.load_state_dict(state)
+    return network

@@ -1,5 +1,14 @@
 """How well labels can be measured: Fisher information, Cramér-Rao and van Trees bounds, forecasts."""
 
+from specvit.limits.bayes import (
+    BayesCeiling,
+    BayesR2,
+    Observation,
+    Posterior,
+    SamplerSettings,
+    bayes_r2,
+    bayes_r2_by_bin,
+)
 from specvit.limits.bounds import marginal_crlb, r2_max, r2_shrunk, schur_decay, variance_choices
 from specvit.limits.density import information_density
 from specvit.limits.fisher import (
@@ -27,11 +36,18 @@ __all__ = [
     "PUBLISHED",
     "PUBLISHED_LABEL",
     "PUBLISHED_VARIANCE",
+    "BayesCeiling",
+    "BayesR2",
     "Forecast",
     "Forecaster",
     "FreeParameters",
+    "Observation",
+    "Posterior",
     "PublishedRow",
+    "SamplerSettings",
     "SweepRow",
+    "bayes_r2",
+    "bayes_r2_by_bin",
     "broadening_operator",
     "condition_number",
     "continuum_columns",

@@ -1,7 +1,8 @@
 """The reference work's Fisher table, as published, for comparison beside our own. Numbers only.
 
 BOSZ spectra, PFS red arm in medium resolution, 12 x 900 s, seeing 1.0 arcsec, zenith angle 22.5 deg, field
-angle 0.325 deg; R²_max with a prior variance of 1.6667 (nodes of equal weight); reference facts, section 3.3.
+angle 0.325 deg; R²_max with a prior variance of 1.6667 (nodes of equal weight). The work is named in
+docs/architecture.md.
 Stars are the grid nodes: 1260 of solar-scaled chemistry for 3 labels, 30155 with all chemistry for 5.
 Values that are placeholders in the publication (5 labels at i = 21.5) or not given are None.
 """

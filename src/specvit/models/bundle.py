@@ -8,52 +8,35 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 import specvit
-from specvit.errors import DataError
-from specvit.runs.atomic import disk_errors
-from specvit.spectra import LabelSpace, SpectraSource, WavelengthGrid
+from specvit.documents.records import read_record
+from specvit.documents.tensors import Tensors
+from specvit.errors import DataError, SpecvitError
+from specvit.models.manifest import (
+    FORMAT_VERSION,
+    MANIFEST,
+    MEND,
+    TENSORS,
+    FileEntry,
+    Manifest,
+    checksum,
+    read_manifest,
+)
+from specvit.models.origin import Origin
+from specvit.runs.atomic import write_atomic_folder
+from specvit.spectra import WavelengthGrid
 
-#: 3: the correction of a network's errors knows the noise level.
-FORMAT_VERSION = 3
-MANIFEST = "manifest.json"
-TENSORS = "weights.safetensors"
-
-
-@dataclass(frozen=True)
-class Origin:
-    """What a fitted estimator was made for and from.
-
-    Args:
-        grid: the pixels it expects.
-        label_space: names, units and bounds of the training labels.
-        training: JSON-ready provenance: number of spectra, and what the source says about itself.
-        lsf: line-spread function of the training spectra, {"wavelength": [Å], "fwhm": [Å]}; None if unknown.
-    """
-
-    grid: WavelengthGrid
-    label_space: LabelSpace
-    training: dict[str, Any]
-    lsf: dict[str, list[float]] | None = None
-
-    @classmethod
-    def of(cls, train: SpectraSource, validation: SpectraSource) -> Origin:
-        """Describe two sources; the optional `provenance` and `lsf` of a source are carried over."""
-        training = {"train_spectra": len(train), "validation_spectra": len(validation)}
-        for role, source in (("train", train), ("validation", validation)):
-            provenance = getattr(source, "provenance", None)
-            if provenance is not None:
-                training[role] = provenance
-        return cls(train.grid, train.label_space, training, getattr(train, "lsf", None))
+Record = TypeVar("Record")
 
 
 @dataclass(frozen=True)
@@ -75,6 +58,67 @@ class Bundle:
     texts: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class StoredBundle:
+    """A saved estimator, unchanged since it was saved; what its class does not check may still make no sense.
+
+    Args:
+        where: what messages call it.
+        estimator, origin, texts: as in `Bundle`.
+        settings: as JSON gives them; the class reads them with `settings_as`.
+        tensors: to be taken one by one; axis "L" is the pixels.
+    """
+
+    where: str
+    estimator: str
+    origin: Origin
+    settings: dict[str, Any]
+    tensors: Tensors
+    texts: dict[str, str]
+
+    def settings_as(self, kind: type[Record]) -> Record:
+        """Return the settings as a record; DataError names the entry that does not fit."""
+        return read_record(kind, self.settings, f"{self.where}: settings", MEND)
+
+    @contextmanager
+    def naming_settings(self) -> Iterator[None]:
+        """Turn what the enclosed lines refuse into a DataError that says it was in the settings."""
+        try:
+            yield
+        except SpecvitError as error:
+            raise self.problem(f"settings: {error}") from error
+
+    def check_labels(
+        self, names: Sequence[str], asked: Sequence[str] | None, choice: Mapping[str, Any]
+    ) -> tuple[str, ...]:
+        """Return the labels of this estimator, which must be some of its origin's.
+
+        Args:
+            names: the labels it estimates.
+            asked: the labels it was made for; None stands for all of the origin.
+            choice: what was chosen, by label.
+
+        Raises:
+            DataError: if they contradict each other; names the label.
+        """
+        known = self.origin.label_space.names
+        unknown = [name for name in names if name not in known]
+        if unknown or not names or len(set(names)) < len(names):
+            told = (
+                f"label '{unknown[0]}' is not in" if unknown else f"labels {list(names)} do not select from"
+            )
+            raise self.problem(f"settings: {told} the label space ({', '.join(known)})")
+        if tuple(names) != tuple(known if asked is None else asked):
+            raise self.problem(f"settings: names are {list(names)}, options say {asked}")
+        if not set(choice) <= set(names):
+            raise self.problem(f"settings: choice names {sorted(set(choice) - set(names))}, which it has not")
+        return tuple(names)
+
+    def problem(self, what: str) -> DataError:
+        """Return the error that says `what` is wrong with this saved estimator."""
+        return DataError(f"{self.where}: {what}; {MEND}")
+
+
 def save_bundle(bundle: Bundle, folder: Path) -> None:
     """Write `bundle` to `folder`; the folder appears complete or not at all and may replace an older bundle.
 
@@ -85,48 +129,42 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
     folder = Path(folder)
     if folder.exists() and not (folder / MANIFEST).is_file():
         raise DataError(f"{folder}: exists and is not a saved estimator; choose another folder")
-    partial = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
-    try:
-        with disk_errors(folder):
-            partial.mkdir(parents=True)
-            _write_files(bundle, partial)
-            if folder.exists():
-                old = folder.with_name(f".{folder.name}.old-{os.getpid()}")
-                folder.rename(old)
-                partial.rename(folder)
-                shutil.rmtree(old)
-            else:
-                partial.rename(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    write_atomic_folder(folder, _files(bundle))
 
 
-def load_bundle(folder: Path, estimator: str | None = None) -> Bundle:
+def load_bundle(folder: Path, estimator: str | None = None) -> StoredBundle:
     """Read and verify a saved estimator; `estimator` is the name it must have, if given.
 
     Raises:
         DataError: if the folder is incomplete, was changed, is of another format or another estimator.
     """
     folder = Path(folder)
-    manifest = _read_manifest(folder)
-    if estimator is not None and manifest["estimator"] != estimator:
-        raise DataError(f"{folder}: holds a '{manifest['estimator']}' estimator, expected '{estimator}'")
-    contents = {name: _verified(folder, name, entry) for name, entry in manifest["files"].items()}
-    from safetensors.torch import load as load_tensors
+    manifest = read_manifest(folder)
+    if estimator is not None and manifest.estimator != estimator:
+        raise DataError(f"{folder}: holds a '{manifest.estimator}' estimator, expected '{estimator}'")
+    contents = {name: _verified(folder, name, entry) for name, entry in manifest.files.items()}
+    tensors = Tensors.parse(contents.pop(TENSORS), f"{folder / TENSORS}", MEND)
+    origin = _origin(folder, manifest, tensors)
+    texts = {name: _text(folder / name, content) for name, content in contents.items()}
+    return StoredBundle(str(folder), manifest.estimator, origin, manifest.settings, tensors, texts)
 
-    tensors = load_tensors(contents.pop(TENSORS))
-    grid = WavelengthGrid(tensors.pop("wavelength").numpy(), manifest["grid"]["medium"])
-    if grid.fingerprint != manifest["grid"]["fingerprint"]:
+
+def _origin(folder: Path, manifest: Manifest, tensors: Tensors) -> Origin:
+    wavelength = tensors.take("wavelength", "L", torch.float64).numpy()
+    try:
+        grid = WavelengthGrid(wavelength, manifest.grid.medium)
+    except DataError as error:
+        raise DataError(f"{tensors.where}: {error}") from error
+    if grid.fingerprint != manifest.grid.fingerprint:
         raise DataError(
             f"{folder}: wavelengths do not have the grid fingerprint of {MANIFEST}; save it again"
         )
-    space = LabelSpace.from_dict(manifest["label_space"])
-    origin = Origin(grid, space, manifest["training"], manifest["lsf"])
-    texts = {name: content.decode() for name, content in contents.items()}
-    return Bundle(manifest["estimator"], origin, manifest["settings"], tensors, texts)
+    lsf = None if manifest.lsf is None else manifest.lsf.model_dump()
+    return Origin(grid, manifest.label_space, manifest.training, lsf)
 
 
-def _write_files(bundle: Bundle, folder: Path) -> None:
+def _files(bundle: Bundle) -> dict[str, bytes]:
+    """Return the files of a saved estimator by name, the manifest last."""
     from safetensors.torch import save as dump_tensors
 
     grid = bundle.origin.grid
@@ -140,68 +178,38 @@ def _write_files(bundle: Bundle, folder: Path) -> None:
         "grid": {"fingerprint": grid.fingerprint, "medium": grid.medium, "description": grid.describe()},
         "lsf": bundle.origin.lsf,
         "label_space": bundle.origin.label_space.to_dict(),
-        "training": bundle.origin.training,
+        "training": bundle.origin.training.to_dict(),
         "settings": bundle.settings,
         "files": {name: {"sha256": _sha256(data), "bytes": len(data)} for name, data in files.items()},
     }
-    manifest["sha256"] = _digest(manifest)
-    for name, data in files.items():
-        _write_synced(folder / name, data)
-    _write_synced(folder / MANIFEST, (json.dumps(manifest, indent=2) + "\n").encode())
+    # Through JSON, as it is read: a tuple is a list there, and the checksum is that of what is read.
+    manifest = json.loads(json.dumps(manifest, allow_nan=False))
+    text = json.dumps(manifest | {"sha256": checksum(manifest)}, indent=2) + "\n"
+    return {**files, MANIFEST: text.encode()}
 
 
-def _write_synced(path: Path, data: bytes) -> None:
-    with path.open("wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-
-
-def _read_manifest(folder: Path) -> dict[str, Any]:
-    path = folder / MANIFEST
-    if not path.is_file():
-        raise DataError(f"{folder}: no {MANIFEST}; this is not a (complete) saved estimator")
-    try:
-        manifest = json.loads(path.read_text())
-        version, digest = manifest["format_version"], manifest.pop("sha256")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(
-            f"{path}: not a readable manifest ({error}); fit and save the estimator again"
-        ) from None
-    if version != FORMAT_VERSION:
-        raise DataError(
-            f"{path}: format version {version}, this specvit reads {FORMAT_VERSION}; {_mend(version)}"
-        )
-    if digest != _digest(manifest):
-        raise DataError(
-            f"{path}: was changed after saving (checksum differs); fit and save the estimator again"
-        )
-    return manifest
-
-
-def _mend(version: object) -> str:
-    """Return what to do about a format version that is not read."""
-    if isinstance(version, int) and version < FORMAT_VERSION:
-        return "it was saved by an older specvit: fit (a network: train) and save the estimator again"
-    return "upgrade specvit"
-
-
-def _verified(folder: Path, name: str, entry: dict[str, Any]) -> bytes:
+def _verified(folder: Path, name: str, entry: FileEntry) -> bytes:
     path = folder / name
     if not path.is_file():
         raise DataError(f"{folder}: {name} is missing; the saved estimator is incomplete")
-    data = path.read_bytes()
-    if len(data) != entry["bytes"] or _sha256(data) != entry["sha256"]:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+    if len(data) != entry.bytes or _sha256(data) != entry.sha256:
         raise DataError(
-            f"{path}: {len(data)} bytes do not have the recorded checksum ({entry['bytes']} bytes expected); "
+            f"{path}: {len(data)} bytes do not have the recorded checksum ({entry.bytes} bytes expected); "
             "the file was changed or cut short: copy or save the estimator again"
         )
     return data
 
 
+def _text(path: Path, content: bytes) -> str:
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not a UTF-8 text file ({error.reason}); {MEND}") from error
+
+
 def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
-
-
-def _digest(manifest: dict[str, Any]) -> str:
-    return _sha256(json.dumps(manifest, sort_keys=True).encode())

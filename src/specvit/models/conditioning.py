@@ -224,5 +224,5 @@ def _chunk_normalise(values: Tensor, usable: Tensor | None, chunk: int) -> Tenso
 
 def wavelength_phase(wavelength: np.ndarray) -> Tensor:
     """Return ln wavelength scaled to [-1, 1] over the grid, shape (L,), float64: the absolute position."""
-    log = torch.from_numpy(np.log(wavelength))
+    log = torch.tensor(np.log(wavelength))
     return 2 * (log - log[0]) / (log[-1] - log[0]) - 1

@@ -7,12 +7,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from specvit.models.network import SpectrumNetwork
 
+#: A training step costs so many forward passes: forward, and backward for inputs and for weights.
+TRAINING_PASSES = 3
+
 
 def forward_flops(network: SpectrumNetwork) -> int:
-    """Return the floating-point operations of products and convolutions for one spectrum, front end included.
-
-    A training step costs about three times that per spectrum (forward, and backward for inputs and weights).
-    """
+    """Return the floating-point operations of products and convolutions for one spectrum, front end included."""
     device = next(network.body.parameters()).device
     flux = torch.ones(1, network.front.pixels, device=device)
     counter = FlopCounterMode(display=False)

@@ -46,9 +46,10 @@ def labels_of(batch: SpectraBatch, space: LabelSpace, names: Sequence[str], who:
     """Return the chosen labels of a batch, shape (B, len(names)), float64.
 
     Raises:
-        LabelError: if a name is unknown or a value is NaN or infinite; estimators do not impute labels.
+        LabelError: if there are no labels, a name is unknown, or a value is NaN or infinite; estimators do
+            not impute labels.
     """
-    chosen = batch.labels[:, [space.index(name) for name in names]].to(torch.float64)
+    chosen = batch.known_labels()[:, [space.index(name) for name in names]].to(torch.float64)
     bad = ~torch.isfinite(chosen)
     if bad.any():
         row, column = torch.nonzero(bad)[0].tolist()

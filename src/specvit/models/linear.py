@@ -16,10 +16,12 @@ import torch
 from torch import Tensor
 
 from specvit.errors import ConfigError, DataError, RunError
-from specvit.models.bundle import Bundle, Origin, load_bundle, save_bundle
+from specvit.models.bundle import Bundle, load_bundle, save_bundle
 from specvit.models.inputs import Progress, check_spectra, fill_dead, labels_of
+from specvit.models.linear_settings import LinearSettings, PCARidgeOptions, PLSOptions, RidgeOptions
 from specvit.models.moments import Moments
-from specvit.models.protocol import Prediction
+from specvit.models.origin import Origin
+from specvit.models.prediction import Prediction
 from specvit.models.scatter import ResidualScatter
 from specvit.spectra import SpectraSource, collect, median_snr
 
@@ -33,6 +35,7 @@ class _Linear(ABC):
     """What the linear estimators share: ŷ = mean_y + (flux - mean_x) W. Subclasses offer candidate W."""
 
     name: ClassVar[str]
+    _settings: ClassVar[type[LinearSettings[Any]]]
 
     def __init__(self, labels: Sequence[str] | None, standardise: bool) -> None:
         self.labels = None if labels is None else tuple(labels)
@@ -94,8 +97,7 @@ class _Linear(ABC):
             "weights": self.weights,
             "mean_flux": self.mean_flux,
             "mean_labels": self.mean_labels,
-            "scatter_log_snr": self.scatter.log_snr,
-            "scatter_log_std": self.scatter.log_std,
+            **self.scatter.to_tensors(),
         }
         settings = {"names": list(self.names), "options": self._options(), "choice": self.choice}
         save_bundle(Bundle(self.name, self.origin, settings, tensors), folder)
@@ -104,12 +106,17 @@ class _Linear(ABC):
     def load(cls, folder: Path) -> Self:
         """Read an estimator back; DataError if the folder was changed or is incomplete."""
         bundle = load_bundle(folder, cls.name)
-        model = cls(**bundle.settings["options"])
-        model.origin, model.choice = bundle.origin, bundle.settings["choice"]
-        model.names = tuple(bundle.settings["names"])
-        model.weights, model.mean_flux = bundle.tensors["weights"], bundle.tensors["mean_flux"]
-        model.mean_labels = bundle.tensors["mean_labels"]
-        model.scatter = ResidualScatter(bundle.tensors["scatter_log_snr"], bundle.tensors["scatter_log_std"])
+        settings, tensors = bundle.settings_as(cls._settings), bundle.tensors
+        with bundle.naming_settings():
+            model = cls(**dict(settings.options))
+        model.origin, model.choice = bundle.origin, settings.choice
+        model.names = bundle.check_labels(settings.names, settings.options.labels, settings.choice)
+        tensors.sizes["P"] = len(model.names)
+        model.weights = tensors.take("weights", "LP", torch.float64)
+        model.mean_flux = tensors.take("mean_flux", "L", torch.float64)
+        model.mean_labels = tensors.take("mean_labels", "P", torch.float64)
+        model.scatter = ResidualScatter.read(tensors)
+        tensors.finish()
         return model
 
     def _options(self) -> dict[str, Any]:
@@ -126,6 +133,7 @@ class Ridge(_Linear):
     """
 
     name = "ridge"
+    _settings = LinearSettings[RidgeOptions]
 
     def __init__(
         self,
@@ -161,6 +169,7 @@ class PCARidge(Ridge):
     """
 
     name = "pca_ridge"
+    _settings = LinearSettings[PCARidgeOptions]
 
     def __init__(
         self,
@@ -200,6 +209,7 @@ class PLS(_Linear):
     """
 
     name = "pls"
+    _settings = LinearSettings[PLSOptions]
 
     def __init__(
         self,

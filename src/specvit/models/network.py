@@ -7,7 +7,7 @@ optional linear shortcut, head) are apart so that the engine may run the body in
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -25,13 +25,8 @@ from specvit.spectra import LabelSpace, WavelengthGrid
 
 BackboneConfig = MLPConfig | CNNConfig | ViTConfig | SwinConfig
 
-CONFIGS: dict[str, type] = {
-    "mlp": MLPConfig,
-    "cnn": CNNConfig,
-    "vit": ViTConfig,
-    "swin": SwinConfig,
-    "subspace": MLPConfig,
-}
+#: What lies between a spectrum and the network: its pixels, or the sufficient statistics of noise-free spectra.
+FrontKind = Literal["pixels", "subspace"]
 
 
 @dataclass(frozen=True)
@@ -39,14 +34,16 @@ class FrontConfig:
     """What happens to a spectrum before the network.
 
     Args:
-        channels, chunk: see `Conditioning`; for all models but "subspace".
+        channels, chunk: see `Conditioning`; for "pixels".
         components, patterns: see `SubspaceProjection`; for "subspace".
+        kind: which of the two; given with the network, no option.
     """
 
     channels: tuple[str, ...] = ("flux",)
     chunk: int = 0
     components: int = 48
     patterns: int = 6
+    kind: FrontKind = "pixels"
 
 
 @dataclass(frozen=True)
@@ -54,8 +51,8 @@ class NetworkConfig:
     """The full description of a network; with a grid and a label space it determines all shapes.
 
     Args:
-        model: "mlp", "cnn", "vit", "swin" or "subspace".
-        backbone: the configuration class that belongs to `model`.
+        model: name of the kind of network.
+        backbone: its configuration, whose class says which network it is.
         front: see `FrontConfig`.
         head, scaling, bins: see `Head`.
         shortcut: add a linear map of the flux channel to the value of each label ("on Ridge"); starts at zero
@@ -72,10 +69,6 @@ class NetworkConfig:
 
     def __post_init__(self) -> None:
         """Check the options."""
-        if self.model not in CONFIGS:
-            raise ConfigError(f"model: '{self.model}' is not known; choose {', '.join(CONFIGS)}")
-        if not isinstance(self.backbone, CONFIGS[self.model]):
-            raise ConfigError(f"{self.model}: expected a {CONFIGS[self.model].__name__}")
         if self.shortcut and self.head == "ordinal":
             raise ConfigError(
                 "shortcut: an ordinal head has no single value per label to add a linear map to"
@@ -107,15 +100,8 @@ class NetworkConfig:
         return [name for owner in (self.backbone, self.front, self) for name in _option_names(owner)]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return a JSON-ready description; `from_dict` reads it back."""
+        """Return a JSON-ready description; `network_settings.read_config` reads it back."""
         return asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> NetworkConfig:
-        """Return the configuration described by `to_dict`."""
-        front = {**data["front"], "channels": tuple(data["front"]["channels"])}
-        backbone = CONFIGS[data["model"]](**data["backbone"])
-        return cls(**{**data, "backbone": backbone, "front": FrontConfig(**front)})
 
 
 class Body(nn.Module):
@@ -181,7 +167,7 @@ def build_network(config: NetworkConfig, grid: WavelengthGrid, space: LabelSpace
     """
     pixels = grid.size
     front: Conditioning | SubspaceProjection
-    if config.model == "subspace":
+    if config.front.kind == "subspace":
         front = SubspaceProjection(pixels, config.front.components, config.front.patterns)
     else:
         front = Conditioning(pixels, config.front.channels, config.front.chunk)
@@ -208,4 +194,4 @@ def _build_backbone(config: BackboneConfig, shape: tuple[int, int, int], grid: W
 
 
 def _option_names(owner: Any) -> list[str]:
-    return [f.name for f in fields(owner) if f.name not in ("model", "backbone", "front")]
+    return [f.name for f in fields(owner) if f.name not in ("model", "backbone", "front", "kind")]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from specvit.errors import ConfigError
@@ -32,3 +32,18 @@ def unknown_option(what: str, name: str, known: Iterable[str]) -> ConfigError:
     near = difflib.get_close_matches(name, list(known), 1)
     hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(sorted(known))}"
     return ConfigError(f"{what}: unknown option '{name}'; {hint}")
+
+
+def split_by_owner(
+    what: str, options: Mapping[str, Any], ours: Sequence[str], theirs: Sequence[str]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return which options are among `ours`, and the others, which must be among `theirs`.
+
+    Raises:
+        ConfigError: for an option that is in neither; names the nearest known one.
+    """
+    for name in options:
+        if name not in (*ours, *theirs):
+            raise unknown_option(what, name, [*theirs, *ours])
+    own = {name: value for name, value in options.items() if name in ours}
+    return own, {name: value for name, value in options.items() if name not in own}

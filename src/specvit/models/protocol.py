@@ -2,40 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Protocol, Self, runtime_checkable
 
 from torch import Tensor
 
+from specvit.models.inputs import Progress
+from specvit.models.prediction import Prediction
 from specvit.spectra import SpectraSource
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """Estimated labels of B spectra.
-
-    Args:
-        mean: shape (B, P), in label units, float64 on the CPU.
-        std: 1 σ errors, shape (B, P), or None for an estimator without errors.
-        names: the P label names.
-        extras: estimator-specific arrays by name (e.g. effective sample sizes).
-    """
-
-    mean: Tensor
-    std: Tensor | None
-    names: tuple[str, ...]
-    extras: dict[str, Any] = field(default_factory=dict)
 
 
 @runtime_checkable
 class Estimator(Protocol):
     """One interface for linear models, trees, networks and template fits."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What it calls itself in messages."""
 
-    def fit(self, train: SpectraSource, validation: SpectraSource) -> Self:
-        """Fit on `train`; every choice (α, stopping round, best step) is made on `validation`."""
+    def fit(self, train: SpectraSource, validation: SpectraSource, progress: Progress | None = None) -> Self:
+        """Fit on `train`; every choice (α, stopping round, best step) is made on `validation`.
+
+        Args:
+            train, validation: spectra with known labels, no star of which is in both.
+            progress: told how far the fit is.
+        """
 
     def predict(self, flux: Tensor, sigma: Tensor) -> Prediction:
         """Return estimates for flux and sigma of shape (B, L)."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from specvit.documents.tensors import Tensors
 from specvit.spectra import median_snr
 
 #: Validation spectra per bin: the error of each bin's standard deviation is then about 7 %.
@@ -45,6 +46,23 @@ class ResidualScatter:
             mean_square = residual[rows].to(torch.float64).square().mean(dim=0)
             log_std.append(0.5 * mean_square.clamp(min=torch.finfo(torch.float64).tiny).log())
         return cls(torch.stack(log_snr), torch.stack(log_std))
+
+    @classmethod
+    def read(cls, tensors: Tensors) -> ResidualScatter:
+        """Return the scatter stored as `to_tensors` gives it; axis "P" of `tensors` is the labels.
+
+        Raises:
+            DataError: if an array is missing, of another type or shape, or the bins do not increase.
+        """
+        log_snr = tensors.take("scatter_log_snr", "K", torch.float64)
+        log_std = tensors.take("scatter_log_std", "KP", torch.float64)
+        if not len(log_snr) or bool((log_snr.diff() < 0).any()):
+            raise tensors.problem("tensor 'scatter_log_snr' does not increase")
+        return cls(log_snr, log_std)
+
+    def to_tensors(self) -> dict[str, Tensor]:
+        """Return the arrays by the names they are stored under."""
+        return {"scatter_log_snr": self.log_snr, "scatter_log_std": self.log_std}
 
     def std(self, flux: Tensor, sigma: Tensor) -> Tensor:
         """Return 1 σ errors, shape (B, P), float64 on the CPU; constant beyond the first and last bin."""

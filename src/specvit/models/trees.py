@@ -15,17 +15,43 @@ from typing import Any, Self
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor
 
+from specvit.documents import Section
 from specvit.errors import ConfigError, DataError, RunError, import_optional
-from specvit.models.bundle import Bundle, Origin, load_bundle, save_bundle
+from specvit.models.bundle import Bundle, StoredBundle, load_bundle, save_bundle
 from specvit.models.inputs import Progress, check_spectra, fill_dead, labels_of
-from specvit.models.protocol import Prediction
+from specvit.models.origin import Origin
+from specvit.models.prediction import Prediction
 from specvit.models.scatter import ResidualScatter
+from specvit.models.tree_text import TreeTextError, check_tree_text
 from specvit.spectra import SpectraSource, median_snr
 
 #: Spectra from which the histogram edges are taken: plenty for 63 bins, half the set-up time of all 20,000.
 BINNED_SAMPLES = 5000
+
+
+class TreesOptions(Section):
+    """The options of `LightGBM`, as a saved one states them."""
+
+    labels: tuple[str, ...]
+    rounds: int
+    learning_rate: float
+    leaves: int
+    feature_fraction: float
+    max_bin: int
+    early_stopping: int
+    seed: int
+    threads: int = Field(ge=0)
+    time_budget: float | None
+
+
+class TreesSettings(Section):
+    """The settings of a saved `LightGBM`."""
+
+    options: TreesOptions
+    choice: dict[str, dict[str, Any]]
 
 
 class LightGBM:
@@ -116,11 +142,10 @@ class LightGBM:
         """Write the trees (LightGBM's text format), arrays and manifest into `folder`, all or nothing."""
         tensors = {
             "mean_flux": self.mean_flux,
-            "scatter_log_snr": self.scatter.log_snr,
-            "scatter_log_std": self.scatter.log_std,
+            **self.scatter.to_tensors(),
         }
         texts = {
-            f"trees_{name}.txt": booster.model_to_string()
+            _trees_file(name): booster.model_to_string()
             for name, booster in zip(self.names, self._boosters, strict=True)
         }
         settings = {"options": self._options(), "choice": self.choice}
@@ -128,15 +153,19 @@ class LightGBM:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read an estimator back; DataError if the folder was changed or is incomplete."""
+        """Read an estimator back; DataError if the folder was changed, is incomplete or contradicts itself."""
         bundle = load_bundle(folder, cls.name)
         lightgbm = _load_lightgbm()
-        model = cls(**bundle.settings["options"])
-        model.origin, model.choice = bundle.origin, bundle.settings["choice"]
-        model.mean_flux = bundle.tensors["mean_flux"]
-        model.scatter = ResidualScatter(bundle.tensors["scatter_log_snr"], bundle.tensors["scatter_log_std"])
-        texts = [bundle.texts[f"trees_{name}.txt"] for name in model.names]
-        model._boosters = [lightgbm.Booster(model_str=text) for text in texts]
+        settings, tensors = bundle.settings_as(TreesSettings), bundle.tensors
+        with bundle.naming_settings():
+            model = cls(**dict(settings.options))
+        bundle.check_labels(model.names, model.names, settings.choice)
+        model.origin, model.choice = bundle.origin, settings.choice
+        tensors.sizes["P"] = len(model.names)
+        model.mean_flux = tensors.take("mean_flux", "L", torch.float32)
+        model.scatter = ResidualScatter.read(tensors)
+        tensors.finish()
+        model._boosters = [_booster(lightgbm, bundle, _trees_file(name)) for name in model.names]
         return model
 
     def _boost(
@@ -172,6 +201,22 @@ class LightGBM:
     def _options(self) -> dict[str, Any]:
         keys = "rounds learning_rate leaves feature_fraction max_bin early_stopping seed threads time_budget"
         return {"labels": list(self.names)} | {key: getattr(self, key) for key in keys.split()}
+
+
+def _trees_file(label: str) -> str:
+    return f"trees_{label}.txt"
+
+
+def _booster(lightgbm: ModuleType, bundle: StoredBundle, name: str) -> Any:
+    """Return the booster in the text `name` of a saved estimator, checked before LightGBM reads it."""
+    if name not in bundle.texts:
+        raise bundle.problem(f"no '{name}' among its files")
+    text = bundle.texts[name]
+    try:
+        check_tree_text(text, bundle.origin.grid.size)
+        return lightgbm.Booster(model_str=text)
+    except (TreeTextError, lightgbm.basic.LightGBMError) as error:
+        raise bundle.problem(f"{name}: {error}") from error
 
 
 @dataclass

@@ -4,7 +4,7 @@ from specvit.report.contents import RunContents, load_contents
 from specvit.report.explain_table import explain_table
 from specvit.report.figure_ceiling import r2_versus_snr
 from specvit.report.figure_cells import efficiency_map
-from specvit.report.figure_examples import example_spectra
+from specvit.report.figure_examples import draw_examples
 from specvit.report.figure_explain import draw_explanation, network_explained
 from specvit.report.figure_predictions import predicted_versus_true
 from specvit.report.figure_residuals import residual_overlay
@@ -15,9 +15,9 @@ from specvit.report.tables import Table
 __all__ = [
     "RunContents",
     "Table",
+    "draw_examples",
     "draw_explanation",
     "efficiency_map",
-    "example_spectra",
     "explain_table",
     "load_contents",
     "model_table",

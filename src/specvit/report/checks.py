@@ -1,116 +1,45 @@
-"""Whether the parts of a run folder fit together: shapes of arrays, and the scores that a page quotes.
-
-Files are checked one by one by `specvit.runs`; here it is said which entry does not go with the others.
-"""
+"""Whether a summary holds every score that a page quotes. Files are checked one by one by `specvit.runs`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
-
-import numpy as np
-
 from specvit.errors import DataError
-from specvit.runs import Summary
+from specvit.runs import ALL, Summary
+from specvit.runs.folder import MEND
 
-Arrays = Mapping[str, np.ndarray]
-
-#: kind -> array -> its axes, one letter each; arrays that may be absent are among them. See `runs.results`.
-SHAPES: dict[str, dict[str, str]] = {
-    "test": {"label_names": "P", "labels": "NP", "snr": "N", "mag": "N"},
-    "predictions": {"names": "Q", "mean": "NQ", "std": "NQ"},
-    "ceiling": {
-        **dict.fromkeys(("rows", "snr", "crlb_3", "r2_max_3", "schur_3"), "M"),
-        **dict.fromkeys(("crlb_5", "r2_max_5", "schur_5"), "M"),
-        **dict.fromkeys(("bayes_mean", "bayes_var"), "B"),
-    },
-    "cells": {"stars": "KGF", "ceiling": "KGF"},
-    "examples": {
-        "wavelength": "L",
-        **dict.fromkeys(("flux", "clean", "sigma", "jacobian"), "SL"),
-        **{"label_names": "P", "labels": "SP", "snr": "S", "mag": "S"},
-    },
-    "explain": {
-        **{"model": "", "target": "", "gap": "", "snr": "E", "wavelength": "L", "window": "L"},
-        **{"windows": "W", "ranges": "R", "stars": "R", "quantities": "Q"},
-        **{"density": "QRL", "share": "QRWI", "likeness": "QR", "blocks": "DL"},
-    },
-}
-
-REMEDY = "the folder was changed by hand or written by another version; run again with --fresh"
-
-
-def check_shapes(kind: str, arrays: Arrays, where: str, sizes: Mapping[str, int] | None = None) -> None:
-    """Raise DataError naming the first array whose shape does not go with those before it.
-
-    Args:
-        kind: of the file, a key of `SHAPES`.
-        arrays: its content.
-        where: its path.
-        sizes: lengths of axes that are known beforehand.
-    """
-    known = dict(sizes or {})
-    for name, axes in SHAPES[kind].items():
-        if name not in arrays:
-            continue
-        shape = arrays[name].shape
-        expected = tuple(known.get(axis, axis) for axis in axes)
-        if len(shape) != len(axes) or any(
-            known.setdefault(a, n) != n for a, n in zip(axes, shape, strict=True)
-        ):
-            wanted = ", ".join(map(str, expected))
-            raise DataError(f"{where}: '{name}' has shape {shape}, expected ({wanted}); {REMEDY}")
-
-
-def check_test(arrays: Arrays, where: str) -> None:
-    """Raise DataError unless the test spectra have labels and a positive S/N each."""
-    check_shapes("test", arrays, where)
-    bad = int((~(np.isfinite(arrays["snr"]) & (arrays["snr"] > 0))).sum())
-    if bad:
-        raise DataError(f"{where}: 'snr' of {bad} spectra is not a positive number; {REMEDY}")
-
-
-def check_ceiling(arrays: Arrays, where: str, spectra: int) -> None:
-    """Raise DataError unless every star of the ceiling is one of the test spectra."""
-    check_shapes("ceiling", arrays, where)
-    rows = arrays["rows"]
-    if rows.size and not (rows.min() >= 0 and rows.max() < spectra):
-        raise DataError(f"{where}: 'rows' names spectrum {rows.max()}, test.npz has {spectra}; {REMEDY}")
-
-
-def check_cells(arrays: Arrays, where: str, models: Iterable[str]) -> None:
-    """Raise DataError unless every model has its scores in cells that fit the edges."""
-    edges = {"K": "snr_edges", "G": "second_edges", "F": "first_edges"}
-    shape = tuple(len(arrays[name]) - 1 for name in edges.values())
-    check_shapes("cells", arrays, where, dict(zip(edges, shape, strict=True)))
-    for model in models:
-        for kind in ("precision", "efficiency"):
-            for name in (f"{kind}_{model}{ending}" for ending in ("", "_low", "_high")):
-                if name not in arrays or arrays[name].shape != shape:
-                    raise DataError(f"{where}: no '{name}' of shape {shape}; {REMEDY}")
+#: Scores that every estimator has, and those that it has beside a ceiling.
+QUOTED = ("r2", "mae", "rmse", "bias", "residual_50", "residual_68")
+AGAINST = ("efficiency", "headroom")
 
 
 def check_summary(summary: Summary, where: str) -> None:
     """Raise DataError naming the first score that a page quotes and the summary lacks."""
-    newest = Summary.model_fields["schema_version"].default
-    if summary.schema_version > newest:
+    target = summary.target
+    if ALL not in summary.slices:
+        raise DataError(f"{where}: no 'slices.{ALL}'; {MEND}")
+    if not summary.estimating(target):
         raise DataError(
-            f"{where}: schema_version {summary.schema_version} is newer than this specvit knows ({newest}); "
-            "upgrade it: pip install --upgrade specvit"
+            f"{where}: 'scores' hold no estimator of {target}, so there is nothing to report; {MEND}"
         )
-    wanted: list[tuple[str, Mapping[str, Any], tuple[str, ...]]] = [("counts", summary.counts, ("test",))]
-    against = () if summary.ceiling is None else ("efficiency", "headroom")
-    for name, model in summary.models.items():
-        wanted.append((f"models.{name}.overall", model.overall, ("r2", "mae", *against)))
-        wanted.append((f"models.{name}.bins", model.bins, ("r2", "residual_50", "residual_68", *against)))
+    for name in summary.estimating(target):
+        if target not in summary.estimators[name].labels:
+            raise DataError(f"{where}: 'estimators.{name}.labels' lacks {target}; {MEND}")
+        for metric in QUOTED + (AGAINST if summary.ceiling is not None else ()):
+            for part in summary.slices:
+                if summary.score(name, metric, part=part) is None:
+                    raise DataError(f"{where}: no 'scores.{name}.{target}.{part}.{metric}'; {MEND}")
     if summary.ceiling is not None:
-        bounds = ("r2_max_3", "r2_max_5", "sigma_min_5")
-        wanted.append(("ceiling.overall", summary.ceiling.overall, bounds))
-        wanted.append(("ceiling.bins", summary.ceiling.bins, bounds))
-        wanted.append(("ceiling.labels", summary.ceiling.labels, ("5",)))
-    if not summary.models:
-        raise DataError(f"{where}: 'models' is empty, so there is nothing to report; {REMEDY}")
-    for place, entries, keys in wanted:
-        for key in keys:
-            if key not in entries:
-                raise DataError(f"{where}: no '{place}.{key}'; {REMEDY}")
+        _check_ceiling(summary, where)
+
+
+def _check_ceiling(summary: Summary, where: str) -> None:
+    ceiling, target = summary.ceiling, summary.target
+    assert ceiling is not None
+    if not ceiling.sets:
+        raise DataError(f"{where}: 'ceilings.{target}.sets' is empty; {MEND}")
+    wanted = [f"{kind}_{k}" for k in range(len(ceiling.sets)) for kind in ("r2_max", "sigma_min")]
+    for part in summary.slices:
+        for quantity in wanted + (["posterior_std"] if ceiling.exact else []):
+            if quantity not in ceiling.spreads[part]:
+                raise DataError(f"{where}: no 'ceilings.{target}.spreads.{part}.{quantity}'; {MEND}")
+        if ceiling.exact and part not in ceiling.bayes:
+            raise DataError(f"{where}: no 'ceilings.{target}.bayes.{part}'; {MEND}")

@@ -1,6 +1,7 @@
 """A run folder, read and checked: all that figures, tables and pages are made of.
 
-What must lie in the folder is written down in `specvit.runs.results`; nothing here computes a score.
+What may lie in the folder is written down in `specvit.runs.artefacts` and `specvit.runs.summary`; nothing here
+computes a score.
 """
 
 from __future__ import annotations
@@ -10,20 +11,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import ValidationError
 
 from specvit.errors import DataError
-from specvit.report.checks import (
-    REMEDY,
-    check_ceiling,
-    check_cells,
-    check_shapes,
-    check_summary,
-    check_test,
+from specvit.report.checks import check_summary
+from specvit.runs import (
+    CellScores,
+    Estimates,
+    Examples,
+    Explanation,
+    Posteriors,
+    RunFolder,
+    StarBounds,
+    StarTable,
+    Summary,
+    read_summary,
 )
-from specvit.runs import RunFolder, Summary, check_arrays
-
-Arrays = dict[str, np.ndarray]
+from specvit.runs.folder import MEND
 
 
 @dataclass(frozen=True)
@@ -35,9 +38,10 @@ class RunContents:
         config: resolved configuration.
         provenance: as `RunFolder.provenance`.
         summary: the scores.
-        test: labels, S/N and magnitudes of the test spectra, see `specvit.runs.results`.
-        predictions: model -> arrays, in the order of the summary.
-        ceiling: per-star ceilings, or None if the run has none.
+        test: labels, S/N and magnitudes of the test spectra.
+        estimates: estimator -> what it says of them, in the order of the summary.
+        bounds: Cramér-Rao bounds per star, or None if the run has none.
+        posteriors: exact posteriors per star, or None if the run has none.
         cells: efficiency over the label plane, or None if the run has none.
         examples: example spectra, or None if the run has none.
         explain: what its network looks at, or None if the run has none.
@@ -47,22 +51,36 @@ class RunContents:
     config: dict[str, Any]
     provenance: dict[str, Any]
     summary: Summary
-    test: Arrays
-    predictions: dict[str, Arrays]
-    ceiling: Arrays | None
-    cells: Arrays | None
-    examples: Arrays | None
-    explain: Arrays | None
+    test: StarTable
+    estimates: dict[str, Estimates]
+    bounds: StarBounds | None
+    posteriors: Posteriors | None
+    cells: CellScores | None
+    examples: Examples | None
+    explain: Explanation | None
+
+    @property
+    def target(self) -> str:
+        """The label shown first."""
+        return self.summary.target
 
     @property
     def truth(self) -> np.ndarray:
         """True values of the target, shape (N,)."""
-        return self.test["labels"][:, _column(self.test["label_names"], self.summary.target, "test.npz")]
+        return self.test.truth(self.target)
 
-    def predicted(self, model: str) -> np.ndarray:
-        """Return the target as `model` estimates it, shape (N,)."""
-        arrays = self.predictions[model]
-        return arrays["mean"][:, _column(arrays["names"], self.summary.target, f"predictions_{model}.npz")]
+    @property
+    def names(self) -> list[str]:
+        """The estimators of the target, in the order of the report."""
+        return self.summary.estimating(self.target)
+
+    def title(self, name: str) -> str:
+        """Return what a reader calls an estimator."""
+        return self.summary.estimators[name].title
+
+    def predicted(self, name: str) -> np.ndarray:
+        """Return the target as an estimator estimates it, shape (N,)."""
+        return self.estimates[name].of(self.target)
 
 
 def load_contents(folder: Path | str) -> RunContents:
@@ -73,87 +91,49 @@ def load_contents(folder: Path | str) -> RunContents:
             the file and the entry.
     """
     run = RunFolder.open(folder)
-    provenance, summary = run.provenance, _summary(run)
-    test = _arrays(run, "test", "test")
-    check_test(test, f"{run.path}/arrays/test.npz")
-    _column(test["label_names"], summary.target, f"{run.path}/arrays/test.npz")
-    return RunContents(
+    provenance, summary = run.provenance, read_summary(run)
+    check_summary(summary, f"{run.path}/summary.json")
+    test = StarTable.read(run)
+    ceiling, target = summary.ceiling, summary.target
+    if target not in test.names:
+        raise DataError(f"{run.path}/arrays/test.npz: no label '{target}'; it holds {', '.join(test.names)}")
+    contents = RunContents(
         name=run.name,
         config=run.config,
         provenance=provenance,
         summary=summary,
         test=test,
-        predictions={model: _predictions(run, model, summary.target, test) for model in summary.models},
-        ceiling=_ceiling(run, len(test["snr"])) if summary.ceiling else None,
-        cells=_cells(run, summary) if run.has_arrays("cells") else None,
-        examples=_examples(run) if run.has_arrays("examples") else None,
-        explain=_explain(run) if run.has_arrays("explain") else None,
+        estimates={name: _estimates(run, name, summary, len(test)) for name in summary.estimators},
+        bounds=StarBounds.read(run) if ceiling else None,
+        posteriors=Posteriors.read(run) if ceiling and ceiling.exact else None,
+        cells=CellScores.read(run) if CellScores.exists(run) else None,
+        examples=Examples.read(run) if Examples.exists(run) else None,
+        explain=Explanation.read(run) if Explanation.exists(run) else None,
     )
+    _check_rows(run, contents)
+    return contents
 
 
-def _summary(run: RunFolder) -> Summary:
-    values = run.summary
-    if not values:
-        done = ", ".join(run.stages) or "none"
-        raise DataError(
-            f"{run.path}: no results yet (finished stages: {done}); start the same run again to go on"
-        )
-    try:
-        summary = Summary.model_validate(values)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        where = ".".join(str(part) for part in problem["loc"])
-        raise DataError(f"{run.path}/summary.json: {where}: {problem['msg']}; {REMEDY}") from None
-    check_summary(summary, f"{run.path}/summary.json")
-    return summary
+def _estimates(run: RunFolder, name: str, summary: Summary, spectra: int) -> Estimates:
+    where = f"{run.path}/arrays/{Estimates.file(name)}.npz"
+    estimates = Estimates.read(run, name)
+    if len(estimates.mean) != spectra:
+        raise DataError(f"{where}: {len(estimates.mean)} spectra, test.npz has {spectra}; {MEND}")
+    for label in summary.scores.get(name, {}):
+        if not estimates.knows(label):
+            known = ", ".join(str(known) for known in estimates.names)
+            raise DataError(f"{where}: no label '{label}'; it holds {known}")
+    return estimates
 
 
-def _predictions(run: RunFolder, model: str, target: str, test: Arrays) -> Arrays:
-    where = f"{run.path}/arrays/predictions_{model}.npz"
-    arrays = _arrays(run, f"predictions_{model}", "predictions")
-    if len(arrays["mean"]) != len(test["labels"]):
-        raise DataError(
-            f"{where}: {len(arrays['mean'])} spectra, test.npz has {len(test['labels'])}; "
-            "start the run again with --fresh"
-        )
-    check_shapes("predictions", arrays, where)
-    if not np.isfinite(arrays["mean"][:, _column(arrays["names"], target, where)]).any():
-        raise DataError(f"{where}: 'mean' holds no finite {target}; the fit failed, run again with --fresh")
-    return arrays
-
-
-def _ceiling(run: RunFolder, spectra: int) -> Arrays:
-    arrays = _arrays(run, "ceiling", "ceiling")
-    check_ceiling(arrays, f"{run.path}/arrays/ceiling.npz", spectra)
-    return arrays
-
-
-def _cells(run: RunFolder, summary: Summary) -> Arrays:
-    arrays = _arrays(run, "cells", "cells")
-    check_cells(arrays, f"{run.path}/arrays/cells.npz", summary.models)
-    return arrays
-
-
-def _examples(run: RunFolder) -> Arrays:
-    arrays = _arrays(run, "examples", "examples")
-    check_shapes("examples", arrays, f"{run.path}/arrays/examples.npz")
-    return arrays
-
-
-def _explain(run: RunFolder) -> Arrays:
-    arrays = _arrays(run, "explain", "explain")
-    check_shapes("explain", arrays, f"{run.path}/arrays/explain.npz")
-    return arrays
-
-
-def _arrays(run: RunFolder, name: str, kind: str) -> Arrays:
-    arrays = run.read_arrays(name)
-    check_arrays(kind, arrays, f"{run.path}/arrays/{name}.npz")
-    return arrays
-
-
-def _column(names: np.ndarray, wanted: str, where: str) -> int:
-    known = [str(name) for name in names]
-    if wanted not in known:
-        raise DataError(f"{where}: no label '{wanted}'; it holds {', '.join(known)}")
-    return known.index(wanted)
+def _check_rows(run: RunFolder, contents: RunContents) -> None:
+    """Raise DataError unless stars and estimators of every file are those of the others."""
+    for artefact in (contents.bounds, contents.posteriors):
+        if artefact is not None and artefact.rows.size and artefact.rows.max() >= len(contents.test):
+            raise DataError(
+                f"{run.path}/arrays/{artefact.file()}.npz: 'rows' names spectrum {artefact.rows.max()}, test.npz "
+                f"has {len(contents.test)}; {MEND}"
+            )
+    for name in contents.names if contents.cells is not None else ():
+        assert contents.cells is not None
+        contents.cells.of("precision", name)

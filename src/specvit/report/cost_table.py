@@ -6,7 +6,7 @@ from specvit.report.contents import RunContents
 from specvit.report.tables import Cell, Table
 from specvit.report.words import caption_note
 
-#: Key of `ModelResults.cost` -> head of its column and divisor.
+#: Key of `EstimatorFacts.cost` -> head of its column and divisor.
 HEADS = {
     "parameters": ("parameters", 1),
     "train_spectra": ("training spectra", 1),
@@ -17,7 +17,7 @@ HEADS = {
 
 def cost_table(run: RunContents) -> Table:
     """Return one row per model; a dash where a number has no meaning."""
-    models = run.summary.models.values()
+    models = [run.summary.estimators[name] for name in run.names]
     shown = [key for key in HEADS if any(key in model.cost for model in models)]
     steps = sorted({step for model in models for step in model.seconds})
     rows: list[tuple[Cell, ...]] = [

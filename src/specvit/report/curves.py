@@ -39,7 +39,7 @@ def running_quantiles(
 
 def bin_points(run: RunContents, scores: list[Score]) -> tuple[np.ndarray, ...]:
     """Return S/N, value, low and high of the bins that have a score."""
-    snr = run.summary.snr_bins.median
+    snr = [run.summary.slices[name].median_snr for name in run.summary.bins]
     rows = [
         (at, s.value, s.value if s.low is None else s.low, s.value if s.high is None else s.high)
         for at, s in zip(snr, scores, strict=True)

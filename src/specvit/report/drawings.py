@@ -9,11 +9,12 @@ from specvit.report.contents import RunContents
 from specvit.report.explain_table import explain_caption
 from specvit.report.figure_ceiling import r2_versus_snr
 from specvit.report.figure_cells import efficiency_map
-from specvit.report.figure_examples import example_spectra
+from specvit.report.figure_examples import draw_examples
 from specvit.report.figure_explain import network_explained
 from specvit.report.figure_predictions import predicted_versus_true
 from specvit.report.figure_residuals import residual_overlay
-from specvit.report.words import caption_note, count, label_name
+from specvit.report.words import caption_note, count, label_name, set_name
+from specvit.runs import CeilingFacts
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,18 +32,18 @@ class Drawing(NamedTuple):
 def drawings(run: RunContents) -> list[Drawing]:
     """Return the figures this run can show, in the order of the report."""
     makers = [_r2]
-    makers += [_residuals] if run.ceiling is not None else []
+    makers += [_residuals] if run.bounds is not None else []
     makers += [_cells] if run.cells is not None else []
     makers += [_predictions]
     makers += [_examples] if run.examples is not None else []
     makers += [_explain] if run.explain is not None else []
-    return [make(run, label_name(run.summary.target), caption_note(run)) for make in makers]
+    return [make(run, label_name(run.target), caption_note(run)) for make in makers]
 
 
 def _r2(run: RunContents, target: str, note: str) -> Drawing:
     caption = (
         f"R² of {target} in bins of S/N, drawn at the median S/N of each; bands or bars are bootstrap "
-        "intervals. " + _ceiling_caption(run) + note
+        f"intervals. {_expected(run)}" + _ceiling_caption(run) + note
     )
     return Drawing("r2_versus_snr", "How well, at which S/N", caption, r2_versus_snr)
 
@@ -50,7 +51,7 @@ def _r2(run: RunContents, target: str, note: str) -> Drawing:
 def _residuals(run: RunContents, target: str, note: str) -> Drawing:
     caption = (
         "Left: the |residual| that 68 % (above) and 50 % (below) of the spectra of each S/N bin stay "
-        "below, over √CRLB of 10–90 % of stars with 5 free labels (grey). Right: the same for stars of "
+        "below, over √CRLB of 10–90 % of stars with all labels free (grey). Right: the same for stars of "
         "equal √CRLB; on the grey line a model attains the bound of each star. All bounds are drawn at the "
         "same share of a Gaussian, so a model on a line has errors of that size. Dotted: answering with "
         f"the mean for every star. {note}"
@@ -60,13 +61,13 @@ def _residuals(run: RunContents, target: str, note: str) -> Drawing:
 
 def _cells(run: RunContents, target: str, note: str) -> Drawing:
     assert run.cells is not None
-    exact = bool(run.cells["exact"])
+    exact = bool(run.cells.exact)
     limit = "the exact posterior mean" if exact else "an estimator of variance V·CRLB / (V + CRLB)"
     above = "above 1 by chance" if exact else "above 1 by chance, or as that variance is an approximation"
     caption = (
         f"RMSE that {limit} would have in the cell over the RMSE of the model (large; 1: nothing left to "
         f"gain, {above}) and number of stars (small). Cells with fewer than "
-        f"{int(run.cells['least_stars'])} stars are blank. Slices of S/N hold equally many stars. {note}"
+        f"{int(run.cells.least_stars)} stars are blank. Slices of S/N hold equally many stars. {note}"
     )
     return Drawing("efficiency_map", "For which stars there is more to gain", caption, efficiency_map)
 
@@ -85,14 +86,14 @@ def _examples(run: RunContents, target: str, note: str) -> Drawing:
         f"noise-free flux per {run.summary.unit} of {target}, red where it rises, green where it falls. "
         f"Names mark known lines, Paschen lines (Pa) and band heads (TiO). {note}"
     )
-    return Drawing("example_spectra", f"Where {target} is written in the spectrum", caption, example_spectra)
+    return Drawing("example_spectra", f"Where {target} is written in the spectrum", caption, draw_examples)
 
 
 def _explain(run: RunContents, target: str, note: str) -> Drawing:
     assert run.explain is not None
     attention = (
         "Then what its tokens attend to, mean of the blocks and through all (dashed: everywhere the same). "
-        if "rollout" in run.explain["quantities"]
+        if "rollout" in run.explain.quantities
         else ""
     )
     caption = (
@@ -106,29 +107,36 @@ def _explain(run: RunContents, target: str, note: str) -> Drawing:
     return Drawing("network_explained", "What the network looks at", caption, network_explained)
 
 
+def _expected(run: RunContents) -> str:
+    """Return what lines and points are where the exact posteriors are known."""
+    if not run.summary.has("r2_expected"):
+        return ""
+    return "Lines: R² expected of spectra like these; faint points: R² with the true values that were drawn. "
+
+
 def _ceiling_caption(run: RunContents) -> str:
     ceiling = run.summary.ceiling
-    if ceiling is None or run.ceiling is None:
+    if ceiling is None or run.bounds is None:
         return ""
+    everything, *others = ceiling.sets
+    dashed = f"; dashed: {set_name(others[0])} free" if others else ""
     text = (
-        "Grey: Cramér–Rao ceiling of the median star with 5 free labels, band: 10–90 % of "
-        f"{count(len(run.ceiling['rows']))} stars; dashed: 3 free labels. It bounds unbiased estimators "
-        "only. "
+        f"Grey: Cramér–Rao ceiling of the median star with {set_name(everything)} free, band: 10–90 % of "
+        f"{count(len(run.bounds.rows))} stars{dashed}. It bounds unbiased estimators only. "
     )
-    if ceiling.bayes_bins is not None:
+    if ceiling.exact:
         text += (
             f"Black: Bayes ceiling, which bounds every estimator, from {count(ceiling.stars)} stars, with "
-            f"its bootstrap interval{_sampling(run)}. "
+            f"its bootstrap interval{_sampling(ceiling)}. "
         )
     return text
 
 
-def _sampling(run: RunContents) -> str:
-    """Return how well the posteriors were sampled, as the run recorded it."""
-    stage = run.provenance["stages"].get("bayes", {})
-    if "converged" not in stage:
+def _sampling(ceiling: CeilingFacts) -> str:
+    """Return how well the posteriors were sampled."""
+    if ceiling.converged is None or ceiling.minimum_ess is None:
         return ""
     return (
-        f"; posteriors converged for {count(stage['converged'])} of them, smallest effective sample size "
-        f"{stage['minimum_ess']:.0f}"
+        f"; posteriors converged for {count(ceiling.converged)} of {count(ceiling.posteriors or 0)}, smallest "
+        f"effective sample size {ceiling.minimum_ess:.0f}"
     )

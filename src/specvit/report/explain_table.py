@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from specvit.report.contents import Arrays
 from specvit.report.tables import Cell, Table
 from specvit.report.words import count, label_name, number
-from specvit.runs import Score
+from specvit.runs import Explanation, Score
 
-#: Quantity of `runs.results` 'explain' -> head of its column.
+#: Quantity of `Explanation` -> head of its column.
 HEADS = {
     "fisher": "Fisher",
     "response": "response",
@@ -19,34 +18,34 @@ HEADS = {
 }
 
 
-def explain_table(arrays: Arrays) -> Table:
+def explain_table(found: Explanation) -> Table:
     """Return one row per range of stars and group of lines: shares in %, with 95 % intervals over stars."""
-    quantities = [str(name) for name in arrays["quantities"]]
+    quantities = [str(name) for name in found.quantities]
     shown = [name for name in HEADS if name in quantities]
     columns = [quantities.index(name) for name in shown]
     rows: list[tuple[Cell, ...]] = []
-    for r, stars in enumerate(arrays["ranges"]):
-        for w, window in enumerate(arrays["windows"]):
-            pixels = 100 * float(np.mean(arrays["window"] == w))
-            shares = [_percent(arrays["share"][q, r, w]) for q in columns]
+    for r, stars in enumerate(found.ranges):
+        for w, window in enumerate(found.windows):
+            pixels = 100 * float(np.mean(found.window == w))
+            shares = [_percent(found.share[q, r, w]) for q in columns]
             rows.append((str(stars), str(window), pixels, *shares))
-        likeness = [Score(value=float(arrays["likeness"][q, r])) for q in columns]
+        likeness = [Score(value=float(found.likeness[q, r])) for q in columns]
         rows.append((str(stars), "likeness", None, *likeness))
     head = ("stars", "lines", "pixels [%]", *(f"{HEADS[name]} [%]" for name in shown))
-    return Table("explain", explain_caption(arrays), head, tuple(rows))
+    return Table("explain", explain_caption(found), head, tuple(rows))
 
 
-def explain_caption(arrays: Arrays) -> str:
+def explain_caption(found: Explanation) -> str:
     """Return what the shares are of, over which sample, and how well the contributions add up."""
-    snr = np.quantile(arrays["snr"], (0.1, 0.5, 0.9))
+    snr = np.quantile(found.snr, (0.1, 0.5, 0.9))
     low, middle, high = (number(float(value), 1) for value in snr)
     return (
-        f"What {arrays['model']} looks at for {label_name(str(arrays['target']))}, "
-        f"{count(len(arrays['snr']))} test spectra (S/N median {middle}, 10–90 % {low} to {high}; median over "
+        f"What {found.model} looks at for {label_name(str(found.target))}, "
+        f"{count(len(found.snr))} test spectra (S/N median {middle}, 10–90 % {low} to {high}; median over "
         "pixels of noise-free flux / true sigma), each counting the same. Intervals are 95 % of the mean "
         "over spectra. Likeness is the correlation with the Fisher information over pixels, both smoothed "
         "to 15 Å. Response: share of a pixel's noise in the variance of the estimate, (∂estimate/∂flux · σ)²; "
-        f"IG: integrated gradients, which miss {100 * float(arrays['gap']):.1f} % of the change of the estimate."
+        f"IG: integrated gradients, which miss {100 * float(found.gap):.1f} % of the change of the estimate."
     )
 
 

@@ -8,11 +8,11 @@ import numpy as np
 
 from specvit.report.contents import RunContents
 from specvit.report.curves import bin_points, running_quantiles
-from specvit.report.palette import CEILING_BAND, INK, MUTED, look_of
+from specvit.report.palette import CEILING_BAND, INK, MUTED, Look, look_of
 from specvit.report.placing import spread_apart
 from specvit.report.snr_axis import dress_snr_axis
 from specvit.report.style import house_style
-from specvit.report.words import label_name, number
+from specvit.report.words import label_name, number, set_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,7 +34,8 @@ class _Label(NamedTuple):
 def r2_versus_snr(run: RunContents) -> Figure:
     """Return the figure of R² against S/N: models with bootstrap intervals, ceilings with their bands.
 
-    Models and the Bayes ceiling are drawn at the median S/N of each bin; the Cramér-Rao ceiling as running
+    Where the exact posteriors are known a model's curve is its expected R², which cannot cross the Bayes ceiling;
+    R² of the very stars of the test set is faint beside it. Models and the Bayes ceiling are drawn at the median S/N of each bin; the Cramér-Rao ceiling as running
     quantiles over stars.
     """
     from matplotlib.figure import Figure
@@ -49,22 +50,22 @@ def r2_versus_snr(run: RunContents) -> Figure:
 
 
 def _draw_ceiling(axes: Axes, run: RunContents) -> list[_Label]:
-    if run.ceiling is None or run.summary.ceiling is None:
+    if run.bounds is None or run.summary.ceiling is None:
         return []
-    snr = run.ceiling["snr"]
-    x, (low, middle, high) = running_quantiles(snr, run.ceiling["r2_max_5"], (0.1, 0.5, 0.9))
+    snr, (everything, *others) = run.bounds.snr, run.summary.ceiling.sets
+    bound = run.bounds.of("r2_max", everything.at, run.target)
+    x, (low, middle, high) = running_quantiles(snr, bound, (0.1, 0.5, 0.9))
     axes.fill_between(x, low, high, color=CEILING_BAND, linewidth=0)
     axes.plot(x, middle, color=MUTED, linewidth=1.8)
-    _, (three,) = running_quantiles(snr, run.ceiling["r2_max_3"], (0.5,))
-    axes.plot(x, three, color=MUTED, linewidth=1.0, linestyle=(0, (4, 2.5)))
-    labels = [
-        _Label(
-            x[-1], middle[-1], "Cramér–Rao ceiling\nmedian star; band: 10–90 %\ndashed: 3 free labels", MUTED
-        )
-    ]
-    bayes = run.summary.ceiling.bayes_bins
+    text = "Cramér–Rao ceiling\nmedian star; band: 10–90 %"
+    for free in others[:1]:
+        _, (fewer,) = running_quantiles(snr, run.bounds.of("r2_max", free.at, run.target), (0.5,))
+        axes.plot(x, fewer, color=MUTED, linewidth=1.0, linestyle=(0, (4, 2.5)))
+        text += f"\ndashed: {set_name(free)} free"
+    labels = [_Label(x[-1], middle[-1], text, MUTED)]
+    bayes = run.summary.ceiling.bayes
     if bayes:
-        x, value, low, high = bin_points(run, bayes)
+        x, value, low, high = bin_points(run, [bayes[part] for part in run.summary.bins])
         axes.fill_between(x, low, high, color=INK, alpha=0.15, linewidth=0, zorder=2)
         axes.plot(x, value, color=INK, linewidth=2.6, zorder=3)
         labels += [_Label(x[-1], value[-1], "Bayes ceiling\nbinds every estimator", INK)] if len(x) else []
@@ -72,47 +73,60 @@ def _draw_ceiling(axes: Axes, run: RunContents) -> list[_Label]:
 
 
 def _draw_models(axes: Axes, run: RunContents) -> list[_Label]:
-    labels, names = [], list(run.summary.models)
-    for i, (name, model) in enumerate(run.summary.models.items()):
-        look = look_of(name, names)
-        x, value, low, high = bin_points(run, model.bins["r2"])
+    labels, names = [], run.names
+    for i, name in enumerate(names):
+        look = look_of(name, run.summary)
+        x, value, low, high = bin_points(run, run.summary.over_bins(name, "r2"))
         if not len(x):
             continue
-        if len(names) <= MOST_BANDS:
+        expected = bin_points(run, run.summary.over_bins(name, "r2_expected"))
+        if len(expected[0]):
+            _draw_plain(axes, x * np.exp(0.011 * (i - (len(names) - 1) / 2)), value, low, high, look)
+            x, value, low, high = expected
+        elif len(names) <= MOST_BANDS:
             axes.fill_between(x, low, high, color=look.colour, alpha=0.18, linewidth=0)
         else:
             # Side by side, or bars of models that do equally well would hide each other.
             x = x * np.exp(0.011 * (i - (len(names) - 1) / 2))
             axes.vlines(x, low, high, color=look.colour, linewidth=0.9, alpha=0.75)
         axes.plot(x, value, zorder=4, **look.line())
-        labels.append(_Label(x[-1], value[-1], model.title, look.colour))
+        labels.append(_Label(x[-1], value[-1], run.title(name), look.colour))
     return labels
+
+
+def _draw_plain(
+    axes: Axes, x: np.ndarray, value: np.ndarray, low: np.ndarray, high: np.ndarray, look: Look
+) -> None:
+    """Draw R² of the very stars of the test set, faint: it also holds where their true values happened to lie."""
+    axes.vlines(x, low, high, color=look.colour, linewidth=0.8, alpha=0.3)
+    faint: dict[str, Any] = {"markersize": 3.5, "markeredgewidth": 0, "alpha": 0.35, "zorder": 3.5}
+    axes.plot(x, value, color=look.colour, marker=look.marker, linestyle="none", **faint)
 
 
 def _dress(axes: Axes, run: RunContents) -> None:
     dress_snr_axis(axes, run)
-    values = [
-        s.value for model in run.summary.models.values() for s in model.bins["r2"] if s.value is not None
-    ]
+    values = [s.value for name in run.names for s in run.summary.over_bins(name, "r2") if s.value is not None]
     lowest = np.floor(10 * min(values, default=0.0)) / 10
     axes.set_ylim(min(0.0, max(LOWEST_R2, lowest)), 1.0)
     _name_points_below(axes, run)
     axes.yaxis.grid(True)
     axes.spines["left"].set_visible(False)
     axes.tick_params(axis="y", length=0)
-    axes.set_title(f"R² of {label_name(run.summary.target)}")
+    axes.set_title(f"R² of {label_name(run.target)}")
 
 
 def _name_points_below(axes: Axes, run: RunContents) -> None:
     """Write the value of each point that lies below the axis at its lower edge."""
     bottom, left, right = axes.get_ylim()[0], *axes.get_xlim()
     below: dict[float, list[tuple[str, str]]] = {}
-    for name, model in run.summary.models.items():
-        x, value, *_ = bin_points(run, model.bins["r2"])
+    for name in run.names:
+        expected = run.summary.over_bins(name, "r2_expected")
+        curve = expected if any(s.value is not None for s in expected) else run.summary.over_bins(name, "r2")
+        x, value, *_ = bin_points(run, curve)
         for at, r2 in zip(x, value, strict=True):
             if r2 < bottom and left <= at <= right:
-                text = f"{model.title} {number(r2, 1)} ↓"
-                below.setdefault(at, []).append((text, look_of(name, list(run.summary.models)).colour))
+                text = f"{run.title(name)} {number(r2, 1)} ↓"
+                below.setdefault(at, []).append((text, look_of(name, run.summary).colour))
     for at, texts in below.items():
         for row, (text, colour) in enumerate(texts):
             offset: dict[str, Any] = {"xytext": (4, 3 + 9 * row), "textcoords": "offset points"}

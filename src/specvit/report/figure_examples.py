@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from specvit.errors import DataError
-from specvit.report.contents import Arrays, RunContents
+from specvit.report.contents import RunContents
 from specvit.report.features import mark_features
 from specvit.report.palette import MUTED
 from specvit.report.style import house_style
 from specvit.report.words import label_name, number
+from specvit.runs import Examples
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,7 +25,7 @@ CLEAN = "#0b4f8a"
 RISES, FALLS = "#d1495b", "#00798c"
 
 
-def example_spectra(run: RunContents) -> Figure:
+def draw_examples(run: RunContents) -> Figure:
     """Return noisy and noise-free example spectra, each over the derivative with respect to the target.
 
     Raises:
@@ -34,14 +35,14 @@ def example_spectra(run: RunContents) -> Figure:
 
     if run.examples is None:
         raise DataError(f"{run.name}: no arrays/examples.npz, so there are no example spectra to draw")
-    shown = min(MOST_EXAMPLES, len(run.examples["flux"]))
+    shown = min(MOST_EXAMPLES, len(run.examples.flux))
     with house_style():
         figure = Figure(figsize=(7.4, 2.3 * shown + 1.0))
         panels = _panels(figure, shown)
         for i in range(shown):
             _draw_spectrum(panels[2 * i], run.examples, i)
-            _draw_jacobian(panels[2 * i + 1], run.examples, i, label_name(run.summary.target))
-        wavelength = run.examples["wavelength"]
+            _draw_jacobian(panels[2 * i + 1], run.examples, i, label_name(run.target))
+        wavelength = run.examples.wavelength
         panels[0].set_xlim(wavelength[0], wavelength[-1])
         mark_features(panels, figure.get_figwidth())
         for axes in panels[:-1]:
@@ -62,11 +63,11 @@ def _panels(figure: Figure, shown: int) -> list[Axes]:
     return panels
 
 
-def _draw_spectrum(axes: Axes, examples: Arrays, i: int) -> None:
+def _draw_spectrum(axes: Axes, examples: Examples, i: int) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    wavelength, clean, sigma = examples["wavelength"], examples["clean"][i], examples["sigma"][i]
-    axes.plot(wavelength, examples["flux"][i], color=OBSERVED, linewidth=0.35, rasterized=True)
+    wavelength, clean, sigma = examples.wavelength, examples.clean[i], examples.sigma[i]
+    axes.plot(wavelength, examples.flux[i], color=OBSERVED, linewidth=0.35, rasterized=True)
     axes.plot(wavelength, clean, color=CLEAN, linewidth=0.7, rasterized=True)
     # Limits follow the noise between sky lines; pixels under a sky line may leave the panel.
     noise = float(np.median(sigma))
@@ -80,10 +81,10 @@ def _draw_spectrum(axes: Axes, examples: Arrays, i: int) -> None:
     text.set_bbox(paper)
 
 
-def _draw_jacobian(axes: Axes, examples: Arrays, i: int, target: str) -> None:
+def _draw_jacobian(axes: Axes, examples: Examples, i: int, target: str) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    wavelength, jacobian = examples["wavelength"], examples["jacobian"][i]
+    wavelength, jacobian = examples.wavelength, examples.jacobian[i]
     for part, colour in ((jacobian.clip(min=0), RISES), (jacobian.clip(max=0), FALLS)):
         axes.fill_between(wavelength, part, color=colour, linewidth=0, rasterized=True)
     reach = 1.15 * float(np.quantile(np.abs(jacobian), 0.9995))
@@ -94,12 +95,12 @@ def _draw_jacobian(axes: Axes, examples: Arrays, i: int, target: str) -> None:
     axes.tick_params(axis="y", labelsize=7)
 
 
-def _describe(examples: Arrays, i: int) -> str:
-    values = dict(zip((str(n) for n in examples["label_names"]), examples["labels"][i], strict=True))
+def _describe(examples: Examples, i: int) -> str:
+    values = dict(zip((str(n) for n in examples.label_names), examples.labels[i], strict=True))
     parts = [
         f"Teff {number(float(value), 0)} K"
         if name == "teff"
         else f"{label_name(name)} {number(float(value), 2)}"
         for name, value in values.items()
     ]
-    return f"S/N {examples['snr'][i]:.1f}   i = {examples['mag'][i]:.1f}   " + "   ".join(parts)
+    return f"S/N {examples.snr[i]:.1f}   i = {examples.mag[i]:.1f}   " + "   ".join(parts)

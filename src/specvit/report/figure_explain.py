@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from specvit.errors import DataError
-from specvit.report.contents import Arrays, RunContents
+from specvit.report.contents import RunContents
 from specvit.report.features import mark_features
 from specvit.report.palette import INK, MODEL_COLOURS, MUTED
 from specvit.report.style import house_style
 from specvit.report.words import label_name
+from specvit.runs import Explanation
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-#: Quantity of `runs.results` 'explain' -> colour, marker and name.
+#: Quantity of `Explanation` -> colour, marker and name.
 LOOKS = {
     "fisher": (INK, "o", "Fisher information"),
     "response": (MODEL_COLOURS[1], "s", "response to noise"),
@@ -38,18 +39,18 @@ def network_explained(run: RunContents) -> Figure:
     """Return Fisher information, integrated gradients and attention over wavelength, with shares of lines.
 
     Raises:
-        DataError: if the run holds no such arrays.
+        DataError: if the run holds none.
     """
     if run.explain is None:
         raise DataError(f"{run.name}: no arrays/explain.npz; train a network in the run to have one")
     return draw_explanation(run.explain)
 
 
-def draw_explanation(arrays: Arrays) -> Figure:
-    """Return the figure of arrays as `runs.results` 'explain' describes them."""
+def draw_explanation(found: Explanation) -> Figure:
+    """Return the figure of one network."""
     from matplotlib.figure import Figure
 
-    attention = "rollout" in arrays["quantities"]
+    attention = "rollout" in found.quantities
     rows = 3 if attention else 2
     with house_style():
         figure = Figure(figsize=(7.4, PANEL * rows + SHARES + 1.4))
@@ -62,53 +63,53 @@ def draw_explanation(arrays: Arrays) -> Figure:
         panels: list[Axes] = []
         for row in range(rows):
             panels.append(figure.add_subplot(inner[row], sharex=panels[0] if panels else None))
-        _draw_information(panels[0], arrays)
-        _draw_contributions(panels[1], arrays)
+        _draw_information(panels[0], found)
+        _draw_contributions(panels[1], found)
         if attention:
-            _draw_attention(panels[2], arrays)
-        panels[0].set_xlim(arrays["wavelength"][0], arrays["wavelength"][-1])
+            _draw_attention(panels[2], found)
+        panels[0].set_xlim(found.wavelength[0], found.wavelength[-1])
         mark_features(panels, figure.get_figwidth(), height=1.16)
         for axes in panels[:-1]:
             axes.tick_params(axis="x", length=0, labelbottom=False)
         panels[-1].set_xlabel("wavelength in vacuum [Å]")
         shares = figure.add_subplot(outer[1])
-        _draw_shares(shares, arrays)
+        _draw_shares(shares, found)
         figure.align_ylabels([*panels, shares])
     return figure
 
 
-def _draw_information(axes: Axes, arrays: Arrays) -> None:
-    _fill(axes, arrays, "fisher")
-    _finish(axes, [_density(arrays, "fisher")], TICKS)
-    _name(axes, [(f"Fisher information on {label_name(str(arrays['target']))}", LOOKS["fisher"][0])])
+def _draw_information(axes: Axes, found: Explanation) -> None:
+    _fill(axes, found, "fisher")
+    _finish(axes, [_density(found, "fisher")], TICKS)
+    _name(axes, [(f"Fisher information on {label_name(str(found.target))}", LOOKS["fisher"][0])])
 
 
-def _draw_contributions(axes: Axes, arrays: Arrays) -> None:
+def _draw_contributions(axes: Axes, found: Explanation) -> None:
     colour, _, size = LOOKS["ig"]
-    axes.plot(arrays["wavelength"], _density(arrays, "ig"), color=colour, linewidth=0.6, rasterized=True)
-    _fill(axes, arrays, "response")
-    _finish(axes, [_density(arrays, name) for name in ("ig", "response")], TICKS)
+    axes.plot(found.wavelength, _density(found, "ig"), color=colour, linewidth=0.6, rasterized=True)
+    _fill(axes, found, "response")
+    _finish(axes, [_density(found, name) for name in ("ig", "response")], TICKS)
     response = LOOKS["response"]
-    _name(axes, [(f"{arrays['model']}: {response[2]}", response[0]), (size, colour)])
+    _name(axes, [(f"{found.model}: {response[2]}", response[0]), (size, colour)])
 
 
-def _draw_attention(axes: Axes, arrays: Arrays) -> None:
-    wavelength, shown = arrays["wavelength"], ("rollout", "attention")
+def _draw_attention(axes: Axes, found: Explanation) -> None:
+    wavelength, shown = found.wavelength, ("rollout", "attention")
     for quantity in shown:
-        axes.plot(wavelength, _density(arrays, quantity), color=LOOKS[quantity][0], linewidth=1.1)
+        axes.plot(wavelength, _density(found, quantity), color=LOOKS[quantity][0], linewidth=1.1)
     even = 1 / (wavelength[-1] - wavelength[0]) / UNIT
     axes.axhline(even, color=MUTED, linewidth=0.7, linestyle=(0, (4, 2)))
-    densities = [_density(arrays, quantity) for quantity in shown]
+    densities = [_density(found, quantity) for quantity in shown]
     # Room for the names: attention has no gaps to write into.
     _finish(axes, [1.25 * max(densities, key=np.max)])
     rollout, attention = (LOOKS[name] for name in shown)
-    _name(axes, [(f"{arrays['model']}: {rollout[2]}", rollout[0]), (attention[2], attention[0])])
+    _name(axes, [(f"{found.model}: {rollout[2]}", rollout[0]), (attention[2], attention[0])])
 
 
-def _fill(axes: Axes, arrays: Arrays, quantity: str) -> None:
-    density = _density(arrays, quantity)
+def _fill(axes: Axes, found: Explanation, quantity: str) -> None:
+    density = _density(found, quantity)
     look: dict[str, Any] = {"color": LOOKS[quantity][0], "linewidth": 0, "zorder": 2.5}
-    axes.fill_between(arrays["wavelength"], density, rasterized=True, **look)
+    axes.fill_between(found.wavelength, density, rasterized=True, **look)
 
 
 def _finish(axes: Axes, densities: Sequence[np.ndarray], ticks: tuple[int, ...] = ()) -> None:
@@ -136,15 +137,15 @@ def _name(axes: Axes, names: Sequence[tuple[str, str]]) -> None:
         place += 0.0092 * len(text) + 0.02
 
 
-def _draw_shares(axes: Axes, arrays: Arrays) -> None:
+def _draw_shares(axes: Axes, found: Explanation) -> None:
     """Draw what each group of lines holds of each quantity: points with intervals over bars of pixels."""
-    windows = [str(name) for name in arrays["windows"]]
+    windows = [str(name) for name in found.windows]
     place = np.arange(len(windows))
-    pixels = [100 * float(np.mean(arrays["window"] == at)) for at in place]
+    pixels = [100 * float(np.mean(found.window == at)) for at in place]
     axes.bar(place, pixels, width=0.82, color=PIXELS, label="pixels")
-    shown = [name for name in LOOKS if name in arrays["quantities"]]
+    shown = [name for name in LOOKS if name in found.quantities]
     for at, quantity in enumerate(shown):
-        value, low, high = 100 * arrays["share"][_at(arrays, quantity), 0].T
+        value, low, high = 100 * found.share[_at(found, quantity), 0].T
         colour, marker, name = LOOKS[quantity]
         offset = 0.13 * (at - 0.5 * (len(shown) - 1))
         points: dict[str, Any] = {"color": colour, "linestyle": "none", "marker": marker, "markersize": 4}
@@ -152,7 +153,7 @@ def _draw_shares(axes: Axes, arrays: Arrays) -> None:
             place + offset, value, (value - low, high - value), label=name, elinewidth=0.9, **points
         )
     _root_scale(axes, (1, 5, 10, 20, 40, 60, 80))
-    axes.set_ylim(0, 1.1 * max(*pixels, 100 * float(np.nanmax(arrays["share"][:, 0]))))
+    axes.set_ylim(0, 1.1 * max(*pixels, 100 * float(np.nanmax(found.share[:, 0]))))
     axes.set_xticks(place, windows)
     axes.tick_params(axis="x", length=0)
     axes.set_ylabel("share [%]", fontsize=8)
@@ -165,10 +166,10 @@ def _draw_shares(axes: Axes, arrays: Arrays) -> None:
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1.02), ncols=len(shown) + 1, **legend)
 
 
-def _density(arrays: Arrays, quantity: str) -> np.ndarray:
+def _density(found: Explanation, quantity: str) -> np.ndarray:
     """Return the mean density of all stars, shape (L,), in `UNIT`."""
-    return arrays["density"][_at(arrays, quantity), 0] / UNIT
+    return found.density[_at(found, quantity), 0] / UNIT
 
 
-def _at(arrays: Arrays, quantity: str) -> int:
-    return [str(name) for name in arrays["quantities"]].index(quantity)
+def _at(found: Explanation, quantity: str) -> int:
+    return [str(name) for name in found.quantities].index(quantity)

@@ -9,7 +9,7 @@ import numpy as np
 from specvit.report.contents import RunContents
 from specvit.report.palette import INK, MUTED, look_of
 from specvit.report.style import house_style
-from specvit.report.words import count, label_name, number
+from specvit.report.words import count, label_name, number, value
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,7 +32,7 @@ def predicted_versus_true(run: RunContents) -> Figure:
     from matplotlib.cm import ScalarMappable
     from matplotlib.figure import Figure
 
-    models = list(run.predictions)
+    models = run.names
     most, width = FEW if len(models) <= 4 else MANY
     rows, columns = -(-len(models) // most), min(len(models), most)
     with house_style():
@@ -46,14 +46,14 @@ def predicted_versus_true(run: RunContents) -> Figure:
         for axes in panels[max(0, len(models) - columns) : len(models)]:
             axes.tick_params(labelbottom=True)
         if len(run.truth) <= MOST_POINTS:
-            norm, colours = _snr_colours(run.test["snr"])
+            norm, colours = _snr_colours(run.test.snr)
             bar = figure.colorbar(
                 ScalarMappable(norm, colours), ax=panels.tolist(), shrink=0.75, aspect=28, pad=0.02
             )
-            _dress_bar(bar, run.test["snr"])
+            _dress_bar(bar, run.test.snr)
         unit = run.summary.unit
-        figure.supxlabel(f"true {label_name(run.summary.target)} [{unit}]", fontsize=9.5)
-        figure.supylabel(f"predicted {label_name(run.summary.target)} [{unit}]", fontsize=9.5)
+        figure.supxlabel(f"true {label_name(run.target)} [{unit}]", fontsize=9.5)
+        figure.supylabel(f"predicted {label_name(run.target)} [{unit}]", fontsize=9.5)
     return figure
 
 
@@ -69,10 +69,10 @@ def running_median(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 def _draw_panel(axes: Axes, run: RunContents, model: str, limits: tuple[float, float]) -> None:
     known = np.isfinite(run.predicted(model))
-    truth, predicted, snr = run.truth[known], run.predicted(model)[known], run.test["snr"][known]
-    colour = look_of(model, list(run.predictions)).colour
+    truth, predicted, snr = run.truth[known], run.predicted(model)[known], run.test.snr[known]
+    colour = look_of(model, run.summary).colour
     if len(truth) <= MOST_POINTS:
-        norm, colours = _snr_colours(run.test["snr"])
+        norm, colours = _snr_colours(run.test.snr)
         # Brightest spectra last, so that they are not buried.
         order = np.argsort(snr)
         points: dict[str, Any] = {"s": 6, "linewidths": 0, "alpha": 0.85, "rasterized": True}
@@ -86,10 +86,9 @@ def _draw_panel(axes: Axes, run: RunContents, model: str, limits: tuple[float, f
     axes.plot(x, middle, color=colour, linewidth=2.2)
     axes.set(xlim=limits, ylim=limits, aspect="equal")
     axes.xaxis.set_major_locator(axes.yaxis.get_major_locator())
-    results = run.summary.models[model]
-    axes.set_title(results.title, color=colour)
+    axes.set_title(run.title(model), color=colour)
     beside: dict[str, Any] = {"transform": axes.transAxes, "ha": "right", "fontsize": 9}
-    axes.text(1.0, 1.025, f"R² {number(results.overall['r2'].value, 2)}", va="bottom", **beside)
+    axes.text(1.0, 1.025, f"R² {number(value(run.summary.score(model, 'r2')), 2)}", va="bottom", **beside)
     outside = int(((predicted < limits[0]) | (predicted > limits[1])).sum())
     if outside:
         axes.text(1.0, 0.02, f"{count(outside)} outside the axes", va="bottom", color=MUTED, **beside)
@@ -97,7 +96,7 @@ def _draw_panel(axes: Axes, run: RunContents, model: str, limits: tuple[float, f
 
 def _limits(run: RunContents) -> tuple[float, float]:
     """Return limits that hold every true value and all but 0.2 % of the predictions at each end."""
-    ends = [np.nanquantile(run.predicted(model), (0.002, 0.998)) for model in run.predictions]
+    ends = [np.nanquantile(run.predicted(model), (0.002, 0.998)) for model in run.names]
     low, high = min(run.truth.min(), *(e[0] for e in ends)), max(run.truth.max(), *(e[1] for e in ends))
     return low - 0.03 * (high - low), high + 0.03 * (high - low)
 

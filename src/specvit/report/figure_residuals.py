@@ -36,8 +36,8 @@ def residual_overlay(run: RunContents) -> Figure:
     """
     from matplotlib.figure import Figure
 
-    if run.ceiling is None:
-        raise DataError(f"{run.name}: no arrays/ceiling.npz, so there is nothing to compare residuals with")
+    if run.bounds is None:
+        raise DataError(f"{run.name}: no arrays/bounds.npz, so there is nothing to compare residuals with")
     with house_style():
         figure = Figure(figsize=(7.4, 5.6), layout="constrained")
         panels = figure.subplots(2, 2, sharex="col", sharey="row")
@@ -52,7 +52,7 @@ def residual_overlay(run: RunContents) -> Figure:
         dress_snr_axis(panels[1, 0], run, name=False)
         panels[1, 0].set_xlabel("S/N per pixel")
         panels[1, 1].set_xlabel(f"√CRLB of the star, its smallest σ [{run.summary.unit}]")
-        panels[0, 0].set_title(f"Residuals of {label_name(run.summary.target)}, by S/N")
+        panels[0, 0].set_title(f"Residuals of {label_name(run.target)}, by S/N")
         panels[0, 1].set_title("and by each star's own bound")
         handles, names = panels[0, 0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside right center", handlelength=2.6, labelspacing=0.9)
@@ -60,9 +60,9 @@ def residual_overlay(run: RunContents) -> Figure:
 
 
 def _draw_over_snr(axes: Axes, run: RunContents, share: float) -> None:
-    assert run.ceiling is not None
+    assert run.bounds is not None
     reach = _gaussian_reach(share)
-    sigma, snr = np.sqrt(run.ceiling["crlb_5"]), run.ceiling["snr"]
+    sigma, snr = np.sqrt(run.bounds.of("crlb", 0, run.target)), run.bounds.snr
     # A bound can be infinite; a huge number leaves its quantiles where they are.
     bound = reach * np.minimum(sigma, np.finfo(float).max / 4)
     x, (low, middle, high) = running_quantiles(snr, bound, (0.1, 0.5, 0.9))
@@ -70,33 +70,37 @@ def _draw_over_snr(axes: Axes, run: RunContents, share: float) -> None:
     axes.plot(x, middle, color=MUTED, linewidth=1.8, label="√CRLB, median star")
     # Faint stars' bounds can be any size; what lies far above the prior's own spread tells nothing more.
     axes.set_ylim(0.7 * low.min(), 4 * _prior_alone(run, share))
-    if "bayes_var" in run.ceiling:
-        std = np.sqrt(run.ceiling["bayes_var"])
-        x, (middle,) = running_quantiles(snr[: len(std)], reach * std, (0.5,))
+    if run.posteriors is not None:
+        std = np.sqrt(run.posteriors.of("variance", run.target))
+        x, (middle,) = running_quantiles(run.test.snr[run.posteriors.rows], reach * std, (0.5,))
         axes.plot(x, middle, color=INK, linewidth=2.4, label="posterior std,\nmedian star")
-    names = list(run.summary.models)
-    for name, model in run.summary.models.items():
-        look = look_of(name, names)
-        x, value, start, stop = bin_points(run, model.bins[f"residual_{100 * share:.0f}"])
+    for name in run.names:
+        look = look_of(name, run.summary)
+        scores = run.summary.over_bins(name, f"residual_{100 * share:.0f}")
+        x, value, start, stop = bin_points(run, scores)
         axes.vlines(x, start, stop, color=look.colour, linewidth=0.9, alpha=0.75)
-        axes.plot(x, value, label=model.title, zorder=4, **look.line())
+        axes.plot(x, value, label=run.title(name), zorder=4, **look.line())
 
 
 def _draw_over_bound(axes: Axes, run: RunContents, share: float) -> None:
-    assert run.ceiling is not None
+    assert run.bounds is not None
     reach = _gaussian_reach(share)
-    sigma, rows = np.sqrt(run.ceiling["crlb_5"]), run.ceiling["rows"]
+    sigma, rows = np.sqrt(run.bounds.of("crlb", 0, run.target)), run.bounds.rows
     inside = np.isfinite(sigma)
     low, high = np.quantile(sigma[inside], (0.01, 0.97))
     ends = np.array([low, high])
     axes.plot(ends, reach * ends, color=MUTED, linewidth=1.8)
-    if "bayes_var" in run.ceiling:
-        std = np.sqrt(run.ceiling["bayes_var"])
-        few = np.flatnonzero(inside[: len(std)])
-        x, (middle,) = running_quantiles(sigma[few], reach * std[few], (0.5,), KERNEL_WIDTH, POINTS)
+    if run.posteriors is not None:
+        std = np.sqrt(run.posteriors.of("variance", run.target))
+        # Stars with a posterior are among those with a bound.
+        bound = np.full(len(run.test), np.nan)
+        bound[rows] = sigma
+        own = bound[run.posteriors.rows]
+        known = np.isfinite(own)
+        x, (middle,) = running_quantiles(own[known], reach * std[known], (0.5,), KERNEL_WIDTH, POINTS)
         axes.plot(x, middle, color=INK, linewidth=2.4)
-    for name in run.summary.models:
-        look = look_of(name, list(run.summary.models))
+    for name in run.names:
+        look = look_of(name, run.summary)
         residual = np.abs(run.predicted(name) - run.truth)[rows]
         known = inside & np.isfinite(residual)
         x, (value,) = running_quantiles(sigma[known], residual[known], (share,), KERNEL_WIDTH, POINTS)

@@ -1,49 +1,14 @@
-"""What each curve of the main figure means, two plain sentences each; and the warning against a leak."""
+"""What each curve of the main figure means, two plain sentences each; and the warning against a leak.
+
+What an estimator means is written in the run by whoever fitted it; the ceilings are explained here.
+"""
 
 from __future__ import annotations
 
 from specvit.report.contents import RunContents
 from specvit.report.words import interval, label_name, number
-from specvit.runs import ModelResults, Score
+from specvit.runs import Score
 
-LINEAR = (
-    "A weighted sum of all pixels, its weights fitted on the training spectra. It shows how much of "
-    "{target} can be read without any bend in the relation between flux and label."
-)
-TREES = (
-    "Decision trees on single pixels, added one after another for as long as the validation spectra gain. "
-    "They follow bends that a weighted sum cannot, but each tree averages little of the noise away."
-)
-NETWORK = (
-    "A neural network trained on simulated spectra to predict {target} from flux and sigma. Its distance "
-    "to the Bayes ceiling is what its design and training have not found of the information that is there."
-)
-SUBSPACE = (
-    "A small network on the few dozen numbers that a noise-free spectrum has, estimated from the noisy one "
-    "with the noise of every pixel. Almost nothing the spectrum says of {target} is lost in these numbers, so "
-    "it comes close to the Bayes ceiling after minutes of training."
-)
-#: By the first part of an estimator's name: "mlp-small" is an "mlp".
-KINDS = {
-    **dict.fromkeys(("ridge", "pca_ridge", "pls"), LINEAR),
-    "lightgbm": TREES,
-    **dict.fromkeys(("mlp", "cnn", "swin", "vit"), NETWORK),
-    "subspace": SUBSPACE,
-    "template": (
-        "The labels, flux scale and continuum whose model spectrum fits best by maximum likelihood, as "
-        "observers fit templates. It knows the noise of every pixel but not how stars are distributed, so "
-        "faint stars scatter far and its R² falls below that of estimators that lean on the prior."
-    ),
-    "posterior": (
-        "The mean of the exact posterior of {target}, which weighs every star that could have made the "
-        "spectrum. On average it reaches the Bayes ceiling, so what separates the two on these spectra is "
-        "chance."
-    ),
-}
-OTHER = (
-    "An estimator fitted on the training spectra. The line is its R² on test spectra it has never seen, "
-    "with the bootstrap interval."
-)
 CRAMER_RAO = (
     "The smallest error an unbiased estimator could have on each star, from how the noise-free spectrum "
     "changes with the labels and from the noise, written as R² = 1 − CRLB / prior variance; {labels} are "
@@ -55,36 +20,51 @@ BAYES = (
     "any kind can do better on average. A model above it beyond its interval has seen the truth, or is "
     "scored wrongly."
 )
+EXPECTED = (
+    "The line of a model is the R² it is expected to have on spectra like these, with the true values replaced "
+    "by what the exact posterior says of them, so it cannot cross the Bayes ceiling. The faint points are R² with "
+    "the true values that were drawn, whose luck lifts or lowers all models of a bin alike."
+)
 
 
 def curve_meanings(run: RunContents) -> list[tuple[str, str]]:
-    """Return what the curves of the main figure mean, ceilings first; models of one kind share an entry."""
-    summary, target = run.summary, label_name(run.summary.target)
+    """Return what the curves of the main figure mean, ceilings first; estimators of one kind share an entry."""
+    summary, target = run.summary, label_name(run.target)
     meanings = []
     if summary.ceiling is not None:
-        *most, last = [label_name(name) for name in summary.ceiling.labels["5"]]
+        *most, last = [label_name(name) for name in summary.ceiling.sets[0].labels]
         labels = f"{', '.join(most)} and {last}" if most else last
         meanings.append(("Cramér–Rao ceiling", CRAMER_RAO.format(labels=labels)))
-        if summary.ceiling.bayes is not None:
+        if summary.ceiling.exact:
             meanings.append(("Bayes ceiling", BAYES))
+    if summary.has("r2_expected"):
+        meanings.append(("Lines and points", EXPECTED))
     kinds: dict[str, list[str]] = {}
-    for name, model in summary.models.items():
-        kinds.setdefault(KINDS.get(name.partition("-")[0], OTHER), []).append(model.title)
-    return meanings + [(", ".join(titles), kind.format(target=target)) for kind, titles in kinds.items()]
+    for name in run.names:
+        facts = summary.estimators[name]
+        kinds.setdefault(facts.meaning, []).append(facts.title)
+    # Not str.format: a meaning may come from somebody's own estimator, with braces of its own.
+    return meanings + [
+        (", ".join(titles), kind.replace("{target}", target)) for kind, titles in kinds.items()
+    ]
 
 
 def leak_warnings(run: RunContents) -> list[str]:
-    """Return one warning for each model above the Bayes ceiling."""
-    return [_warning(model) for model in run.summary.models.values() if model.above_ceiling]
+    """Return one warning for each estimator above the Bayes ceiling of the target."""
+    return [
+        _warning(run, name)
+        for name in run.names
+        if run.summary.estimators[name].above_ceiling.get(run.target)
+    ]
 
 
-def _warning(model: ModelResults) -> str:
-    headroom = model.overall["headroom"]
+def _warning(run: RunContents, name: str) -> str:
+    headroom = run.summary.score(name, "headroom") or Score(value=None)
     ends = (headroom.value, headroom.high, headroom.low)
     value, low, high = (None if end is None else -end for end in ends)
     excess = Score(value=value, low=low, high=high)
     return (
-        f"{model.title} is above the Bayes ceiling: leakage or a bug. On the same spectra its R² is "
+        f"{run.title(name)} is above the Bayes ceiling: leakage or a bug. On the same spectra its R² is "
         f"{number(excess.value)} higher than any estimator can reach ({interval(excess)}); something it was "
         "given holds the truth, or the world it was scored in is not the one of the ceiling."
     )

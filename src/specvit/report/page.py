@@ -14,13 +14,15 @@ from specvit.report.meanings import curve_meanings, leak_warnings
 from specvit.report.run_tables import run_tables
 from specvit.report.style import save_figure, to_data_uri
 from specvit.report.tables import Cell, Table, cell_text, write_table
-from specvit.report.words import count, findings, interval, label_name, metric_name, number
-from specvit.runs import ModelResults, Score, Spread, write_atomic
+from specvit.report.words import count, findings, interval, label_name, metric_name, number, value
+from specvit.runs import ALL, Score, Spread, write_atomic
 from specvit.runs.atomic import disk_errors
 
 #: Tables shown on the page, under their headings; the others lie in tables/ only.
 HEADINGS = {
     "models": "Scores",
+    "labels": "Every label",
+    "slices": "Parts of the test spectra",
     "snr_bins": "Scores by S/N",
     "efficiency": "Efficiency by S/N",
     "efficiency_expected": "Efficiency without luck",
@@ -67,14 +69,14 @@ def _render(run: RunContents, figures: list[dict[str, Any]], tables: list[Table]
     template = (files("specvit.report") / "templates" / "report.html.j2").read_text(encoding="utf-8")
     return environment.from_string(template).render(
         run=run,
-        title=f"{label_name(run.summary.target)}: {run.name}",
+        title=f"{label_name(run.target)}: {run.name}",
         numbers=_headline(run),
         warnings=leak_warnings(run),
         findings=findings(run),
         meanings=curve_meanings(run),
         figures=figures,
         tables=[(HEADINGS[table.name], table) for table in tables if table.name in HEADINGS],
-        facts=[(model.title, _facts(run, model)) for model in run.summary.models.values() if model.facts],
+        facts=[(run.title(name), _facts(run, name)) for name in run.summary.estimators if _facts(run, name)],
         machine=run.provenance["sessions"][-1],
         stages=run.provenance["stages"],
         total=sum(stage["seconds"] for stage in run.provenance["stages"].values()),
@@ -84,12 +86,13 @@ def _render(run: RunContents, figures: list[dict[str, Any]], tables: list[Table]
     )
 
 
-def _facts(run: RunContents, model: ModelResults) -> str:
+def _facts(run: RunContents, name: str) -> str:
     """Return what a fit chose for the target, e.g. 'alpha 1000, validation R² 0.33'."""
-    chosen = model.facts.get(run.summary.target, model.facts)
+    facts = run.summary.estimators[name].facts
+    chosen = facts.get(run.target, facts)
     return ", ".join(
-        f"{metric_name(name)} {value:.4g}" if isinstance(value, float) else f"{metric_name(name)} {value}"
-        for name, value in chosen.items()
+        f"{metric_name(key)} {fact:.4g}" if isinstance(fact, float) else f"{metric_name(key)} {fact}"
+        for key, fact in chosen.items()
     )
 
 
@@ -97,18 +100,18 @@ def _headline(run: RunContents) -> list[dict[str, str]]:
     """Return the few numbers at the top of the page: value, interval and what it is."""
     shown = [
         {
-            "value": number(model.overall["r2"].value, 2),
-            "range": interval(model.overall["r2"], 2),
-            "what": model.title,
+            "value": number(value(run.summary.score(name, "r2")), 2),
+            "range": interval(run.summary.score(name, "r2") or Score(value=None), 2),
+            "what": run.title(name),
         }
-        for model in run.summary.models.values()
+        for name in run.names
     ]
     ceiling = run.summary.ceiling
-    if ceiling is not None and ceiling.bayes is not None:
-        value = {"value": number(ceiling.bayes.value, 2), "range": interval(ceiling.bayes, 2)}
-        shown.append({**value, "what": "Bayes ceiling"})
+    if ceiling is not None and ceiling.exact:
+        best = ceiling.bayes[ALL]
+        shown.append({"value": number(best.value, 2), "range": interval(best, 2), "what": "Bayes ceiling"})
     elif ceiling is not None:
-        spread = ceiling.overall["r2_max_5"]
+        spread = ceiling.spreads[ALL][f"r2_max_{ceiling.sets[0].at}"]
         stars = f"{number(spread.p10, 2)} to {number(spread.p90, 2)} of stars"
         shown.append({"value": number(spread.median, 2), "range": stars, "what": "Cramér–Rao ceiling"})
     return shown

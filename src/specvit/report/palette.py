@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from specvit.runs import Summary
 
 #: Okabe & Ito's palette (2008) without black and yellow, then the brown and the violet that lie furthest from
 #: it under simulated protanopia, deuteranopia and tritanopia. In the order models are given colours.
@@ -13,8 +14,8 @@ MODEL_COLOURS = (
     *("#592c00", "#4300cc"),
 )
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "h")
-#: Estimators that fit the simulated world itself instead of learning from its spectra: name -> dashes.
-CLASSICAL = {"template": (0, (4, 1.6)), "posterior": (0, (1, 1.2))}
+#: Families that fit the simulated world itself instead of learning from its spectra -> dashes.
+DASHES: dict[str, Any] = {"template": (0, (4, 1.6)), "posterior": (0, (1, 1.2))}
 #: Ceilings are neutral, models coloured.
 INK = "#24292f"
 MUTED = "#6e7781"
@@ -43,7 +44,7 @@ class Look:
         }
 
 
-def look_of(model: str, models: Sequence[str]) -> Look:
-    """Return the look of `model`, by its place among the models of the run."""
-    at = list(models).index(model) % len(MODEL_COLOURS)
-    return Look(MODEL_COLOURS[at], MARKERS[at], CLASSICAL.get(model, "-"))
+def look_of(name: str, summary: Summary) -> Look:
+    """Return the look of an estimator, by its place in the run and its family."""
+    at = list(summary.estimators).index(name) % len(MODEL_COLOURS)
+    return Look(MODEL_COLOURS[at], MARKERS[at], DASHES.get(summary.estimators[name].family, "-"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from specvit.report.contents import RunContents
-from specvit.runs import ModelResults, Score
+from specvit.runs import ALL, CeilingFacts, FreeSet, Score
 
 LABEL_NAMES = {"teff": "Teff", "log_g": "log g", "m_h": "[M/H]", "alpha_m": "[α/M]", "c_m": "[C/M]"}
 METRIC_NAMES = {
@@ -11,13 +11,25 @@ METRIC_NAMES = {
     "mae": "MAE",
     "rmse": "RMSE",
     "bias": "bias",
+    "scatter": "scatter",
     "coverage_68": "in 68 % interval",
     "coverage_95": "in 95 % interval",
     "efficiency": "efficiency",
     "efficiency_expected": "expected efficiency",
     "efficiency_crlb": "efficiency, CRLB",
     "headroom": "headroom",
+    "r2_expected": "expected R²",
 }
+
+
+def value(score: Score | None) -> float | None:
+    """Return the value of a score; None without one."""
+    return None if score is None else score.value
+
+
+def set_name(free: FreeSet) -> str:
+    """Return how many labels are free, e.g. '5 labels'."""
+    return f"{len(free.labels)} label{'s' if len(free.labels) != 1 else ''}"
 
 
 def label_name(label: str) -> str:
@@ -59,20 +71,17 @@ def score_text(score: Score, digits: int = 3) -> str:
 
 def findings(run: RunContents) -> list[str]:
     """Return what the run found, one sentence each, most important first."""
-    summary = run.summary
-    target = label_name(summary.target)
-    best = _best(run)
-    r2, mae = best.overall["r2"], best.overall["mae"]
-    snr = run.test["snr"]
+    summary, target, best = run.summary, label_name(run.target), _best(run)
+    r2, mae = (_known(run, best, metric) for metric in ("r2", "mae"))
     sentences = [
-        f"{best.title} measures {target} with R² = {score_text(r2, 2)} and a mean absolute error of "
-        f"{number(mae.value, 2)} {summary.unit}, on {count(len(snr))} test spectra it has never seen."
+        f"{run.title(best)} measures {target} with R² = {score_text(r2, 2)} and a mean absolute error of "
+        f"{number(mae.value, 2)} {summary.unit}, on {count(len(run.test))} test spectra it has never seen."
     ]
-    others = [model for model in summary.models.values() if model is not best]
+    others = [name for name in run.names if name != best]
     if others:
-        rest = "; ".join(f"{model.title}: {score_text(model.overall['r2'], 2)}" for model in others)
+        rest = "; ".join(f"{run.title(name)}: {score_text(_known(run, name, 'r2'), 2)}" for name in others)
         sentences.append(f"For comparison, R² of {rest}.")
-    sentences += _across_snr(run)
+    sentences += _across_snr(run, best)
     sentences += _against_ceiling(run)
     sentences += _coverage(run)
     return sentences
@@ -82,74 +91,74 @@ def caption_note(run: RunContents) -> str:
     """Return what every caption states: sample, S/N definition, intervals, seed."""
     summary = run.summary
     return (
-        f"{count(summary.counts['test'])} test spectra; S/N is the {summary.snr_definition}; intervals "
+        f"{count(len(run.test))} test spectra; S/N is the {summary.snr_definition}; intervals "
         f"are {100 * summary.interval:g} % from {count(summary.bootstrap)} bootstrap resamples; "
         f"seed {summary.seed}."
     )
 
 
-def _best(run: RunContents) -> ModelResults:
-    """Return the model of the highest R², passing over those above the Bayes ceiling where others are."""
-    models = list(run.summary.models.values())
-    honest = [model for model in models if not model.above_ceiling] or models
-    return max(honest, key=lambda model: model.overall["r2"].value or float("-inf"))
+def _known(run: RunContents, name: str, metric: str) -> Score:
+    """Return a score of the target that every run has."""
+    return run.summary.score(name, metric) or Score(value=None)
 
 
-def _across_snr(run: RunContents) -> list[str]:
-    bins = run.summary.snr_bins
-    best = _best(run)
-    scored = [i for i, score in enumerate(best.bins["r2"]) if score.value is not None]
+def _best(run: RunContents) -> str:
+    """Return the estimator of the highest R², passing over those above the Bayes ceiling where others are."""
+    above = {name: run.summary.estimators[name].above_ceiling.get(run.target) for name in run.names}
+    honest = [name for name in run.names if not above[name]] or run.names
+    return max(honest, key=lambda name: value(run.summary.score(name, "r2")) or float("-inf"))
+
+
+def _across_snr(run: RunContents, best: str) -> list[str]:
+    medians = [run.summary.slices[part].median_snr for part in run.summary.bins]
+    scores = run.summary.over_bins(best, "r2")
+    scored = [i for i, score in enumerate(scores) if score.value is not None]
     if len(scored) < 2:
         return []
     first, last = scored[0], scored[-1]
-    start, end = (f"{number(bins.median[k], 1)}" for k in (first, last))
-    low, high = (number(best.bins["r2"][k].value, 2) for k in (first, last))
-    return [f"From S/N {start} to {end} the R² of {best.title} goes from {low} to {high}."]
+    start, end = (f"{number(medians[k], 1)}" for k in (first, last))
+    low, high = (number(scores[k].value, 2) for k in (first, last))
+    return [f"From S/N {start} to {end} the R² of {run.title(best)} goes from {low} to {high}."]
 
 
 def _against_ceiling(run: RunContents) -> list[str]:
     ceiling = run.summary.ceiling
     if ceiling is None:
         return []
-    sentences = []
-    if ceiling.bayes is not None:
-        sentences.append(
-            f"No estimator can do better than R² = {score_text(ceiling.bayes, 2)} on spectra like these: "
-            "the Bayes ceiling of the simulated world."
-        )
-        if ceiling.stars < run.summary.counts["test"]:
-            sentences.append(f"That ceiling is over {count(ceiling.stars)} of the test spectra.")
-        sentences += _convergence(run)
-    else:
-        spread = ceiling.overall["r2_max_5"]
-        sentences.append(
-            f"For the median star the Cramér–Rao ceiling with 5 free labels is {number(spread.median, 2)} "
-            f"(10–90 % of stars: {number(spread.p10, 2)} to {number(spread.p90, 2)}). "
+    if not ceiling.exact:
+        everything = ceiling.sets[0]
+        spread = ceiling.spreads[ALL][f"r2_max_{everything.at}"]
+        return [
+            f"For the median star the Cramér–Rao ceiling with {set_name(everything)} free is "
+            f"{number(spread.median, 2)} (10–90 % of stars: {number(spread.p10, 2)} to {number(spread.p90, 2)}). "
             "It bounds unbiased estimators; at low S/N a model that leans on the prior can lie above it."
-        )
-    return sentences
+        ]
+    sentences = [
+        f"No estimator can do better than R² = {score_text(ceiling.bayes[ALL], 2)} on spectra like these: "
+        "the Bayes ceiling of the simulated world."
+    ]
+    if ceiling.stars < len(run.test):
+        sentences.append(f"That ceiling is over {count(ceiling.stars)} of the test spectra.")
+    return sentences + _convergence(ceiling)
 
 
-def _convergence(run: RunContents) -> list[str]:
+def _convergence(ceiling: CeilingFacts) -> list[str]:
     """Return a warning if the posteriors behind the Bayes ceiling have not been sampled well enough."""
-    stage = run.provenance["stages"].get("bayes", {})
-    stars = stage.get("stars", 0)
-    missing = stars - stage.get("converged", stars)
-    ceiling = run.summary.ceiling
+    missing = (ceiling.posteriors or 0) - (ceiling.converged or 0)
     if not missing:
-        if ceiling is None or ceiling.converged is not False:
+        if ceiling.ceiling_converged is not False:
             return []
         return [f"It has not converged: sampling alone moves it by {number(ceiling.sampler_error)}."]
     return [
-        f"It has not converged: {count(missing)} of its {count(stars)} posteriors have too few effective "
-        f"samples (smallest {number(stage['minimum_ess'], 0)}), so its value is provisional."
+        f"It has not converged: {count(missing)} of its {count(ceiling.posteriors or 0)} posteriors have too few "
+        f"effective samples (smallest {number(ceiling.minimum_ess, 0)}), so its value is provisional."
     ]
 
 
 def _coverage(run: RunContents) -> list[str]:
     stated = [
-        f"{model.title} {number(100 * value, 0)} %"
-        for model in run.summary.models.values()
-        if "coverage_68" in model.overall and (value := model.overall["coverage_68"].value) is not None
+        f"{run.title(name)} {number(100 * share, 0)} %"
+        for name in run.names
+        if (share := value(run.summary.score(name, "coverage_68"))) is not None
     ]
     return [f"Stated 68 % intervals hold the truth for: {', '.join(stated)}."] if stated else []

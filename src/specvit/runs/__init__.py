@@ -1,29 +1,53 @@
-"""Run folders: one execution with its configuration, log, results and provenance; an index over many."""
+"""Run folders: one execution with its configuration, log, artefacts, results and provenance; an index over many."""
 
+from specvit.runs.artefacts import (
+    CellScores,
+    Estimates,
+    Examples,
+    Explanation,
+    Posteriors,
+    StarBounds,
+    StarTable,
+)
 from specvit.runs.atomic import write_atomic
 from specvit.runs.folder import RunFolder
 from specvit.runs.index import RunIndex
 from specvit.runs.provenance import describe_machine
-from specvit.runs.results import (
-    CeilingResults,
-    ModelResults,
+from specvit.runs.summary import (
+    ALL,
+    CeilingFacts,
+    EstimatorFacts,
+    Family,
+    FreeSet,
+    LabelFacts,
     Score,
-    SnrBins,
+    SliceFacts,
     Spread,
     Summary,
-    check_arrays,
+    read_summary,
 )
 
 __all__ = [
-    "CeilingResults",
-    "ModelResults",
+    "ALL",
+    "CeilingFacts",
+    "CellScores",
+    "Estimates",
+    "EstimatorFacts",
+    "Examples",
+    "Explanation",
+    "Family",
+    "FreeSet",
+    "LabelFacts",
+    "Posteriors",
     "RunFolder",
     "RunIndex",
     "Score",
-    "SnrBins",
+    "SliceFacts",
     "Spread",
+    "StarBounds",
+    "StarTable",
     "Summary",
-    "check_arrays",
     "describe_machine",
+    "read_summary",
     "write_atomic",
 ]

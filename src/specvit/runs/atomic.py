@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -29,15 +31,66 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], None] | bytes | str) ->
             with open(partial, "wb") as file:
                 if callable(write):
                     write(file)
-                else:
-                    file.write(write.encode() if isinstance(write, str) else write)
-                file.flush()
-                os.fsync(file.fileno())
+                _write_synced(file, b"" if callable(write) else write)
             os.replace(partial, path)
         except BaseException:
             partial.unlink(missing_ok=True)
             raise
     return path
+
+
+def write_atomic_folder(folder: Path, files: Mapping[str, bytes | str], replace: bool = True) -> bool:
+    """Write a folder of files so that it appears complete or not at all.
+
+    Args:
+        folder: where it goes; missing parents are made.
+        files: name -> content.
+        replace: whether an older folder of that name is replaced, whole; else it is left alone.
+
+    Returns:
+        Whether it was written; False if `replace` is False and there is such a folder by now.
+
+    Raises:
+        RunError: if the disk is full or the place cannot be written; an old folder stays, nothing is left behind.
+    """
+    with disk_errors(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".partial", dir=folder.parent))
+        try:
+            partial.chmod(0o755)
+            for name, content in files.items():
+                with open(partial / name, "wb") as file:
+                    _write_synced(file, content)
+            if replace and folder.exists():
+                return _exchange(partial, folder)
+            try:
+                os.rename(partial, folder)
+            except OSError:
+                if folder.exists() and not replace:
+                    return False
+                raise
+            return True
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def _exchange(partial: Path, folder: Path) -> bool:
+    """Put `partial` in the place of `folder`, which is removed; on failure `folder` stays."""
+    old = partial.with_suffix(".old")
+    os.rename(folder, old)
+    try:
+        os.rename(partial, folder)
+    except BaseException:
+        os.rename(old, folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+    return True
+
+
+def _write_synced(file: BinaryIO, content: bytes | str) -> None:
+    file.write(content.encode() if isinstance(content, str) else content)
+    file.flush()
+    os.fsync(file.fileno())
 
 
 _MENDS = {

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from specvit.errors import DataError, RunError
-from specvit.runs.folder import CONFIG, MEND, PROVENANCE, SUMMARY, RunFolder
+from specvit.runs.folder import CONFIG, PROVENANCE, RunFolder
+from specvit.runs.summary import ALL, read_summary
 
 Row = tuple[str | float | None, ...]
 
@@ -19,9 +20,12 @@ CREATE TABLE IF NOT EXISTS runs (
     fingerprint TEXT, specvit TEXT, git_commit TEXT, seconds REAL
 );
 CREATE TABLE IF NOT EXISTS metrics (
-    run TEXT, model TEXT, metric TEXT, value REAL, low REAL, high REAL, PRIMARY KEY (run, model, metric)
+    run TEXT, estimator TEXT, label TEXT, metric TEXT, value REAL, low REAL, high REAL,
+    PRIMARY KEY (run, estimator, label, metric)
 );
 """
+#: Raised when the tables change; an index of another version is made anew from the folders.
+_VERSION = 2
 
 
 class RunIndex:
@@ -63,8 +67,8 @@ class RunIndex:
             return [dict(row) for row in connection.execute("SELECT * FROM runs ORDER BY created DESC, name")]
 
     def metrics(self, run: str) -> list[dict[str, Any]]:
-        """Return `model`, `metric`, `value`, `low`, `high` of one run."""
-        query = "SELECT model, metric, value, low, high FROM metrics WHERE run = ? ORDER BY rowid"
+        """Return `estimator`, `label`, `metric`, `value`, `low`, `high` of one run, over all its test spectra."""
+        query = "SELECT estimator, label, metric, value, low, high FROM metrics WHERE run = ? ORDER BY rowid"
         with self._connection() as connection:
             return [dict(row) for row in connection.execute(query, (run,))]
 
@@ -73,7 +77,10 @@ class RunIndex:
         try:
             with closing(sqlite3.connect(self.path, timeout=30)) as connection, connection:
                 connection.row_factory = sqlite3.Row
-                connection.executescript(_SCHEMA)
+                (version,) = connection.execute("PRAGMA user_version").fetchone()
+                if version != _VERSION:
+                    connection.executescript("DROP TABLE IF EXISTS runs; DROP TABLE IF EXISTS metrics;")
+                connection.executescript(f"{_SCHEMA} PRAGMA user_version = {_VERSION};")
                 yield connection
         except sqlite3.DatabaseError as error:
             raise RunError(
@@ -85,34 +92,27 @@ def _enter(connection: sqlite3.Connection, run: RunFolder) -> None:
     row, scores = _rows(run)
     connection.execute("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?, ?)", row)
     connection.execute("DELETE FROM metrics WHERE run = ?", (run.name,))
-    connection.executemany("INSERT INTO metrics VALUES (?, ?, ?, ?, ?, ?)", scores)
+    connection.executemany("INSERT INTO metrics VALUES (?, ?, ?, ?, ?, ?, ?)", scores)
 
 
 def _rows(run: RunFolder) -> tuple[Row, list[Row]]:
-    """Return the rows of a run in the two tables.
+    """Return the rows of a run in the two tables; of a run without results only the first.
 
     Raises:
         DataError: if its provenance or summary does not hold what they are made of.
     """
-    provenance, summary = run.provenance, run.summary
+    provenance = run.provenance
     machine = provenance["sessions"][-1]
     seconds = sum(stage["seconds"] for stage in provenance["stages"].values())
     dates = (provenance["created"], provenance["finished"], provenance["fingerprint"])
     row = (run.name, *dates, machine["specvit"], machine["git_commit"], seconds)
-    try:
-        scores: list[Row] = [
-            (run.name, model, metric, *(_number(score.get(part)) for part in ("value", "low", "high")))
-            for model, results in summary.get("models", {}).items()
-            for metric, score in results["overall"].items()
-            if score is not None
-        ]
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise DataError(
-            f"{run.path / SUMMARY}: an entry of 'models' is missing or of another kind "
-            f"({type(error).__name__}: {error}); {MEND}"
-        ) from error
+    if not run.summary:
+        return row, []
+    summary = read_summary(run)
+    scores: list[Row] = [
+        (run.name, name, label, metric, score.value, score.low, score.high)
+        for name in summary.estimators
+        for label, parts in summary.scores.get(name, {}).items()
+        for metric, score in parts[ALL].items()
+    ]
     return row, scores
-
-
-def _number(value: Any) -> float | None:
-    return None if value is None else float(value)

@@ -1,17 +1,29 @@
 """Prior -> clean flux -> noise: spectra drawn on the fly, and the same spectra stored in shards."""
 
-from specvit.simulate.priors import LatticePrior, Prior, UniformPrior, make_prior
-from specvit.simulate.seeding import BLOCK, SPLITS
-from specvit.simulate.shards import StoredSpectra
-from specvit.simulate.simulator import SimulatedSource, Simulator, emulator_fingerprint
+from specvit.simulate.priors import (
+    DensityPrior,
+    LatticeLike,
+    LatticePrior,
+    Prior,
+    UniformPrior,
+    make_prior,
+)
+from specvit.simulate.reference_shards import ReferenceShards
+from specvit.simulate.seeding import BLOCK
+from specvit.simulate.simulator import SimulatedSource, Simulator, emulator_fingerprint, endless
+from specvit.simulate.splits import SPLITS
+from specvit.simulate.stored_spectra import StoredSpectra
 from specvit.simulate.world import World
 from specvit.simulate.writer import WriteJob
 
 __all__ = [
     "BLOCK",
     "SPLITS",
+    "DensityPrior",
+    "LatticeLike",
     "LatticePrior",
     "Prior",
+    "ReferenceShards",
     "SimulatedSource",
     "Simulator",
     "StoredSpectra",
@@ -19,5 +31,6 @@ __all__ = [
     "World",
     "WriteJob",
     "emulator_fingerprint",
+    "endless",
     "make_prior",
 ]

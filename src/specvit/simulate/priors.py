@@ -1,9 +1,13 @@
-"""How labels are drawn. Owns the two priors of the simulated world; knows neither spectra nor noise."""
+"""How labels are drawn: what a prior promises, and the two of the simulated world.
+
+Every prior can be drawn from. What else one can do with it depends on its kind, and its type says so: a
+`DensityPrior` has a density, a `LatticeLike` has nodes. Knows neither spectra nor noise.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -13,26 +17,46 @@ from specvit.errors import ConfigError
 from specvit.spectra import LabelSpace
 
 
+@runtime_checkable
 class Prior(Protocol):
-    """A distribution over the labels of a LabelSpace."""
+    """A distribution over the labels of a LabelSpace, all of it inside the box."""
 
     @property
     def label_space(self) -> LabelSpace:
         """Names, units and box of the labels."""
 
     def sample(self, count: int, generator: np.random.Generator) -> Tensor:
-        """Return `count` label vectors, shape (count, P), float32."""
+        """Return `count` label vectors, shape (count, P), float32, drawn from `generator` alone."""
 
     def variance(self, name: str) -> float:
         """Return the prior variance of one label, in the label's unit squared."""
 
+
+@runtime_checkable
+class DensityPrior(Prior, Protocol):
+    """A prior with a density over the box."""
+
     def log_density(self, labels: Tensor) -> Tensor:
-        """Return log p(labels), shape (...), for labels of shape (..., P); -inf outside the box."""
+        """Return ln p(labels), shape (...), for labels (..., P) on any device; -inf where there is none."""
+
+
+@runtime_checkable
+class LatticeLike(Prior, Protocol):
+    """A prior without a density: labels lie on nodes on all axes but one, chosen with equal probability.
+
+    On that axis the label is uniform between its first and last node; the others are drawn independently.
+    """
+
+    def nodes(self, name: str) -> np.ndarray:
+        """Return the node values of one label, equally spaced and increasing, from face to face of the box."""
+
+    def node_weights(self, name: str) -> np.ndarray:
+        """Return the probability of each node given that the label lies on one."""
 
 
 @dataclass(frozen=True)
 class UniformPrior:
-    """Independent, continuous, uniform labels in a box: the house default."""
+    """Independent, continuous, uniform labels in a box (a `DensityPrior`): the house default."""
 
     label_space: LabelSpace
 
@@ -61,13 +85,13 @@ REFERENCE_STEPS = {"teff": 250.0, "log_g": 0.5, "m_h": 0.25, "alpha_m": 0.25, "c
 
 @dataclass(frozen=True)
 class LatticePrior:
-    """The reference work's labels: uniform draws snapped to library nodes on all axes but one.
+    """The reference work's labels (a `LatticeLike`): uniform draws snapped to library nodes on all axes but one.
 
     Every label is drawn uniformly between the first and the last node and moved to its nearest node, except
     on one axis, chosen at random per spectrum, that keeps its value. End nodes therefore have half the weight
     of interior ones, and 1 - 1/P of the values of each label lie exactly on nodes.
 
-    Source: the published simulator's `sample_mode=random, interp_param=random`; reference facts, section 1.2.
+    Source: `sample_mode=random, interp_param=random` of pfsspec (Subaru-PFS-GA), as the reference work ran it.
     """
 
     label_space: LabelSpace
@@ -119,10 +143,6 @@ class LatticePrior:
         uniform = (self.label_space.high[i] - self.label_space.low[i]) ** 2 / 12.0
         free_share = 1.0 / len(self.label_space)
         return (1 - free_share) * snapped + free_share * uniform
-
-    def log_density(self, labels: Tensor) -> Tensor:
-        """Refuse: the distribution lives on lines between nodes and has no density in P dimensions."""
-        raise ConfigError("the lattice prior has no density; use its nodes and weights, or the uniform prior")
 
 
 def make_prior(kind: str, label_space: LabelSpace) -> UniformPrior | LatticePrior:

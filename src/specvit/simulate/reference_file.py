@@ -3,19 +3,21 @@
 Keys (written by `SpectrumDataset` of Subaru-PFS-GA/ga_pfsspec_core):
 `spectrumdataset/wave` (L,) Å in vacuum; `dataset/arrays/flux/value` and `.../error/value` (N, L), the
 noise-free flux with median 0.5 and its σ; `dataset/arrays/noisy/value` (N, L) in test files;
-`dataset/params`, a pandas table, one row per spectrum. `dataset/arrays/mask/value` exists, but the meaning
+`dataset/params`, a pandas table, one row per spectrum (`reference_table`). `dataset/arrays/mask/value` exists, but the meaning
 of its values could not be verified, so it is not used; `cont` is the model continuum, which no observer has.
 """
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
 import numpy as np
 
-from specvit.errors import DataError, import_optional
+from specvit.documents.hdf5 import HdfFile, open_hdf5
+from specvit.errors import DataError, WavelengthRangeError
+from specvit.simulate.reference_table import read_columns
 from specvit.spectra import WavelengthGrid
 
 FLUX, ERROR, NOISY = (f"dataset/arrays/{name}/value" for name in ("flux", "error", "noisy"))
@@ -60,46 +62,39 @@ class ReferenceFile:
 
     Raises:
         DataError: if it is missing, is not such a file, or its table lacks a column; names file and key.
-        MissingExtra: without pandas and PyTables.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        if not path.is_file():
-            raise DataError(f"{path}: no such file; give a dataset.h5 of the reference work")
-        try:
-            with h5py.File(path, "r") as file:
-                for key in (WAVE, FLUX, ERROR, PARAMS):
-                    if key not in file:
-                        raise DataError(
-                            f"{path.name}: has no '{key}'; is it a dataset file of the reference work?"
-                        )
-                self.grid = WavelengthGrid(np.array(file[WAVE], dtype=np.float64))
-                self.count, pixels = file[FLUX].shape
-                self.has_noisy = NOISY in file
-        except OSError as error:
-            raise DataError(f"{path.name}: not a readable HDF5 file ({error}); copy it again") from error
-        if pixels != self.grid.size:
-            raise DataError(
-                f"{path.name}: '{FLUX}' has {pixels} pixels, '{WAVE}' has {self.grid.size}; copy it again"
-            )
-        self.labels, self.conditions = self._read_table()
+        with self._open() as file:
+            try:
+                self.grid = WavelengthGrid(file.array(WAVE, (None,)))
+            except WavelengthRangeError as error:
+                raise WavelengthRangeError(f"{path}: '{WAVE}': {error}") from error
+            self.count = file.dataset(FLUX, (None, self.grid.size)).shape[0]
+            file.dataset(ERROR, self._shape)
+            self.has_noisy = NOISY in file
+            if self.has_noisy:
+                file.dataset(NOISY, self._shape)
+            self.labels, self.conditions = self._read_table(file)
 
-    def _read_table(self) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        pandas = import_optional("pandas", "reference", "reading the reference work's datasets")
-        import_optional("tables", "reference", "reading the reference work's datasets")
-        table = pandas.read_hdf(self.path, PARAMS)
-        wanted = [*LABEL_COLUMNS.values(), *CONDITION_COLUMNS.values()]
-        missing = [name for name in wanted if name not in table.columns]
-        if missing:
-            raise DataError(f"{self.path.name}: its table '{PARAMS}' has no column '{missing[0]}'")
-        if len(table) != self.count:
+    @property
+    def _shape(self) -> tuple[int, int]:
+        return self.count, self.grid.size
+
+    def _open(self) -> AbstractContextManager[HdfFile]:
+        return open_hdf5(self.path, "dataset file of the reference work", "give another dataset.h5")
+
+    def _read_table(self, file: HdfFile) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        table = read_columns(file, PARAMS, [*LABEL_COLUMNS.values(), *CONDITION_COLUMNS.values()])
+        rows = len(table["T_eff"])
+        if rows != self.count:
             raise DataError(
-                f"{self.path.name}: {self.count} spectra, {len(table)} table rows; it was not written "
+                f"{self.path}: {self.count} spectra, {rows} table rows; it was not written "
                 "to its end: make it again"
             )
-        labels = np.column_stack([table[name].to_numpy(np.float64) for name in LABEL_COLUMNS.values()])
-        conditions = {ours: table[theirs].to_numpy(np.float32) for ours, theirs in CONDITION_COLUMNS.items()}
+        labels = np.column_stack([table[name].astype(np.float64) for name in LABEL_COLUMNS.values()])
+        conditions = {ours: _single(table[theirs]) for ours, theirs in CONDITION_COLUMNS.items()}
         return labels, conditions
 
     def read(self, start: int, stop: int, repairs: Repairs) -> tuple[np.ndarray, np.ndarray]:
@@ -108,9 +103,9 @@ class ReferenceFile:
         Raises:
             DataError: if flux or σ cannot be used (NaN inside, σ <= 0); names file, row and pixel.
         """
-        with h5py.File(self.path, "r") as file:
-            flux = file[FLUX][start:stop].astype(np.float32)
-            sigma = file[ERROR][start:stop].astype(np.float32)
+        with self._open() as file:
+            flux = _single(file.dataset(FLUX, self._shape).read(slice(start, stop)))
+            sigma = _single(file.dataset(ERROR, self._shape).read(slice(start, stop)))
         repairs.spectra += len(flux)
         for end, neighbour in ((0, 1), (-1, -2)):
             lost = np.isnan(sigma[:, end])
@@ -128,15 +123,19 @@ class ReferenceFile:
             DataError: if the file has none, or a value is not finite.
         """
         if not self.has_noisy:
-            raise DataError(f"{self.path.name}: has no '{NOISY}' (only test files have); use noise='drawn'")
-        with h5py.File(self.path, "r") as file:
-            noisy = file[NOISY][start:stop].astype(np.float32)
+            raise DataError(f"{self.path}: has no '{NOISY}' (only test files have); use noise='drawn'")
+        with self._open() as file:
+            noisy = _single(file.dataset(NOISY, self._shape).read(slice(start, stop)))
         self._check(np.isfinite(noisy), start, "stored noisy flux is not finite")
         return noisy
 
     def _check(self, good: np.ndarray, start: int, what: str) -> None:
         if not good.all():
             row, pixel = np.argwhere(~good)[0]
-            raise DataError(
-                f"{self.path.name}: {what} in row {start + row}, pixel {pixel}; leave the file out"
-            )
+            raise DataError(f"{self.path}: {what} in row {start + row}, pixel {pixel}; leave the file out")
+
+
+def _single(values: np.ndarray) -> np.ndarray:
+    # What float32 cannot hold becomes inf here; the caller refuses what must be finite.
+    with np.errstate(over="ignore"):
+        return values.astype(np.float32)

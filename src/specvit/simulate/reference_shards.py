@@ -6,9 +6,10 @@ Owns streaming, noise and normalisation; the files are read by `reference_file`,
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -16,10 +17,11 @@ from torch import Tensor
 
 from specvit.errors import ConfigError, DataError
 from specvit.numerics import row_median
+from specvit.simulate import splits
 from specvit.simulate.reference_file import LABEL_COLUMNS, ReferenceFile, Repairs
-from specvit.simulate.seeding import BLOCK, noise_generator, split_number
+from specvit.simulate.seeding import BLOCK, noise_generator
 from specvit.simulate.sigma_template import MAXIMUM_BINS, SigmaTemplate
-from specvit.spectra import LOW_T_BOX, LabelSpace, SpectraBatch, Truth, median_snr
+from specvit.spectra import LOW_T_BOX, LabelSpace, SpectraBatch, Truth, check_rows, in_batches, median_snr
 
 #: As in the simulator: an observed median is not believed below this share of the true level.
 MINIMUM_LEVEL = 0.1
@@ -28,19 +30,19 @@ _TEMPLATE_CHUNKS = 4 * MAXIMUM_BINS
 
 
 class ReferenceShards:
-    """Spectra of dataset files of the reference work, in order, with noise added on reading.
+    """A `SpectraSource` over dataset files of the reference work, with noise added on reading.
 
-    Iterating twice yields the same spectra unless `fresh_noise`, whatever the batch size.
-    `repairs` counts what was changed during the last pass.
+    A spectrum is the same whatever the batch it is read in; only with `fresh_noise` do epochs differ.
+    `repairs` counts what was changed since the last pass over all spectra began.
 
     Args:
         paths: dataset files on one wavelength grid, read one after the other.
-        split: name that keys the noise ("train", "validation", "test"): equal seeds do not share noise.
+        split: name that keys the noise: two splits of one seed do not share any.
         seed: seed of the noise.
         count: use the first `count` spectra only.
         noise_level: multiplies σ; 0 gives noise-free flux.
         noise: "drawn" adds our reproducible noise; "stored" takes the noisy flux kept in test files.
-        fresh_noise: draw new noise on every pass (training).
+        fresh_noise: each epoch has noise of its own (training).
         normalisation: "observed_median" divides by the median of the noisy flux, "noise_free_median" by that
             of the clean flux, as the reference work does (it then multiplies by 0.5).
         visible_sigma: "pipeline" replaces σ by a template scaled by one number; "true" passes the stored σ,
@@ -54,10 +56,13 @@ class ReferenceShards:
         DomainError: if a label lies outside `label_space`.
     """
 
+    #: The line-spread function is not written in the files.
+    lsf: dict[str, list[float]] | None = None
+
     def __init__(
         self,
         paths: Sequence[str | Path] | str | Path,
-        split: str = "train",
+        split: str = splits.TRAIN,
         seed: int = 42,
         count: int | None = None,
         noise_level: float = 1.0,
@@ -69,7 +74,7 @@ class ReferenceShards:
         label_space: LabelSpace = LOW_T_BOX,
     ) -> None:
         _check_options(noise_level, noise, fresh_noise, normalisation, visible_sigma)
-        split_number(split)
+        splits.split_number(split)
         paths = [paths] if isinstance(paths, str | Path) else list(paths)
         if not paths:
             raise DataError("reference shards: no file given; name at least one dataset.h5")
@@ -87,22 +92,42 @@ class ReferenceShards:
         label_space.check(self.labels, self.files[0].path.name)
         self.split, self.seed, self.noise_level, self.noise = split, seed, noise_level, noise
         self.fresh_noise, self.normalisation, self.truth = fresh_noise, normalisation, truth
-        self.repairs, self.epoch = Repairs(), 0
+        self.visible_sigma, self.repairs = visible_sigma, Repairs()
         self.template = self._fit_template() if visible_sigma == "pipeline" else None
 
     def __len__(self) -> int:
         return self.count
 
-    def batches(self, batch_size: int) -> Iterator[SpectraBatch]:
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """Files, noise and conventions; the labels' hash tells files of one name apart."""
+        return {
+            "files": [{"path": str(file.path), "spectra": file.count} for file in self.files],
+            "labels": hashlib.sha256(self.labels.tobytes()).hexdigest()[:16],
+            "label_space": self.label_space.to_dict(),
+            "split": self.split,
+            "seed": self.seed,
+            "spectra": self.count,
+            "noise": self.noise,
+            "noise_level": self.noise_level,
+            "fresh_noise": self.fresh_noise,
+            "normalisation": self.normalisation,
+            "visible_sigma": self.visible_sigma,
+        }
+
+    def batches(self, batch_size: int, epoch: int = 0) -> Iterator[SpectraBatch]:
         """Yield all spectra in order, `batch_size` at a time."""
-        epoch = self.epoch
-        self.epoch += int(self.fresh_noise)
         self.repairs = Repairs()
-        for start in range(0, self.count, batch_size):
-            yield self.draw(start, min(start + batch_size, self.count), epoch)
+        yield from in_batches(self.draw, self.count, batch_size, epoch)
+
+    def reserve(self, count: int) -> None:
+        """Return None: there are no stars but those of the files."""
+        return None
 
     def draw(self, start: int, stop: int, epoch: int = 0) -> SpectraBatch:
-        """Return spectra [start, stop) with the noise of pass `epoch`."""
+        """Return spectra [start, stop); `epoch` changes the noise if it is fresh, and nothing else."""
+        check_rows(start, stop, self.count, epoch)
+        epoch = epoch if self.fresh_noise else 0
         parts = [(file, low, high) for file, low, high in self._pieces(start, stop)]
         read = [file.read(low, high, self.repairs) for file, low, high in parts]
         flux = torch.from_numpy(np.concatenate([f for f, _ in read]))

@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,17 +19,18 @@ from typing import Any
 import h5py
 import numpy as np
 import torch
+from pydantic import TypeAdapter
 
 from specvit import __version__
-from specvit.errors import DataError
-from specvit.instrument import Instrument
+from specvit.documents import Section
+from specvit.documents.hdf5 import FLOATS, HdfFile, open_hdf5
+from specvit.errors import DataError, WavelengthRangeError
 from specvit.runs.atomic import disk_errors
+from specvit.simulate.manifest import FORMAT, FORMAT_VERSION
 from specvit.simulate.simulator import Simulator
 from specvit.simulate.world import World
 from specvit.spectra import LabelSpace, SpectraBatch, Truth, WavelengthGrid
 
-FORMAT = "specvit-spectra"
-FORMAT_VERSION = 1
 BATCH = 1024
 
 CONDITION_UNITS = {
@@ -112,6 +114,7 @@ def _fill(
             "stop": plan.stop,
             "world": json.dumps(plan.world, sort_keys=True),
             "label_space": json.dumps(space.to_dict()),
+            "lsf": json.dumps(simulator.instrument.lsf_nodes()),
             "medium": grid.medium,
             "grid_fingerprint": grid.fingerprint,
         }
@@ -137,8 +140,8 @@ def _arrays(batch: SpectraBatch) -> dict[str, tuple[np.ndarray, str]]:
     arrays = {
         "flux": (batch.flux.numpy(), relative),
         "sigma": (batch.sigma.numpy(), relative),
-        "labels": (batch.labels.numpy(), "see label_space"),
-        "snr": (batch.snr.numpy(), "median over pixels of noise-free flux / true sigma"),
+        "labels": (batch.known_labels().numpy(), "see label_space"),
+        "snr": (batch.known_snr().numpy(), "median over pixels of noise-free flux / true sigma"),
     }
     for name, values in batch.conditions.items():
         arrays[f"conditions/{name}"] = (values.numpy(), CONDITION_UNITS.get(name, ""))
@@ -149,103 +152,132 @@ def _arrays(batch: SpectraBatch) -> dict[str, tuple[np.ndarray, str]]:
     return arrays
 
 
-def open_shard(path: Path) -> h5py.File:
-    """Return the opened shard after checking that it is one.
+@dataclass(frozen=True)
+class ShardHeader:
+    """What a shard says of itself.
 
-    Raises:
-        DataError: naming the file if it is missing, truncated, of another format or of a newer version.
+    Args:
+        world, split, seed, start, stop: see `ShardPlan`; spectra [start, stop) of the split.
+        label_space: names, units and box of the labels.
+        conditions: names of the observing conditions.
+        grid: the pixels.
+        lsf: see `Instrument.lsf_nodes`; None in shards written before it was stored.
     """
-    if not path.is_file():
-        raise DataError(f"{path}: no such shard; run the `specvit simulate` command again, it continues")
-    try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        raise DataError(
-            f"{path}: not a readable HDF5 file (truncated?); delete it and run `specvit simulate` again"
-        ) from error
-    if file.attrs.get("format") != FORMAT:
-        file.close()
-        raise DataError(f"{path}: not a shard written by `specvit simulate`")
-    if file.attrs["format_version"] > FORMAT_VERSION:
-        version = file.attrs["format_version"]
-        file.close()
-        raise DataError(
-            f"{path}: shard format {version} is newer than this specvit reads ({FORMAT_VERSION}); "
-            "pip install --upgrade specvit"
+
+    world: World
+    split: str
+    seed: int
+    start: int
+    stop: int
+    label_space: LabelSpace
+    conditions: tuple[str, ...]
+    grid: WavelengthGrid
+    lsf: dict[str, list[float]] | None
+
+    @property
+    def count(self) -> int:
+        """Number of spectra."""
+        return self.stop - self.start
+
+    def set_fields(self) -> dict[str, Any]:
+        """Return what all shards of a set share, by name."""
+        return {**self.world.to_dict(), "split": self.split, "seed": self.seed}
+
+
+class Shard:
+    """An open shard whose header has been checked.
+
+    Args:
+        file: the open file.
+        header: see `ShardHeader`.
+    """
+
+    def __init__(self, file: HdfFile, header: ShardHeader) -> None:
+        self.header, self._file = header, file
+        rows, pixels = (header.count,), (header.count, header.grid.size)
+        self._shapes = {"flux": pixels, "sigma": pixels, "snr": rows}
+        self._shapes["labels"] = (header.count, len(header.label_space))
+        self._truth = {"truth/flux": pixels, "truth/sigma": pixels, "truth/scale": rows}
+        self._conditions = {f"conditions/{name}": rows for name in header.conditions}
+
+    def check_arrays(self, truth: bool) -> None:
+        """Raise DataError if an array is missing, of another shape or type, or not stored in full."""
+        for name, shape in (self._shapes | self._conditions | (self._truth if truth else {})).items():
+            self._file.dataset(name, shape, FLOATS)
+
+    def read_rows(self, rows: slice, truth: bool) -> SpectraBatch:
+        """Return rows as a batch; `truth` gives it what only the simulator knows."""
+
+        def read(shapes: Mapping[str, tuple[int, ...]]) -> list[torch.Tensor]:
+            arrays = [self._file.dataset(name, shape, FLOATS).read(rows) for name, shape in shapes.items()]
+            return [torch.from_numpy(values.astype(np.float32, copy=False)) for values in arrays]
+
+        flux, sigma, snr, labels = read(self._shapes)
+        conditions = dict(zip(self.header.conditions, read(self._conditions), strict=True))
+        return SpectraBatch(
+            flux, sigma, labels, conditions, snr, Truth(*read(self._truth)) if truth else None
         )
-    return file
 
 
-def read_rows(file: h5py.File, rows: slice) -> SpectraBatch:
-    """Return rows of an opened shard as a batch; truth is there if the shard holds it."""
-
-    def tensor(name: str) -> torch.Tensor:
-        return torch.from_numpy(file[name][rows])
-
-    truth = None
-    if "truth" in file:
-        truth = Truth(tensor("truth/flux"), tensor("truth/sigma"), tensor("truth/scale"))
-    conditions = {name: tensor(f"conditions/{name}") for name in file["conditions"]}
-    return SpectraBatch(tensor("flux"), tensor("sigma"), tensor("labels"), conditions, tensor("snr"), truth)
-
-
-class StoredSpectra:
-    """A `SpectraSource` over the shards of one folder, read batch by batch.
+@contextmanager
+def open_shard(path: Path) -> Iterator[Shard]:
+    """Open a shard after checking what it says of itself; the context closes it.
 
     Raises:
-        DataError: if the folder is not a complete set written by `specvit simulate`; names the file.
+        DataError: naming file and field if it cannot be opened (with the cause), is of another format or a newer
+            version, or its header is wrong.
     """
-
-    def __init__(self, folder: Path | str) -> None:
-        self.folder = Path(folder)
-        self._manifest = manifest = read_manifest(self.folder)
-        self.paths = [self.folder / name for name in manifest["shards"]]
-        self.world = World.from_dict(manifest["world"])
-        self._counts = []
-        for path in self.paths:
-            with open_shard(path) as file:
-                self._counts.append(len(file["snr"]))
-                self.grid = WavelengthGrid(file["wavelength"][:], file.attrs["medium"])
-                self.label_space = LabelSpace.from_dict(json.loads(file.attrs["label_space"]))
-
-    def __len__(self) -> int:
-        return sum(self._counts)
-
-    @property
-    def provenance(self) -> dict[str, Any]:
-        """What these spectra are, as the folder's manifest says."""
-        return {name: value for name, value in self._manifest.items() if name != "shards"}
-
-    @property
-    def lsf(self) -> dict[str, list[float]]:
-        """The line-spread function of these spectra, see `Instrument.lsf_nodes`."""
-        return Instrument.load(self.world.instrument).lsf_nodes()
-
-    def batches(self, batch_size: int) -> Iterator[SpectraBatch]:
-        """Yield all spectra in order; batches do not cross shard boundaries."""
-        for path, count in zip(self.paths, self._counts, strict=True):
-            with open_shard(path) as file:
-                for start in range(0, count, batch_size):
-                    yield read_rows(file, slice(start, min(start + batch_size, count)))
+    with open_hdf5(path, "shard", "run the same `specvit simulate` command again, it continues") as file:
+        if not file.has_attribute("format") or file.attribute("format", str) != FORMAT:
+            raise DataError(f"{path}: not a shard written by `specvit simulate`; give another folder")
+        version = file.attribute("format_version", int)
+        if version != FORMAT_VERSION:
+            raise DataError(
+                f"{path}: shard format {version}, this specvit reads {FORMAT_VERSION}; if it is newer, "
+                "pip install --upgrade specvit"
+            )
+        yield Shard(file, _header(file))
 
 
-MANIFEST = "manifest.json"
+def _header(file: HdfFile) -> ShardHeader:
+    start, stop = file.attribute("start", int), file.attribute("stop", int)
+    if not 0 <= start < stop:
+        raise DataError(
+            f"{file.path}: attributes 'start' and 'stop' are {start} and {stop}, expected a range"
+        )
+    return ShardHeader(
+        file.json("world", World.from_dict),
+        file.attribute("split", str),
+        file.attribute("seed", int),
+        start,
+        stop,
+        file.json("label_space", _LABEL_SPACE.validate_python),
+        tuple(sorted(file.members("conditions"))),
+        _grid(file),
+        file.json("lsf", lambda found: _Lsf.model_validate(found).model_dump())
+        if file.has_attribute("lsf")
+        else None,
+    )
 
 
-def read_manifest(folder: Path) -> dict:
-    """Return the manifest of a folder of shards; DataError if it is missing or broken."""
-    path = folder / MANIFEST
+def _grid(file: HdfFile) -> WavelengthGrid:
+    medium, fingerprint = file.attribute("medium", str), file.attribute("grid_fingerprint", str)
+    if medium not in ("vacuum", "air"):
+        raise DataError(f"{file.path}: attribute 'medium' is '{medium}', expected vacuum or air")
     try:
-        manifest = json.loads(path.read_text())
-    except FileNotFoundError:
+        grid = WavelengthGrid(file.array("wavelength", (None,), FLOATS), medium)  # type: ignore[arg-type]
+    except WavelengthRangeError as error:
+        raise WavelengthRangeError(f"{file.path}: 'wavelength': {error}") from error
+    if grid.fingerprint != fingerprint:
         raise DataError(
-            f"{folder}: no {MANIFEST} there; expected a folder written by `specvit simulate --out`"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"{path}: cannot be read ({error}); delete it and run `specvit simulate` again"
-        ) from error
-    keys = {"format", "world", "shards"}
-    if not isinstance(manifest, dict) or not keys <= manifest.keys() or manifest["format"] != FORMAT:
-        raise DataError(f"{path}: not a manifest of simulated spectra; choose another folder or delete it")
-    return manifest
+            f"{file.path}: 'wavelength' was changed (its fingerprint differs); copy the set again"
+        )
+    return grid
+
+
+_LABEL_SPACE = TypeAdapter(LabelSpace)
+
+
+class _Lsf(Section):
+    wavelength: list[float]
+    fwhm: list[float]

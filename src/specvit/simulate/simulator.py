@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from specvit.errors import ConfigError
+from specvit.errors import ConfigError, ShapeError
 from specvit.instrument import Instrument, ObservedEmulator
+from specvit.simulate import splits
 from specvit.simulate.observer import Normalisation, Observer, Records, VisibleSigma
 from specvit.simulate.priors import Prior
 from specvit.simulate.seeding import (
@@ -24,10 +25,9 @@ from specvit.simulate.seeding import (
     check_seed,
     label_generator,
     noise_generator,
-    split_number,
 )
 from specvit.simulate.tiles import TiledDrawing
-from specvit.spectra import SpectraBatch, WavelengthGrid
+from specvit.spectra import SpectraBatch, WavelengthGrid, check_rows, in_batches
 
 if TYPE_CHECKING:
     from specvit.simulate.world import World
@@ -115,6 +115,7 @@ class Simulator:
         """Return labels (STARS, P) and conditions of the stars of a split from `group` · STARS on; CPU."""
         generator = label_generator(seed, split, group)
         labels = self.prior.sample(STARS, generator)
+        self._check_drawn(labels)
         weather = torch.Generator().manual_seed(int(generator.integers(2**62)))
         return labels, self.instrument.sample_conditions(STARS, weather)
 
@@ -133,7 +134,7 @@ class Simulator:
         On the CPU a spectrum is bitwise the same whatever range it is drawn in; on an accelerator it is the
         same to float32 rounding. `epoch` changes the noise only; without `truth` less is copied.
         """
-        split_number(split)
+        splits.split_number(split)
         check_seed(seed)
         if not 0 <= start < stop:
             raise ConfigError(f"draw: expected 0 <= start < stop, got {start} and {stop}")
@@ -187,6 +188,35 @@ class Simulator:
             values.normal_(generator=noise_generator(seed, split, epoch, block, device))
         return self.observe(labels, conditions, noise, truth)
 
+    def _check_drawn(self, labels: Tensor) -> None:
+        """Raise unless a prior, which may be a user's own, keeps its word: the emulator would not notice."""
+        space = self.prior.label_space
+        if labels.shape != (STARS, len(space)) or labels.dtype != torch.float32:
+            raise ShapeError(
+                f"{type(self.prior).__name__}.sample: expected float32 labels of shape ({STARS}, {len(space)}), "
+                f"got {labels.dtype} of shape {tuple(labels.shape)}"
+            )
+        space.check(labels, f"{type(self.prior).__name__}.sample")
+
+    def with_compiled_observe(self) -> Simulator:
+        """Return the same simulator whose `observe` is compiled for accelerators; slow to start."""
+        fast = copy.copy(self)
+        fast.observe = torch.compile(self.observe)  # type: ignore[method-assign]
+        return fast
+
+    def describe(self) -> dict[str, Any]:
+        """Return the choices that spectra depend on, JSON-ready; `world` is None for one built by hand."""
+        return {
+            "world": self.world.to_dict() if self.world is not None else None,
+            "emulator": emulator_fingerprint(self.observed),
+            "instrument": self.instrument.name,
+            "prior": {"name": type(self.prior).__name__, **self.prior.label_space.to_dict()},
+            "grid": self.grid.fingerprint,
+            "noise_level": self.noise_level,
+            "normalisation": self.normalisation,
+            "visible_sigma": self.visible_sigma,
+        }
+
     def _modules(self, device: torch.device) -> tuple[ObservedEmulator, Instrument]:
         if device.type == "cpu":
             return self.observed, self.instrument
@@ -209,7 +239,7 @@ def emulator_fingerprint(observed: ObservedEmulator) -> str:
 class SimulatedSource:
     """A finite `SpectraSource` over one split of a simulator.
 
-    With `fresh_noise` each pass draws new noise on the same stars (training); otherwise every pass yields the
+    With `fresh_noise` each epoch has other noise on the same stars (training); otherwise every epoch has the
     same spectra (validation, test).
     """
 
@@ -223,15 +253,16 @@ class SimulatedSource:
         fresh_noise: bool,
         device: torch.device,
     ) -> None:
-        split_number(split)
+        splits.split_number(split)
         check_seed(seed)
-        if fresh_noise and split != "train":
-            raise ConfigError(f"fresh_noise: the noise of '{split}' is frozen; only 'train' is drawn anew")
+        if fresh_noise and split != splits.TRAIN:
+            raise ConfigError(
+                f"fresh_noise: the noise of '{split}' is frozen; only '{splits.TRAIN}' is drawn anew"
+            )
         if count < 1:
             raise ConfigError(f"{split}: expected at least 1 spectrum, got {count}")
         self.simulator, self.split, self.seed, self.count = simulator, split, seed, count
         self.truth, self.fresh_noise, self.device = truth, fresh_noise, device
-        self.epoch = 0
         self.grid, self.label_space = simulator.grid, simulator.prior.label_space
 
     def __len__(self) -> int:
@@ -240,25 +271,50 @@ class SimulatedSource:
     @property
     def provenance(self) -> dict[str, Any]:
         """What these spectra are, JSON-ready: enough to draw them again."""
-        world = self.simulator.world
         return {
-            "world": world.to_dict() if world is not None else None,
-            "emulator": emulator_fingerprint(self.simulator.observed),
+            **self.simulator.describe(),
             "split": self.split,
             "seed": self.seed,
+            "spectra": self.count,
             "fresh_noise": self.fresh_noise,
+            "stars": self._stars_fingerprint(),
         }
+
+    def _stars_fingerprint(self) -> str:
+        """Return a hash of the first stars: a prior of one's own has no description that says as much."""
+        labels, conditions = self.simulator.labels_and_conditions(self.split, self.seed, 0)
+        digest = hashlib.sha256(labels.numpy().tobytes())
+        for name in sorted(conditions):
+            digest.update(name.encode() + conditions[name].numpy().tobytes())
+        return digest.hexdigest()[:16]
 
     @property
     def lsf(self) -> dict[str, list[float]]:
         """The line-spread function of these spectra, see `Instrument.lsf_nodes`."""
         return self.simulator.instrument.lsf_nodes()
 
-    def batches(self, batch_size: int) -> Iterator[SpectraBatch]:
+    def on(self, device: torch.device | str, truth: bool = False, compiled: bool = False) -> SimulatedSource:
+        """Return the same set drawn on `device`, see `Generated`; equal there to float32 rounding."""
+        simulator = self.simulator.with_compiled_observe() if compiled else self.simulator
+        return simulator.source(self.split, self.seed, self.count, truth, self.fresh_noise, device)
+
+    def draw(self, start: int, stop: int, epoch: int = 0) -> SpectraBatch:
+        """Return spectra [start, stop); `epoch` changes the noise if it is fresh, and nothing else."""
+        check_rows(start, stop, self.count, epoch)
+        number = epoch if self.fresh_noise else 0
+        return self.simulator.draw(self.split, self.seed, start, stop, number, self.device, self.truth)
+
+    def batches(self, batch_size: int, epoch: int = 0) -> Iterator[SpectraBatch]:
         """Yield all spectra in order, `batch_size` at a time."""
-        epoch = self.epoch
-        if self.fresh_noise:
-            self.epoch += 1
-        for start in range(0, self.count, batch_size):
-            stop = min(start + batch_size, self.count)
-            yield self.simulator.draw(self.split, self.seed, start, stop, epoch, self.device, self.truth)
+        return in_batches(self.draw, self.count, batch_size, epoch)
+
+    def reserve(self, count: int) -> SimulatedSource | None:
+        """Return the first `count` spectra of the split that is kept for correcting errors."""
+        if self.split == splits.CALIBRATION:
+            return None
+        return self.simulator.source(splits.CALIBRATION, self.seed, count)
+
+
+def endless(simulator: Simulator, seed: int) -> SimulatedSource:
+    """Return training spectra that no training will come to the end of."""
+    return simulator.source(splits.TRAIN, seed, splits.ENDLESS)

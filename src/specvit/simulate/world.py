@@ -9,6 +9,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pydantic import TypeAdapter, ValidationError
+
+from specvit.documents.json_text import first_problem
 from specvit.errors import ConfigError
 from specvit.simulate.priors import make_prior
 
@@ -71,9 +74,10 @@ class World:
 
     @classmethod
     def from_dict(cls, data: dict) -> World:
-        """Return the world described by `to_dict`; ConfigError names an unknown field."""
-        unknown = set(data) - set(cls.__dataclass_fields__)
-        if unknown:
+        """Return the world described by `to_dict`; ConfigError names an unknown or wrong field."""
+        if isinstance(data, dict) and (unknown := set(data) - set(cls.__dataclass_fields__)):
             raise ConfigError(f"world: unknown field '{sorted(unknown)[0]}'; written by a newer specvit?")
-        bounds = {name: (float(low), float(high)) for name, (low, high) in data.get("bounds", {}).items()}
-        return cls(**{**data, "bounds": bounds})
+        try:
+            return TypeAdapter(cls).validate_python(data)
+        except ValidationError as error:
+            raise ConfigError(f"world: {first_problem(error)}; correct it or simulate again") from error

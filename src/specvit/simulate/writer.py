@@ -17,6 +17,7 @@ from concurrent.futures import CancelledError, as_completed
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -24,17 +25,12 @@ from specvit import __version__
 from specvit.errors import ConfigError, RunError, import_optional
 from specvit.runs.atomic import disk_errors, write_atomic
 from specvit.runs.processes import WorkerPool
-from specvit.simulate.seeding import check_seed, split_number
-from specvit.simulate.shards import (
-    FORMAT,
-    FORMAT_VERSION,
-    MANIFEST,
-    ShardPlan,
-    bytes_per_spectrum,
-    read_manifest,
-    write_shard,
-)
+from specvit.simulate.kept_files import instrument_fingerprint, keep_files, kept_world, world_beside
+from specvit.simulate.manifest import MANIFEST, Manifest, read_manifest
+from specvit.simulate.seeding import check_seed
+from specvit.simulate.shards import ShardPlan, bytes_per_spectrum, write_shard
 from specvit.simulate.simulator import Simulator, emulator_fingerprint
+from specvit.simulate.splits import split_number
 from specvit.simulate.world import World
 
 Progress = Callable[[int], None]
@@ -82,7 +78,7 @@ class WriteJob:
         self.plans = [
             ShardPlan(
                 str(self.folder / f"{split}-{i:05d}-of-{shards:05d}.h5"),
-                world.to_dict(), split, seed, cuts[i], cuts[i + 1], truth,
+                kept_world(world).to_dict(), split, seed, cuts[i], cuts[i + 1], truth,
             )
             for i in range(shards)
         ]  # fmt: skip
@@ -131,36 +127,36 @@ class WriteJob:
                 _run_in_processes(plans, min(workers, len(plans)), report)
             return sum(plan.count for plan in plans)
 
-    def _manifest(self) -> dict:
-        return {
-            "format": FORMAT,
-            "format_version": FORMAT_VERSION,
-            "world": self.world.to_dict(),
-            "emulator": emulator_fingerprint(self.simulator.observed),
-            "split": self.split,
-            "seed": self.seed,
-            "spectra": self.spectra,
-            "truth": self.truth,
-            "shards": [Path(plan.path).name for plan in self.plans],
-        }
+    def _manifest(self) -> Manifest:
+        return Manifest(
+            world=kept_world(self.world),
+            emulator=emulator_fingerprint(self.simulator.observed),
+            instrument_fingerprint=instrument_fingerprint(self.world),
+            split=self.split,
+            seed=self.seed,
+            spectra=self.spectra,
+            truth=self.truth,
+            shards=tuple(Path(plan.path).name for plan in self.plans),
+            created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            specvit_version=__version__,
+        )
 
     def _check_manifest(self) -> None:
         if not (self.folder / MANIFEST).exists():
             return
         there, wanted = _flat(read_manifest(self.folder)), _flat(self._manifest())
         for key, value in wanted.items():
-            if there.get(key) != value:
+            if there[key] != value:
                 raise ConfigError(
-                    f"{self.folder}: holds another set ({key} is {there.get(key)} there, {value} asked for); "
+                    f"{self.folder}: holds another set ({key} is {there[key]} there, {value} asked for); "
                     "choose another --out or delete the folder"
                 )
 
     def _write_manifest(self) -> None:
         path = self.folder / MANIFEST
         if not path.exists():
-            created = {"created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")}
-            manifest = {**self._manifest(), **created, "specvit_version": __version__}
-            write_atomic(path, json.dumps(manifest, indent=1) + "\n")
+            keep_files(self.world, self.folder)
+            write_atomic(path, json.dumps(self._manifest().to_dict(), indent=1) + "\n")
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -187,11 +183,13 @@ class WriteJob:
             leftover.unlink(missing_ok=True)
 
 
-def _flat(manifest: dict) -> dict:
-    """Return a manifest with the world's fields among its own, so that one difference can be named."""
-    flat = manifest | manifest["world"] | {"shards": len(manifest["shards"])}
-    del flat["world"]
-    return json.loads(json.dumps(flat))
+def _flat(manifest: Manifest) -> dict[str, Any]:
+    """Return what makes a set, the world's fields among its own, so that one difference can be named."""
+    fields = manifest.to_dict()
+    world = fields.pop("world")
+    for written_once in ("created", "specvit_version"):
+        del fields[written_once]
+    return fields | world | {"shards": len(manifest.shards)}
 
 
 @contextmanager
@@ -211,15 +209,16 @@ def _run_here(plans: list[ShardPlan], simulator: Simulator, progress: Progress) 
 
 
 @lru_cache(maxsize=2)
-def _simulator_of(world: str) -> Simulator:
-    return World.from_dict(json.loads(world)).build()
+def _simulator_of(world: str, folder: Path) -> Simulator:
+    return world_beside(World.from_dict(json.loads(world)), folder).build()
 
 
 def write_planned_shard(plan: dict) -> int:
     """Write one shard in a worker process, given as plain data; return its number of spectra."""
     shard = ShardPlan(**plan)
     with _one_thread():
-        return write_shard(shard, _simulator_of(json.dumps(shard.world, sort_keys=True)))
+        simulator = _simulator_of(json.dumps(shard.world, sort_keys=True), Path(shard.path).parent)
+        return write_shard(shard, simulator)
 
 
 def _run_in_processes(plans: list[ShardPlan], workers: int, progress: Progress) -> None:

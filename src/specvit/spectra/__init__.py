@@ -1,19 +1,33 @@
 """Spectra as such: grids, batches, labels, S/N. Knows no survey, no file format and no model."""
 
-from specvit.spectra.batch import MemorySource, SpectraBatch, SpectraSource, Truth, collect
+from specvit.spectra.air import air_to_vacuum, vacuum_to_air
+from specvit.spectra.batch import SpectraBatch, Truth
 from specvit.spectra.grid import SPEED_OF_LIGHT_KM_S, WavelengthGrid
 from specvit.spectra.labels import LOW_T_BOX, LabelSpace
 from specvit.spectra.snr import median_snr
+from specvit.spectra.source import (
+    Generated,
+    MemorySource,
+    SpectraSource,
+    check_rows,
+    collect,
+    in_batches,
+)
 
 __all__ = [
     "LOW_T_BOX",
     "SPEED_OF_LIGHT_KM_S",
+    "Generated",
     "LabelSpace",
     "MemorySource",
     "SpectraBatch",
     "SpectraSource",
     "Truth",
     "WavelengthGrid",
+    "air_to_vacuum",
+    "check_rows",
     "collect",
+    "in_batches",
     "median_snr",
+    "vacuum_to_air",
 ]

@@ -1,20 +1,20 @@
 """A batch of spectra on one grid: the one object that flows from the simulator to the estimators.
 
 `SpectraBatch` holds what an estimator may see; what only the simulator knows sits apart in `Truth`, so that
-no estimator reads it by accident (the noise-free `sigma` is a copy of the spectrum).
+no estimator reads it by accident (the noise-free `sigma` is a copy of the spectrum). Real spectra have
+neither labels nor truth; who needs them asks with `known_labels` and `known_truth`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
-from typing import Protocol, runtime_checkable
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, fields, replace
 
 import torch
 from torch import Tensor
 
-from specvit.spectra.grid import WavelengthGrid
-from specvit.spectra.labels import LabelSpace
+from specvit.errors import DataError, LabelError
 
 
 @dataclass(frozen=True)
@@ -39,23 +39,51 @@ class SpectraBatch:
     Args:
         flux: observed (noisy) flux, shape (B, L), float32, relative to the stated normalisation.
         sigma: 1 σ per pixel as a pipeline knows it, shape (B, L), > 0; `inf` marks a dead pixel.
-        labels: shape (B, P), in the order of the source's LabelSpace; NaN where unknown.
+        labels: shape (B, P), in the order of the source's LabelSpace, NaN where one is unknown; None for
+            spectra of which no label is known.
         conditions: name -> shape (B,): i magnitude `mag`, `seeing` (arcsec), `zenith_angle` (deg),
-            `field_angle` (deg), `moon`, `exposure_time` (s), `exposure_count`.
+            `field_angle` (deg), `moon`, `exposure_time` (s), `exposure_count`; empty if nothing is known.
         snr: median over pixels of noise-free flux / true sigma, shape (B,): the one S/N definition used for
-            bins, models and ceilings alike. Not for estimators.
+            bins, models and ceilings alike. Not for estimators; None if the noise-free flux is unknown.
         truth: simulator-only quantities, or None.
     """
 
     flux: Tensor
     sigma: Tensor
-    labels: Tensor
-    conditions: dict[str, Tensor]
-    snr: Tensor
+    labels: Tensor | None = None
+    conditions: dict[str, Tensor] = field(default_factory=dict)
+    snr: Tensor | None = None
     truth: Truth | None = None
 
     def __len__(self) -> int:
         return self.flux.shape[0]
+
+    def known_labels(self) -> Tensor:
+        """Return the labels, shape (B, P); LabelError if these spectra have none."""
+        if self.labels is None:
+            raise LabelError(
+                f"labels: expected spectra with known labels, got {len(self)} without any; "
+                "take spectra of known stars, or only predict for these"
+            )
+        return self.labels
+
+    def known_snr(self) -> Tensor:
+        """Return the S/N, shape (B,); DataError if it is not known for these spectra."""
+        if self.snr is None:
+            raise DataError(
+                f"snr: expected spectra whose noise-free S/N is known, got {len(self)} without it; "
+                "take simulated spectra, or estimate it with `median_snr(flux, sigma)`"
+            )
+        return self.snr
+
+    def known_truth(self) -> Truth:
+        """Return what only the simulator knows; DataError if these spectra come without it."""
+        if self.truth is None:
+            raise DataError(
+                f"truth: expected spectra whose noise-free flux is known, got {len(self)} without it; "
+                "draw or store them with truth"
+            )
+        return self.truth
 
     def to(self, device: torch.device | str) -> SpectraBatch:
         """Return the batch with every tensor on `device`."""
@@ -70,82 +98,71 @@ class SpectraBatch:
         return self._map(lambda tensor: tensor.new_empty((count, *tensor.shape[1:])))
 
     def copy_rows(self, start: int, rows: SpectraBatch) -> None:
-        """Overwrite the spectra from `start` on with those of `rows`, in place."""
-        for mine, theirs in zip(self._tensors(), rows._tensors(), strict=True):
-            mine[start : start + len(rows)] = theirs
+        """Overwrite the spectra from `start` on with those of `rows`, in place.
+
+        Raises:
+            DataError: if one of the two has a field that the other lacks; names it.
+        """
+        mine, theirs = self._tensors(), rows._tensors()
+        _check_same_fields("copy_rows", [mine, theirs])
+        for name, values in mine.items():
+            values[start : start + len(rows)] = theirs[name]
 
     def without_truth(self) -> SpectraBatch:
         """Return the batch as an estimator may see it."""
         return replace(self, truth=None)
 
-    def _tensors(self) -> list[Tensor]:
-        truth = [] if self.truth is None else [getattr(self.truth, f.name) for f in fields(Truth)]
-        conditions = [self.conditions[name] for name in sorted(self.conditions)]
-        return [self.flux, self.sigma, self.labels, self.snr, *conditions, *truth]
+    @property
+    def fingerprint(self) -> str:
+        """Hash of everything but the truth, 16 hexadecimal digits: equal only for equal spectra."""
+        digest = hashlib.sha256()
+        for name, values in sorted(self.without_truth()._tensors().items()):
+            digest.update(f"{name} {tuple(values.shape)} {values.dtype} ".encode())
+            digest.update(values.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
 
-    def _map(self, function) -> SpectraBatch:
-        truth = self.truth
-        if truth is not None:
-            truth = Truth(**{f.name: function(getattr(truth, f.name)) for f in fields(Truth)})
-        return SpectraBatch(
-            function(self.flux),
-            function(self.sigma),
-            function(self.labels),
-            {name: function(value) for name, value in self.conditions.items()},
-            function(self.snr),
-            truth,
-        )
+    def _tensors(self) -> dict[str, Tensor]:
+        """Return the tensors that are there, by name."""
+        named = {"flux": self.flux, "sigma": self.sigma, "labels": self.labels, "snr": self.snr}
+        named |= {f"conditions/{name}": values for name, values in self.conditions.items()}
+        if self.truth is not None:
+            named |= {f"truth/{f.name}": getattr(self.truth, f.name) for f in fields(Truth)}
+        return {name: values for name, values in named.items() if values is not None}
+
+    def _map(self, function: Callable[[Tensor], Tensor]) -> SpectraBatch:
+        return _from_tensors({name: function(values) for name, values in self._tensors().items()})
 
     @staticmethod
-    def concatenate(batches: list[SpectraBatch]) -> SpectraBatch:
-        """Return the batches joined along the spectrum axis; truth is kept if every batch has it."""
-        truths = [b.truth for b in batches]
-        known = [t for t in truths if t is not None]
-        truth = None
-        if len(known) == len(batches):
-            truth = Truth(**{f.name: torch.cat([getattr(t, f.name) for t in known]) for f in fields(Truth)})
-        return SpectraBatch(
-            torch.cat([b.flux for b in batches]),
-            torch.cat([b.sigma for b in batches]),
-            torch.cat([b.labels for b in batches]),
-            {name: torch.cat([b.conditions[name] for b in batches]) for name in batches[0].conditions},
-            torch.cat([b.snr for b in batches]),
-            truth,
-        )
+    def concatenate(batches: Iterable[SpectraBatch]) -> SpectraBatch:
+        """Return the batches joined along the spectrum axis; truth is kept if every batch has it.
+
+        Raises:
+            DataError: if there is no batch, or some have labels, S/N or a condition that others lack.
+        """
+        batches = list(batches)
+        if not batches:
+            raise DataError("concatenate: expected at least one batch of spectra, got none")
+        if any(batch.truth is None for batch in batches):
+            batches = [batch.without_truth() for batch in batches]
+        parts = [batch._tensors() for batch in batches]
+        _check_same_fields("concatenate", parts)
+        return _from_tensors({name: torch.cat([part[name] for part in parts]) for name in parts[0]})
 
 
-@runtime_checkable
-class SpectraSource(Protocol):
-    """A finite, re-iterable set of spectra: simulated on the fly or read from shards.
-
-    Iterating twice yields the same spectra unless the source says it refreshes its noise per epoch.
-    """
-
-    grid: WavelengthGrid
-    label_space: LabelSpace
-
-    def __len__(self) -> int:
-        """Return the number of spectra."""
-
-    def batches(self, batch_size: int) -> Iterator[SpectraBatch]:
-        """Yield all spectra in order, `batch_size` at a time (the last batch may be shorter)."""
+def _from_tensors(named: dict[str, Tensor]) -> SpectraBatch:
+    """Return the batch of what `SpectraBatch._tensors` names."""
+    inner: dict[str, dict[str, Tensor]] = {"conditions": {}, "truth": {}, "": {}}
+    for name, values in named.items():
+        group, _, key = name.rpartition("/")
+        inner[group][key] = values
+    truth = Truth(**inner["truth"]) if inner["truth"] else None
+    return SpectraBatch(**inner[""], conditions=inner["conditions"], truth=truth)
 
 
-def collect(source: SpectraSource, batch_size: int = 1024) -> SpectraBatch:
-    """Return every spectrum of `source` as one batch; for sets that fit in memory."""
-    return SpectraBatch.concatenate(list(source.batches(batch_size)))
-
-
-class MemorySource:
-    """A `SpectraSource` over one batch already in memory."""
-
-    def __init__(self, batch: SpectraBatch, grid: WavelengthGrid, label_space: LabelSpace) -> None:
-        self.batch, self.grid, self.label_space = batch, grid, label_space
-
-    def __len__(self) -> int:
-        return len(self.batch)
-
-    def batches(self, batch_size: int) -> Iterator[SpectraBatch]:
-        """Yield the stored spectra in order."""
-        for start in range(0, len(self.batch), batch_size):
-            yield self.batch[start : start + batch_size]
+def _check_same_fields(what: str, parts: list[dict[str, Tensor]]) -> None:
+    for number, part in enumerate(parts):
+        if odd := sorted(part.keys() ^ parts[0].keys()):
+            has, lacks = (number, 0) if odd[0] in part else (0, number)
+            raise DataError(
+                f"{what}: batch {has} has {odd[0]}, batch {lacks} has not; give both (NaN where unknown) or none"
+            )

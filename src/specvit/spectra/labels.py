@@ -115,7 +115,8 @@ class LabelSpace:
 
 STELLAR_UNITS = {"teff": "K", "log_g": "dex", "m_h": "dex", "alpha_m": "dex", "c_m": "dex"}
 
-#: The low-temperature box of the reference work, wide metallicity (facts: Teff 3750-6000 K, log g 1-5).
+#: The low-temperature box of the reference work: 10 x 9 x 14 x 4 x 6 nodes of the BOSZ grid (Bohlin et al. 2017,
+#: AJ 153, 234). [M/H] spans the whole grid, as the simulated labels do, not the narrower range some pages quote.
 LOW_T_BOX = LabelSpace(
     names=tuple(STELLAR_UNITS),
     units=tuple(STELLAR_UNITS.values()),

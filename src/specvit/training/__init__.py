@@ -1,7 +1,7 @@
 """One training engine for every network."""
 
 from specvit.training.engine import Listener, Trainer
-from specvit.training.feeds import endless
-from specvit.training.recipe import RECIPES, Recipe
+from specvit.training.objectives import LabelRegression, Objective
+from specvit.training.recipe import Recipe
 
-__all__ = ["RECIPES", "Listener", "Recipe", "Trainer", "endless"]
+__all__ = ["LabelRegression", "Listener", "Objective", "Recipe", "Trainer"]

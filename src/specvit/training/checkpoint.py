@@ -15,7 +15,8 @@ from specvit.errors import RunError
 from specvit.runs.atomic import write_atomic
 
 NAME = "checkpoint.pt"
-FORMAT_VERSION = 1
+#: 2: what a training is for has an identity of its own.
+FORMAT_VERSION = 2
 
 
 def save_checkpoint(folder: Path, identity: dict[str, Any], state: dict[str, Any]) -> None:

@@ -1,8 +1,8 @@
 """The one training loop. Owns the order of things: step, report, validate, checkpoint, stop.
 
-What is trained (`models`), on what (`feeds`), how (`recipe`) and which weights are kept (`selection`) come
-from outside; nothing here knows a survey or a model by name. Batches and dropout are functions of (seed,
-process, step), so a training continued from any checkpoint is the uninterrupted one.
+What is trained (`models`), for what (`objectives`), on what (`feeds`), how (`recipe`) and which weights are
+kept (`selection`) come from outside; nothing here knows a survey, a model or a label. Batches and dropout are
+functions of (seed, process, step), so a training continued from any checkpoint is the uninterrupted one.
 """
 
 from __future__ import annotations
@@ -19,15 +19,13 @@ import torch
 from torch import Tensor, nn
 
 from specvit.errors import RunError
-from specvit.models.conditioning import Inputs
-from specvit.models.network import SpectrumNetwork
-from specvit.spectra import LabelSpace, SpectraBatch
+from specvit.spectra import SpectraBatch
 from specvit.training.checkpoint import load_checkpoint, save_checkpoint
 from specvit.training.distributed import Processes
 from specvit.training.ema import WeightAverage
-from specvit.training.feeds import Feed, masked, prefetched
-from specvit.training.losses import training_loss
+from specvit.training.feeds import Feed, prefetched
 from specvit.training.memory import freed_memory_kept
+from specvit.training.objectives import Objective
 from specvit.training.optimisers import Optimisers
 from specvit.training.recipe import Recipe
 from specvit.training.schedules import rate_factor
@@ -40,12 +38,12 @@ Listener = Callable[[dict[str, Any]], None]
 
 
 class Trainer:
-    """Trains the body of one network; `run` leaves the best weights in it.
+    """Trains a body for one objective; `run` leaves the best weights in it.
 
     Args:
-        network: its front end must be fitted already.
+        body: what is trained, in place; called with the inputs that the objective prepares.
+        objective: inputs, targets, loss and scores.
         feed: training batches by step number.
-        space: the labels of training and validation batches, of which the network's are a part.
         validation: spectra for selecting the weights.
         recipe: see `Recipe`.
         world: the processes, see `distributed.join_processes`.
@@ -55,13 +53,14 @@ class Trainer:
 
     Raises:
         RunError: if the checkpoint in `folder` belongs to another training.
+        DataError: if the objective cannot score the validation spectra.
     """
 
     def __init__(
         self,
-        network: SpectrumNetwork,
+        body: nn.Module,
+        objective: Objective,
         feed: Feed,
-        space: LabelSpace,
         validation: SpectraBatch,
         recipe: Recipe,
         world: Processes,
@@ -69,22 +68,19 @@ class Trainer:
         listen: Listener | None = None,
         began: float | None = None,
     ) -> None:
-        self.network = network.to(world.device).train()
-        self.body: nn.Module = network.body
+        self.body, self.objective = body.to(world.device).train(), objective
+        objective.front.to(world.device)
         self.feed, self.recipe, self.world, self.folder = feed, recipe, world, folder
         self.listen = listen or (lambda record: None)
-        self.loss = recipe.loss_for(network.config.head)
-        self.columns = [space.index(name) for name in network.label_space.names]
         self.identity = {
-            "network": network.config.to_dict(),
-            "labels": list(network.label_space.names),
+            "objective": objective.identity,
             "recipe": recipe.to_dict(),
             "processes": world.size,
         }
         state = load_checkpoint(folder, self.identity) if folder is not None else None
         if state is not None:
-            network.front.load_state_dict(state["front"])
-        self.selection = Selection(network, validation.to(world.device), space, recipe.monitor)
+            objective.front.load_state_dict(state["front"])
+        self.selection = Selection(self.body, objective, validation.to(world.device))
         self.average = WeightAverage(self.body, recipe.ema) if recipe.ema else None
         self.optimisers = Optimisers(self.body, recipe)
         self.step, self.validated, self.stopped, self.progress = 0, 0, False, 0.0
@@ -120,15 +116,15 @@ class Trainer:
         self._checkpoint()
         self.selection.restore()
         self.world.spread([parameter.detach() for parameter in self.body.parameters()])
-        self.network.eval()
+        self.body.eval()
         return self._record()
 
     def steps(self) -> Generator[Tensor, None, None]:
         """Take one optimiser step per item, for as long as items are asked for; yield losses, on the device."""
         memory = freed_memory_kept() if self.world.device.type == "cpu" else nullcontext()
         with memory, closing(prefetched(self._prepare, self.step)) as batches:
-            for inputs, labels in batches:
-                loss = self._take_step(inputs, labels, rate_factor(self.progress, self.recipe))
+            for inputs, targets in batches:
+                loss = self._take_step(inputs, targets, rate_factor(self.progress, self.recipe))
                 self.step += 1
                 yield loss
 
@@ -138,19 +134,16 @@ class Trainer:
             body = nn.parallel.DistributedDataParallel(body, broadcast_buffers=False)
         return torch.compile(body) if self.recipe.compile else body  # type: ignore[return-value]
 
-    def _prepare(self, step: int) -> tuple[Inputs, Tensor]:
-        """Return inputs and labels of one step, this process's share."""
-        batch = self.feed(step)
-        if self.recipe.masked:
-            batch = masked(batch, self.recipe.masked, _seed(self.recipe.seed, self.world.rank, step))
-        return self.network.front(batch.flux, batch.sigma), batch.labels[:, self.columns]
+    def _prepare(self, step: int) -> tuple[Any, Tensor]:
+        """Return inputs and targets of one step, this process's share."""
+        return self.objective.prepare(self.feed(step), _seed(self.recipe.seed, self.world.rank, step))
 
-    def _take_step(self, inputs: Inputs, labels: Tensor, factor: float) -> Tensor:
+    def _take_step(self, inputs: Any, targets: Tensor, factor: float) -> Tensor:
         """Take one optimiser step at `factor` times the peak rate; return its loss, still on the device."""
         torch.manual_seed(_seed(self.recipe.seed, self.world.rank, self.step))
         with torch.autocast(self.world.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"):
-            raw = self._forward(inputs)
-        loss = training_loss(self.loss, self.network.head, raw, labels)
+            outputs = self._forward(inputs)
+        loss = self.objective.loss(outputs, targets)
         loss.backward()
         if self.recipe.clip:
             nn.utils.clip_grad_norm_(self.body.parameters(), self.recipe.clip)
@@ -210,7 +203,7 @@ class Trainer:
             "stopped": self.stopped,
             "seconds": self.seconds,
             "body": self.body.state_dict(),
-            "front": self.network.front.state_dict(),
+            "front": self.objective.front.state_dict(),
             "optimisers": self.optimisers.state_dict(),
             "average": self.average.state_dict() if self.average is not None else None,
             "selection": self.selection.state_dict(),
@@ -227,13 +220,14 @@ class Trainer:
         self.selection.load_state_dict(state["selection"])
 
     def _record(self) -> dict[str, Any]:
+        best = self.selection.best
         return {
             "steps": self.step,
             "train_spectra": self.step * self.recipe.batch * self.world.size,
             "seconds": round(self.seconds, 1),
             "best_step": self.selection.step,
             "best_weights": self.selection.kind,
-            "validation_r2": self.selection.r2,
+            f"validation_{self.objective.score}": best if math.isfinite(best) else None,
             "recipe": self.recipe.to_dict(),
             "device": str(self.world.device),
             "processes": self.world.size,

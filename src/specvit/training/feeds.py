@@ -7,20 +7,17 @@ its own share of step i.
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from specvit.errors import DataError
-from specvit.simulate import Simulator
-from specvit.simulate.simulator import SimulatedSource
-from specvit.spectra import MemorySource, SpectraBatch, SpectraSource, collect
+from specvit.spectra import Generated, MemorySource, SpectraBatch, SpectraSource, collect
 
 #: Finite sets up to this size are kept in memory and shuffled as a whole; larger ones are read in passes and
 #: shuffled within stretches of it.
@@ -53,63 +50,42 @@ class Feed(Protocol):
         """Return the batch of `step`, on the device of the feed."""
 
 
-@runtime_checkable
-class Drawable(Protocol):
-    """A set whose spectra can be had by number, with other noise in every pass if it has `fresh_noise`."""
-
-    fresh_noise: bool
-
-    def draw(self, start: int, stop: int, epoch: int = 0) -> SpectraBatch:
-        """Return spectra [start, stop) with the noise of pass `epoch`."""
-
-
-class SimulatorFeed:
-    """Spectra drawn on the training device; nothing is stored.
+class OrderedFeed:
+    """Spectra in the order of their source, drawn step by step; nothing is kept.
 
     Args:
-        source: a simulated source. Its `count` is the number of different stars: past it the stars come
-            again, with new noise if the source has `fresh_noise`.
+        source: gives its spectra on the training device. Its length is the number of different stars: past
+            it they come again, with new noise if the source has `fresh_noise`.
         share: see `Share`.
-        device: where they are drawn.
-        compile: compile the simulation (noise and all) for the device.
     """
 
-    def __init__(
-        self, source: SimulatedSource, share: Share, device: torch.device, compile: bool = False
-    ) -> None:
+    def __init__(self, source: SpectraSource, share: Share) -> None:
         whole = share.batch * share.world
-        if source.count < whole:
+        if len(source) < whole:
             raise DataError(
-                f"training: {source.count} spectra are fewer than one step of {whole}; use a smaller batch"
+                f"training: {len(source)} spectra are fewer than one step of {whole}; use a smaller batch"
             )
-        self.source, self.share, self.device = source, share, device
-        self.steps_per_pass = source.count // whole
-        self.simulator = source.simulator
-        if compile:
-            self.simulator = copy.copy(source.simulator)
-            self.simulator.observe = torch.compile(source.simulator.observe)  # type: ignore[method-assign]
+        self.source, self.share, self.steps_per_pass = source, share, len(source) // whole
 
     def __call__(self, step: int) -> SpectraBatch:
         """Return the batch of `step`."""
-        passes, within = divmod(step, self.steps_per_pass)
-        start, stop = self.share.rows(within)
-        epoch = passes if self.source.fresh_noise else 0
-        source = self.source
-        return self.simulator.draw(source.split, source.seed, start, stop, epoch, self.device).without_truth()
+        epoch, within = divmod(step, self.steps_per_pass)
+        return self.source.draw(*self.share.rows(within), epoch)
 
 
 class MemoryFeed:
     """A set in memory, in a new random order each pass.
 
     Args:
-        batch: the whole set.
-        share, device: see `SimulatorFeed`.
+        batch: the whole set; batches carry what it carries, truth included.
+        share: see `Share`.
+        device: where batches are wanted.
         seed: of the order.
     """
 
     def __init__(self, batch: SpectraBatch, share: Share, device: torch.device, seed: int) -> None:
         # A set smaller than a step is repeated within it.
-        self.batch, self.share, self.device, self.seed = batch.without_truth(), share, device, seed
+        self.batch, self.share, self.device, self.seed = batch, share, device, seed
 
     def __call__(self, step: int) -> SpectraBatch:
         """Return the batch of `step`; a pass that ends within it continues with the next order."""
@@ -124,23 +100,31 @@ class MemoryFeed:
 
 
 class PassFeed:
-    """A set too large for memory: read in order, stretch by stretch, each stretch in random order.
+    """A set too large for memory, or of fresh noise: read stretch by stretch, each in random order.
 
-    Going back, or far ahead as after a resume, reads from the beginning of the pass; a `Drawable` set is read
-    where it is needed, with the noise of the pass.
+    Args:
+        source: read where it is needed, with the noise of the pass.
+        share, device, seed: see `MemoryFeed`.
+        stretch: spectra held and shuffled at once, at most.
+        truth: whether batches carry what only the simulator knows.
     """
 
     def __init__(
-        self, source: SpectraSource, share: Share, device: torch.device, seed: int, stretch: int
+        self,
+        source: SpectraSource,
+        share: Share,
+        device: torch.device,
+        seed: int,
+        stretch: int,
+        truth: bool = False,
     ) -> None:
-        self.source, self.share, self.device, self.seed = source, share, device, seed
+        self.source, self.share, self.device, self.seed, self.truth = source, share, device, seed, truth
         whole = share.batch * share.world
         self.steps_per_stretch = max(1, stretch // whole)
-        self.stretches = len(source) // (self.steps_per_stretch * whole)
+        self.rows_per_stretch = self.steps_per_stretch * whole
+        self.stretches = len(source) // self.rows_per_stretch
         if self.stretches == 0:
             raise DataError(f"training: {len(source)} spectra are fewer than one stretch of {stretch}")
-        self._pass, self._next = -1, 0
-        self._reader: Iterator[SpectraBatch] = iter(())
         self._held: tuple[int, SpectraBatch] | None = None
 
     def __call__(self, step: int) -> SpectraBatch:
@@ -152,44 +136,41 @@ class PassFeed:
         return self._held[1][start:stop].to(self.device)
 
     def _read(self, number: int) -> SpectraBatch:
-        passes, wanted = divmod(number, self.stretches)
-        if isinstance(self.source, Drawable):
-            start = wanted * self._stretch_rows()
-            batch = self.source.draw(start, start + self._stretch_rows(), passes)
-            return self._shuffled(batch, number)
-        if passes != self._pass or wanted < self._next:
-            self._pass, self._next, self._reader = passes, 0, _rebatch(self.source, self._stretch_rows())
-        while True:
-            batch = next(self._reader)
-            self._next += 1
-            if self._next > wanted:
-                return self._shuffled(batch, number)
-
-    def _shuffled(self, batch: SpectraBatch, number: int) -> SpectraBatch:
+        epoch, stretch = divmod(number, self.stretches)
+        start = stretch * self.rows_per_stretch
+        batch = self.source.draw(start, start + self.rows_per_stretch, epoch)
         order = torch.randperm(len(batch), generator=_generator(self.seed, number))
-        return batch[order].without_truth()
-
-    def _stretch_rows(self) -> int:
-        return self.steps_per_stretch * self.share.batch * self.share.world
+        return (batch if self.truth else batch.without_truth())[order]
 
 
 def make_feed(
-    source: SpectraSource, share: Share, device: torch.device, seed: int, compile: bool = False
+    source: SpectraSource,
+    share: Share,
+    device: torch.device,
+    seed: int,
+    compile: bool = False,
+    truth: bool = False,
 ) -> Feed:
-    """Return the feed that suits `source`: drawn on the fly, in memory, or read in passes."""
-    if isinstance(source, SimulatedSource):
-        return SimulatorFeed(source, share, device, compile)
+    """Return the feed that suits `source`: made on the fly, in memory, or read in passes.
+
+    Args:
+        source: where the spectra come from.
+        share: see `Share`.
+        device: where batches are wanted.
+        seed: of the order, for a source whose own is not a random one.
+        compile: compile what makes spectra on the fly, noise and all.
+        truth: give batches what only the simulator knows, for an objective that learns it; else they never
+            carry it.
+    """
+    if isinstance(source, Generated):
+        return OrderedFeed(source.on(device, truth, compile), share)
     most = MEMORY_BYTES // (4 * 2 * source.grid.size)
-    if isinstance(source, Drawable) and source.fresh_noise:
-        return PassFeed(source, share, device, seed, min(most, len(source)))
+    if source.fresh_noise:
+        return PassFeed(source, share, device, seed, min(most, len(source)), truth)
     if isinstance(source, MemorySource) or len(source) <= most:
-        return MemoryFeed(collect(source), share, device, seed)
-    return PassFeed(source, share, device, seed, most)
-
-
-def endless(simulator: Simulator, seed: int, split: str = "train") -> SimulatedSource:
-    """Return a simulated source that no training will come to the end of."""
-    return simulator.source(split, seed, 2**40)
+        held = collect(source)
+        return MemoryFeed(held if truth else held.without_truth(), share, device, seed)
+    return PassFeed(source, share, device, seed, most, truth)
 
 
 def masked(batch: SpectraBatch, share: float, seed: int) -> SpectraBatch:
@@ -215,19 +196,6 @@ def prefetched(produce: Callable[[int], Prepared], step: int) -> Generator[Prepa
             step += 1
             waiting = pool.submit(produce, step)
             yield prepared
-
-
-def _rebatch(source: SpectraSource, rows: int) -> Iterator[SpectraBatch]:
-    """Yield batches of exactly `rows` spectra; sources may cut theirs short at file boundaries."""
-    held: list[SpectraBatch] = []
-    count = 0
-    for batch in source.batches(min(rows, 4096)):
-        held.append(batch)
-        count += len(batch)
-        if count >= rows:
-            joined = SpectraBatch.concatenate(held)
-            yield joined[:rows]
-            held, count = [joined[rows:]], count - rows
 
 
 def _generator(seed: int, number: int) -> torch.Generator:

@@ -119,7 +119,9 @@ def split_parameters(
     """
     hidden, matrices, vectors = [], [], []
     layers = [m for m in body.modules() if isinstance(m, nn.Linear | nn.Conv1d | LocalMap)]
-    readers = {id(layers[0].weight)} | {id(m.map.weight) for m in body.modules() if isinstance(m, Tokeniser)}
+    readers = {id(layer.weight) for layer in layers[:1]} | {
+        id(m.map.weight) for m in body.modules() if isinstance(m, Tokeniser)
+    }
     linear = {id(layer.weight): layer for layer in layers}
     for name, parameter in body.named_parameters():
         layer = linear.get(id(parameter))

@@ -114,13 +114,3 @@ class Recipe:
     def to_dict(self) -> dict[str, Any]:
         """Return the recipe as plain values."""
         return asdict(self)
-
-
-#: What worked, per model: starting points, not laws. See docs/training.md for the measurements.
-RECIPES = {
-    "subspace": Recipe(batch=256, lr=3e-3),
-    "mlp": Recipe(batch=128, lr=1e-3),
-    "cnn": Recipe(batch=64, lr=2e-3, validations=10),
-    "vit": Recipe(batch=64, lr=3e-3, validations=10),
-    "swin": Recipe(batch=64, lr=1e-3, validations=10),
-}

@@ -1,4 +1,4 @@
-"""Which weights are kept: those with the best validation R², raw or averaged. Owns the best so far."""
+"""Which weights are kept: those with the best held-out score, raw or averaged. Owns the best so far."""
 
 from __future__ import annotations
 
@@ -6,51 +6,33 @@ import math
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from specvit.errors import DataError
-from specvit.models.network import SpectrumNetwork
-from specvit.spectra import LabelSpace, SpectraBatch
+from specvit.spectra import SpectraBatch
+from specvit.training.objectives import Objective
 
 VALIDATION_BATCH = 512
-
-
-def pooled_r2(estimate: Tensor, truth: Tensor) -> Tensor:
-    """Return R² per label over all spectra at once, shape (P,), for estimates and truth of shape (N, P)."""
-    total = (truth - truth.mean(dim=0)).square().sum(dim=0)
-    return 1 - (estimate - truth).square().sum(dim=0) / total
 
 
 class Selection:
     """Scores candidate weights and keeps the best.
 
     Args:
-        network: evaluated on its own device, in float32.
+        body: evaluated on its own device, in float32.
+        objective: prepares and scores the spectra.
         validation: the spectra, on that device.
-        space: the labels of `validation`.
-        monitor: the label that decides; the mean over labels if the network does not estimate it.
 
     Raises:
-        DataError: if a validation label is unknown or constant.
+        DataError: if the objective cannot score them.
     """
 
-    def __init__(
-        self, network: SpectrumNetwork, validation: SpectraBatch, space: LabelSpace, monitor: str
-    ) -> None:
-        self.network = network
-        self.names = network.label_space.names
-        self.decides = [self.names.index(monitor)] if monitor in self.names else list(range(len(self.names)))
-        self.truth = validation.labels[:, [space.index(name) for name in self.names]].double()
-        if not bool(torch.isfinite(self.truth).all()) or not bool((self.truth.std(dim=0) > 0).all()):
-            raise DataError(
-                "validation set: expected spectra with known, differing values of all estimated labels"
-            )
-        parts = zip(
-            validation.flux.split(VALIDATION_BATCH), validation.sigma.split(VALIDATION_BATCH), strict=True
-        )
-        self.inputs = [network.front(flux, sigma) for flux, sigma in parts]
-        self.weights = [parameter.detach().clone() for parameter in network.body.parameters()]
-        self.r2, self.step, self.kind, self.stale = -math.inf, 0, "initial", 0
+    def __init__(self, body: nn.Module, objective: Objective, validation: SpectraBatch) -> None:
+        objective.check(validation)
+        self.body, self.objective = body, objective
+        starts = range(0, len(validation), VALIDATION_BATCH)
+        self.parts = [objective.prepare(validation[k : k + VALIDATION_BATCH], None) for k in starts]
+        self.weights = [parameter.detach().clone() for parameter in body.parameters()]
+        self.best, self.step, self.kind, self.stale = -math.inf, 0, "initial", 0
 
     def consider(self, step: int, candidates: dict[str, list[Tensor]]) -> dict[str, Any]:
         """Score the candidates of one step, keep the best if it beats all before; return the record.
@@ -60,28 +42,28 @@ class Selection:
             candidates: kind ("raw", "average") -> one tensor per parameter of the body, in order.
         """
         scores = {kind: self._score(weights) for kind, weights in candidates.items()}
-        deciding = {kind: float(r2[self.decides].mean()) for kind, r2 in scores.items()}
+        deciding = {kind: self._deciding(found) for kind, found in scores.items()}
         kind = max(deciding, key=lambda name: deciding[name])
         self.stale += 1
-        if deciding[kind] > self.r2:
-            self.r2, self.step, self.kind, self.stale = deciding[kind], step, kind, 0
+        if deciding[kind] > self.best:
+            self.best, self.step, self.kind, self.stale = deciding[kind], step, kind, 0
             self.weights = [weight.detach().clone() for weight in candidates[kind]]
         return {
-            "r2": dict(zip(self.names, scores[kind].tolist(), strict=True)),
+            self.objective.score: scores[kind],
             "monitored": deciding,
-            "best": self.r2,
+            "best": self.best,
             "improved": self.stale == 0,
         }
 
     def restore(self) -> None:
-        """Put the best weights into the network."""
+        """Put the best weights into the body."""
         self._load(self.weights)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what `load_state_dict` needs to continue."""
         return {
             "weights": self.weights,
-            "r2": self.r2,
+            "best": self.best,
             "step": self.step,
             "kind": self.kind,
             "stale": self.stale,
@@ -91,19 +73,25 @@ class Selection:
         """Continue from a saved state."""
         for mine, saved in zip(self.weights, state["weights"], strict=True):
             mine.copy_(saved)
-        self.r2, self.step, self.kind, self.stale = state["r2"], state["step"], state["kind"], state["stale"]
+        self.best, self.step = state["best"], state["step"]
+        self.kind, self.stale = state["kind"], state["stale"]
+
+    def _deciding(self, scores: dict[str, float]) -> float:
+        return float(
+            torch.tensor([scores[name] for name in self.objective.monitor], dtype=torch.float64).mean()
+        )
 
     @torch.no_grad()
-    def _score(self, weights: list[Tensor]) -> Tensor:
-        held = [parameter.detach().clone() for parameter in self.network.body.parameters()]
+    def _score(self, weights: list[Tensor]) -> dict[str, float]:
+        held = [parameter.detach().clone() for parameter in self.body.parameters()]
         self._load(weights)
-        self.network.eval()
-        means = [self.network.mean(self.network.body(inputs)) for inputs in self.inputs]
-        self.network.train()
+        self.body.eval()
+        scores = self.objective.scores((self.body(inputs), targets) for inputs, targets in self.parts)
+        self.body.train()
         self._load(held)
-        return pooled_r2(torch.cat(means), self.truth).cpu()
+        return scores
 
     @torch.no_grad()
     def _load(self, weights: list[Tensor]) -> None:
-        for parameter, weight in zip(self.network.body.parameters(), weights, strict=True):
+        for parameter, weight in zip(self.body.parameters(), weights, strict=True):
             parameter.copy_(weight)

@@ -20,8 +20,7 @@ from specvit.models.subspace import SubspaceProjection
 from specvit.models.swin import Swin
 from specvit.models.vit import SpecViT
 from specvit.models.vit.tokens import LocalMap, Tokeniser
-from specvit.simulate.simulator import SimulatedSource
-from specvit.spectra import MemorySource, SpectraBatch, SpectraSource
+from specvit.spectra import Generated, MemorySource, SpectraBatch, SpectraSource
 
 #: Training spectra from which the front end is fitted: normalisation per pixel, or the subspace.
 SAMPLE = 1024
@@ -49,15 +48,9 @@ def prepare(network: SpectrumNetwork, train: SpectraSource, validation: SpectraB
 
 def take(source: SpectraSource, count: int) -> SpectraBatch:
     """Return the first `count` spectra (or all there are), with truth if the source can give it."""
-    if isinstance(source, SimulatedSource):
-        return source.simulator.draw(source.split, source.seed, 0, min(count, source.count))
-    parts, held = [], 0
-    for batch in source.batches(min(count, 1024)):
-        parts.append(batch)
-        held += len(batch)
-        if held >= count:
-            break
-    return SpectraBatch.concatenate(parts)[:count]
+    if isinstance(source, Generated):
+        source = source.on("cpu", truth=True)
+    return source.draw(0, min(count, len(source)))
 
 
 def fit_front(network: SpectrumNetwork, sample: SpectraBatch) -> None:
@@ -144,9 +137,9 @@ def start_from_components(network: SpectrumNetwork, sample: SpectraBatch) -> Non
 
 def matched_filters(front: Conditioning, sample: SpectraBatch) -> Tensor:
     """Return filters on the flux channel whose outputs over the sample have unit variance, shape (K, L)."""
-    assert sample.truth is not None
     count = min(COMPONENTS, len(sample) // 4)
-    space = SubspaceProjection(front.pixels, count, 1).fit(sample.truth.flux, sample.flux, sample.sigma)
+    clean = sample.known_truth().flux
+    space = SubspaceProjection(front.pixels, count, 1).fit(clean, sample.flux, sample.sigma)
     filters = space.reference * space.basis * front.scale
     values = front(sample.flux, sample.sigma).values[:, 0]
     return filters / (values @ filters.T).std(dim=0)[:, None]

@@ -7,18 +7,37 @@ command lines is the business of `resolve`; what the values do is that of the pa
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from specvit.documents import Section
+from specvit.documents import PathText, Section
 
-#: Format of the configuration. Raised, with a migration in `migrate`, when a key is renamed or moved.
-CONFIG_VERSION = 1
+#: Format of the configuration. Raised, with a migration in `resolve`, when a key is renamed or moved.
+CONFIG_VERSION = 2
 
-Bounds = tuple[float, float]
+#: Ten times the largest set ever made for the reference work; more would fill any disk.
+MOST_SPECTRA = 100_000_000
+MOST_LABELS = 100
+LabelName = Annotated[str, Field(min_length=1, max_length=80)]
+#: K or dex; what a library covers it says itself.
+Bound = Annotated[float, Field(ge=-1e6, le=1e6)]
+Bounds = tuple[Bound, Bound]
+SnrEdge = Annotated[float, Field(ge=0, le=1e6)]
 #: A run's name becomes a folder's name, so it holds nothing a shell or a file system could take amiss.
 RunName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
+OptionName = Annotated[str, Field(min_length=1, max_length=80)]
+OptionNumber = Annotated[int, Field(ge=-(2**53), le=2**53)] | Annotated[float, Field(ge=-1e300, le=1e300)]
+OptionText = Annotated[str, Field(max_length=200)]
+OptionValue = (
+    bool | OptionNumber | OptionText | Annotated[list[OptionNumber | OptionText], Field(max_length=1000)]
+)
+SliceName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9 _.-]*$", max_length=40)]
+#: What observers ask for apart: the spectra with most light, and the stars with weakest lines.
+SLICES: dict[str, dict[str, tuple[float, float]]] = {
+    "low noise": {"snr_quantile": (0.8, 1.0)},
+    "metal-poor": {"m_h": (-10.0, -1.0)},
+}
 #: The bins of the reference work's final figure, ends moved to hold every star under its median S/N.
 REFERENCE_SNR_EDGES = (2.0, 3.5, 4.5, 5.5, 6.5, 8.5, 12.5, 20.0)
 
@@ -26,39 +45,35 @@ REFERENCE_SNR_EDGES = (2.0, 3.5, 4.5, 5.5, 6.5, 8.5, 12.5, 20.0)
 class LibrarySection(Section):
     """Where noise-free spectra come from."""
 
-    name: str = Field(default="builtin", description="'builtin', or the path of an emulator file")
+    name: PathText = Field(default="builtin", description="'builtin', or the path of an emulator file")
 
 
 class InstrumentSection(Section):
     """The spectrograph."""
 
-    name: str = Field(
+    name: PathText = Field(
         default="pfs_mr_reference", description="instrument preset, or the path of an instrument file"
     )
 
 
-class SimulateSection(Section):
-    """The simulated survey: how many spectra, of which stars, with which noise."""
+class StarsSection(Section):
+    """The simulated stars and their spectra: which stars, with which noise."""
 
-    train: int = Field(default=20_000, ge=10, description="training spectra")
-    validation: int = Field(
-        default=1_000, ge=10, description="validation spectra, for every choice made in a fit"
-    )
-    test: int = Field(default=2_000, ge=10, description="test spectra, touched by the evaluation only")
     seed: int = Field(default=42, ge=0, lt=2**63, description="seed of labels, conditions and noise")
     prior: Literal["uniform", "lattice"] = Field(
         default="uniform",
         description="'uniform' in the label box, or the reference work's snapping to a 'lattice'",
     )
-    bounds: dict[str, Bounds] = Field(
+    bounds: dict[LabelName, Bounds] = Field(
         default_factory=dict,
+        max_length=MOST_LABELS,
         description="label -> [low, high] in K or dex, replacing the library's own box for that label",
     )
     normalisation: Literal["observed_median", "noise_free_median"] = Field(
         default="observed_median", description="median by which flux and sigma of a spectrum are divided"
     )
     noise_level: float = Field(
-        default=1.0, ge=0, description="factor on sigma; 1 is the instrument's own noise"
+        default=1.0, ge=0, le=1e6, description="factor on sigma; 1 is the instrument's own noise"
     )
 
     @field_validator("bounds")
@@ -70,47 +85,57 @@ class SimulateSection(Section):
         return bounds
 
 
-class LightGBMSection(Section):
-    """Gradient-boosted trees; the fields are the options of `specvit.models.LightGBM`."""
+class SimulateSection(StarsSection):
+    """The simulated survey: how many spectra, of which stars, with which noise."""
 
-    rounds: int = Field(default=2_500, ge=1, description="trees at most; fewer if validation stops improving")
-    learning_rate: float = Field(default=0.05, gt=0, le=1, description="shrinkage per tree")
-    leaves: int = Field(default=31, ge=2, le=4096, description="leaves per tree")
-    feature_fraction: float = Field(
-        default=0.1, gt=0, le=1, description="share of pixels offered to each tree"
+    train: int = Field(default=20_000, ge=10, le=MOST_SPECTRA, description="training spectra")
+    validation: int = Field(
+        default=1_000,
+        ge=10,
+        le=MOST_SPECTRA,
+        description="validation spectra, for every choice made in a fit",
     )
-    max_bin: int = Field(default=63, ge=2, le=255, description="histogram bins per pixel")
-    early_stopping: int = Field(default=60, ge=1, description="trees without improvement before stopping")
+    test: int = Field(
+        default=2_000, ge=10, le=MOST_SPECTRA, description="test spectra, touched by the evaluation only"
+    )
 
 
 class NetworksSection(Section):
-    """How networks named MODEL-SIZE, e.g. mlp-nano, are trained in the run, on spectra drawn on the fly."""
+    """How long networks that are trained in the run are, on spectra drawn on the fly."""
 
     minutes: float = Field(
-        default=5.0, gt=0, description="time budget of each; the schedule follows the clock"
+        default=5.0, gt=0, le=43_200, description="time budget of each; the schedule follows the clock"
     )
     steps: int = Field(
-        default=0, ge=0, description="length in optimiser steps instead, which repeats exactly; 0: by minutes"
+        default=0,
+        ge=0,
+        le=100_000_000,
+        description="length in optimiser steps instead, which repeats exactly; 0: by minutes",
     )
 
 
 class ModelsSection(Section):
     """Which estimators are fitted, for which labels."""
 
-    names: tuple[str, ...] = Field(
+    names: tuple[PathText, ...] = Field(
         default=("ridge", "lightgbm"),
         min_length=1,
-        description="estimators, in the order of the report: ridge, pca_ridge, pls, lightgbm, template, "
-        "posterior; subspace, vit (come trained); MODEL-SIZE, e.g. mlp-nano (trained in the run); or the "
-        "folder of a saved estimator",
+        max_length=100,
+        description="estimators, in the order of the report: those of `specvit run --estimators`, MODEL-SIZE for "
+        "a network trained in the run, the folder of a saved estimator, or module:Class of your own",
     )
-    labels: tuple[str, ...] = Field(
+    labels: tuple[LabelName, ...] = Field(
         default=("log_g",),
         min_length=1,
+        max_length=MOST_LABELS,
         description="labels of estimators fitted in the run, first the target",
     )
-    lightgbm: LightGBMSection = LightGBMSection()
-    networks: NetworksSection = NetworksSection()
+    options: dict[OptionName, dict[OptionName, OptionValue]] = Field(
+        default_factory=dict,
+        max_length=100,
+        description="estimator (a network without its size) -> option -> value, replacing the estimator's own",
+    )
+    networks: NetworksSection = Field(default=NetworksSection(), description="networks trained in the run")
 
     @model_validator(mode="after")
     def _nothing_twice(self) -> ModelsSection:
@@ -119,26 +144,45 @@ class ModelsSection(Section):
                 raise ValueError(f"{what}: an entry is given twice")
         return self
 
+    def options_of(self, name: str, draws_spectra: bool) -> dict[str, Any]:
+        """Return the options of one estimator; with the length of its training if it draws its spectra."""
+        networks = self.networks
+        length = (
+            {"steps": networks.steps, "minutes": 0.0} if networks.steps else {"minutes": networks.minutes}
+        )
+        return {**(length if draws_spectra else {}), **self.options.get(name, {})}
+
 
 class EvaluateSection(Section):
     """How estimates are scored."""
 
-    bootstrap: int = Field(default=1_000, ge=20, description="bootstrap resamples behind every interval")
+    bootstrap: int = Field(
+        default=1_000, ge=20, le=100_000, description="bootstrap resamples behind every interval"
+    )
     explain_stars: int = Field(
         default=64,
         ge=0,
+        le=100_000,
         description="test spectra, from the first, in which what a network looks at is shown; 0 leaves it out",
     )
-    snr_edges: tuple[float, ...] = Field(
+    snr_edges: tuple[SnrEdge, ...] = Field(
         default=REFERENCE_SNR_EDGES,
         min_length=2,
+        max_length=101,
         description="edges of the S/N bins (median flux / sigma per pixel)",
+    )
+
+    slices: dict[SliceName, dict[LabelName, Bounds]] = Field(
+        default=SLICES,
+        max_length=50,
+        description="name -> box of the test spectra that is scored apart: label, snr, snr_quantile or mag -> "
+        "[low, high]",
     )
 
     @field_validator("snr_edges")
     @classmethod
     def _increasing(cls, edges: tuple[float, ...]) -> tuple[float, ...]:
-        if any(b <= a for a, b in pairwise(edges)) or edges[0] < 0:
+        if any(b <= a for a, b in pairwise(edges)):
             raise ValueError("expected increasing numbers >= 0")
         return edges
 
@@ -147,10 +191,16 @@ class LimitsSection(Section):
     """The information ceiling."""
 
     ceiling_stars: int = Field(
-        default=2_000, ge=1, description="test spectra, from the first, for which the CRLB is computed"
+        default=2_000,
+        ge=1,
+        le=MOST_SPECTRA,
+        description="test spectra, from the first, for which the CRLB is computed",
     )
     bayes_stars: int = Field(
-        default=0, ge=0, description="of these, how many get the exact Bayes ceiling; 0 leaves it out"
+        default=0,
+        ge=0,
+        le=MOST_SPECTRA,
+        description="of these, how many get the exact Bayes ceiling; 0 leaves it out",
     )
 
 
@@ -158,21 +208,25 @@ class RunSection(Section):
     """Where the run is kept and how much of the machine it takes; does not change the results."""
 
     name: RunName = Field(default="laptop", description="name of the run folder")
-    folder: str = Field(default="runs", min_length=1, description="folder that holds the run folders")
-    threads: int = Field(default=0, ge=0, description="CPU threads; 0 takes all")
+    folder: PathText = Field(default="runs", description="folder that holds the run folders")
+    threads: int = Field(default=0, ge=0, le=4096, description="CPU threads; 0 takes all")
 
 
 class Config(Section):
     """The whole configuration of `specvit run`."""
 
-    config_version: int = Field(default=CONFIG_VERSION, description="format of this file")
-    library: LibrarySection = LibrarySection()
-    instrument: InstrumentSection = InstrumentSection()
-    simulate: SimulateSection = SimulateSection()
-    models: ModelsSection = ModelsSection()
-    evaluate: EvaluateSection = EvaluateSection()
-    limits: LimitsSection = LimitsSection()
-    run: RunSection = RunSection()
+    config_version: int = Field(
+        default=CONFIG_VERSION, ge=1, le=CONFIG_VERSION, description="format of this file"
+    )
+    library: LibrarySection = Field(
+        default=LibrarySection(), description="where noise-free spectra come from"
+    )
+    instrument: InstrumentSection = Field(default=InstrumentSection(), description="the spectrograph")
+    simulate: SimulateSection = Field(default=SimulateSection(), description="the simulated survey")
+    models: ModelsSection = Field(default=ModelsSection(), description="the estimators")
+    evaluate: EvaluateSection = Field(default=EvaluateSection(), description="the scores")
+    limits: LimitsSection = Field(default=LimitsSection(), description="the information ceiling")
+    run: RunSection = Field(default=RunSection(), description="folder and machine")
 
     def to_dict(self) -> dict:
         """Return the configuration as plain values, ready for TOML or JSON."""

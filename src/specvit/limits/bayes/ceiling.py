@@ -19,7 +19,7 @@ from specvit.limits.bayes.likelihood import log_likelihood
 from specvit.limits.bayes.observation import Observation
 from specvit.limits.bayes.posterior import Posterior
 from specvit.limits.bayes.sampler import SamplerSettings, Score
-from specvit.simulate import LatticePrior, UniformPrior
+from specvit.simulate import DensityPrior, LatticeLike, Prior
 
 #: Stars treated together: enough to spread Python's overhead, few enough to fit in memory.
 CPU_STARS, DEVICE_STARS = 32, 128
@@ -35,19 +35,22 @@ class BayesCeiling:
 
     Args:
         observed: noise-free spectra.
-        prior: inside the emulator's domain.
-        bank_size: number of prior draws shared by all stars (uniform prior only).
+        prior: inside the emulator's domain; with a density or on a lattice (see `simulate.priors`).
+        bank_size: number of points of the box shared by all stars (only for a prior with a density).
         seed: of the bank and the sampler; the result is reproducible for the same stars in order.
         amplitude: "marginal" leaves the flux scale of each star free with a flat prior in its logarithm, as
             for an estimator that sees flux relative to its own median; "known" fixes it.
         settings: effective sample size wanted and limits.
         draws: equally weighted draws kept per star.
+
+    Raises:
+        ConfigError: for an unknown option, or a prior that has neither density nor nodes.
     """
 
     def __init__(
         self,
         observed: ObservedEmulator,
-        prior: UniformPrior | LatticePrior,
+        prior: Prior,
         bank_size: int = 1 << 16,
         seed: int = 0,
         amplitude: Literal["marginal", "known"] = "marginal",
@@ -56,6 +59,11 @@ class BayesCeiling:
     ) -> None:
         if amplitude not in ("marginal", "known"):
             raise ConfigError(f"amplitude: '{amplitude}' is not known; choose marginal or known")
+        if not isinstance(prior, DensityPrior | LatticeLike):
+            raise ConfigError(
+                f"prior: a posterior needs a density or nodes, {type(prior).__name__} has neither; "
+                "give it `log_density`, or `nodes` and `node_weights`"
+            )
         self.observed, self.prior = observed, prior
         self.bank_size, self.seed, self.amplitude, self.draws = bank_size, seed, amplitude, draws
         self.settings = settings or SamplerSettings()
@@ -86,9 +94,9 @@ class BayesCeiling:
         return Posterior.gather(parts)
 
     def _sampler(self, weight: Tensor) -> BoxSampler | LatticeSampler:
-        if isinstance(self.prior, LatticePrior):
-            return LatticeSampler(self.observed, self.prior, weight)
-        return BoxSampler(self.observed, self.prior, weight, self.bank_size, self.seed)
+        if isinstance(self.prior, DensityPrior):
+            return BoxSampler(self.observed, self.prior, weight, self.bank_size, self.seed)
+        return LatticeSampler(self.observed, self.prior, weight)
 
     def _score(self, group: Observation, generator: torch.Generator) -> Score:
         def score(stars: Tensor, labels: Tensor) -> Tensor:

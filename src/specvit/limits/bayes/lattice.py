@@ -19,7 +19,7 @@ from specvit.limits.bayes.lines import Lines
 from specvit.limits.bayes.observation import Observation
 from specvit.limits.bayes.sampler import FITTING_ESS, SamplerSettings, Score
 from specvit.limits.bayes.weights import effective_sample_size, normalise, temper
-from specvit.simulate import LatticePrior
+from specvit.simulate import LatticeLike
 
 #: The first proposal mixes the scores with flattened ones and with the prior itself: (exponent, share).
 FLATTENED = ((1.0, 0.70), (0.3, 0.25), (0.0, 0.05))
@@ -29,7 +29,7 @@ FIRST_SHARE = 0.5
 
 
 class LatticeSampler:
-    """Samples posteriors of stars whose labels follow a lattice prior.
+    """Samples posteriors of stars whose labels follow a prior on a lattice.
 
     Args:
         observed: noise-free spectra.
@@ -37,7 +37,7 @@ class LatticeSampler:
         weight: typical inverse variance per pixel, shape (L,).
     """
 
-    def __init__(self, observed: ObservedEmulator, prior: LatticePrior, weight: Tensor) -> None:
+    def __init__(self, observed: ObservedEmulator, prior: LatticeLike, weight: Tensor) -> None:
         self.lines = [Lines.of(prior, axis, weight.device) for axis in range(len(prior.label_space))]
         self.bank = Bank.build(observed, torch.cat([lines.centres() for lines in self.lines]), weight)
         self.log_prior = torch.cat([lines.log_mass() for lines in self.lines])

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from specvit.simulate import LatticePrior
+from specvit.simulate import LatticeLike
 
 #: Cells per node spacing that get a score, and sub-cells per cell, between which scores are interpolated.
 CELLS, SUBCELLS = 4, 4
@@ -37,7 +37,7 @@ class Lines:
     cells: int
 
     @classmethod
-    def of(cls, prior: LatticePrior, axis: int, device: torch.device) -> Lines:
+    def of(cls, prior: LatticeLike, axis: int, device: torch.device) -> Lines:
         """Return the lines of `prior` along label number `axis`."""
         space = prior.label_space
         nodes = [prior.nodes(name) for name in space.names]

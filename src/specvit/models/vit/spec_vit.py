@@ -170,6 +170,8 @@ class SpecViT(nn.Module):
             inside |= (wavelength - centre).abs() <= half_width
         if not inside.any():
             raise ConfigError("windows: this grid covers none of the gravity-sensitive windows; leave it off")
+        # Where the weights are, which may be nowhere yet: a network is laid out before its file is read.
+        inside = inside.to(self.window_gain.device)
         touched = torch.cat([~tokeniser.dead(inside[None])[0] for tokeniser in tokenisers])
         touched = torch.cat([torch.zeros(int(self.cls is not None), dtype=torch.bool), touched])
         self.register_buffer("in_window", touched.float(), persistent=False)

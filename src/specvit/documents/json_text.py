@@ -1,0 +1,57 @@
+"""JSON from files and attributes, parsed and checked in one step. Knows no form; the caller brings the check."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from specvit.errors import DataError, SpecvitError
+
+T = TypeVar("T")
+
+
+def parse_json(text: str | bytes, where: str, check: Callable[[Any], T], mend: str) -> T:
+    """Return `check` of the parsed text.
+
+    Args:
+        text: JSON; bytes must be UTF-8.
+        where: file and field, as messages name it.
+        check: turns parsed JSON into what is wanted (a pydantic `model_validate`, a `from_dict`); may raise
+            pydantic's or specvit's errors, KeyError, TypeError or ValueError for what it cannot take.
+        mend: what the user can do about a wrong text.
+
+    Raises:
+        DataError: if the text is not JSON or not of the checked form; names `where` and the first wrong entry.
+    """
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{where}: not valid JSON ({error}); {mend}") from error
+    try:
+        return check(content)
+    except ValidationError as error:
+        raise DataError(f"{where}: {first_problem(error)}; {mend}") from error
+    except SpecvitError as error:
+        raise DataError(f"{where}: {error}") from error
+    except KeyError as error:
+        raise DataError(f"{where}: has no entry {error}; {mend}") from error
+    except (TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise DataError(f"{where}: not of the expected form ({error}); {mend}") from error
+
+
+def first_problem(error: ValidationError) -> str:
+    """Return what pydantic found first: the entry, what is wrong and what was there, in one line."""
+    found = error.errors(include_url=False, include_context=False)[0]
+    entry = ".".join(str(part) for part in found["loc"])
+    message = found["msg"][:1].lower() + found["msg"][1:]
+    if found["type"] == "missing":
+        return f"has no entry '{entry}'"
+    return f"entry '{entry}': {message}, got {_short(found['input'])}" if entry else message
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,82 @@
+"""Plain values as JSON gives them, read into typed records. Owns the one-line message for what does not fit."""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from specvit.errors import DataError, SpecvitError
+
+Record = TypeVar("Record")
+
+
+def read_json(text: str | bytes, where: str, mend: str) -> dict[str, Any]:
+    """Return the entries of a JSON object, in which every number is finite.
+
+    Args:
+        text: the document.
+        where: what messages call it, e.g. its path.
+        mend: what to do about a damaged one.
+
+    Raises:
+        DataError: if it is no text, no JSON, no object, or holds NaN or infinity.
+    """
+    try:
+        found = json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{where}: not readable as JSON ({error}); {mend}") from error
+    if not isinstance(found, dict):
+        raise DataError(f"{where}: expected entries by name, got {type(found).__name__}; {mend}")
+    return found
+
+
+def read_record(kind: type[Record], values: Any, where: str, mend: str) -> Record:
+    """Return plain values as a `kind`, a pydantic model or a frozen dataclass; nothing is converted silently.
+
+    Args:
+        kind: what they must be. What its own checks refuse is reported like a wrong type.
+        values: numbers, texts, lists and dictionaries, as `json.loads` returns them.
+        where: what messages call the document, e.g. its path.
+        mend: what to do about a damaged one.
+
+    Raises:
+        DataError: naming the first entry that is missing, unknown, or of another type or range.
+    """
+    try:
+        # As JSON, where a list may be a tuple and yet "5" is no number.
+        return _adapter(kind).validate_json(json.dumps(values), strict=True)
+    except ValidationError as error:
+        raise DataError(f"{where}: {first_problem(error)}; {mend}") from error
+    except SpecvitError as error:
+        raise DataError(f"{where}: {error}") from error
+    except (TypeError, ValueError, RecursionError) as error:
+        raise DataError(f"{where}: not plain values ({error}); {mend}") from error
+
+
+def first_problem(error: ValidationError) -> str:
+    """Return the first thing a validation found, e.g. "no entry 'grid.medium'"."""
+    problem = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "missing" or problem["type"] == "missing_argument":
+        return f"no entry '{where}'"
+    if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        return f"unknown entry '{where}'"
+    told = problem["msg"].removeprefix("Value error, ")
+    return f"{where}: {told[:1].lower()}{told[1:]}, got {_short(problem['input'])}" if where else told
+
+
+@lru_cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def _short(value: Any, longest: int = 40) -> str:
+    text = " ".join(repr(value).split())
+    return text if len(text) <= longest else f"{text[:longest]}..."
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is no number")

@@ -1,0 +1,164 @@
+"""The one table of estimators: a row each, and nothing else anywhere knows them by name.
+
+To add an estimator, add a row here, to add a kind of network one in `architectures`; one of your own needs no
+row, `module:Class` names it (see `choice`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from specvit.documents import Section
+from specvit.estimators.architectures import ARCHITECTURES, Architecture
+from specvit.estimators.network_estimator import NetworkEstimator
+from specvit.estimators.network_fitter import NetworkFitter
+from specvit.estimators.options import (
+    LightGBMOptions,
+    PCARidgeOptions,
+    PLSOptions,
+    PosteriorMeanOptions,
+    RidgeOptions,
+    TemplateFitOptions,
+    checked_options,
+)
+from specvit.estimators.spec import EstimatorSpec, Setting
+from specvit.inference import PosteriorMean, TemplateFit
+from specvit.models.cost import TRAINING_PASSES, forward_flops
+from specvit.models.linear import PLS, PCARidge, Ridge
+from specvit.models.trees import LightGBM
+
+#: What a saved network calls itself, whatever its architecture.
+NETWORK = "network"
+
+LINEAR_MEANING = (
+    "A weighted sum of all pixels, its weights fitted on the training spectra. It shows how much of "
+    "{target} can be read without any bend in the relation between flux and label."
+)
+
+
+def _checks(who: str, kind: type[Section]) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
+    return lambda options: checked_options(who, kind, options)
+
+
+def linear(cls: type[Ridge] | type[PLS], title: str, options: type[Section]) -> EstimatorSpec:
+    """Return the row of a linear estimator."""
+
+    def cost(model: Any) -> dict[str, float]:
+        return {
+            "train_spectra": model.origin.training.train_spectra,
+            "parameters": len(model.names) * (model.origin.grid.size + 1),
+        }
+
+    def build(setting: Setting) -> Any:
+        return cls(setting.labels, **setting.options)
+
+    check = _checks(cls.name, options)
+    return EstimatorSpec(cls.name, title, LINEAR_MEANING, "linear", build, cls.load, cost, cls.name, check)
+
+
+def network(architecture: Architecture) -> EstimatorSpec:
+    """Return the row of a kind of network."""
+
+    def build(setting: Setting) -> NetworkEstimator:
+        size = setting.size or architecture.default_size
+        options, recipe = architecture.split_options(size, {"seed": setting.seed, **setting.options})
+        config = architecture.size(size).with_options(options)
+        fitter = NetworkFitter(config, recipe, setting.labels, setting.device, setting.folder, setting.listen)
+        return NetworkEstimator(f"{architecture.name}-{size}", fitter)
+
+    def check(options: Mapping[str, Any]) -> dict[str, Any]:
+        known, _ = architecture.split_options(architecture.default_size, options)
+        architecture.pattern.with_options(known)
+        return dict(options)
+
+    return EstimatorSpec(
+        name=architecture.name,
+        title=architecture.title,
+        meaning=architecture.meaning,
+        family="network",
+        build=build,
+        load=NetworkEstimator.load,
+        cost=network_cost,
+        saved_as=NETWORK,
+        check=check,
+        architecture=architecture,
+    )
+
+
+def network_cost(model: Any) -> dict[str, float]:
+    """Return parameters, spectra seen and operations of a trained network."""
+    seen, forward = model.origin.training.train_spectra, forward_flops(model.network)
+    return {
+        "parameters": model.network.parameter_count,
+        "train_spectra": seen,
+        "forward_flops": forward,
+        "train_flops": TRAINING_PASSES * forward * seen,
+    }
+
+
+def trees_cost(model: Any) -> dict[str, float]:
+    """Return the spectra the trees were grown on."""
+    return {"train_spectra": model.origin.training.train_spectra}
+
+
+def free(model: Any) -> dict[str, float]:
+    """Return the cost of an estimator that learns from no spectra."""
+    return {}
+
+
+_ROWS = (
+    linear(Ridge, "Ridge", RidgeOptions),
+    linear(PCARidge, "PCA + Ridge", PCARidgeOptions),
+    linear(PLS, "PLS", PLSOptions),
+    EstimatorSpec(
+        name=LightGBM.name,
+        title="LightGBM",
+        meaning=(
+            "Decision trees on single pixels, added one after another for as long as the validation spectra "
+            "gain. They follow bends that a weighted sum cannot, but each tree averages little of the noise away."
+        ),
+        family="trees",
+        build=lambda s: LightGBM(s.labels or ("log_g",), **s.options, seed=s.seed, threads=s.threads),
+        load=LightGBM.load,
+        cost=trees_cost,
+        saved_as=LightGBM.name,
+        check=_checks(LightGBM.name, LightGBMOptions),
+    ),
+    EstimatorSpec(
+        name=TemplateFit.name,
+        title="Template fit (ML)",
+        meaning=(
+            "The labels, flux scale and continuum whose model spectrum fits best by maximum likelihood, as "
+            "observers fit templates. It knows the noise of every pixel but not how stars are distributed, so "
+            "faint stars scatter far and its R² falls below that of estimators that lean on the prior."
+        ),
+        family="template",
+        build=lambda s: TemplateFit(s.world("template").observed, seed=s.seed, **s.options),
+        load=TemplateFit.load,
+        cost=free,
+        saved_as=TemplateFit.name,
+        check=_checks(TemplateFit.name, TemplateFitOptions),
+    ),
+    EstimatorSpec(
+        name=PosteriorMean.name,
+        title="Posterior mean",
+        meaning=(
+            "The mean of the exact posterior of {target}, which weighs every star that could have made the "
+            "spectrum. On average it reaches the Bayes ceiling, so what separates the two on these spectra is "
+            "chance."
+        ),
+        family="posterior",
+        build=lambda s: PosteriorMean(
+            s.world("posterior").observed, s.prior("posterior"), seed=s.seed, **s.options
+        ),
+        load=PosteriorMean.load,
+        cost=free,
+        saved_as=PosteriorMean.name,
+        check=_checks(PosteriorMean.name, PosteriorMeanOptions),
+    ),
+    *(network(architecture) for architecture in ARCHITECTURES.values()),
+)
+
+#: Name -> row, in the order estimators are offered.
+TABLE: dict[str, EstimatorSpec] = {spec.name: spec for spec in _ROWS}

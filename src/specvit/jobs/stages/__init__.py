@@ -1,0 +1,25 @@
+"""The stages jobs are built from: test set, fits, bounds, posteriors, examples, explanation, scores."""
+
+from specvit.jobs.stages.bounds import BoundStars
+from specvit.jobs.stages.examples import ShowExamples
+from specvit.jobs.stages.explanation import ExplainNetwork, explain_network
+from specvit.jobs.stages.fit import FitEstimator, FitRecord, Fitted
+from specvit.jobs.stages.posteriors import SamplePosteriors, Sampling
+from specvit.jobs.stages.score import ScoreAll, Scoring
+from specvit.jobs.stages.test_stars import DrawTestStars, TestStars
+
+__all__ = [
+    "BoundStars",
+    "DrawTestStars",
+    "ExplainNetwork",
+    "FitEstimator",
+    "FitRecord",
+    "Fitted",
+    "SamplePosteriors",
+    "Sampling",
+    "ScoreAll",
+    "Scoring",
+    "ShowExamples",
+    "TestStars",
+    "explain_network",
+]

@@ -1,0 +1,166 @@
+"""Fit or load one estimator, save it, and keep what it says of the test spectra."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from specvit.errors import DataError
+from specvit.estimators import Choice, Setting
+from specvit.estimators.spec import Listener
+from specvit.jobs.sources import Sources
+from specvit.jobs.stages.test_stars import TestStars
+from specvit.jobs.watch import Update
+from specvit.jobs.work import Record
+from specvit.models.prediction import Prediction
+from specvit.models.protocol import Estimator
+from specvit.runs import Estimates, RunFolder
+from specvit.runs.folder import MEND
+
+#: Spectra estimated at once.
+PIECE = 500
+
+
+@dataclass(frozen=True)
+class FitRecord:
+    """What a fit leaves in the provenance.
+
+    Args:
+        fit_seconds: None where a saved estimator does not say.
+        predict_seconds: for all test spectra.
+        facts: what the fit chose.
+        cost: as `EstimatorFacts.cost`.
+        model: folder of the fitted estimator, relative to the run; None for one that was there before.
+    """
+
+    fit_seconds: float | None
+    predict_seconds: float
+    facts: dict[str, Any] = field(default_factory=dict)
+    cost: dict[str, float] = field(default_factory=dict)
+    model: str | None = None
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Step -> wall time, of steps whose time is known."""
+        steps = {"fit": self.fit_seconds, "predict": self.predict_seconds}
+        return {step: value for step, value in steps.items() if value}
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """An estimator of a job, with what it says of the test spectra."""
+
+    choice: Choice
+    estimates: Estimates
+    record: FitRecord
+
+
+@dataclass(frozen=True)
+class FitEstimator:
+    """Fit an estimator on the training and validation spectra, or load it, and estimate the test spectra.
+
+    Args:
+        choice: which.
+        setting: what it is made with; folder and listener are this stage's.
+        sources: of the job; the test spectra among them are not looked at.
+        test: the test spectra.
+        differs: in what the world of a saved estimator differs from this one, for the facts.
+        listen: called with the records of a training too, or None.
+    """
+
+    choice: Choice
+    setting: Setting
+    sources: Sources
+    test: TestStars
+    differs: dict[str, str] = field(default_factory=dict)
+    listen: Listener | None = None
+
+    @property
+    def name(self) -> str:
+        """Name in the provenance."""
+        return self.choice.key
+
+    @property
+    def title(self) -> str:
+        """What a watcher is told."""
+        return f"fit {self.choice.title}" if self.choice.is_fitted_here else f"use {self.choice.title}"
+
+    def make(self, run: RunFolder, record: Record, update: Update) -> Fitted:
+        """Fit, save, read back and predict: what the run keeps is what is evaluated."""
+        seconds, folder = None, None
+        if self.choice.is_fitted_here:
+            folder = Path("models") / self.choice.key
+            began = time.perf_counter()
+            model = self._fit(run, run.path / folder, update)
+            seconds = round(time.perf_counter() - began, 3)
+        else:
+            model = self.choice.load()
+            seconds = model.origin.training.seconds
+        began = time.perf_counter()
+        estimates = to_estimates(predict(model, self.test, update))
+        fact = FitRecord(
+            fit_seconds=seconds,
+            predict_seconds=round(time.perf_counter() - began, 3),
+            facts={
+                **getattr(model, "choice", {}),
+                **{f"trained with {k}": v for k, v in self.differs.items()},
+            },
+            cost=self.choice.spec.cost(model),
+            model=None if folder is None else str(folder),
+        )
+        estimates.write(run, self.choice.key)
+        record |= asdict(fact)
+        return Fitted(self.choice, estimates, fact)
+
+    def read(self, run: RunFolder) -> Fitted:
+        """Return what an earlier start of the job fitted."""
+        kept = run.stages[self.name]
+        try:
+            fact = FitRecord(**{name: kept[name] for name in FitRecord.__dataclass_fields__})
+        except KeyError as error:
+            raise DataError(f"{run.path}: stage '{self.name}' has no entry {error}; {MEND}") from None
+        return Fitted(self.choice, Estimates.read(run, self.choice.key), fact)
+
+    def _fit(self, run: RunFolder, folder: Path, update: Update) -> Estimator:
+        from dataclasses import replace
+
+        checkpoints = run.path / "checkpoints" / self.choice.key
+        checkpoints.mkdir(parents=True, exist_ok=True)
+        setting = replace(self.setting, size=self.choice.size, folder=checkpoints, listen=self.listen)
+        model = self.choice.spec.build(setting)
+        drawn = self.choice.spec.draws_spectra or self.sources.train is None
+        train = self.sources.drawn if drawn else self.sources.train
+        assert train is not None
+        model.fit(train, self.sources.validation, lambda done, total, _: update(done, total))
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        model.save(folder)
+        shutil.rmtree(run.path / "checkpoints", ignore_errors=True)
+        return self.choice.spec.load(folder)
+
+
+def predict(model: Estimator, test: TestStars, update: Update) -> Prediction:
+    """Return the estimates for the test spectra, made in pieces so that progress can be seen."""
+    parts = []
+    for start in range(0, len(test), PIECE):
+        piece = test.batch[start : start + PIECE]
+        parts.append(model.predict(piece.flux, piece.sigma))
+        update(min(start + PIECE, len(test)), len(test))
+    return Prediction.concatenate(parts)
+
+
+def to_estimates(prediction: Prediction) -> Estimates:
+    """Return a prediction as a run keeps it."""
+    quantiles = prediction.quantiles
+    return Estimates(
+        names=np.array(prediction.names),
+        mean=prediction.mean.numpy(),
+        std=None if prediction.std is None else prediction.std.numpy(),
+        quantiles=None if quantiles is None else quantiles.values.numpy(),
+        probabilities=None if quantiles is None else np.array(quantiles.probabilities),
+    )

@@ -1,0 +1,32 @@
+"""How a job tells how far it is, without knowing a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol
+
+#: Called with (done, total).
+Update = Callable[[int, int], None]
+
+
+class Watch(Protocol):
+    """What a job needs from whoever watches it."""
+
+    def task(self, name: str) -> AbstractContextManager[Update]:
+        """Announce a task; the enclosed lines call the yielded function."""
+
+    def say(self, line: str) -> None:
+        """Show one line."""
+
+
+class Quiet:
+    """Nobody watches."""
+
+    @contextmanager
+    def task(self, name: str) -> Iterator[Update]:
+        """Yield a function that does nothing."""
+        yield lambda done, total: None
+
+    def say(self, line: str) -> None:
+        """Drop the line."""

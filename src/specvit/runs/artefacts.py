@@ -1,0 +1,273 @@
+"""The artefacts of a job: what its stages hand to each other and to the report, one dataclass each.
+
+`snr` is the one S/N definition: median over pixels of noise-free flux / true sigma. Labels are in their own units.
+Numbers are computed by the stages; the report draws them and computes no score.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from specvit.errors import DataError
+from specvit.runs.artefact import Array, Artefact, array, column
+from specvit.runs.folder import MEND
+
+
+@dataclass(frozen=True)
+class StarTable(Artefact):
+    """What is known of N test spectra.
+
+    Args:
+        label_names: the P labels.
+        labels: true values, shape (N, P).
+        snr: shape (N,).
+        mag: magnitude in the instrument's band, shape (N,); None where the spectra have none.
+    """
+
+    FILE: ClassVar[str] = "test"
+
+    label_names: Array = array("P", "U")
+    labels: Array = array("N P")
+    snr: Array = array("N")
+    mag: Array | None = array("N", optional=True)
+
+    def check(self, where: str) -> None:
+        """Raise DataError unless every spectrum has finite labels and a positive S/N."""
+        bad = int((~(np.isfinite(self.snr) & (self.snr > 0))).sum())
+        if bad:
+            raise DataError(f"{where}: 'snr' of {bad} spectra is not a positive number; {MEND}")
+        if not np.isfinite(self.labels).all():
+            raise DataError(f"{where}: 'labels' holds values that are not finite; {MEND}")
+
+    def __len__(self) -> int:
+        return len(self.snr)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The label names as texts."""
+        return tuple(str(name) for name in self.label_names)
+
+    def truth(self, label: str) -> Array:
+        """Return the true values of one label, shape (N,), float64."""
+        return self.labels[:, column(self.label_names, label, "test.npz")].astype(float)
+
+
+@dataclass(frozen=True)
+class Estimates(Artefact):
+    """What one estimator says of the N test spectra.
+
+    Args:
+        names: the P labels it estimates.
+        mean: estimates, shape (N, P); NaN where it gives none.
+        std: 1 σ errors, shape (N, P); None if it states none.
+        quantiles: of what it states, shape (N, P, Q); None if it states none.
+        probabilities: of the quantiles, shape (Q,).
+    """
+
+    FILE: ClassVar[str] = "predictions"
+
+    names: Array = array("P", "U")
+    mean: Array = array("N P")
+    std: Array | None = array("N P", optional=True)
+    quantiles: Array | None = array("N P Q", optional=True)
+    probabilities: Array | None = array("Q", optional=True)
+
+    def check(self, where: str) -> None:
+        """Raise DataError for quantiles without probabilities, or estimates none of which is finite."""
+        if (self.quantiles is None) != (self.probabilities is None):
+            raise DataError(f"{where}: 'quantiles' and 'probabilities' belong together; {MEND}")
+        for at, name in enumerate(self.names):
+            if not np.isfinite(self.mean[:, at]).any():
+                raise DataError(
+                    f"{where}: 'mean' holds no finite {name}; the fit failed, run again with --fresh"
+                )
+
+    def knows(self, label: str) -> bool:
+        """Return whether the estimator estimates a label."""
+        return label in self.names
+
+    def of(self, label: str) -> Array:
+        """Return the estimates of one label, shape (N,), float64."""
+        return self.mean[:, column(self.names, label, "predictions")].astype(float)
+
+
+@dataclass(frozen=True)
+class StarBounds(Artefact):
+    """Cramér-Rao bounds of M test stars for P labels, in S sets of free labels.
+
+    A set frees its own labels and the one the bound is of; the flux scale is free in all.
+
+    Args:
+        rows: row of the star table of each star, shape (M,).
+        snr: shape (M,).
+        label_names: shape (P,).
+        sets: names of the sets, shape (S,): all labels first.
+        free: labels that a set frees, shape (S, P).
+        crlb: smallest variance of an unbiased estimate, label unit squared, shape (S, M, P).
+        r2_max: clip(1 - crlb / prior variance, 0, 1), shape (S, M, P).
+        schur: share of a label's information left after the others are fitted, shape (S, M, P).
+    """
+
+    FILE: ClassVar[str] = "bounds"
+
+    rows: Array = array("M", "i")
+    snr: Array = array("M")
+    label_names: Array = array("P", "U")
+    sets: Array = array("S", "U")
+    free: Array = array("S P", "b")
+    crlb: Array = array("S M P")
+    r2_max: Array = array("S M P")
+    schur: Array = array("S M P")
+
+    def check(self, where: str) -> None:
+        """Raise DataError unless the rows can be rows of a table."""
+        check_rows(self.rows, where)
+
+    def of(self, quantity: str, at: int, label: str) -> Array:
+        """Return one quantity of one set and label, shape (M,)."""
+        return getattr(self, quantity)[at, :, column(self.label_names, label, "bounds.npz")]
+
+    def free_labels(self, at: int, label: str) -> tuple[str, ...]:
+        """Return the labels that are free when `label` is bounded in a set."""
+        own = (str(name) for name, free in zip(self.label_names, self.free[at], strict=True) if free)
+        return tuple(dict.fromkeys((*own, label)))
+
+
+@dataclass(frozen=True)
+class Posteriors(Artefact):
+    """Moments of the exact posterior of M test stars for P labels.
+
+    Args:
+        rows: row of the star table of each star, shape (M,).
+        label_names: shape (P,).
+        mean, variance: shape (M, P), label units.
+        ess: effective sample size behind them, shape (M,).
+        converged: whether the samples suffice, shape (M,).
+    """
+
+    FILE: ClassVar[str] = "posteriors"
+
+    rows: Array = array("M", "i")
+    label_names: Array = array("P", "U")
+    mean: Array = array("M P")
+    variance: Array = array("M P")
+    ess: Array = array("M")
+    converged: Array = array("M", "b")
+
+    def check(self, where: str) -> None:
+        """Raise DataError unless the rows can be rows of a table and variances are not negative."""
+        check_rows(self.rows, where)
+        if (self.variance < 0).any():
+            raise DataError(f"{where}: 'variance' holds negative values; {MEND}")
+
+    def of(self, quantity: str, label: str) -> Array:
+        """Return mean or variance of one label, shape (M,)."""
+        return getattr(self, quantity)[:, column(self.label_names, label, "posteriors.npz")]
+
+
+@dataclass(frozen=True)
+class CellScores(Artefact):
+    """Where in the plane of two labels, in slices of S/N, what can be attained is attained.
+
+    K slices of S/N, each a plane of G x F cells; E estimators.
+
+    Args:
+        axes: the two labels, the horizontal one first.
+        first_edges, second_edges, snr_edges: increasing.
+        stars: number of spectra in each cell.
+        ceiling: attainable R² there.
+        exact: relative to the exact posterior, not to V·CRLB / (V + CRLB).
+        least_stars: cells with fewer spectra are blank (NaN).
+        estimators: the estimators.
+        precision: attainable RMSE / RMSE, with its interval.
+        efficiency: R² / ceiling about the prior's variance, with its interval.
+    """
+
+    FILE: ClassVar[str] = "cells"
+
+    axes: Array = array("2", "U")
+    first_edges: Array = array("F+1")
+    second_edges: Array = array("G+1")
+    snr_edges: Array = array("K+1")
+    stars: Array = array("K G F", "i")
+    ceiling: Array = array("K G F")
+    exact: Array = array("", "b")
+    least_stars: Array = array("", "i")
+    estimators: Array = array("E", "U")
+    precision: Array = array("E K G F 3")
+    efficiency: Array = array("E K G F 3")
+
+    def of(self, quantity: str, estimator: str) -> Array:
+        """Return value, low and high of one estimator's precision or efficiency, shape (K, G, F, 3)."""
+        return getattr(self, quantity)[column(self.estimators, estimator, "cells.npz")]
+
+
+@dataclass(frozen=True)
+class Examples(Artefact):
+    """S example spectra of L pixels.
+
+    Args:
+        wavelength: Å in vacuum, shape (L,).
+        flux: with noise; clean: without; sigma: true 1 σ; all relative to the median, shape (S, L).
+        jacobian: ∂clean/∂target per unit of the target, shape (S, L).
+        label_names, labels, snr, mag: see `StarTable`.
+    """
+
+    FILE: ClassVar[str] = "examples"
+
+    wavelength: Array = array("L")
+    flux: Array = array("S L")
+    clean: Array = array("S L")
+    sigma: Array = array("S L")
+    jacobian: Array = array("S L")
+    label_names: Array = array("P", "U")
+    labels: Array = array("S P")
+    snr: Array = array("S")
+    mag: Array = array("S")
+
+
+@dataclass(frozen=True)
+class Explanation(Artefact):
+    """What a network looks at in E test spectra of L pixels.
+
+    Args:
+        model, target: the network's title, and the label.
+        snr: shape (E,).
+        wavelength: Å in vacuum, shape (L,).
+        windows: names of groups of lines, shape (W,); window: group of each pixel, shape (L,).
+        ranges: names of groups of stars, all first, shape (R,); stars: their numbers.
+        quantities: of fisher (information on the target given all else), response (what the noise of a pixel adds
+            to the variance of the estimate), ig (size of the integrated gradients), attention (mean of blocks)
+            and rollout, the last two where the network has them, shape (Q,).
+        density: mean share per Å, shape (Q, R, L).
+        share: mean share of each group of lines and its 95 % interval, shape (Q, R, W, 3).
+        likeness: correlation with fisher, smoothed, shape (Q, R).
+        gap: RMS of what ig misses of the change of the estimate, over the RMS of that.
+        blocks: attention in each of D blocks, per Å, shape (D, L).
+    """
+
+    FILE: ClassVar[str] = "explain"
+
+    model: Array = array("", "U")
+    target: Array = array("", "U")
+    snr: Array = array("E")
+    wavelength: Array = array("L")
+    windows: Array = array("W", "U")
+    window: Array = array("L", "i")
+    ranges: Array = array("R", "U")
+    stars: Array = array("R", "i")
+    quantities: Array = array("Q", "U")
+    density: Array = array("Q R L")
+    share: Array = array("Q R W 3")
+    likeness: Array = array("Q R")
+    gap: Array = array("")
+    blocks: Array | None = array("D L", optional=True)
+
+
+def check_rows(rows: Array, where: str) -> None:
+    """Raise DataError unless `rows` are distinct and not negative."""
+    if rows.size and (rows.min() < 0 or len(np.unique(rows)) < rows.size):
+        raise DataError(f"{where}: 'rows' names a spectrum twice, or one below zero; {MEND}")

@@ -1,0 +1,142 @@
+"""Where spectra come from: the one protocol of all sets, and the set that lies in memory.
+
+Estimators and trainings ask a source what it offers and never which class it is: a set of your own needs no
+more than what `SpectraSource` lists. Simulated and stored sets are in `specvit.simulate`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+
+from specvit.errors import ConfigError
+from specvit.spectra.batch import SpectraBatch
+from specvit.spectra.grid import WavelengthGrid
+from specvit.spectra.labels import LabelSpace
+
+
+@runtime_checkable
+class SpectraSource(Protocol):
+    """A finite set of spectra, to be had in order or by number, the same whenever they are asked for.
+
+    Nothing about a source changes by reading it: who wants the noise of another pass says so with `epoch`.
+    """
+
+    @property
+    def grid(self) -> WavelengthGrid:
+        """The pixels of all spectra."""
+
+    @property
+    def label_space(self) -> LabelSpace:
+        """Names, units and box of the labels."""
+
+    @property
+    def lsf(self) -> dict[str, list[float]] | None:
+        """The line-spread function, {"wavelength": [Å], "fwhm": [Å]}; None if it is not known."""
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What these spectra are, JSON-ready: enough to draw or find them again, different for other ones."""
+
+    @property
+    def fresh_noise(self) -> bool:
+        """Whether epochs differ: same stars, other noise. Otherwise `epoch` changes nothing."""
+
+    def __len__(self) -> int:
+        """Return the number of spectra."""
+
+    def draw(self, start: int, stop: int, epoch: int = 0) -> SpectraBatch:
+        """Return spectra [start, stop) with the noise of pass `epoch`; see `check_rows` for what is refused."""
+
+    def batches(self, batch_size: int, epoch: int = 0) -> Iterator[SpectraBatch]:
+        """Yield all spectra in order, at most `batch_size` at a time."""
+
+    def reserve(self, count: int) -> SpectraSource | None:
+        """Return `count` further spectra, of no star in this set, by which stated errors can be corrected.
+
+        None if there are none: held-out spectra of the set itself have to serve then.
+        """
+
+
+@runtime_checkable
+class Generated(Protocol):
+    """What a `SpectraSource` offers besides if it makes its spectra when asked, each star independently.
+
+    The order of such a set is as good as a random one, and nothing is gained by keeping its spectra.
+    """
+
+    def on(self, device: torch.device | str, truth: bool = False, compiled: bool = False) -> SpectraSource:
+        """Return the same set made on `device`, with or without truth, by compiled code if asked."""
+
+
+def check_rows(start: int, stop: int, count: int, epoch: int = 0) -> None:
+    """Raise ConfigError unless [start, stop) are rows of a set of `count` spectra and `epoch` is a pass."""
+    if not 0 <= start < stop <= count:
+        raise ConfigError(f"draw: expected 0 <= start < stop <= {count}, got {start} and {stop}")
+    if epoch < 0:
+        raise ConfigError(f"draw: expected an epoch >= 0, got {epoch}")
+
+
+def in_batches(
+    draw: Callable[[int, int, int], SpectraBatch], count: int, batch_size: int, epoch: int = 0
+) -> Iterator[SpectraBatch]:
+    """Yield spectra 0 to `count` of `draw(start, stop, epoch)` in order: `batches` for any set with `draw`."""
+    if batch_size < 1:
+        raise ConfigError(f"batches: expected a batch size >= 1, got {batch_size}")
+    for start in range(0, count, batch_size):
+        yield draw(start, min(start + batch_size, count), epoch)
+
+
+def collect(source: SpectraSource, batch_size: int = 1024, epoch: int = 0) -> SpectraBatch:
+    """Return every spectrum of `source` as one batch; for sets that fit in memory."""
+    return SpectraBatch.concatenate(source.batches(batch_size, epoch))
+
+
+class MemorySource:
+    """A `SpectraSource` over one batch already in memory.
+
+    Args:
+        batch: the spectra.
+        grid: their pixels.
+        label_space: the labels they have, or, for spectra without labels, those to be estimated.
+        lsf: line-spread function, see `SpectraSource`.
+    """
+
+    fresh_noise = False
+
+    def __init__(
+        self,
+        batch: SpectraBatch,
+        grid: WavelengthGrid,
+        label_space: LabelSpace,
+        lsf: dict[str, list[float]] | None = None,
+    ) -> None:
+        self.batch, self.grid, self.label_space, self.lsf = batch, grid, label_space, lsf
+
+    def __len__(self) -> int:
+        return len(self.batch)
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """Number and hash of the spectra: nothing else is known of them."""
+        return {
+            "source": "memory",
+            "spectra": len(self),
+            "grid": self.grid.fingerprint,
+            "fingerprint": self.batch.fingerprint,
+        }
+
+    def draw(self, start: int, stop: int, epoch: int = 0) -> SpectraBatch:
+        """Return spectra [start, stop), the same in every epoch."""
+        check_rows(start, stop, len(self), epoch)
+        return self.batch[start:stop]
+
+    def batches(self, batch_size: int, epoch: int = 0) -> Iterator[SpectraBatch]:
+        """Yield the stored spectra in order."""
+        return in_batches(self.draw, len(self), batch_size, epoch)
+
+    def reserve(self, count: int) -> None:
+        """Return None: there are no others."""
+        return None

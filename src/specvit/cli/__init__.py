@@ -1,5 +1,5 @@
 """The `specvit` command: one thin module per verb, imported when its verb is called."""
 
-from specvit.cli.console import main
+from specvit.cli.entry import main
 
 __all__ = ["main"]

@@ -6,13 +6,9 @@ Verbs do the work; nothing here knows what they do. The exit codes are in `EXIT_
 from __future__ import annotations
 
 import importlib
-import os
 import signal
-import sys
 import tempfile
 import traceback
-from collections.abc import Sequence
-from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,10 +17,10 @@ from typer.core import TyperGroup
 
 import specvit
 from specvit.cli.bounds import bounded
+from specvit.cli.interruption import Interrupted, received
 from specvit.cli.spelling import SPELLED
-from specvit.cli.terminal import Piece, ReaderGone, drop_output, prepare_streams, say, show
+from specvit.cli.terminal import ReaderGone, drop_output, prepare_streams, say_if_heard, show
 from specvit.errors import SpecvitError
-from specvit.runs.interruption import Interrupted, interruptible, received
 
 READER_GONE = 141
 EXIT_CODES = (
@@ -71,31 +67,12 @@ class LazyGroup(TyperGroup):
             formatter.write_dl([(name, VERBS[name].help) for name in self.list_commands(ctx)])
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code; every expected error is one line on stderr.
+def outcome(arguments: list[str]) -> int:
+    """Run one command line and return its exit code; every expected error is one line on stderr.
 
-    Args:
-        arguments: what follows `specvit`, or None for this process's own command line. Only then are the signals
-            that ask a process to stop this command's business.
+    Raises:
+        Interrupted: if the command was.
     """
-    words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
-    said: list[int] = []
-
-    def say_interrupted(number: int) -> int:
-        # Once; and of torchrun's processes the first speaks for all.
-        if not said and os.environ.get("RANK", "0") == "0":
-            _say_if_heard("interrupted: the same command continues after the last finished stage")
-        said.append(number)
-        return 128 + number
-
-    try:
-        with interruptible(say_interrupted) if arguments is None else nullcontext():
-            return _outcome(words)
-    except Interrupted as interruption:
-        return say_interrupted(interruption.number)
-
-
-def _outcome(arguments: list[str]) -> int:
     with_traceback = "--traceback" in arguments
     # Taken out here so that it may follow the verb, where one adds it after an error.
     arguments = [argument for argument in arguments if argument != "--traceback"]
@@ -128,7 +105,7 @@ def _invoke(arguments: list[str]) -> int:
 def _told(error: Exception, with_traceback: bool) -> int:
     """Print one line about an error and return the exit code."""
     if with_traceback:
-        _say_if_heard("".join(traceback.format_exception(error)).rstrip())
+        say_if_heard("".join(traceback.format_exception(error)).rstrip())
     if isinstance(error, SpecvitError):
         return _fail(str(error), error.exit_code)
     if hasattr(error, "format_message"):  # a usage error, from whichever click typer brings
@@ -195,13 +172,8 @@ def _print_version(wanted: bool) -> None:
 
 
 def _fail(message: str, code: int) -> int:
-    _say_if_heard((f"error: {' '.join(message.split())}", "red"))
+    say_if_heard((f"error: {' '.join(message.split())}", "red"))
     return code
-
-
-def _say_if_heard(*pieces: Piece) -> None:
-    with suppress(ReaderGone):
-        say(*pieces)
 
 
 def _usage(error: Any) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
@@ -104,7 +104,10 @@ def write_files(found: Explanation, table: Table, folder: Path) -> list[Path]:
     from specvit.report.tables import write_table
     from specvit.runs import write_atomic
 
-    path = write_atomic(folder / "explain.npz", lambda file: np.savez_compressed(file, **found.arrays()))
+    def save(file: BinaryIO) -> None:
+        np.savez_compressed(file, **found.arrays())  # type: ignore[arg-type]  # NumPy's stub sees one keyword
+
+    path = write_atomic(folder / "explain.npz", save)
     return [path, *write_table(table, folder), *save_figure(draw_explanation(found), folder, "explain")]
 
 

@@ -98,6 +98,12 @@ def say(*pieces: Piece) -> None:
         pass
 
 
+def say_if_heard(*pieces: Piece) -> None:
+    """Print a last line as `say` does, for ends that nobody may be there to read of."""
+    with suppress(ReaderGone):
+        say(*pieces)
+
+
 def drop_output() -> None:
     """Send what could not be printed nowhere, or the interpreter would try again, and complain, when it ends."""
     for stream in (sys.stderr, sys.stdout):

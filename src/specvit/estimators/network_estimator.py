@@ -19,7 +19,7 @@ from specvit.estimators.card import CARD, card_text
 from specvit.estimators.network_settings import read_network
 from specvit.models.batching import rows_for, widest_layer
 from specvit.models.bundle import Bundle, load_bundle, save_bundle
-from specvit.models.conditioning import Inputs, is_whole
+from specvit.models.conditioning import Inputs
 from specvit.models.heads import QUANTILES, Estimate
 from specvit.models.inputs import Progress, Values, as_spectra, finished, no_spectra, relative
 from specvit.models.network import SpectrumNetwork

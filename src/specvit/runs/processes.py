@@ -6,14 +6,43 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing.connection import wait
 from typing import Any
 
 from specvit.errors import RunError
-from specvit.runs.interruption import SIGNALS, signals_held
+
+#: What asks a job to stop. Only its first process listens.
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@contextmanager
+def signals_held() -> Iterator[None]:
+    """Put signals off while the enclosed lines start processes, and let those be born deaf to them.
+
+    A terminal sends Ctrl-C to every process of a job. Workers must leave it to their parent to end them: on their
+    own they print tracebacks, the earliest while they still import what would teach them not to.
+    """
+    arrived: list[int] = []
+    # A blocked signal still reaches the process through another thread; Python then calls the handler here.
+    here = threading.current_thread() is threading.main_thread()
+    handlers: dict[int, Callable[[int, Any], Any]] = {
+        number: handler for number in SIGNALS if here and callable(handler := signal.getsignal(number))
+    }
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    for number in handlers:
+        signal.signal(number, lambda number, _frame: arrived.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number in arrived[:1]:
+            handlers[number](number, None)
 
 
 class WorkerPool(ProcessPoolExecutor):

@@ -10,9 +10,10 @@ from __future__ import annotations
 import datetime
 import fcntl
 import json
+import logging
 import shutil
 from collections.abc import Callable, Iterator
-from concurrent.futures import as_completed
+from concurrent.futures import CancelledError, as_completed
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -229,6 +230,21 @@ def _run_in_processes(plans: list[ShardPlan], workers: int, progress: Progress) 
             progress(future.result())
 
 
+@contextmanager
+def _without_log(*names: str) -> Iterator[None]:
+    """Keep quiet what a Dask client says of connections that end because it ends, or that we tell of ourselves."""
+    # Every one of them, as Dask gives some levels of their own.
+    known = [logging.getLogger(name) for name in logging.root.manager.loggerDict]
+    levels = {logger: logger.level for logger in known if logger.name.partition(".")[0] in names}
+    for logger in levels:
+        logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        for logger, level in levels.items():
+            logger.setLevel(level)
+
+
 def _run_on_dask(plans: list[ShardPlan], address: str, progress: Progress) -> None:
     distributed = import_optional("distributed", "hpc", "--dask")
     try:
@@ -237,10 +253,15 @@ def _run_on_dask(plans: list[ShardPlan], address: str, progress: Progress) -> No
         raise RunError(
             f"--dask {address}: no scheduler answers there ({error}); start one with `dask scheduler`"
         ) from error
-    with client:
+    with _without_log("distributed", "tornado"), client:
         futures = [
             client.submit(write_planned_shard, plan.to_dict(), key=f"specvit-shard-{plan.path}", pure=False)
             for plan in plans
         ]
-        for _, count in distributed.as_completed(futures, with_results=True):
-            progress(count)
+        try:
+            for future in distributed.as_completed(futures):
+                progress(future.result())
+        except CancelledError as error:
+            raise RunError(
+                f"--dask {address}: the scheduler is gone; with one that answers, the same command continues"
+            ) from error

@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from specvit.errors import RunError
-from specvit.runs.interruption import signals_held
-from specvit.runs.processes import end_with_parent
+from specvit.runs.processes import end_with_parent, signals_held
 
 
 @dataclass(frozen=True)

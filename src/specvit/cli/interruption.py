@@ -5,7 +5,6 @@ Owns what this process does with those signals. What worker processes do is in `
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import select
 import signal
@@ -29,18 +28,12 @@ class Interrupted(BaseException):
         self.number = number
 
 
-class _State:
-    first: int | None = None
-    raised = False
-    held = 0
-
-
-_state = _State()
+_first: int | None = None
 
 
 def received() -> int | None:
     """Return the number of the signal that asked this process to stop, or None."""
-    return _state.first
+    return _first
 
 
 @contextmanager
@@ -64,39 +57,17 @@ def interruptible(last_words: Callable[[int], object]) -> Iterator[None]:
     try:
         yield
     finally:
-        if _state.first is None:
+        if _first is None:
             # Nothing is left to tidy: from here to its end the interpreter dies without a traceback.
             for number in taken:
                 signal.signal(number, signal.SIG_DFL)
 
 
-@contextmanager
-def signals_held() -> Iterator[None]:
-    """Put signals off while the enclosed lines start processes, and let those be born deaf to them.
-
-    A terminal sends Ctrl-C to every process of a job. Workers must leave it to their parent to end them: on their
-    own they print tracebacks, the earliest while they still import what would teach them not to.
-    """
-    _state.held += 1
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    try:
-        yield
-    finally:
-        _state.held -= 1
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        _raise_unless_held()
-
-
 def _receive(number: int, _frame: object) -> None:
-    if _state.first is None:
-        _state.first = number
-        _raise_unless_held()
-
-
-def _raise_unless_held() -> None:
-    if _state.first is not None and not _state.held and not _state.raised:
-        _state.raised = True
-        raise Interrupted(_state.first)
+    global _first
+    if _first is None:
+        _first = number
+        raise Interrupted(number)
 
 
 def _watch(reader: int, last_words: Callable[[int], object]) -> None:
@@ -107,6 +78,8 @@ def _watch(reader: int, last_words: Callable[[int], object]) -> None:
     while (left := began + GRACE - time.monotonic()) > 0 and select.select([reader], [], [], left)[0]:
         if os.read(reader, 1)[0] in SIGNALS and time.monotonic() - began > APART:
             break
+    import multiprocessing
+
     for child in multiprocessing.active_children():
         child.kill()
     last_words(first)

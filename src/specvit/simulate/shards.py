@@ -139,8 +139,8 @@ def _arrays(batch: SpectraBatch) -> dict[str, tuple[np.ndarray, str]]:
     arrays = {
         "flux": (batch.flux.numpy(), relative),
         "sigma": (batch.sigma.numpy(), relative),
-        "labels": (batch.labels.numpy(), "see label_space"),
-        "snr": (batch.snr.numpy(), "median over pixels of noise-free flux / true sigma"),
+        "labels": (batch.known_labels().numpy(), "see label_space"),
+        "snr": (batch.known_snr().numpy(), "median over pixels of noise-free flux / true sigma"),
     }
     for name, values in batch.conditions.items():
         arrays[f"conditions/{name}"] = (values.numpy(), CONDITION_UNITS.get(name, ""))

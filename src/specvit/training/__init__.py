@@ -1,8 +1,21 @@
-"""One training engine for every network."""
+"""One training engine for every network and every objective."""
 
+from specvit.training.distributed import Processes, join_processes
 from specvit.training.engine import Listener, Trainer
-from specvit.training.feeds import endless
+from specvit.training.feeds import Feed, Share, endless, make_feed
 from specvit.training.objectives import LabelRegression, Objective
 from specvit.training.recipe import Recipe
 
-__all__ = ["LabelRegression", "Listener", "Objective", "Recipe", "Trainer", "endless"]
+__all__ = [
+    "Feed",
+    "LabelRegression",
+    "Listener",
+    "Objective",
+    "Processes",
+    "Recipe",
+    "Share",
+    "Trainer",
+    "endless",
+    "join_processes",
+    "make_feed",
+]

@@ -30,8 +30,8 @@ import _rival_vits as rivals
 from _machine import heading
 from specvit.estimators import network_config
 from specvit.models.network import SpectrumNetwork, build_network
-from specvit.simulate import Simulator
-from specvit.training import LabelRegression, Recipe, Trainer, endless
+from specvit.simulate import Simulator, endless
+from specvit.training import LabelRegression, Recipe, Trainer
 from specvit.training.distributed import Processes
 from specvit.training.feeds import Share, make_feed
 from specvit.training.starts import fit_front

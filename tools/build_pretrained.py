@@ -24,8 +24,8 @@ from specvit.estimators import make_estimator
 from specvit.estimators.network_estimator import NetworkEstimator
 from specvit.estimators.network_fitter import calibrate
 from specvit.estimators.pretrained import FOLDER, load_pretrained
-from specvit.simulate import Simulator, World
-from specvit.training import RECIPES, endless
+from specvit.simulate import Simulator, World, endless
+from specvit.training import RECIPES
 
 SEED = 42
 VALIDATION, TEST = 4_000, 10_000

@@ -13,7 +13,7 @@ from specvit.errors import ConfigError
 class Paint(Section):
     colour: str = "red"
     coats: Annotated[int, Field(ge=1, le=9)] = 1
-    mix: dict[str, float] = {}
+    mix: dict[str, float] = Field(default_factory=dict)
 
 
 class Wheel(Section):
@@ -70,7 +70,7 @@ def test_the_base_lies_below_a_file_unless_it_extends_a_preset(kind, write):
     }
     extending = write("extending.toml", 'extends = "cart"\n')
     assert kind.read(extending, base="sledge").value.paint.colour == "red"
-    with pytest.raises(ConfigError, match="wagon 'sled' is not known; .*did you mean 'sledge'"):
+    with pytest.raises(ConfigError, match=r"wagon 'sled' is not known; .*did you mean 'sledge'"):
         kind.read(extending, base="sled")
 
 

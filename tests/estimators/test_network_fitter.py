@@ -15,9 +15,9 @@ from specvit.models.network import build_network
 from specvit.models.subspace import SubspaceProjection
 from specvit.models.swin import Swin
 from specvit.models.vit import SpecViT
-from specvit.simulate import StoredSpectra, World, WriteJob
+from specvit.simulate import StoredSpectra, World, WriteJob, endless
 from specvit.spectra import MemorySource, collect
-from specvit.training import Recipe, endless, starts
+from specvit.training import Recipe, starts
 from specvit.training.objectives import pooled_r2
 from specvit.training.starts import fit_front, prepare, start_from_components, start_from_ridge, take
 from training_stars import GRID, SPACE, stars

@@ -17,8 +17,8 @@ from specvit.jobs import main_job as job
 from specvit.jobs.config import resolve
 from specvit.report import write_report
 from specvit.runs import Summary
-from specvit.simulate import World
-from specvit.training import Recipe, endless
+from specvit.simulate import World, endless
+from specvit.training import Recipe
 
 SMALL = (
     "instrument.name=gaia_rvs",

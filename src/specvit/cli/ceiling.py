@@ -221,12 +221,10 @@ def _variance(text: str, choices: dict[str, float]) -> float:
 
 
 def _with_bar(work: Any, quiet: bool) -> Any:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from specvit.cli.progress import RichProgress
+    from specvit.cli.screen import Screen
 
     if quiet:
         return work(None)
-    columns = (TextColumn("stars"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("stars", total=None)
-        return work(lambda done, total: bar.update(task, completed=done, total=total))
+    with RichProgress(Screen(stderr=True), transient=True) as progress, progress.task("stars") as update:
+        return work(update)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import math
 from dataclasses import asdict
 from typing import Any
 
+from specvit.cli.terminal import show, show_json
 from specvit.limits import PUBLISHED_VARIANCE, PublishedRow, SweepRow, published_row
 
-TABLE_WIDTH = 110
 HEADS = (
     "mag",
     "S/N",
@@ -36,25 +34,24 @@ def print_json(facts: dict[str, Any], rows: list[SweepRow], published: int | Non
         published: number of free labels of the published table to show, or None.
     """
     # JSON knows no infinity; null says "not bounded".
-    table = [
-        {name: value if math.isfinite(value) else None for name, value in row.to_dict().items()}
-        for row in rows
-    ]
+    table = [row.to_dict() for row in rows]
     theirs = [published_row(published, row.mag) for row in rows] if published else []
     beside = {"published": [asdict(row) for row in theirs if row]} if published else {}
-    print(json.dumps({**facts, "rows": table, **beside}))
+    show_json({**facts, "rows": table, **beside})
 
 
 def print_table(facts: dict[str, Any], rows: list[SweepRow], published: int | None) -> None:
     """Print one line per magnitude, the published one below it if wanted; arguments as `print_json`."""
     from rich import box
-    from rich.console import Console
     from rich.table import Table
+
+    from specvit.cli.screen import Screen
+    from specvit.cli.screen import print_table as print_whole
 
     order = facts["continuum_order"]
     nuisances = ["flux known" if order is None else f"continuum of order {order}"]
     nuisances += [name for name in ("velocity", "line_width") if facts[name]]
-    print(
+    show(
         f"{facts['label']} with {facts['instrument']}: {facts['stars']} stars ({facts['drawn_from']}); "
         f"free: {', '.join(facts['free_labels'])}; {', '.join(nuisances)}; "
         f"prior variance {facts['prior_variance']:.4f}"
@@ -67,19 +64,17 @@ def print_table(facts: dict[str, Any], rows: list[SweepRow], published: int | No
         theirs = published_row(published, row.mag) if published else None
         if theirs is not None:
             table.add_row(*_published_cells(theirs), style="dim")
-    console = Console()
-    # A pipe counts as 80 columns; a table cut to that would lose digits.
-    Console(width=max(console.width, TABLE_WIDTH)).print(table)
+    print_whole(Screen(), table)
     if published:
-        print(
+        show(
             "pub.: as published, BOSZ spectra on their grid nodes, PFS red arm in medium resolution, "
             f"12 x 900 s, prior variance {PUBLISHED_VARIANCE}"
         )
     singular = max(row.singular for row in rows)
     if singular:
-        print(f"{singular} stars have degenerate labels (singular Fisher matrix); they count as R2max = 0")
+        show(f"{singular} stars have degenerate labels (singular Fisher matrix); they count as R2max = 0")
     if "out" in facts:
-        print(f"{facts['rows_written']:,} rows written to {facts['out']}")
+        show(f"{facts['rows_written']:,} rows written to {facts['out']}")
 
 
 def _cells(row: SweepRow) -> list[str]:

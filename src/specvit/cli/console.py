@@ -1,16 +1,18 @@
 """The frame of the command line: the table of verbs, lazy loading, errors and exit codes.
 
-Verbs do the work; nothing here knows what they do. Exit codes: 0 done, 1 failed, 2 usage, 130 interrupted.
+Verbs do the work; nothing here knows what they do. The exit codes are in `EXIT_CODES`, which `--help` shows.
 """
 
 from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
 import tempfile
 import traceback
 from collections.abc import Sequence
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,9 +20,16 @@ import typer
 from typer.core import TyperGroup
 
 import specvit
+from specvit.cli.spelling import SPELLED
+from specvit.cli.terminal import Piece, ReaderGone, drop_output, prepare_streams, say, show
 from specvit.errors import SpecvitError
+from specvit.runs.interruption import Interrupted, interruptible, received
 
-INTERRUPTED = 130
+READER_GONE = 141
+EXIT_CODES = (
+    "Exit codes: 0 done; 1 failed; 2 usage; 129, 130 or 143 interrupted (SIGHUP, Ctrl-C, SIGTERM); "
+    "141 nobody reads the output."
+)
 
 
 class Verb(NamedTuple):
@@ -65,31 +74,65 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code; every expected error is one line on stderr.
 
     Args:
-        arguments: what follows `specvit`, or None for this process's own command line.
+        arguments: what follows `specvit`, or None for this process's own command line. Only then are the signals
+            that ask a process to stop this command's business.
     """
-    arguments = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    said: list[int] = []
+
+    def say_interrupted(number: int) -> int:
+        # Once; and of torchrun's processes the first speaks for all.
+        if not said and os.environ.get("RANK", "0") == "0":
+            _say_if_heard("interrupted: the same command continues after the last finished stage")
+        said.append(number)
+        return 128 + number
+
+    try:
+        with interruptible(say_interrupted) if arguments is None else nullcontext():
+            return _outcome(words)
+    except Interrupted as interruption:
+        return say_interrupted(interruption.number)
+
+
+def _outcome(arguments: list[str]) -> int:
     with_traceback = "--traceback" in arguments
     # Taken out here so that it may follow the verb, where one adds it after an error.
     arguments = [argument for argument in arguments if argument != "--traceback"]
     try:
-        result = _root().main(args=arguments, prog_name="specvit", standalone_mode=False)
-        if result == INTERRUPTED:
-            return _interrupted()
-        return result if isinstance(result, int) else 0
+        prepare_streams()
+        return _invoke(arguments)
+    except ReaderGone:
+        drop_output()
+        return READER_GONE
     except (KeyboardInterrupt, typer.Abort):
-        return _interrupted()
-    except BrokenPipeError:
-        # The reader (`| head`) is gone; keep the interpreter from flushing into it on exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        raise Interrupted(signal.SIGINT) from None
     except Exception as error:
-        if with_traceback:
-            traceback.print_exc()
-        if isinstance(error, SpecvitError):
-            return _fail(str(error), error.exit_code)
-        if hasattr(error, "format_message"):  # a usage error, from whichever click typer brings
-            return _fail(_usage(error), getattr(error, "exit_code", 2))
-        return _fail(_unexpected(error, with_traceback), 1)
+        number = received()
+        if number is not None:  # what a library makes of an interruption
+            raise Interrupted(number) from error
+        return _told(error, with_traceback)
+
+
+def _invoke(arguments: list[str]) -> int:
+    # Not click's own main, for which every broken pipe, a dead worker's too, is a quiet end with code 1.
+    command = _root()
+    try:
+        with command.make_context("specvit", arguments) as context:
+            result = command.invoke(context)
+    except typer.Exit as end:
+        result = end.exit_code
+    return result if isinstance(result, int) else 0
+
+
+def _told(error: Exception, with_traceback: bool) -> int:
+    """Print one line about an error and return the exit code."""
+    if with_traceback:
+        _say_if_heard("".join(traceback.format_exception(error)).rstrip())
+    if isinstance(error, SpecvitError):
+        return _fail(str(error), error.exit_code)
+    if hasattr(error, "format_message"):  # a usage error, from whichever click typer brings
+        return _fail(_usage(error), getattr(error, "exit_code", 2))
+    return _fail(_unexpected(error, with_traceback), 1)
 
 
 def _root() -> Any:
@@ -103,7 +146,7 @@ def _root() -> Any:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
 
-    @app.callback()
+    @app.callback(epilog=EXIT_CODES)
     def root(
         version: bool = typer.Option(
             False, "--version", is_eager=True, callback=_print_version, help="Print the version."
@@ -112,7 +155,7 @@ def _root() -> Any:
     ) -> None:
         pass
 
-    return typer.main.get_command(app)
+    return _with_own_help(typer.main.get_command(app))
 
 
 def _command(name: str, target: Any) -> Any:
@@ -122,6 +165,20 @@ def _command(name: str, target: Any) -> Any:
         target = app
     command = typer.main.get_command(target)
     command.name = name
+    return _with_own_help(command)
+
+
+def _with_own_help(command: Any) -> Any:
+    """Let a command, and those below it, print help as we print: click writes UTF-8 to a stream that is ASCII."""
+    written = command.get_help
+
+    def get_help(context: Any) -> None:
+        show(written(context))
+        raise typer.Exit
+
+    command.get_help = get_help
+    for below in getattr(command, "commands", {}).values():
+        _with_own_help(below)
     return command
 
 
@@ -132,19 +189,18 @@ def _load(verb: Verb) -> Any:
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"specvit {specvit.__version__}")
+        show(f"specvit {specvit.__version__}")
         raise typer.Exit
 
 
 def _fail(message: str, code: int) -> int:
-    line = " ".join(message.split())
-    typer.secho(f"error: {line}", err=True, fg=typer.colors.RED)
+    _say_if_heard((f"error: {' '.join(message.split())}", "red"))
     return code
 
 
-def _interrupted() -> int:
-    typer.secho("interrupted: the same command continues after the last finished stage", err=True)
-    return INTERRUPTED
+def _say_if_heard(*pieces: Piece) -> None:
+    with suppress(ReaderGone):
+        say(*pieces)
 
 
 def _usage(error: Any) -> str:
@@ -157,6 +213,12 @@ def _unexpected(error: Exception, shown: bool) -> str:
     what = f"unexpected {type(error).__name__}: {error}"
     if shown:
         return what
-    with tempfile.NamedTemporaryFile("w", prefix="specvit-", suffix=".traceback", delete=False) as file:
-        file.write("".join(traceback.format_exception(error)))
+    text = "".join(traceback.format_exception(error))
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="specvit-", suffix=".traceback", delete=False, encoding="utf-8", errors=SPELLED
+        ) as file:
+            file.write(text)
+    except OSError:
+        return f"{what}; this is a bug in specvit, please report it with what --traceback shows"
     return f"{what}; this is a bug in specvit, please report it with {Path(file.name)}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
@@ -13,9 +12,11 @@ from typing import Literal, NamedTuple
 
 import typer
 
+from specvit.cli.terminal import show, show_json
+
 State = Literal["ok", "missing", "broken"]
 MARKS = {"ok": "✓", "missing": "–", "broken": "✗"}
-COLOURS = {"ok": typer.colors.GREEN, "missing": typer.colors.YELLOW, "broken": typer.colors.RED}
+COLOURS = {"ok": "green", "missing": "yellow", "broken": "red"}
 
 #: A plain installation brings both groups; without the second everything else still works.
 CORE = ("torch", "numpy", "scipy", "h5py", "safetensors", "pydantic", "typer", "rich")
@@ -54,7 +55,7 @@ def doctor(
     devices = _devices()
     checks = [*_packages(), *devices, *_data(), *_disk(folder)]
     if as_json:
-        typer.echo(json.dumps([check._asdict() for check in checks], indent=1))
+        show_json([check._asdict() for check in checks], indent=1)
     else:
         _print(checks)
     if any(check.state == "broken" for check in checks):
@@ -181,13 +182,12 @@ def _print(checks: list[Check]) -> None:
     for check in checks:
         if check.group != group:
             group = check.group
-            typer.secho(group, bold=True)
-        mark = typer.style(MARKS[check.state], fg=COLOURS[check.state])
-        typer.echo(f"  {mark} {check.name:<17} {check.detail}")
+            show((group, "bold"))
+        show("  ", (MARKS[check.state], COLOURS[check.state]), f" {check.name:<17} {check.detail}")
     broken = [check.name for check in checks if check.state == "broken"]
     missing = [check.name for check in checks if check.state == "missing"]
     if broken:
-        typer.secho(f"broken: {', '.join(broken)}", fg=typer.colors.RED)
+        show((f"broken: {', '.join(broken)}", "red"))
     else:
         note = f" (optional, not here: {', '.join(missing)})" if missing else ""
-        typer.secho(f"all that is needed is here{note}", fg=typer.colors.GREEN)
+        show((f"all that is needed is here{note}", "green"))

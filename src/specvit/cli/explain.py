@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from specvit.report import Table
     from specvit.simulate import World
 
-TABLE_WIDTH = 110
-
 
 def explain(
     model: Annotated[
@@ -45,11 +43,9 @@ def explain(
 
         specvit explain subspace --instrument pfs_mr_reference --json
     """
-    import json
-
-    from rich.console import Console
-
     from specvit.cli.progress import RichProgress
+    from specvit.cli.screen import Screen
+    from specvit.cli.terminal import say, show, show_json
     from specvit.errors import ConfigError, LabelError
     from specvit.estimators.network_estimator import NetworkEstimator
     from specvit.estimators.pretrained import find_bundle
@@ -66,13 +62,12 @@ def explain(
         raise ConfigError(f"--label: {error}") from None
     simulator = world_of(estimator, instrument).build()
     estimator.grid.check_matches(simulator.grid, f"--instrument: {estimator.name}")
-    console = Console(stderr=True)
     if not has_attention(estimator.network):
-        console.print(
+        say(
             f"{estimator.name}: no attention over the whole spectrum; response, integrated "
             "gradients and Fisher information only"
         )
-    with RichProgress(console) as progress, progress.task(f"explain {estimator.name}") as update:
+    with RichProgress(Screen(stderr=True)) as progress, progress.task(f"explain {estimator.name}") as update:
         test = simulator.draw("test", seed, 0, stars)
         arrays = explanation(estimator, simulator, test, label, update)
     folder = out or Path("runs") / f"explain-{estimator.name}"
@@ -81,10 +76,10 @@ def explain(
     if json_output:
         rows = [[_plain(cell) for cell in row] for row in table.rows]
         facts = {"model": estimator.name, "label": label, "stars": stars, "gap": float(arrays["gap"])}
-        print(json.dumps({**facts, "head": table.head, "rows": rows, "files": [str(path) for path in files]}))
+        show_json({**facts, "head": table.head, "rows": rows, "files": [str(path) for path in files]})
         return
-    print_table(table)
-    print(f"written to {folder}: {', '.join(path.name for path in files)}")
+    print_shares(table)
+    show(f"written to {folder}: {', '.join(path.name for path in files)}")
 
 
 def world_of(estimator: NetworkEstimator, instrument: str | None) -> World:
@@ -111,11 +106,13 @@ def write_files(arrays: dict, table: Table, folder: Path) -> list[Path]:
     return [path, *write_table(table, folder), *save_figure(draw_explanation(arrays), folder, "explain")]
 
 
-def print_table(table: Table) -> None:
+def print_shares(table: Table) -> None:
     """Print the shares without their intervals, which are in the files."""
     from rich import box
-    from rich.console import Console
     from rich.table import Table as Grid
+
+    from specvit.cli.screen import Screen, print_table
+    from specvit.cli.terminal import show
 
     grid = Grid(*table.head, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for column in grid.columns[2:]:
@@ -125,10 +122,8 @@ def print_table(table: Table) -> None:
         digits = 2 if row[2] is None else 1
         cells = [_text(cell, digits) for cell in row]
         grid.add_row(*cells, end_section=following is not None and following[0] != row[0])
-    console = Console()
-    # A pipe counts as 80 columns; a table cut to that would lose its words.
-    Console(width=max(console.width, TABLE_WIDTH)).print(grid)
-    print(table.caption)
+    print_table(Screen(), grid)
+    show(table.caption)
 
 
 def _text(cell: object, digits: int) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from specvit.cli.terminal import show, show_json
 
 if TYPE_CHECKING:
     from specvit.instrument import Instrument
@@ -32,15 +33,15 @@ def list_instruments(json_output: Json = False) -> None:
 
     known = {name: Instrument.load(name).description for name in instrument_names()}
     if json_output:
-        print(json.dumps(known))
+        show_json(known)
         return
     width = max(map(len, known))
     for name, description in known.items():
-        print(f"{name:{width}s}  {description}")
+        show(f"{name:{width}s}  {description}")
 
 
-@app.command()
-def show(name: Name, json_output: Json = False) -> None:
+@app.command("show")
+def show_instrument(name: Name, json_output: Json = False) -> None:
     """Describe one instrument: pixels, resolution, band, conditions, source of the numbers.
 
     Examples:
@@ -105,11 +106,11 @@ def snr(
     overrides = {key: value for key, value in given.items() if value is not None}
     rows = _snr_rows(instrument, parse_magnitudes(mag), overrides)
     if json_output:
-        print(json.dumps(rows))
+        show_json(rows)
         return
-    print("   mag   median     mean      5 %     95 %")
+    show("   mag   median     mean      5 %     95 %")
     for row in rows:
-        print(f"{row['mag']:6.2f} {row['median']:8.2f} {row['mean']:8.2f} {row['p5']:8.2f} {row['p95']:8.2f}")
+        show(f"{row['mag']:6.2f} {row['median']:8.2f} {row['mean']:8.2f} {row['p5']:8.2f} {row['p95']:8.2f}")
 
 
 def _describe(instrument: Instrument, json_output: bool) -> None:
@@ -132,13 +133,13 @@ def _describe(instrument: Instrument, json_output: bool) -> None:
             "band_pivot": instrument.band.pivot,
             "conditions": conditions,
         }
-        print(json.dumps(facts))
+        show_json(facts)
         return
-    print(f"{instrument.name}: {instrument.description}")
-    print(f"  pixels      {instrument.grid.describe()}")
+    show(f"{instrument.name}: {instrument.description}")
+    show(f"  pixels      {instrument.grid.describe()}")
     middle = instrument.grid.wavelength[instrument.grid.size // 2]
-    print(f"  resolution  {instrument.resolution:.0f} at {middle:.0f} Å")
-    print(f"  band        {instrument.band.name} (AB), pivot {instrument.band.pivot:.1f} Å")
+    show(f"  resolution  {instrument.resolution:.0f} at {middle:.0f} Å")
+    show(f"  band        {instrument.band.name} (AB), pivot {instrument.band.pivot:.1f} Å")
     for key, value in conditions.items():
         drawn = value["low"] < value["high"]
         span = (
@@ -146,8 +147,8 @@ def _describe(instrument: Instrument, json_output: bool) -> None:
             if drawn
             else f"{value['low']:g}"
         )
-        print(f"  {key:15s} {span} {CONDITIONS[key][0]}")
-    print(f"  source      {instrument.source}")
+        show(f"  {key:15s} {span} {CONDITIONS[key][0]}")
+    show(f"  source      {instrument.source}")
 
 
 def _snr_rows(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -24,6 +23,9 @@ from specvit.cli.library_options import (
     parse_limits,
 )
 from specvit.cli.library_synthesize import synthesize
+from specvit.cli.progress import RichProgress
+from specvit.cli.screen import Screen
+from specvit.cli.terminal import say, show, show_json
 
 app = typer.Typer(
     add_completion=False,
@@ -51,14 +53,14 @@ def list_libraries(json_output: Json = False) -> None:
 
     entries, problems = known_libraries()
     for problem in problems:
-        typer.echo(f"left out: {problem}", err=True)
+        say(f"left out: {problem}")
     if json_output:
-        typer.echo(json.dumps([asdict(entry) for entry in entries]))
+        show_json([asdict(entry) for entry in entries])
         return
     width = max(len(entry.name) for entry in entries)
     for entry in entries:
-        typer.echo(f"{entry.name:{width}s}  {entry.describe()}")
-    typer.echo(f"(cache folder: {cache_folder()})")
+        show(f"{entry.name:{width}s}  {entry.describe()}")
+    show(f"(cache folder: {cache_folder()})")
 
 
 @app.command()
@@ -81,13 +83,13 @@ def info(library: Library, json_output: Json = False) -> None:
     with ExitStack() as stack:
         SyntheticLibrary.load(library_path(library, stack))
     if json_output:
-        typer.echo(json.dumps(asdict(entry)))
+        show_json(asdict(entry))
         return
-    typer.echo(f"{entry.name} ({entry.path}), checksum good")
-    typer.echo(entry.describe())
+    show(f"{entry.name} ({entry.path}), checksum good")
+    show(entry.describe())
     for key, value in entry.provenance.items():
         is_long = isinstance(value, list) and len(value) > 8
-        typer.echo(f"  {key}: {f'{len(value)} values' if is_long else value}")
+        show(f"  {key}: {f'{len(value)} values' if is_long else value}")
 
 
 @app.command("import")
@@ -120,9 +122,6 @@ def import_library(
     """
     from functools import partial
 
-    from rich.console import Console
-
-    from specvit.cli.progress import RichProgress
     from specvit.errors import ConfigError
     from specvit.library import importers
 
@@ -142,7 +141,7 @@ def import_library(
     limits = parse_limits(limit)
     check_at_least_one(workers=workers, components=components)
     check_out(out)
-    with RichProgress(Console(stderr=True)) as bars, bars.task("import") as advance:
+    with RichProgress(Screen(stderr=True)) as bars, bars.task("import") as advance:
         library = read(window=window, limits=limits, workers=workers, progress=advance)
     library.save(out, components)
     _report_library(out, json_output)
@@ -169,9 +168,6 @@ def build(
     """
     from contextlib import ExitStack
 
-    from rich.console import Console
-
-    from specvit.cli.progress import RichProgress
     from specvit.library import FitSettings, SyntheticLibrary, fit_emulator
     from specvit.library.catalogue import library_path
 
@@ -180,14 +176,14 @@ def build(
     with ExitStack() as stack:
         spectra = SyntheticLibrary.load(library_path(library, stack))
     domain = spectra.label_space.replace(**parse_limits(limit))
-    with RichProgress(Console(stderr=True)) as bars, bars.task("fit") as advance:
+    with RichProgress(Screen(stderr=True)) as bars, bars.task("fit") as advance:
         emulator = fit_emulator(spectra, domain, settings, lambda done, total, _loss: advance(done, total))
     emulator.save(out, compact=True)
     if json_output:
-        typer.echo(json.dumps({"path": str(out), "errors": emulator.errors}))
+        show_json({"path": str(out), "errors": emulator.errors})
         return
     error = emulator.errors["native"]
-    typer.echo(
+    show(
         f"{out}: held-out error on {emulator.errors['held_out_spectra']} spectra: "
         f"median {error['median']:.3%}, 95th percentile {error['p95']:.2%}, 99th {error['p99']:.2%}"
     )
@@ -219,14 +215,10 @@ def download_bosz(
 
         specvit library download bosz --folder downloads/bosz2024 --resolution 20000 --limit m_h=-1:0 --yes
     """
-    from rich.console import Console
-
-    from specvit.cli.progress import RichProgress
     from specvit.errors import ConfigError
     from specvit.library.download import download
     from specvit.library.importers.bosz_archive import plan_bosz
 
-    console = Console(stderr=True)
     check_at_least_one(connections=connections)
     if retries < 0:
         raise ConfigError(f"--retries: expected at least 0, got {retries}")
@@ -234,7 +226,7 @@ def download_bosz(
     plan = plan_bosz(release, folder, resolution, limits, atmosphere, microturbulence, base_url)
     remaining = len(plan.remaining)
     size = plan.bytes_needed
-    console.print(
+    say(
         f"{plan.title}: {len(plan.files)} files into {folder}, {len(plan.files) - remaining} there already; "
         f"{remaining} to fetch, "
         + (
@@ -245,13 +237,13 @@ def download_bosz(
     )
     if remaining and not yes:
         agree("Start?")
-    with RichProgress(console) as bars, bars.task("download") as advance:
+    with RichProgress(Screen(stderr=True)) as bars, bars.task("download") as advance:
         report = download(plan, connections, retries, advance)
     outcome = {"fetched": report.fetched, "bytes": report.received, "not_on_server": len(report.missing)}
     if json_output:
-        typer.echo(json.dumps(outcome | {"folder": str(folder)}))
+        show_json(outcome | {"folder": str(folder)})
     else:
-        typer.echo(
+        show(
             f"{report.fetched} files fetched ({report.received / 1e6:.1f} MB), verified; "
             f"{len(report.missing)} not on the server"
         )
@@ -268,4 +260,7 @@ def _report_library(out: Path, json_output: bool) -> None:
     from specvit.library.catalogue import describe_library
 
     entry = describe_library(str(out))
-    typer.echo(json.dumps(asdict(entry)) if json_output else f"{out}: {entry.describe()}")
+    if json_output:
+        show_json(asdict(entry))
+    else:
+        show(f"{out}: {entry.describe()}")

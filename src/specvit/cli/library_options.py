@@ -79,5 +79,5 @@ def agree(question: str) -> None:
 
     if not sys.stdin.isatty():
         raise ConfigError("nobody is here to agree; add --yes to start")
-    if not typer.confirm(question):
+    if not typer.confirm(question, err=True):
         raise ConfigError("not started")

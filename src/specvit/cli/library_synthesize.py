@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -58,9 +57,9 @@ def synthesize(
     """
     import time
 
-    from rich.console import Console
-
     from specvit.cli.progress import RichProgress
+    from specvit.cli.screen import Screen
+    from specvit.cli.terminal import say, show, show_json
     from specvit.errors import ConfigError
     from specvit.library import synthesis
     from specvit.library.importers import LibraryWindow
@@ -87,17 +86,16 @@ def synthesize(
         hydrostatic,
     )
     work = work or out.with_name(out.name + ".work")
-    console = Console(stderr=True)
-    console.print(
+    say(
         f"{len(points)} points, {len(plan.lines)} lines, {len(plan.models)} model atmospheres; "
         f"finished points are kept in {work}"
     )
     began = time.perf_counter()
-    with RichProgress(console) as bars, bars.task("synthesize") as advance:
+    with RichProgress(Screen(stderr=True)) as bars, bars.task("synthesize") as advance:
         report = synthesis.synthesize(plan, work, workers, timeout, advance)
     seconds = time.perf_counter() - began
     for index, reason in list(report.failures.items())[:10]:
-        console.print(f"point {index} left out: {reason}")
+        say(f"point {index} left out: {reason}")
     synthesis.gather(plan, work).save(out)
     outcome = {
         "path": str(out),
@@ -107,9 +105,9 @@ def synthesize(
         "seconds": round(seconds, 1),
     }
     if json_output:
-        typer.echo(json.dumps(outcome | {"failures": report.failures}))
+        show_json(outcome | {"failures": report.failures})
     else:
-        typer.echo(
+        show(
             f"{out}: {report.computed + report.found - len(report.failures)} spectra "
             f"({report.computed} points computed in {seconds:.0f} s, {len(report.failures)} failed)"
         )

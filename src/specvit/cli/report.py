@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import typer
+
+from specvit.cli.terminal import say, show, show_json
 
 
 def report(
@@ -26,9 +27,9 @@ def report(
     page = write_report(find_run(run, folder))
     files = sorted(str(p) for kind in ("figures", "tables") for p in (page.parent / kind).iterdir())
     if as_json:
-        typer.echo(json.dumps({"report": str(page), "files": files}))
+        show_json({"report": str(page), "files": files})
     else:
-        typer.echo(f"{page}  (open it in a browser; {len(files)} figure and table files beside it)")
+        show(f"{page}  (open it in a browser; {len(files)} figure and table files beside it)")
 
 
 def find_run(run: str, folder: Path) -> Path:
@@ -58,7 +59,7 @@ def _entries(folder: Path) -> list[dict]:
         )
     index = RunIndex(folder)
     for problem in index.rebuild():
-        typer.echo(f"left out: {problem}", err=True)
+        say(f"left out: {problem}")
     return [
         {**run, "metrics": [row for row in index.metrics(run["name"]) if row["metric"] == "r2"]}
         for run in index.runs()
@@ -68,15 +69,13 @@ def _entries(folder: Path) -> list[dict]:
 def _list(folder: Path, as_json: bool) -> None:
     entries = _entries(folder)
     if as_json:
-        typer.echo(json.dumps(entries))
+        show_json(entries)
         return
     for entry in entries:
         state = "finished" if entry["finished"] else "unfinished"
         scores = ", ".join(
             f"{row['model']} R² {row['value']:.3f}" for row in entry["metrics"] if row["value"] is not None
         )
-        typer.echo(
-            f"{entry['name']:<20} {entry['created'][:16]}  {state:<10}  {entry['seconds']:8.0f} s  {scores}"
-        )
+        show(f"{entry['name']:<20} {entry['created'][:16]}  {state:<10}  {entry['seconds']:8.0f} s  {scores}")
     if not entries:
-        typer.echo(f"{folder}: no runs yet")
+        show(f"{folder}: no runs yet")

@@ -37,31 +37,31 @@ def run(
 
         specvit run --config my.toml --set simulate.seed=7
     """
-    import json
-
-    from rich.console import Console
-
     from specvit.cli.progress import RichProgress
+    from specvit.cli.screen import Screen
+    from specvit.cli.terminal import show, show_json
     from specvit.jobs import run_main_job
     from specvit.jobs.config import resolve
     from specvit.report import write_report
 
     settings = resolve(scale, config, set_ or [])
-    console = Console(stderr=True)
+    console = Screen(stderr=True)
     with RichProgress(console) as progress:
         folder = run_main_job(settings, progress, fresh=fresh)
         with progress.task("report"):
             page = write_report(folder.path)
     if json_output:
-        print(json.dumps({"run": str(folder.path), "report": str(page), "summary": folder.summary}))
+        show_json({"run": str(folder.path), "report": str(page), "summary": folder.summary})
         return
     print_scores(console, folder.summary)
-    print(f"report: {page}")
+    show(f"report: {page}")
 
 
 def print_scores(console, summary: dict) -> None:
     """Print one line per estimator and ceiling, and a warning for each estimator above the Bayes ceiling."""
     from rich.table import Table
+
+    from specvit.cli.screen import print_table
 
     def score(value: dict | None) -> str:
         if not value or value.get("value") is None:
@@ -84,7 +84,7 @@ def print_scores(console, summary: dict) -> None:
         for free in ("5", "3"):
             median = ceiling["overall"][f"r2_max_{free}"]["median"]
             table.add_row(f"CRLB, {free} labels", f"{median:.2f} median star", "", "")
-    console.print(table)
+    print_table(console, table)
     for model in summary["models"].values():
         if model.get("above_ceiling"):
             over = -model["overall"]["headroom"]["value"]

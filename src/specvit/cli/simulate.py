@@ -50,13 +50,12 @@ def simulate(
 
         specvit simulate --out /scratch/train --spectra 1000000 --shards 100 --dask tcp://host:8786
     """
-    import json
     import time
 
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     from specvit.cli.library_options import check_at_least_one
+    from specvit.cli.progress import RichProgress
+    from specvit.cli.screen import Screen
+    from specvit.cli.terminal import say, show_json
     from specvit.simulate import World, WriteJob
 
     check_at_least_one(workers=workers)
@@ -68,23 +67,24 @@ def simulate(
         normalisation=normalisation,
     )
     job = WriteJob(out, world, split, seed, spectra, shards, truth)
-    console = Console(stderr=True)
     remaining = sum(plan.count for plan in job.remaining)
-    console.print(
+    say(
         f"{spectra:,} {split} spectra of {instrument} in {shards} shard(s) at {out}; "
         f"{remaining:,} to write, {job.bytes_needed / 1e9:.2f} GB"
     )
     began = time.perf_counter()
-    columns = (TextColumn("simulate"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task("simulate", total=spectra, completed=spectra - remaining)
-        written = job.run(workers, dask, lambda count: bar.advance(task, count))
+    done = spectra - remaining
+    with RichProgress(Screen(stderr=True)) as progress, progress.task("simulate") as update:
+
+        def advance(count: int) -> None:
+            nonlocal done
+            done += count
+            update(done, spectra)
+
+        update(done, spectra)
+        written = job.run(workers, dask, advance)
     seconds = time.perf_counter() - began
     if json_output:
-        print(
-            json.dumps(
-                {"out": str(out), "spectra": spectra, "written": written, "seconds": round(seconds, 2)}
-            )
-        )
+        show_json({"out": str(out), "spectra": spectra, "written": written, "seconds": round(seconds, 2)})
     else:
-        console.print(f"{written:,} spectra written in {seconds:.1f} s; the set is complete at {out}")
+        say(f"{written:,} spectra written in {seconds:.1f} s; the set is complete at {out}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -83,11 +84,10 @@ def train(
 
         torchrun --nproc-per-node 4 -m specvit train --model vit --size reference --minutes 120
     """
-    import json
-
     import torch
-    from rich.console import Console
 
+    from specvit.cli.screen import Screen
+    from specvit.cli.terminal import show, show_json
     from specvit.cli.train_data import StoredPaths, open_data, stored_world
     from specvit.estimators import make_estimator, split_options
     from specvit.models.sizes import default_size
@@ -111,7 +111,7 @@ def train(
         "score": {"validation": validation, "test": test, "seed": seed},
     }  # fmt: skip
     processes = join_processes(device)
-    console = Console(stderr=True, quiet=not processes.is_first)
+    console = Screen(stderr=True, quiet=not processes.is_first)
     out = out or Path("runs") / f"train-{model}-{size}"
     place = str(RunFolder.create(out.parent, out.name, asked).path) if processes.is_first else ""
     run = RunFolder.open(processes.tell(place))
@@ -132,10 +132,10 @@ def train(
             finish(run, estimator, score(estimator, sources.test))
     leave_processes(processes)
     if json_output and processes.is_first:
-        print(json.dumps({**run.summary, "model": str(run.path / run.summary["model"])}))
+        show_json(run.summary)
     elif processes.is_first:
         print_scores(console, run.summary, len(sources.test))
-        print(f"model: {run.path / run.summary['model']}")
+        show(f"model: {run.summary['model']}")
 
 
 def finish(run: RunFolder, estimator: NetworkEstimator, scores: dict[str, dict[str, float]]) -> None:
@@ -192,6 +192,8 @@ def print_scores(console: Console, summary: dict[str, Any], test: int) -> None:
     """Print one line per label."""
     from rich.table import Table
 
+    from specvit.cli.screen import print_table
+
     training = summary["training"]
     trained = f"trained on {training['train_spectra']:,} in {training['seconds']:.0f} s"
     table = Table(title=f"{test:,} test spectra; {trained}")
@@ -199,7 +201,7 @@ def print_scores(console: Console, summary: dict[str, Any], test: int) -> None:
         table.add_column(column)
     for name, values in summary["test"].items():
         table.add_row(name, *(f"{values[key]:.4g}" for key in ("r2", "mae", "rmse")))
-    console.print(table)
+    print_table(console, table)
 
 
 class TrainingBar:
@@ -211,35 +213,34 @@ class TrainingBar:
     """
 
     def __init__(self, console: Console, log: Callable[..., None] | None) -> None:
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+        from specvit.cli.progress import RichProgress
 
-        self._log, self._best = log, "-"
-        columns = (TextColumn("train"), BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-        self._bar = Progress(*columns, console=console)
-        self._task = self._bar.add_task("preparing", total=1.0)
+        self._log, self._best, self._text = log, "-", ""
+        self._progress, self._stack = RichProgress(console), ExitStack()
 
     def __enter__(self) -> TrainingBar:
         """Start drawing."""
-        self._bar.start()
+        self._stack.enter_context(self._progress)
+        self._update = self._stack.enter_context(self._progress.task("train"))
+        self._update(0.0, 1.0, "preparing")
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *error: Any) -> None:
         """Stop drawing."""
-        self._bar.stop()
+        self._stack.__exit__(*error)
 
     def __call__(self, record: dict[str, Any]) -> None:
         """Show and log one record of the engine."""
         if record["event"] == "calibration":
-            self._bar.update(self._task, completed=record["progress"], description="correcting stated errors")
+            self._update(record["progress"], 1.0, "correcting stated errors")
             return
         if self._log is not None:
             self._log(**record)
         if record["event"] == "validation":
             self._best = f"{record['best']:.4f}"
         else:
-            text = (
+            self._text = (
                 f"loss {record['loss']:.3f}  best R² {self._best}  "
                 f"{record['spectra_per_second']:,.0f} spectra/s  {record['seconds_left']:.0f} s left"
             )
-            self._bar.update(self._task, description=text)
-        self._bar.update(self._task, completed=record["progress"])
+        self._update(record["progress"], 1.0, self._text)

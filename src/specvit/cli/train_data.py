@@ -77,7 +77,7 @@ def open_data(paths: StoredPaths, world: World, seed: int, spectra: int, validat
     Raises:
         DataError: if a file or folder cannot be used; names it.
     """
-    from specvit.training import endless
+    from specvit.simulate import endless
 
     if paths.validation is not None and paths.test is not None and paths.train:
         simulator = None

@@ -26,8 +26,8 @@ T = TypeVar("T")
 Scalar = TypeVar("Scalar", str, int, float, bool)
 
 #: Kinds of elements, as letters of `numpy.dtype.kind`; TEXT covers strings of fixed and of free length.
-NUMBERS, FLOATS, INTEGERS, TRUTHS, TEXT = "fiu", "f", "iu", "b", "S"
-_KIND_WORDS = {"f": "floats", "i": "integers", "u": "integers", "b": "booleans", "S": "text"}
+NUMBERS, FLOATS, INTEGERS, TRUTHS, TEXT, RECORDS = "fiu", "f", "iu", "b", "S", "V"
+_KIND_WORDS = {"f": "floats", "i": "integers", "u": "integers", "b": "booleans", "S": "text", "V": "records"}
 
 #: Deflate, the strongest of HDF5's usual filters, makes at most 1032 bytes of one.
 _MOST_PACKED = 1100

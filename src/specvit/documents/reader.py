@@ -227,6 +227,8 @@ def _merge(base: Tables, changes: Tables, whole: Sequence[str]) -> Tables:
     merged = dict(base)
     for key, value in changes.items():
         old = merged.get(key)
-        mixes = isinstance(old, dict) and isinstance(value, dict) and key not in whole
-        merged[key] = _merge(old, value, whole) if mixes else value
+        if isinstance(old, dict) and isinstance(value, dict) and key not in whole:
+            merged[key] = _merge(old, value, whole)
+        else:
+            merged[key] = value
     return merged

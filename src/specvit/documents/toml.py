@@ -24,6 +24,9 @@ DEEPEST = 16
 #: What TOML promises to hold; tomllib itself knows no limit.
 LARGEST_INTEGER = 2**63 - 1
 
+_WHOLE = f"whole numbers lie within ±{LARGEST_INTEGER}"
+_NESTING = f"at most {DEEPEST} tables or lists may nest"
+
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 # tomllib takes a time that grows with the square of the number of parts. The words begin where a word can, so
 # that the search is linear.
@@ -51,28 +54,32 @@ def load_toml(path: Path) -> tuple[dict[str, Any], str]:
     """
     where = shown(path)
     text = _read_text(path, where)
+    tables = _parsed(text, where)
+    if problem := first_problem(tables):
+        key, what = problem
+        line = line_of(text, key)
+        raise ConfigError(f"{shown_key(key)}: {what} ({where}{f':{line}' if line else ''})")
+    return tables, text
+
+
+def _parsed(text: str, where: str) -> dict[str, Any]:
+    if endless := _ENDLESS_KEY.search(text):
+        raise ConfigError(f"{where}:{_line_at(text, endless)}: a key of more than 32 parts; {_NESTING}")
     try:
-        if endless := _ENDLESS_KEY.search(text):
-            line = text.count("\n", 0, endless.start()) + 1
-            raise ConfigError(
-                f"{where}:{line}: a key of more than 32 parts; at most {DEEPEST} tables may nest"
-            )
-        tables = tomllib.loads(text)
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{where}: not valid TOML: {one_line(str(error))}") from error
     except RecursionError:
-        raise ConfigError(f"{where}: nested too deeply; at most {DEEPEST} tables or lists may nest") from None
+        raise ConfigError(f"{where}: nested too deeply; {_NESTING}") from None
     except ValueError:
         # Beyond 4300 digits Python refuses; TOMLDecodeError, a ValueError too, is dealt with above.
         found = _ENDLESS_NUMBER.search(text)
-        line = f":{text.count(chr(10), 0, found.start()) + 1}" if found else ""
-        raise ConfigError(f"{where}{line}: a number of thousands of digits; {_WHOLE}") from None
-    if problem := first_problem(tables):
-        key, what = problem
-        line_number = line_of(text, key)
-        place = f"{where}:{line_number}" if line_number else where
-        raise ConfigError(f"{shown_key(key)}: {what} ({place})")
-    return tables, text
+        place = f"{where}:{_line_at(text, found)}" if found else where
+        raise ConfigError(f"{place}: a number of thousands of digits; {_WHOLE}") from None
+
+
+def _line_at(text: str, found: re.Match[str]) -> int:
+    return text.count("\n", 0, found.start()) + 1
 
 
 def parse_value(text: str) -> Any:
@@ -86,7 +93,7 @@ def parse_value(text: str) -> Any:
     except tomllib.TOMLDecodeError:
         tables = {}
     except RecursionError:
-        raise ConfigError(f"nested too deeply; at most {DEEPEST} tables or lists may nest") from None
+        raise ConfigError(f"nested too deeply; {_NESTING}") from None
     except ValueError:
         raise ConfigError(f"a number of thousands of digits; {_WHOLE}") from None
     # A line break may begin a second entry: then the text was not one value.
@@ -96,14 +103,11 @@ def parse_value(text: str) -> Any:
     return value
 
 
-_WHOLE = f"whole numbers lie within ±{LARGEST_INTEGER}"
-
-
 def first_problem(tables: Mapping[str, Any]) -> tuple[tuple[str, ...], str] | None:
     """Return the key of the first value that no document means, and what is wrong with it; None without one."""
     for key, value in _walk(tables):
         if len(key) > DEEPEST:
-            return key[:DEEPEST], f"nested too deeply; at most {DEEPEST} tables or lists may nest"
+            return key[:DEEPEST], f"nested too deeply; {_NESTING}"
         names = [*key[-1:], value] if isinstance(value, str) else key[-1:]
         for text in names:
             if "\0" in text or (not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text)):
@@ -121,7 +125,7 @@ def _walk(tables: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Any]]:
         if key:
             yield key, value
         if isinstance(value, Mapping):
-            waiting += [((*key, name), inner) for name, inner in reversed(value.items())]
+            waiting += [((*key, name), inner) for name, inner in reversed(list(value.items()))]
         elif isinstance(value, list):
             waiting += [((*key, str(index)), inner) for index, inner in reversed(list(enumerate(value)))]
 

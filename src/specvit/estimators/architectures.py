@@ -32,6 +32,7 @@ class Architecture:
         recipe: what worked; a starting point, not a law. See docs/training.md for the measurements.
         default_size: the size that learns most in five minutes on two cores.
         meaning: two sentences on what its curve means; "{target}" stands for the label.
+        attends: whether its attention is over the whole spectrum, so that it can be shown.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Architecture:
     recipe: Recipe
     default_size: str = "nano"
     meaning: str = NETWORK_MEANING
+    attends: bool = False
 
     @property
     def pattern(self) -> NetworkConfig:
@@ -103,6 +105,7 @@ _ROWS = (
             "reference": NetworkConfig("vit", ViTConfig.reference(), head="point"),
         },
         Recipe(batch=64, lr=3e-3, validations=10),
+        attends=True,
     ),
     Architecture(
         "mlp",

@@ -21,6 +21,7 @@ from specvit.models.batching import rows_for, widest_layer
 from specvit.models.bundle import Bundle, load_bundle, save_bundle
 from specvit.models.conditioning import Inputs, is_whole, usable_pixels
 from specvit.models.heads import QUANTILES, Estimate
+from specvit.models.inputs import Progress
 from specvit.models.network import SpectrumNetwork
 from specvit.models.origin import Origin
 from specvit.models.prediction import Diagnostics, Prediction, Quantiles
@@ -28,7 +29,7 @@ from specvit.models.prepared import prepared
 from specvit.spectra import LabelSpace, SpectraSource, WavelengthGrid
 
 #: Trains on (train, validation); returns the network with its best weights and entries of the `TrainingRecord`.
-Fitter = Callable[[SpectraSource, SpectraSource], tuple[SpectrumNetwork, dict[str, Any]]]
+Fitter = Callable[[SpectraSource, SpectraSource, Progress | None], tuple[SpectrumNetwork, dict[str, Any]]]
 
 FINGERPRINT_SPECTRA = 4
 #: Largest difference from the stored outputs, in units of a label's prior standard deviation: far above
@@ -60,18 +61,20 @@ class NetworkEstimator:
         #: Label -> score -> value on test spectra, filled in by whoever tested it; saved with it.
         self.metrics: dict[str, dict[str, float]] = {}
 
-    def fit(self, train: SpectraSource, validation: SpectraSource) -> Self:
+    def fit(self, train: SpectraSource, validation: SpectraSource, progress: Progress | None = None) -> Self:
         """Train; the weights kept are those with the best validation R².
+
+        Args:
+            train, validation: see `Estimator`.
+            progress: told how far training and the correction of the errors are.
 
         Raises:
             RunError: if this estimator was loaded and so has no recipe to train by.
         """
         if self.fitter is None:
-            raise RunError(
-                f"{self.name}: has no training recipe; make one with specvit.training.make_estimator"
-            )
+            raise RunError(f"{self.name}: has no training recipe; make one with specvit.make_estimator")
         validation.grid.check_matches(train.grid, "validation set")
-        network, record = self.fitter(train, validation)
+        network, record = self.fitter(train, validation, progress)
         origin = Origin.of(train, validation)
         return self.adopt(network, replace(origin, training=origin.training.with_entries(record)))
 

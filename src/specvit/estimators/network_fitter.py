@@ -12,6 +12,7 @@ import torch
 
 from specvit.models.batching import rows_for, widest_layer
 from specvit.models.cost import forward_flops
+from specvit.models.inputs import Progress
 from specvit.models.network import NetworkConfig, SpectrumNetwork, build_network
 from specvit.models.prepared import prepared
 from specvit.spectra import SpectraSource, collect
@@ -24,6 +25,9 @@ from specvit.training.starts import prepare
 
 #: Reserved spectra by which stated errors are corrected, at most and at least, and how many are drawn at once.
 CALIBRATION_SPECTRA, FEWEST_SPECTRA, CALIBRATION_BATCH = 50_000, 10_000, 512
+
+#: Event of the records of the correction of the stated errors, and the share of a fit that comes before it.
+CORRECTION, TRAINING_SHARE = "correction", 0.97
 
 #: Floating-point operations between the two: ten seconds of two cores.
 CALIBRATION_FLOPS = 2e12
@@ -50,10 +54,10 @@ class NetworkFitter:
     listen: Listener | None = None
 
     def __call__(
-        self, train: SpectraSource, validation: SpectraSource
+        self, train: SpectraSource, validation: SpectraSource, progress: Progress | None = None
     ) -> tuple[SpectrumNetwork, dict[str, Any]]:
         """Return the trained network, with its best weights, and the training record."""
-        began = time.monotonic()
+        began, listen = time.monotonic(), self._listener(progress)
         world = join_processes(self.device)
         torch.manual_seed(self.recipe.seed)
         space = train.label_space.select(self.labels) if self.labels else train.label_space
@@ -64,13 +68,26 @@ class NetworkFitter:
         feed = make_feed(train, share, world.device, self.recipe.seed, self.recipe.compile)
         objective = LabelRegression.of(network, train.label_space, self.recipe)
         trainer = Trainer(
-            network.body, objective, feed, held_out, self.recipe, world, self.folder, self.listen, began
+            network.body, objective, feed, held_out, self.recipe, world, self.folder, listen, began
         )
         record = trainer.run()
         network.eval()
-        record |= calibrate(network, validation, listen=self.listen if world.is_first else None)
+        record |= calibrate(network, validation, listen=listen if world.is_first else None)
         conditions = {"threads": torch.get_num_threads(), "date": datetime.date.today().isoformat()}
         return network, {"start": start, **record, **conditions}
+
+    def _listener(self, progress: Progress | None) -> Listener:
+        """Return who hears every record: the listener, and `progress` as a share of the whole."""
+
+        def hear(record: dict[str, Any]) -> None:
+            if self.listen is not None:
+                self.listen(record)
+            if progress is not None:
+                correcting = record["event"] == CORRECTION
+                first, length = (TRAINING_SHARE, 1 - TRAINING_SHARE) if correcting else (0.0, TRAINING_SHARE)
+                progress(round(1000 * (first + length * record["progress"])), 1000, record["event"])
+
+        return hear
 
 
 def calibrate(
@@ -86,7 +103,7 @@ def calibrate(
         validation: its reserve of `spectra` is drawn for this; a set without one, as every stored one, is taken
             as it is.
         spectra: None takes `CALIBRATION_SPECTRA`, or fewer for a large network.
-        listen: called with {"event": "calibration", "progress": share done}.
+        listen: called with {"event": `CORRECTION`, "progress": share done}.
     """
     affordable = max(FEWEST_SPECTRA, int(CALIBRATION_FLOPS / forward_flops(network)))
     held_out = validation.reserve(spectra or min(CALIBRATION_SPECTRA, affordable)) or validation
@@ -104,6 +121,6 @@ def calibrate(
                 level.append(inputs.level)
             done += len(batch)
             if listen is not None:
-                listen({"event": "calibration", "progress": done / len(held_out)})
+                listen({"event": CORRECTION, "progress": done / len(held_out)})
     network.head.calibrate(torch.cat(raw), torch.cat(level), torch.cat(labels))
     return {"calibration_spectra": len(held_out)}

@@ -11,7 +11,7 @@ from specvit.errors import ConfigError
 from specvit.estimators.architectures import Architecture
 from specvit.models.protocol import Estimator
 from specvit.runs import Family
-from specvit.simulate import Simulator
+from specvit.simulate import Prior, Simulator
 
 #: Called with one record per report of a training.
 Listener = Callable[[dict[str, Any]], None]
@@ -44,6 +44,11 @@ class Setting:
     folder: Path | None = None
     listen: Listener | None = None
 
+    def prior(self, who: str) -> str | Prior:
+        """Return the prior of the world, by name where it has one: only then can an estimator be saved with it."""
+        simulator = self.world(who)
+        return simulator.prior if simulator.world is None else simulator.world.prior
+
     def world(self, who: str) -> Simulator:
         """Return the simulator; ConfigError if the spectra have none."""
         if self.simulator is None:
@@ -64,6 +69,7 @@ class EstimatorSpec:
         load: from the folder of a saved one to the estimator; DataError if it was changed or is incomplete.
         cost: of a fitted one, as `EstimatorFacts.cost`.
         saved_as: what a saved one calls itself; all networks share one name.
+        check: from the options a job sets to those it is built with; ConfigError names one that cannot be.
         architecture: of a network, else None.
     """
 
@@ -75,6 +81,7 @@ class EstimatorSpec:
     load: Callable[[Path], Estimator]
     cost: Callable[[Any], dict[str, float]]
     saved_as: str
+    check: Callable[[Mapping[str, Any]], dict[str, Any]] = dict
     architecture: Architecture | None = None
 
     @property

@@ -6,11 +6,22 @@ row, `module:Class` names it (see `choice`).
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from specvit.documents import Section
 from specvit.estimators.architectures import ARCHITECTURES, Architecture
 from specvit.estimators.network_estimator import NetworkEstimator
 from specvit.estimators.network_fitter import NetworkFitter
+from specvit.estimators.options import (
+    LightGBMOptions,
+    PCARidgeOptions,
+    PLSOptions,
+    PosteriorMeanOptions,
+    RidgeOptions,
+    TemplateFitOptions,
+    checked_options,
+)
 from specvit.estimators.spec import EstimatorSpec, Setting
 from specvit.inference import PosteriorMean, TemplateFit
 from specvit.models.cost import TRAINING_PASSES, forward_flops
@@ -26,7 +37,11 @@ LINEAR_MEANING = (
 )
 
 
-def linear(cls: type[Ridge] | type[PLS], title: str) -> EstimatorSpec:
+def _checks(who: str, kind: type[Section]) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
+    return lambda options: checked_options(who, kind, options)
+
+
+def linear(cls: type[Ridge] | type[PLS], title: str, options: type[Section]) -> EstimatorSpec:
     """Return the row of a linear estimator."""
 
     def cost(model: Any) -> dict[str, float]:
@@ -38,7 +53,8 @@ def linear(cls: type[Ridge] | type[PLS], title: str) -> EstimatorSpec:
     def build(setting: Setting) -> Any:
         return cls(setting.labels, **setting.options)
 
-    return EstimatorSpec(cls.name, title, LINEAR_MEANING, "linear", build, cls.load, cost, cls.name)
+    check = _checks(cls.name, options)
+    return EstimatorSpec(cls.name, title, LINEAR_MEANING, "linear", build, cls.load, cost, cls.name, check)
 
 
 def network(architecture: Architecture) -> EstimatorSpec:
@@ -51,6 +67,11 @@ def network(architecture: Architecture) -> EstimatorSpec:
         fitter = NetworkFitter(config, recipe, setting.labels, setting.device, setting.folder, setting.listen)
         return NetworkEstimator(f"{architecture.name}-{size}", fitter)
 
+    def check(options: Mapping[str, Any]) -> dict[str, Any]:
+        known, _ = architecture.split_options(architecture.default_size, options)
+        architecture.pattern.with_options(known)
+        return dict(options)
+
     return EstimatorSpec(
         name=architecture.name,
         title=architecture.title,
@@ -60,6 +81,7 @@ def network(architecture: Architecture) -> EstimatorSpec:
         load=NetworkEstimator.load,
         cost=network_cost,
         saved_as=NETWORK,
+        check=check,
         architecture=architecture,
     )
 
@@ -86,9 +108,9 @@ def free(model: Any) -> dict[str, float]:
 
 
 _ROWS = (
-    linear(Ridge, "Ridge"),
-    linear(PCARidge, "PCA + Ridge"),
-    linear(PLS, "PLS"),
+    linear(Ridge, "Ridge", RidgeOptions),
+    linear(PCARidge, "PCA + Ridge", PCARidgeOptions),
+    linear(PLS, "PLS", PLSOptions),
     EstimatorSpec(
         name=LightGBM.name,
         title="LightGBM",
@@ -101,6 +123,7 @@ _ROWS = (
         load=LightGBM.load,
         cost=trees_cost,
         saved_as=LightGBM.name,
+        check=_checks(LightGBM.name, LightGBMOptions),
     ),
     EstimatorSpec(
         name=TemplateFit.name,
@@ -115,6 +138,7 @@ _ROWS = (
         load=TemplateFit.load,
         cost=free,
         saved_as=TemplateFit.name,
+        check=_checks(TemplateFit.name, TemplateFitOptions),
     ),
     EstimatorSpec(
         name=PosteriorMean.name,
@@ -126,11 +150,12 @@ _ROWS = (
         ),
         family="posterior",
         build=lambda s: PosteriorMean(
-            s.world("posterior").observed, s.world("posterior").prior, seed=s.seed, **s.options
+            s.world("posterior").observed, s.prior("posterior"), seed=s.seed, **s.options
         ),
         load=PosteriorMean.load,
         cost=free,
         saved_as=PosteriorMean.name,
+        check=_checks(PosteriorMean.name, PosteriorMeanOptions),
     ),
     *(network(architecture) for architecture in ARCHITECTURES.values()),
 )

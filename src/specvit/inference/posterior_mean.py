@@ -87,7 +87,8 @@ class PosteriorMean:
         """Take over pixels and box of `train`; no spectrum is read.
 
         Raises:
-            WavelengthRangeError, LabelError: if they are not the emulator's (see `check_origin`).
+            WavelengthRangeError, LabelError, DomainError: if they are not the emulator's, or the prior's are not
+                (see `check_origin`).
             ConfigError: if there is no such prior, the box does not fit its lattice, or no posterior can be
                 made with it (see `BayesCeiling`).
         """

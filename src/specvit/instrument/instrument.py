@@ -13,7 +13,7 @@ import scipy.sparse
 import torch
 from torch import Tensor, nn
 
-from specvit.errors import ShapeError
+from specvit.errors import ShapeError, SpecvitError
 from specvit.instrument.conditions import ObservingConditions
 from specvit.instrument.counts import build_count_tables
 from specvit.instrument.description import find_instrument_file, read_description
@@ -22,6 +22,7 @@ from specvit.instrument.noise import NoiseModel, NoiseTerms
 from specvit.instrument.observed import ObservedEmulator
 from specvit.instrument.photometry import Band
 from specvit.instrument.schema import InstrumentDescription
+from specvit.instrument.soundness import check_noise
 from specvit.instrument.tables import Tables
 from specvit.library import Emulator
 from specvit.spectra import WavelengthGrid
@@ -42,6 +43,9 @@ class Instrument(nn.Module):
         description: the validated instrument file.
         tables: its arrays.
         file: name of the file, for messages.
+
+    Raises:
+        ConfigError, DataError: for values that do not go together; names the fields.
     """
 
     continuum: Tensor
@@ -64,9 +68,10 @@ class Instrument(nn.Module):
         self.noise = NoiseModel(counts, self.band.flux_ab0)
         self.object_wavelength = counts.object_wavelength
         continuum = _planck(self.grid.wavelength, description.pipeline.continuum_temperature)
-        self.register_buffer(
-            "continuum", torch.from_numpy(continuum / np.median(continuum)), persistent=False
-        )
+        with np.errstate(divide="ignore", invalid="ignore"):
+            continuum /= np.median(continuum)
+        self.register_buffer("continuum", torch.from_numpy(continuum), persistent=False)
+        check_noise(self)
 
     @classmethod
     def load(cls, name: str | Path) -> Instrument:
@@ -78,7 +83,13 @@ class Instrument(nn.Module):
         """
         path = find_instrument_file(name)
         description, folder = read_description(path)
-        return cls(description, Tables.load(description.tables, folder, path.name), path.name)
+        try:
+            return cls(description, Tables.load(description.tables, folder, path.name), path.name)
+        except SpecvitError as error:
+            # What is wrong may be known far from the file it was said in.
+            if path.name in str(error):
+                raise
+            raise type(error)(f"{error} ({path.name})") from error
 
     @property
     def resolution(self) -> float:
@@ -189,5 +200,7 @@ class Instrument(nn.Module):
 
 
 def _planck(wavelength: np.ndarray, temperature: float) -> np.ndarray:
-    """Return the Planck function per unit wavelength, arbitrary scale, at `wavelength` Å."""
-    return wavelength**-5.0 / np.expm1(HC_OVER_K_A / (wavelength * temperature))
+    """Return the Planck function per unit wavelength, arbitrary scale, at `wavelength` Å; 0 far in its blue."""
+    # Where the exponential overflows there is no light; `soundness` refuses a grid that far in the blue.
+    with np.errstate(over="ignore"):
+        return wavelength**-5.0 / np.expm1(HC_OVER_K_A / (wavelength * temperature))

@@ -1,6 +1,7 @@
-"""Jobs that produce run folders: the main job behind `specvit run`."""
+"""Jobs that produce run folders: the survey behind `specvit run`, the training behind `specvit train`."""
 
-from specvit.jobs.main_job import run_main_job
-from specvit.jobs.progress import Progress, Quiet
+from specvit.jobs.survey import run_survey
+from specvit.jobs.training import run_training
+from specvit.jobs.watch import Quiet, Watch
 
-__all__ = ["Progress", "Quiet", "run_main_job"]
+__all__ = ["Quiet", "Watch", "run_survey", "run_training"]

@@ -7,6 +7,7 @@ from typing import Protocol, Self, runtime_checkable
 
 from torch import Tensor
 
+from specvit.models.inputs import Progress
 from specvit.models.prediction import Prediction
 from specvit.spectra import SpectraSource
 
@@ -15,10 +16,17 @@ from specvit.spectra import SpectraSource
 class Estimator(Protocol):
     """One interface for linear models, trees, networks and template fits."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What it calls itself in messages."""
 
-    def fit(self, train: SpectraSource, validation: SpectraSource) -> Self:
-        """Fit on `train`; every choice (α, stopping round, best step) is made on `validation`."""
+    def fit(self, train: SpectraSource, validation: SpectraSource, progress: Progress | None = None) -> Self:
+        """Fit on `train`; every choice (α, stopping round, best step) is made on `validation`.
+
+        Args:
+            train, validation: spectra with known labels, no star of which is in both.
+            progress: told how far the fit is.
+        """
 
     def predict(self, flux: Tensor, sigma: Tensor) -> Prediction:
         """Return estimates for flux and sigma of shape (B, L)."""

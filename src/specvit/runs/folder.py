@@ -13,7 +13,6 @@ results mean is agreed between `studies`, which writes them, and `report`, which
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 import tomllib
@@ -24,10 +23,10 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-import specvit
 from specvit.documents.toml import dump_toml
 from specvit.errors import DataError, RunError
 from specvit.runs.atomic import disk_errors, write_atomic, write_atomic_folder
+from specvit.runs.identity import RESULTS, content_digest
 from specvit.runs.provenance import describe_machine, now, provenance_problem
 
 CONFIG, PROVENANCE, SUMMARY, LOG = "config.toml", "provenance.json", "summary.json", "metrics.jsonl"
@@ -49,36 +48,38 @@ class RunFolder:
         name: str,
         config: Mapping[str, Any],
         *,
-        ignore: tuple[str, ...] = ("run",),
+        identity: Mapping[str, Any] | None = None,
         fresh: bool = False,
     ) -> RunFolder:
-        """Return the run of `config`: the existing one, to be continued, or a new folder.
+        """Return the run of these inputs: the existing one, to be continued, or a new folder.
 
-        A folder of that name with another configuration, or written by another version of specvit, is left
+        A folder of that name that is another run, or whose results another version counts otherwise, is left
         alone; `name-2`, `name-3`, ... are tried in turn.
 
         Args:
             root: the folder that holds runs; made if missing.
             name: wanted name of the folder.
             config: resolved configuration as plain values (`Config.to_dict()`).
-            ignore: sections that do not change the results and so may differ when a run is continued.
+            identity: all that the results depend on, JSON-ready, files by the digest of their content; None takes
+                the configuration without its section `run`.
             fresh: start over in a new folder even if there is a run of the same configuration.
 
         Raises:
             RunError: if `root` cannot be written.
         """
         root = Path(root)
-        identity = fingerprint(config, ignore)
+        inputs = {k: v for k, v in config.items() if k != "run"} if identity is None else identity
+        fingerprint = content_digest({"results": RESULTS, "inputs": inputs})
         number = 1
         while True:
             path = root / (name if number == 1 else f"{name}-{number}")
             if not path.exists():
-                if _found(path, config, identity):
+                if _found(path, config, inputs, fingerprint):
                     return cls(path)
             elif (
                 not fresh
                 and (path / CONFIG).is_file()
-                and cls(path).provenance.get("fingerprint") == identity
+                and cls(path).provenance.get("fingerprint") == fingerprint
             ):
                 run = cls(path)
                 run._update_provenance(sessions=[*run.provenance["sessions"], describe_machine()])
@@ -114,7 +115,7 @@ class RunFolder:
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """`fingerprint`, `created`, `sessions` (machine and command of each start), `stages`, `finished`."""
+        """`fingerprint` of `inputs`, `created`, `sessions` (machine and command of each start), `stages`, `finished`."""
         found = self._read_json(PROVENANCE)
         if problem := provenance_problem(found):
             raise DataError(f"{self.path / PROVENANCE}: {problem}; {MEND}")
@@ -242,17 +243,11 @@ class RunFolder:
         return found
 
 
-def fingerprint(config: Mapping[str, Any], ignore: tuple[str, ...] = ()) -> str:
-    """Return sixteen hex digits that identify a configuration under this version of specvit."""
-    science = {key: value for key, value in config.items() if key not in ignore}
-    text = json.dumps([specvit.__version__, science], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _found(path: Path, config: Mapping[str, Any], identity: str) -> bool:
+def _found(path: Path, config: Mapping[str, Any], inputs: Mapping[str, Any], fingerprint: str) -> bool:
     """Make the folder `path` in one step; return False if another process made it first."""
     machine = describe_machine()
-    first = {"fingerprint": identity, "created": machine["date"], "sessions": [machine], "stages": {}}
+    first = {"fingerprint": fingerprint, "results": RESULTS, "inputs": dict(inputs)}
+    first |= {"created": machine["date"], "sessions": [machine], "stages": {}}
     files = {CONFIG: dump_toml(config), PROVENANCE: _json({**first, "finished": None})}
     return write_atomic_folder(path, files, replace=False)
 

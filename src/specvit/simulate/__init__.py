@@ -9,8 +9,9 @@ from specvit.simulate.priors import (
     make_prior,
 )
 from specvit.simulate.reference_shards import ReferenceShards
-from specvit.simulate.seeding import BLOCK, SPLITS
-from specvit.simulate.simulator import SimulatedSource, Simulator, emulator_fingerprint
+from specvit.simulate.seeding import BLOCK
+from specvit.simulate.simulator import SimulatedSource, Simulator, emulator_fingerprint, endless
+from specvit.simulate.splits import SPLITS
 from specvit.simulate.stored_spectra import StoredSpectra
 from specvit.simulate.world import World
 from specvit.simulate.writer import WriteJob
@@ -30,5 +31,6 @@ __all__ = [
     "World",
     "WriteJob",
     "emulator_fingerprint",
+    "endless",
     "make_prior",
 ]

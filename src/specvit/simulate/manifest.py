@@ -83,9 +83,9 @@ def read_manifest(folder: Path) -> Manifest:
 def _checked(content: Any) -> Manifest:
     if content["format"] != FORMAT:
         raise ValueError(f"format {content['format']!r}")
-    if content["format_version"] > FORMAT_VERSION:
+    if content["format_version"] != FORMAT_VERSION:
         raise DataError(
-            f"format {content['format_version']} is newer than this specvit reads ({FORMAT_VERSION}); "
+            f"format {content['format_version']}, this specvit reads {FORMAT_VERSION}; if it is newer, "
             "pip install --upgrade specvit"
         )
     return Manifest.model_validate(content)

@@ -17,8 +17,9 @@ from torch import Tensor
 
 from specvit.errors import ConfigError, DataError
 from specvit.numerics import row_median
+from specvit.simulate import splits
 from specvit.simulate.reference_file import LABEL_COLUMNS, ReferenceFile, Repairs
-from specvit.simulate.seeding import BLOCK, noise_generator, split_number
+from specvit.simulate.seeding import BLOCK, noise_generator
 from specvit.simulate.sigma_template import MAXIMUM_BINS, SigmaTemplate
 from specvit.spectra import LOW_T_BOX, LabelSpace, SpectraBatch, Truth, check_rows, in_batches, median_snr
 
@@ -36,7 +37,7 @@ class ReferenceShards:
 
     Args:
         paths: dataset files on one wavelength grid, read one after the other.
-        split: name that keys the noise ("train", "validation", "test"): equal seeds do not share noise.
+        split: name that keys the noise: two splits of one seed do not share any.
         seed: seed of the noise.
         count: use the first `count` spectra only.
         noise_level: multiplies σ; 0 gives noise-free flux.
@@ -61,7 +62,7 @@ class ReferenceShards:
     def __init__(
         self,
         paths: Sequence[str | Path] | str | Path,
-        split: str = "train",
+        split: str = splits.TRAIN,
         seed: int = 42,
         count: int | None = None,
         noise_level: float = 1.0,
@@ -73,7 +74,7 @@ class ReferenceShards:
         label_space: LabelSpace = LOW_T_BOX,
     ) -> None:
         _check_options(noise_level, noise, fresh_noise, normalisation, visible_sigma)
-        split_number(split)
+        splits.split_number(split)
         paths = [paths] if isinstance(paths, str | Path) else list(paths)
         if not paths:
             raise DataError("reference shards: no file given; name at least one dataset.h5")

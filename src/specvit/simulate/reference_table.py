@@ -14,7 +14,7 @@ from functools import partial
 
 import numpy as np
 
-from specvit.documents.hdf5 import HdfFile
+from specvit.documents.hdf5 import NUMBERS, RECORDS, HdfFile
 from specvit.errors import DataError
 
 #: A list of plain names as PyTables writes it: pickle's text protocol, matched as text and never executed.
@@ -81,7 +81,7 @@ def _fixed(file: HdfFile, values: str, names: Sequence[str], at: int) -> np.ndar
 
 def _table_blocks(file: HdfFile, key: str) -> Iterator[_Block]:
     where = f"{key}/table"
-    table = file.dataset(where, (None,), "V")
+    table = file.dataset(where, (None,), RECORDS)
     for field in table.dtype.names or ():
         names: Sequence[str] | None = (field,)
         if file.has_attribute(f"{field}_kind", where):
@@ -94,13 +94,13 @@ def _table_blocks(file: HdfFile, key: str) -> Iterator[_Block]:
 
 
 def _field(file: HdfFile, where: str, field: str, names: Sequence[str], at: int) -> np.ndarray:
-    table = file.dataset(where, (None,), "V")
+    table = file.dataset(where, (None,), RECORDS)
     type_ = table.dtype[field]
     meta, stated = f"{field}_meta", f"{field}_dtype"
     plain = not file.has_attribute(meta, where) or file.attribute(meta, str, where) == "N."
     if plain and file.has_attribute(stated, where):
         plain = _PLAIN.fullmatch(file.attribute(stated, str, where)) is not None
-    if not plain or type_.base.kind not in "fiu" or type_.shape not in ((), (len(names),)):
+    if not plain or type_.base.kind not in NUMBERS or type_.shape not in ((), (len(names),)):
         raise _not_numbers(file, where, names[at])
     values = table.read(field)
     return values[:, at] if type_.shape else values

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from specvit.errors import ConfigError
+from specvit.simulate.splits import split_number
 
 #: Stars whose labels and conditions are drawn together: enough to hide the cost of the small steps per star.
 STARS = 2048
@@ -24,21 +25,12 @@ TILE = 32
 #: Seeds run from 0 to this, exclusive: what a signed 64-bit attribute of a file can hold.
 SEEDS = 2**63
 
-SPLITS = ("train", "validation", "test", "calibration")
-
 #: What keys the streams of noise on a CPU: see `noise_key`.
 NoiseKey = tuple[int, int]
 
 _EPOCH_BLOCKS = 1 << 20  # 67 million spectra before two epochs' noise counters could meet
 _COUNTER_BITS = 30
 _EPOCH_BITS = 56
-
-
-def split_number(split: str) -> int:
-    """Return the stable number of a split; ConfigError lists the known ones."""
-    if split not in SPLITS:
-        raise ConfigError(f"split: '{split}' is not known; choose one of {', '.join(SPLITS)}")
-    return SPLITS.index(split)
 
 
 def check_seed(seed: int) -> None:

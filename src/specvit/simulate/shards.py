@@ -22,6 +22,7 @@ import torch
 from pydantic import TypeAdapter
 
 from specvit import __version__
+from specvit.documents import Section
 from specvit.documents.hdf5 import FLOATS, HdfFile, open_hdf5
 from specvit.errors import DataError, WavelengthRangeError
 from specvit.runs.atomic import disk_errors
@@ -158,6 +159,7 @@ class ShardHeader:
     Args:
         world, split, seed, start, stop: see `ShardPlan`; spectra [start, stop) of the split.
         label_space: names, units and box of the labels.
+        conditions: names of the observing conditions.
         grid: the pixels.
         lsf: see `Instrument.lsf_nodes`; None in shards written before it was stored.
     """
@@ -168,6 +170,7 @@ class ShardHeader:
     start: int
     stop: int
     label_space: LabelSpace
+    conditions: tuple[str, ...]
     grid: WavelengthGrid
     lsf: dict[str, list[float]] | None
 
@@ -195,7 +198,7 @@ class Shard:
         self._shapes = {"flux": pixels, "sigma": pixels, "snr": rows}
         self._shapes["labels"] = (header.count, len(header.label_space))
         self._truth = {"truth/flux": pixels, "truth/sigma": pixels, "truth/scale": rows}
-        self._conditions = {f"conditions/{name}": rows for name in file.members("conditions")}
+        self._conditions = {f"conditions/{name}": rows for name in header.conditions}
 
     def check_arrays(self, truth: bool) -> None:
         """Raise DataError if an array is missing, of another shape or type, or not stored in full."""
@@ -210,8 +213,7 @@ class Shard:
             return [torch.from_numpy(values.astype(np.float32, copy=False)) for values in arrays]
 
         flux, sigma, snr, labels = read(self._shapes)
-        names = [name.removeprefix("conditions/") for name in self._conditions]
-        conditions = dict(zip(names, read(self._conditions), strict=True))
+        conditions = dict(zip(self.header.conditions, read(self._conditions), strict=True))
         return SpectraBatch(
             flux, sigma, labels, conditions, snr, Truth(*read(self._truth)) if truth else None
         )
@@ -229,9 +231,9 @@ def open_shard(path: Path) -> Iterator[Shard]:
         if not file.has_attribute("format") or file.attribute("format", str) != FORMAT:
             raise DataError(f"{path}: not a shard written by `specvit simulate`; give another folder")
         version = file.attribute("format_version", int)
-        if version > FORMAT_VERSION:
+        if version != FORMAT_VERSION:
             raise DataError(
-                f"{path}: shard format {version} is newer than this specvit reads ({FORMAT_VERSION}); "
+                f"{path}: shard format {version}, this specvit reads {FORMAT_VERSION}; if it is newer, "
                 "pip install --upgrade specvit"
             )
         yield Shard(file, _header(file))
@@ -250,8 +252,11 @@ def _header(file: HdfFile) -> ShardHeader:
         start,
         stop,
         file.json("label_space", _LABEL_SPACE.validate_python),
+        tuple(sorted(file.members("conditions"))),
         _grid(file),
-        file.json("lsf", _LSF.validate_python) if file.has_attribute("lsf") else None,
+        file.json("lsf", lambda found: _Lsf.model_validate(found).model_dump())
+        if file.has_attribute("lsf")
+        else None,
     )
 
 
@@ -271,4 +276,8 @@ def _grid(file: HdfFile) -> WavelengthGrid:
 
 
 _LABEL_SPACE = TypeAdapter(LabelSpace)
-_LSF = TypeAdapter(dict[str, list[float]])
+
+
+class _Lsf(Section):
+    wavelength: list[float]
+    fwhm: list[float]

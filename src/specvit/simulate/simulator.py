@@ -16,6 +16,7 @@ from torch import Tensor
 
 from specvit.errors import ConfigError, ShapeError
 from specvit.instrument import Instrument, ObservedEmulator
+from specvit.simulate import splits
 from specvit.simulate.observer import Normalisation, Observer, Records, VisibleSigma
 from specvit.simulate.priors import Prior
 from specvit.simulate.seeding import (
@@ -24,7 +25,6 @@ from specvit.simulate.seeding import (
     check_seed,
     label_generator,
     noise_generator,
-    split_number,
 )
 from specvit.simulate.tiles import TiledDrawing
 from specvit.spectra import SpectraBatch, WavelengthGrid, check_rows, in_batches
@@ -34,9 +34,6 @@ if TYPE_CHECKING:
 
 #: Spectra computed at once on an accelerator, where small batches would be all launch overhead.
 DEVICE_CHUNK = 4096
-
-#: The split whose stars correct stated errors and serve nothing else.
-RESERVE = "calibration"
 
 
 class Simulator:
@@ -137,7 +134,7 @@ class Simulator:
         On the CPU a spectrum is bitwise the same whatever range it is drawn in; on an accelerator it is the
         same to float32 rounding. `epoch` changes the noise only; without `truth` less is copied.
         """
-        split_number(split)
+        splits.split_number(split)
         check_seed(seed)
         if not 0 <= start < stop:
             raise ConfigError(f"draw: expected 0 <= start < stop, got {start} and {stop}")
@@ -256,10 +253,12 @@ class SimulatedSource:
         fresh_noise: bool,
         device: torch.device,
     ) -> None:
-        split_number(split)
+        splits.split_number(split)
         check_seed(seed)
-        if fresh_noise and split != "train":
-            raise ConfigError(f"fresh_noise: the noise of '{split}' is frozen; only 'train' is drawn anew")
+        if fresh_noise and split != splits.TRAIN:
+            raise ConfigError(
+                f"fresh_noise: the noise of '{split}' is frozen; only '{splits.TRAIN}' is drawn anew"
+            )
         if count < 1:
             raise ConfigError(f"{split}: expected at least 1 spectrum, got {count}")
         self.simulator, self.split, self.seed, self.count = simulator, split, seed, count
@@ -311,6 +310,11 @@ class SimulatedSource:
 
     def reserve(self, count: int) -> SimulatedSource | None:
         """Return the first `count` spectra of the split that is kept for correcting errors."""
-        if self.split == RESERVE:
+        if self.split == splits.CALIBRATION:
             return None
-        return self.simulator.source(RESERVE, self.seed, count)
+        return self.simulator.source(splits.CALIBRATION, self.seed, count)
+
+
+def endless(simulator: Simulator, seed: int) -> SimulatedSource:
+    """Return training spectra that no training will come to the end of."""
+    return simulator.source(splits.TRAIN, seed, splits.ENDLESS)

@@ -101,10 +101,12 @@ class StoredSpectra:
         if self._headers:
             first = self._headers[0]
             first.grid.check_matches(header.grid, str(path))
-            if header.label_space != first.label_space:
-                raise DataError(
-                    f"{path}: its label_space is not that of {self.paths[0].name}; copy the set again"
-                )
+            for name in ("label_space", "conditions"):
+                if getattr(header, name) != getattr(first, name):
+                    raise DataError(
+                        f"{path}: its {name} are {getattr(header, name)}, those of {self.paths[0].name} "
+                        f"{getattr(first, name)}; copy the set again"
+                    )
 
 
 def _check_same(path: Path, header: ShardHeader, manifest: Manifest) -> None:

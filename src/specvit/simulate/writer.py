@@ -12,10 +12,9 @@ import fcntl
 import json
 import shutil
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from contextlib import contextmanager
 from functools import lru_cache
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +23,13 @@ import torch
 from specvit import __version__
 from specvit.errors import ConfigError, RunError, import_optional
 from specvit.runs.atomic import disk_errors, write_atomic
-from specvit.runs.processes import end_with_parent
+from specvit.runs.processes import WorkerPool
 from specvit.simulate.kept_files import instrument_fingerprint, keep_files, kept_world, world_beside
 from specvit.simulate.manifest import MANIFEST, Manifest, read_manifest
-from specvit.simulate.seeding import check_seed, split_number
+from specvit.simulate.seeding import check_seed
 from specvit.simulate.shards import ShardPlan, bytes_per_spectrum, write_shard
 from specvit.simulate.simulator import Simulator, emulator_fingerprint
+from specvit.simulate.splits import split_number
 from specvit.simulate.world import World
 
 Progress = Callable[[int], None]
@@ -171,11 +171,15 @@ class WriteJob:
                 f"{self.folder}: another process is writing here; wait for it or choose another --out"
             ) from None
         try:
-            for leftover in self.folder.glob("*.h5.*.partial"):
-                leftover.unlink(missing_ok=True)
+            self._clear_partial()
             yield
         finally:
+            self._clear_partial()
             lock.close()
+
+    def _clear_partial(self) -> None:
+        for leftover in self.folder.glob("*.h5.*.partial"):
+            leftover.unlink(missing_ok=True)
 
 
 def _flat(manifest: Manifest) -> dict[str, Any]:
@@ -218,15 +222,10 @@ def write_planned_shard(plan: dict) -> int:
 
 def _run_in_processes(plans: list[ShardPlan], workers: int, progress: Progress) -> None:
     # spawn: a forked child would inherit the parent's OpenMP threads in an undefined state.
-    context = get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=end_with_parent) as pool:
+    with WorkerPool(workers, "spawn") as pool:
         futures = [pool.submit(write_planned_shard, plan.to_dict()) for plan in plans]
-        try:
-            for future in as_completed(futures):
-                progress(future.result())
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        for future in as_completed(futures):
+            progress(future.result())
 
 
 def _run_on_dask(plans: list[ShardPlan], address: str, progress: Progress) -> None:

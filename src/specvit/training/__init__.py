@@ -2,7 +2,7 @@
 
 from specvit.training.distributed import Processes, join_processes
 from specvit.training.engine import Listener, Trainer
-from specvit.training.feeds import Feed, Share, endless, make_feed
+from specvit.training.feeds import Feed, Share, make_feed
 from specvit.training.objectives import LabelRegression, Objective
 from specvit.training.recipe import Recipe
 
@@ -15,7 +15,6 @@ __all__ = [
     "Recipe",
     "Share",
     "Trainer",
-    "endless",
     "join_processes",
     "make_feed",
 ]

@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 
 from specvit.errors import DataError
-from specvit.simulate import SimulatedSource, Simulator
 from specvit.spectra import Generated, MemorySource, SpectraBatch, SpectraSource, collect
 
 #: Finite sets up to this size are kept in memory and shuffled as a whole; larger ones are read in passes and
@@ -172,11 +171,6 @@ def make_feed(
         held = collect(source)
         return MemoryFeed(held if truth else held.without_truth(), share, device, seed)
     return PassFeed(source, share, device, seed, most, truth)
-
-
-def endless(simulator: Simulator, seed: int, split: str = "train") -> SimulatedSource:
-    """Return a simulated source that no training will come to the end of."""
-    return simulator.source(split, seed, 2**40)
 
 
 def masked(batch: SpectraBatch, share: float, seed: int) -> SpectraBatch:

@@ -7,11 +7,11 @@ from specvit.jobs.config.sections import (
     EvaluateSection,
     InstrumentSection,
     LibrarySection,
-    LightGBMSection,
     LimitsSection,
     ModelsSection,
     RunSection,
     SimulateSection,
+    StarsSection,
 )
 
 __all__ = [
@@ -20,11 +20,11 @@ __all__ = [
     "EvaluateSection",
     "InstrumentSection",
     "LibrarySection",
-    "LightGBMSection",
     "LimitsSection",
     "ModelsSection",
     "RunSection",
     "SimulateSection",
+    "StarsSection",
     "preset_names",
     "resolve",
 ]

@@ -7,11 +7,21 @@ from importlib.resources import files
 from pathlib import Path
 
 from specvit.documents import DocumentKind, Format
-from specvit.documents.versions import Migration
+from specvit.documents.versions import Migration, Tables
 from specvit.jobs.config.sections import CONFIG_VERSION, Config
 
+
+def _options_by_name(tables: Tables) -> Tables:
+    """Version 1 had a section for the one estimator whose options could be set; now each has one."""
+    models = dict(tables.get("models", {}))
+    trees = models.pop("lightgbm", None)
+    if trees is not None:
+        models["options"] = {**models.get("options", {}), "lightgbm": trees}
+    return {**tables, "models": models} if models else tables
+
+
 #: version -> function that turns the tables of that version into those of the next.
-MIGRATIONS: dict[int, Migration] = {}
+MIGRATIONS: dict[int, Migration] = {1: _options_by_name}
 
 CONFIGURATION = DocumentKind(
     noun="preset",

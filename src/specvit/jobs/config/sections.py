@@ -7,14 +7,14 @@ command lines is the business of `resolve`; what the values do is that of the pa
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from specvit.documents import PathText, Section
 
 #: Format of the configuration. Raised, with a migration in `resolve`, when a key is renamed or moved.
-CONFIG_VERSION = 1
+CONFIG_VERSION = 2
 
 #: Ten times the largest set ever made for the reference work; more would fill any disk.
 MOST_SPECTRA = 100_000_000
@@ -26,6 +26,18 @@ Bounds = tuple[Bound, Bound]
 SnrEdge = Annotated[float, Field(ge=0, le=1e6)]
 #: A run's name becomes a folder's name, so it holds nothing a shell or a file system could take amiss.
 RunName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
+OptionName = Annotated[str, Field(min_length=1, max_length=80)]
+OptionNumber = Annotated[int, Field(ge=-(2**53), le=2**53)] | Annotated[float, Field(ge=-1e300, le=1e300)]
+OptionText = Annotated[str, Field(max_length=200)]
+OptionValue = (
+    bool | OptionNumber | OptionText | Annotated[list[OptionNumber | OptionText], Field(max_length=1000)]
+)
+SliceName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9 _.-]*$", max_length=40)]
+#: What observers ask for apart: the spectra with most light, and the stars with weakest lines.
+SLICES: dict[str, dict[str, tuple[float, float]]] = {
+    "low noise": {"snr_quantile": (0.8, 1.0)},
+    "metal-poor": {"m_h": (-10.0, -1.0)},
+}
 #: The bins of the reference work's final figure, ends moved to hold every star under its median S/N.
 REFERENCE_SNR_EDGES = (2.0, 3.5, 4.5, 5.5, 6.5, 8.5, 12.5, 20.0)
 
@@ -44,19 +56,9 @@ class InstrumentSection(Section):
     )
 
 
-class SimulateSection(Section):
-    """The simulated survey: how many spectra, of which stars, with which noise."""
+class StarsSection(Section):
+    """The simulated stars and their spectra: which stars, with which noise."""
 
-    train: int = Field(default=20_000, ge=10, le=MOST_SPECTRA, description="training spectra")
-    validation: int = Field(
-        default=1_000,
-        ge=10,
-        le=MOST_SPECTRA,
-        description="validation spectra, for every choice made in a fit",
-    )
-    test: int = Field(
-        default=2_000, ge=10, le=MOST_SPECTRA, description="test spectra, touched by the evaluation only"
-    )
     seed: int = Field(default=42, ge=0, lt=2**63, description="seed of labels, conditions and noise")
     prior: Literal["uniform", "lattice"] = Field(
         default="uniform",
@@ -83,25 +85,23 @@ class SimulateSection(Section):
         return bounds
 
 
-class LightGBMSection(Section):
-    """Gradient-boosted trees; the fields are the options of `specvit.models.LightGBM`."""
+class SimulateSection(StarsSection):
+    """The simulated survey: how many spectra, of which stars, with which noise."""
 
-    rounds: int = Field(
-        default=2_500, ge=1, le=100_000, description="trees at most; fewer if validation stops improving"
+    train: int = Field(default=20_000, ge=10, le=MOST_SPECTRA, description="training spectra")
+    validation: int = Field(
+        default=1_000,
+        ge=10,
+        le=MOST_SPECTRA,
+        description="validation spectra, for every choice made in a fit",
     )
-    learning_rate: float = Field(default=0.05, gt=0, le=1, description="shrinkage per tree")
-    leaves: int = Field(default=31, ge=2, le=4096, description="leaves per tree")
-    feature_fraction: float = Field(
-        default=0.1, gt=0, le=1, description="share of pixels offered to each tree"
-    )
-    max_bin: int = Field(default=63, ge=2, le=255, description="histogram bins per pixel")
-    early_stopping: int = Field(
-        default=60, ge=1, le=100_000, description="trees without improvement before stopping"
+    test: int = Field(
+        default=2_000, ge=10, le=MOST_SPECTRA, description="test spectra, touched by the evaluation only"
     )
 
 
 class NetworksSection(Section):
-    """How networks named MODEL-SIZE, e.g. mlp-nano, are trained in the run, on spectra drawn on the fly."""
+    """How long networks that are trained in the run are, on spectra drawn on the fly."""
 
     minutes: float = Field(
         default=5.0, gt=0, le=43_200, description="time budget of each; the schedule follows the clock"
@@ -121,9 +121,8 @@ class ModelsSection(Section):
         default=("ridge", "lightgbm"),
         min_length=1,
         max_length=100,
-        description="estimators, in the order of the report: ridge, pca_ridge, pls, lightgbm, template, "
-        "posterior; subspace, vit (come trained); MODEL-SIZE, e.g. mlp-nano (trained in the run); or the "
-        "folder of a saved estimator",
+        description="estimators, in the order of the report: those of `specvit run --estimators`, MODEL-SIZE for "
+        "a network trained in the run, the folder of a saved estimator, or module:Class of your own",
     )
     labels: tuple[LabelName, ...] = Field(
         default=("log_g",),
@@ -131,7 +130,11 @@ class ModelsSection(Section):
         max_length=MOST_LABELS,
         description="labels of estimators fitted in the run, first the target",
     )
-    lightgbm: LightGBMSection = Field(default=LightGBMSection(), description="gradient-boosted trees")
+    options: dict[OptionName, dict[OptionName, OptionValue]] = Field(
+        default_factory=dict,
+        max_length=100,
+        description="estimator (a network without its size) -> option -> value, replacing the estimator's own",
+    )
     networks: NetworksSection = Field(default=NetworksSection(), description="networks trained in the run")
 
     @model_validator(mode="after")
@@ -140,6 +143,14 @@ class ModelsSection(Section):
             if len(set(values)) < len(values):
                 raise ValueError(f"{what}: an entry is given twice")
         return self
+
+    def options_of(self, name: str, draws_spectra: bool) -> dict[str, Any]:
+        """Return the options of one estimator; with the length of its training if it draws its spectra."""
+        networks = self.networks
+        length = (
+            {"steps": networks.steps, "minutes": 0.0} if networks.steps else {"minutes": networks.minutes}
+        )
+        return {**(length if draws_spectra else {}), **self.options.get(name, {})}
 
 
 class EvaluateSection(Section):
@@ -159,6 +170,13 @@ class EvaluateSection(Section):
         min_length=2,
         max_length=101,
         description="edges of the S/N bins (median flux / sigma per pixel)",
+    )
+
+    slices: dict[SliceName, dict[LabelName, Bounds]] = Field(
+        default=SLICES,
+        max_length=50,
+        description="name -> box of the test spectra that is scored apart: label, snr, snr_quantile or mag -> "
+        "[low, high]",
     )
 
     @field_validator("snr_edges")

@@ -66,8 +66,7 @@ def star_bounds(
         emulator, simulator.instrument, FreeParameters(target, names), simulator.noise_level
     )
     conditions = {name: value.double() for name, value in batch.conditions.items()}
-    assert batch.labels is not None
-    fisher = forecaster.forecast(batch.labels, [conditions], update)[0].fisher
+    fisher = forecaster.forecast(batch.known_labels(), [conditions], update)[0].fisher
     sets = free_sets(names)
     shape = (len(sets), len(batch), len(names))
     crlb, limit, schur = (np.empty(shape) for _ in range(3))
@@ -84,9 +83,9 @@ def star_bounds(
     return StarBounds(
         rows=np.arange(len(batch)),
         snr=test.table.snr[: len(batch)],
-        label_names=names,
-        sets=list(sets),
-        free=[[name in own for name in names] for own in sets.values()],
+        label_names=np.array(names),
+        sets=np.array(list(sets)),
+        free=np.array([[name in own for name in names] for own in sets.values()]),
         crlb=crlb,
         r2_max=limit,
         schur=schur,

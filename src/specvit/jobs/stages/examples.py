@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from specvit.jobs.stages.test_stars import TestStars
@@ -71,7 +72,7 @@ def example_spectra(simulator: Simulator, test: TestStars, target: str) -> Examp
         clean=stars.truth.flux.numpy(),
         sigma=stars.truth.sigma.numpy(),
         jacobian=(jacobian * stars.truth.scale[:, None]).detach().numpy(),
-        label_names=space.names,
+        label_names=np.array(space.names),
         labels=test.table.labels[rows],
         snr=test.table.snr[rows],
         mag=stars.conditions["mag"].numpy(),

@@ -73,6 +73,7 @@ class ExplainNetwork:
         choice, kept = self.fitted.choice, self.fitted.record.model
         estimator = choice.load() if kept is None else choice.spec.load(run.path / Path(kept))
         record["model"] = choice.key
+        assert isinstance(estimator, NetworkEstimator)
         found = explain_network(estimator, self.simulator, self.test.first(self.stars), self.target, update)
         found.write(run)
         return found

@@ -158,7 +158,7 @@ def to_estimates(prediction: Prediction) -> Estimates:
     """Return a prediction as a run keeps it."""
     quantiles = prediction.quantiles
     return Estimates(
-        names=prediction.names,
+        names=np.array(prediction.names),
         mean=prediction.mean.numpy(),
         std=None if prediction.std is None else prediction.std.numpy(),
         quantiles=None if quantiles is None else quantiles.values.numpy(),

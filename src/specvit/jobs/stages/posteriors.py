@@ -90,7 +90,7 @@ def sample_posteriors(
     names = prior.label_space.names
     posteriors = Posteriors(
         rows=np.arange(len(batch)),
-        label_names=names,
+        label_names=np.array(names),
         mean=posterior.mean.numpy(),
         variance=np.stack([posterior.variance(name).numpy() for name in names], axis=1),
         ess=posterior.ess.numpy(),
@@ -98,8 +98,8 @@ def sample_posteriors(
     )
     if len(batch) < 2:
         return Sampling(posteriors)
-    assert batch.labels is not None
-    found = {name: bayes_r2(posterior, batch.labels, name, prior.variance(name)) for name in names}
+    labels = batch.known_labels()
+    found = {name: bayes_r2(posterior, labels, name, prior.variance(name)) for name in names}
     return Sampling(
         posteriors,
         {name: one.sampler_error for name, one in found.items()},

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from specvit.errors import LabelError
+import numpy as np
+
 from specvit.jobs.watch import Update
 from specvit.jobs.work import Record
 from specvit.runs import RunFolder, StarTable
@@ -61,13 +62,11 @@ class DrawTestStars:
 
     def _draw(self) -> TestStars:
         batch, space = collect(self.source), self.source.label_space
-        if batch.labels is None or batch.snr is None:
-            raise LabelError("test spectra: labels and S/N must be known to score estimates of them")
         mag = batch.conditions.get("mag")
         table = StarTable(
-            label_names=space.names,
-            labels=batch.labels.numpy(),
-            snr=batch.snr.numpy(),
+            label_names=np.array(space.names),
+            labels=batch.known_labels().numpy(),
+            snr=batch.known_snr().numpy(),
             mag=None if mag is None else mag.numpy(),
         )
         return TestStars(batch, table, space, self.source.grid)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -18,7 +17,7 @@ from specvit.errors import DataError, SpecvitError
 from specvit.library.importers.nodes import Node, label_array
 from specvit.library.importers.window import LibraryWindow, Transfer
 from specvit.library.synthetic_library import SyntheticLibrary
-from specvit.runs.processes import end_with_parent
+from specvit.runs.processes import WorkerPool
 
 Progress = Callable[[int, int], None]
 
@@ -139,7 +138,6 @@ _worker_converter: Converter | None = None
 
 def _start_worker(converter: Converter) -> None:
     global _worker_converter
-    end_with_parent()
     _worker_converter = converter
 
 
@@ -154,5 +152,5 @@ def _converted(
     if workers <= 1:
         yield from map(converter, nodes)
         return
-    with ProcessPoolExecutor(workers, initializer=_start_worker, initargs=(converter,)) as pool:
+    with WorkerPool(workers, initializer=_start_worker, initargs=(converter,)) as pool:
         yield from pool.map(_convert_in_worker, nodes, chunksize=4)

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from specvit.errors import RunError
+from specvit.runs.interruption import signals_held
+from specvit.runs.processes import end_with_parent
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,8 @@ def _start(build: Callable[[], Callable[[Any], Any]], log: Path) -> _Worker:
     context = _context()
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(theirs, build, str(log)), daemon=True)
-    process.start()
+    with signals_held():
+        process.start()
     theirs.close()
     return _Worker(process, ours, log)
 
@@ -138,13 +141,14 @@ def _last_words(log: Path) -> str:
 
 def _stop(worker: _Worker) -> None:
     if worker.process.is_alive():
-        worker.process.terminate()
+        worker.process.kill()
     worker.process.join(5)
     worker.connection.close()
 
 
 def _serve(connection: Connection, build: Callable[[], Callable[[Any], Any]], log: str) -> None:
     """Answer items until the pipe closes; everything printed goes to `log`."""
+    end_with_parent()
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     for stream in (1, 2):
         os.dup2(descriptor, stream)
@@ -157,7 +161,7 @@ def _serve(connection: Connection, build: Callable[[], Callable[[Any], Any]], lo
     while True:
         try:
             item = connection.recv()
-        except (EOFError, KeyboardInterrupt):
+        except EOFError:
             return
         try:
             connection.send(("done", function(item)))

@@ -1,0 +1,96 @@
+"""Which options of an estimator a job may set, and in which ranges."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationError
+
+from specvit.documents import Section
+from specvit.errors import ConfigError
+from specvit.inference.estimator import HIGHEST_ORDER
+from specvit.models.options import unknown_option
+
+Penalty = Annotated[float, Field(ge=0, le=1e30)]
+Components = Annotated[int, Field(ge=1, le=100_000)]
+
+
+class RidgeOptions(Section):
+    """Options of `Ridge`."""
+
+    alphas: tuple[Penalty, ...] | None = Field(
+        default=None, min_length=1, max_length=1000, description="penalties to try; None takes its own"
+    )
+    standardise: bool = Field(
+        default=True, description="divide each pixel by its spread over the training set"
+    )
+
+
+class PCARidgeOptions(RidgeOptions):
+    """Options of `PCARidge`."""
+
+    components: tuple[Components, ...] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=1000,
+        description="numbers of components to try; None takes its own",
+    )
+
+
+class PLSOptions(Section):
+    """Options of `PLS`."""
+
+    components: Components | None = Field(
+        default=None, description="most components to try; None takes its own"
+    )
+    standardise: bool = Field(
+        default=True, description="divide each pixel by its spread over the training set"
+    )
+
+
+class LightGBMOptions(Section):
+    """Options of `LightGBM` that a job may set."""
+
+    rounds: int = Field(
+        default=2_500, ge=1, le=100_000, description="trees at most; fewer if validation stops improving"
+    )
+    learning_rate: float = Field(default=0.05, gt=0, le=1, description="shrinkage per tree")
+    leaves: int = Field(default=31, ge=2, le=4096, description="leaves per tree")
+    feature_fraction: float = Field(
+        default=0.1, gt=0, le=1, description="share of pixels offered to each tree"
+    )
+    max_bin: int = Field(default=63, ge=2, le=255, description="histogram bins per pixel")
+    early_stopping: int = Field(
+        default=60, ge=1, le=100_000, description="trees without improvement before stopping"
+    )
+
+
+class TemplateFitOptions(Section):
+    """Options of `TemplateFit`."""
+
+    order: int = Field(default=0, ge=0, le=HIGHEST_ORDER, description="of the multiplicative continuum")
+    starts: int = Field(default=4, ge=1, le=1000, description="per spectrum")
+
+
+class PosteriorMeanOptions(Section):
+    """Options of `PosteriorMean`: none that a job sets."""
+
+
+def checked_options(who: str, kind: type[Section], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options as `kind` reads them, without those that are left to the estimator.
+
+    Raises:
+        ConfigError: for one that is not known or out of range; names it.
+    """
+    where = f"models.options.{who}"
+    for name in options:
+        if name not in kind.model_fields:
+            raise unknown_option(where, name, list(kind.model_fields) or ["none"])
+    try:
+        found = kind.model_validate(dict(options))
+    except ValidationError as error:
+        problem = error.errors()[0]
+        name = ".".join(str(part) for part in problem["loc"])
+        raise ConfigError(f"{where}.{name}: {problem['msg']}, got {problem['input']!r}") from None
+    return {name: value for name, value in dict(found).items() if value is not None}

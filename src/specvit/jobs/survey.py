@@ -1,0 +1,203 @@
+"""The survey, behind `specvit run`: simulate, fit the estimators, compute the ceilings, score everything.
+
+Every step is a stage of the run folder: a survey that was stopped continues after its last finished stage. The
+report is made from the folder alone, by whoever called this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from specvit.errors import ConfigError
+from specvit.estimators import Choice, Setting, choose_all
+from specvit.jobs.config import Config, EvaluateSection, ModelsSection
+from specvit.jobs.sources import Sources, simulated
+from specvit.jobs.stages import (
+    BoundStars,
+    DrawTestStars,
+    ExplainNetwork,
+    FitEstimator,
+    Fitted,
+    SamplePosteriors,
+    Sampling,
+    ScoreAll,
+    Scoring,
+    ShowExamples,
+    TestStars,
+)
+from specvit.jobs.watch import Quiet, Watch
+from specvit.jobs.work import Work
+from specvit.jobs.worlds import build_world, differences, in_words, set_threads, unsuitable, world_of
+from specvit.runs import RunFolder, RunIndex, StarBounds
+from specvit.runs.identity import file_digest
+from specvit.simulate import Simulator, World, world_identity
+
+NAME = "survey"
+
+
+def run_survey(config: Config, watch: Watch | None = None, fresh: bool = False) -> RunFolder:
+    """Carry out, or continue, the survey of a configuration and return its folder.
+
+    Args:
+        config: the resolved configuration.
+        watch: who is told; nobody if None.
+        fresh: start over in a new folder even if the run exists.
+
+    Raises:
+        ConfigError, DataError: for a configuration that cannot be meant; names the field.
+        RunError: if the run folder cannot be written.
+    """
+    watch = watch or Quiet()
+    set_threads(config.run.threads)
+    world = world_of(config.library, config.instrument, config.simulate)
+    simulator, choices = build_world(world), choose_all(config.models.names)
+    check_labels(config.models.labels, simulator)
+    check_options(config.models, choices)
+    run = RunFolder.create(
+        config.run.folder,
+        config.run.name,
+        config.to_dict(),
+        identity=survey_identity(config, simulator, choices),
+        fresh=fresh,
+    )
+    watch.say(f"run folder: {run.path}")
+    if run.finished:
+        watch.say("this run is finished; --fresh starts over in a new folder")
+        return run
+    _carry_out(config, world, simulator, choices, Work(run, watch))
+    run.finish()
+    RunIndex(run.path.parent).update(run)
+    return run
+
+
+def survey_identity(config: Config, simulator: Simulator, choices: Sequence[Choice]) -> dict[str, Any]:
+    """Return what the results of a survey depend on, with files by their content instead of their names."""
+    science = config.science()
+    for section in ("library", "instrument"):
+        del science[section]
+    del science["models"]["names"]
+    return {
+        "job": NAME,
+        "settings": science,
+        "world": world_identity(simulator),
+        "estimators": {choice.key: estimator_identity(choice) for choice in choices},
+    }
+
+
+def estimator_identity(choice: Choice) -> str:
+    """Return what an estimator of a job is: its name, or the content of the folder it is read from."""
+    return choice.name if choice.folder is None else file_digest(choice.folder)
+
+
+def check_labels(labels: Sequence[str], simulator: Simulator) -> None:
+    """Raise ConfigError for a label that the library does not have."""
+    known = simulator.prior.label_space.names
+    for label in labels:
+        if label not in known:
+            raise ConfigError(f"models.labels: '{label}' is not a label of the library ({', '.join(known)})")
+
+
+def check_options(models: ModelsSection, choices: Sequence[Choice]) -> None:
+    """Raise ConfigError for options of an estimator that is not in the run, or that it does not have."""
+    fitted = {choice.spec.name: choice.spec for choice in choices if choice.is_fitted_here}
+    for name, options in models.options.items():
+        if name not in fitted:
+            raise ConfigError(
+                f"models.options.{name}: no estimator of that name is fitted in this run (models.names: "
+                f"{', '.join(choice.name for choice in choices)})"
+            )
+        fitted[name].check(options)
+
+
+def scoring_of(evaluate: EvaluateSection, seed: int) -> Scoring:
+    """Return how the evaluation section of a configuration scores."""
+    return Scoring(evaluate.snr_edges, evaluate.slices, evaluate.bootstrap, seed)
+
+
+def _carry_out(
+    config: Config, world: World, simulator: Simulator, choices: Sequence[Choice], work: Work
+) -> None:
+    simulate, limits, target = config.simulate, config.limits, config.models.labels[0]
+    sources = simulated(simulator, simulate.seed, simulate.train, simulate.validation, simulate.test)
+    test = work.do(DrawTestStars(sources.test))
+    fitted = _fit_all(config, simulator, choices, sources, test, work)
+    bounds = work.do(BoundStars(simulator, world.emulator(), test, limits.ceiling_stars, target))
+    sampling = _posteriors(config, simulator, test, work)
+    work.do(ShowExamples(simulator, test, target))
+    _explain(config.evaluate.explain_stars, simulator, test, fitted, target, work)
+    work.do(_scores(config, world, simulator, sources, test, fitted, bounds, sampling))
+
+
+def _fit_all(
+    config: Config,
+    simulator: Simulator,
+    choices: Sequence[Choice],
+    sources: Sources,
+    test: TestStars,
+    work: Work,
+) -> list[Fitted]:
+    """Fit or load every estimator that can be used here; say why one cannot."""
+    fitted = []
+    for choice in choices:
+        reason = unsuitable(choice, simulator, config.models.labels[0])
+        if reason is not None:
+            work.watch.say(f"{choice.title} is left out: {reason}")
+            continue
+        differs = differences(choice, simulator)
+        for key, words in differs.items():
+            work.watch.say(
+                f"{choice.title} was trained with another {key}: {words}; its errors may not hold here"
+            )
+        setting = Setting(
+            labels=config.models.labels if choice.spec.architecture is None else None,
+            simulator=simulator,
+            seed=config.simulate.seed,
+            threads=config.run.threads,
+            options=choice.spec.check(config.models.options_of(choice.spec.name, choice.spec.draws_spectra)),
+        )
+        fitted.append(work.do(FitEstimator(choice, setting, sources, test, differs)))
+    if not fitted:
+        raise ConfigError("models.names: none of the estimators can be used in this world; name another")
+    return fitted
+
+
+def _posteriors(config: Config, simulator: Simulator, test: TestStars, work: Work) -> Sampling | None:
+    stars = min(config.limits.bayes_stars, config.limits.ceiling_stars)
+    return work.do(SamplePosteriors(simulator, test, stars, config.simulate.seed)) if stars else None
+
+
+def _explain(
+    stars: int, simulator: Simulator, test: TestStars, fitted: Sequence[Fitted], target: str, work: Work
+) -> None:
+    """Keep what one network of the run looks at: one with attention over the whole spectrum if there is one."""
+    networks = [one for one in fitted if one.choice.spec.architecture is not None]
+    # A transformer on the whole spectrum has attention to show; that of windows is not of the whole.
+    attending = [one for one in networks if one.choice.spec.architecture.attends]
+    if stars >= 2 and networks:
+        work.do(ExplainNetwork((attending or networks)[0], simulator, test, stars, target))
+
+
+def _scores(
+    config: Config,
+    world: World,
+    simulator: Simulator,
+    sources: Sources,
+    test: TestStars,
+    fitted: Sequence[Fitted],
+    bounds: StarBounds,
+    sampling: Sampling | None,
+) -> ScoreAll:
+    prior = simulator.prior
+    return ScoreAll(
+        job=NAME,
+        target=config.models.labels[0],
+        test=test,
+        fitted=fitted,
+        scoring=scoring_of(config.evaluate, config.simulate.seed),
+        variances={name: prior.variance(name) for name in prior.label_space.names},
+        setting={"World": in_words(world)},
+        counts=sources.counts,
+        bounds=bounds,
+        sampling=sampling,
+    )

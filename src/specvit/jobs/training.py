@@ -1,0 +1,217 @@
+"""The training, behind `specvit train`: train one network on simulated or stored spectra, and score it.
+
+The stages are those of the survey; the network is trained in all processes of a distributed start, the run folder
+is the first one's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from specvit.estimators import Choice, Setting
+from specvit.estimators.architectures import architecture_of
+from specvit.estimators.spec import Listener
+from specvit.estimators.table import TABLE
+from specvit.jobs.config.training import DataSection, TrainingConfig, is_reference
+from specvit.jobs.sources import Sources
+from specvit.jobs.stages import DrawTestStars, FitEstimator, Fitted, ScoreAll, TestStars
+from specvit.jobs.survey import scoring_of
+from specvit.jobs.watch import Quiet, Watch
+from specvit.jobs.work import Work
+from specvit.jobs.worlds import build_world, in_words, set_threads, world_of
+from specvit.runs import RunFolder, RunIndex
+from specvit.simulate import ReferenceShards, Simulator, StoredSpectra, World, endless, splits
+from specvit.spectra import SpectraSource
+from specvit.training.distributed import Processes, join_processes, leave_processes
+
+NAME = "training"
+
+
+def run_training(
+    config: TrainingConfig,
+    watch: Watch | None = None,
+    fresh: bool = False,
+    listen: Callable[[RunFolder], Listener] | None = None,
+) -> RunFolder | None:
+    """Carry out, or continue, a training and return its folder; None in all processes but the first.
+
+    Args:
+        config: the configuration.
+        watch: who is told; nobody if None.
+        fresh: start over in a new folder even if the run exists.
+        listen: from the run folder to who hears every record of the training.
+
+    Raises:
+        ConfigError, DataError: for a configuration that cannot be meant; names the field.
+        RunError: if the run folder cannot be written, or a checkpoint belongs to another training.
+    """
+    watch = watch or Quiet()
+    set_threads(config.run.threads)
+    choice, options = chosen(config)
+    sources = open_sources(config)
+    processes = join_processes(config.network.device)
+    try:
+        return _carry_out(config, choice, options, sources, processes, watch, fresh, listen)
+    finally:
+        leave_processes(processes)
+
+
+def chosen(config: TrainingConfig) -> tuple[Choice, dict[str, Any]]:
+    """Return the network of a training and its options, checked."""
+    network = config.network
+    architecture = architecture_of(network.model)
+    size = network.size or architecture.default_size
+    known, _ = architecture.split_options(size, network.options)
+    architecture.size(size).with_options(known)
+    spec = TABLE[network.model]
+    name = f"{network.model}-{size}"
+    return Choice(name, name, spec, spec.title_of(size), size), dict(network.options)
+
+
+def open_sources(config: TrainingConfig) -> Sources:
+    """Return the spectra of a training; what is not stored is simulated.
+
+    Raises:
+        DataError: if a file or folder cannot be used; names it.
+    """
+    data, stars = config.data, config.simulate
+    world = stored_world(data) or world_of(config.library, config.instrument, config.simulate)
+    simulator = None if data.is_complete else build_world(world)
+
+    def held_out(path: str | None, split: str, count: int) -> SpectraSource:
+        if path is not None:
+            return _open((path,), split, stars.seed)
+        assert simulator is not None
+        return simulator.source(split, stars.seed, count, truth=split == splits.TEST)
+
+    train: SpectraSource | None = None
+    if data.train:
+        train = _open(data.train, splits.TRAIN, stars.seed)
+    elif simulator is not None and stars.train:
+        train = simulator.source(splits.TRAIN, stars.seed, stars.train)
+    if train is None:
+        assert simulator is not None
+        drawn: SpectraSource = endless(simulator, stars.seed)
+    else:
+        drawn = train
+    return Sources(
+        train=train,
+        drawn=drawn,
+        validation=held_out(data.validation, splits.VALIDATION, stars.validation),
+        test=held_out(data.test, splits.TEST, stars.test),
+        simulator=simulator,
+        seed=stars.seed,
+    )
+
+
+def stored_world(data: DataSection) -> World | None:
+    """Return the world that a folder of simulated training spectra was drawn from; None without one."""
+    if not data.train or is_reference(data.train[0]):
+        return None
+    return StoredSpectra(data.train[0]).world
+
+
+def training_identity(config: TrainingConfig, sources: Sources) -> dict[str, Any]:
+    """Return what the results of a training depend on, with spectra by their content instead of their names."""
+    science = config.science()
+    for section in ("library", "instrument", "data", "simulate"):
+        del science[section]
+    spectra = (("train", sources.drawn), ("validation", sources.validation), ("test", sources.test))
+    return {
+        "job": NAME,
+        "settings": science,
+        "seed": sources.seed,
+        "spectra": {role: source.provenance["identity"] for role, source in spectra},
+        "counts": sources.counts,
+    }
+
+
+def _carry_out(
+    config: TrainingConfig,
+    choice: Choice,
+    options: dict[str, Any],
+    sources: Sources,
+    processes: Processes,
+    watch: Watch,
+    fresh: bool,
+    listen: Callable[[RunFolder], Listener] | None,
+) -> RunFolder | None:
+    setting = Setting(
+        labels=config.network.labels or None,
+        simulator=sources.simulator,
+        seed=sources.seed,
+        threads=config.run.threads,
+        options=options,
+        device=config.network.device,
+    )
+    if not processes.is_first:
+        # The place of the checkpoints comes from the first process, which alone writes.
+        _train_along(choice, setting, sources, Path(processes.tell("")))
+        return None
+    identity = training_identity(config, sources)
+    where = config.run
+    run = RunFolder.create(where.folder, where.name, config.to_dict(), identity=identity, fresh=fresh)
+    watch.say(f"run folder: {run.path}")
+    processes.tell("" if run.is_done(choice.key) else str(run.path / "checkpoints" / choice.key))
+    if run.finished:
+        watch.say("this training is finished; --fresh starts over in a new folder")
+        return run
+    work = Work(run, watch)
+    test = work.do(DrawTestStars(sources.test))
+    hear = None if listen is None else listen(run)
+    fitted = work.do(FitEstimator(choice, setting, sources, test, listen=hear))
+    work.do(_scores(config, sources, test, fitted))
+    run.finish()
+    RunIndex(run.path.parent).update(run)
+    return run
+
+
+def _train_along(choice: Choice, setting: Setting, sources: Sources, folder: Path) -> None:
+    """Take this process's share of the training, if there is one to be done."""
+    from dataclasses import replace
+
+    if folder != Path():
+        model = choice.spec.build(replace(setting, size=choice.size, folder=folder))
+        model.fit(sources.drawn, sources.validation)
+
+
+def _scores(config: TrainingConfig, sources: Sources, test: TestStars, fitted: Fitted) -> ScoreAll:
+    known = [label for label in test.table.names if fitted.estimates.knows(label)]
+    monitor = str(config.network.options.get("monitor", "log_g"))
+    return ScoreAll(
+        job=NAME,
+        target=monitor if monitor in known else known[0],
+        test=test,
+        fitted=[fitted],
+        scoring=scoring_of(config.evaluate, config.simulate.seed),
+        variances=_variances(sources.simulator, test),
+        setting=_setting(config, sources),
+        counts=sources.counts,
+        model=fitted.record.model,
+    )
+
+
+def _variances(simulator: Simulator | None, test: TestStars) -> dict[str, float]:
+    """Return the variance of each label under the prior; without a world that of the test spectra."""
+    if simulator is None:
+        return {name: float(test.table.truth(name).var()) for name in test.table.names}
+    return {name: simulator.prior.variance(name) for name in test.table.names}
+
+
+def _setting(config: TrainingConfig, sources: Sources) -> dict[str, str]:
+    words = {}
+    if sources.simulator is not None and sources.simulator.world is not None:
+        words["World"] = in_words(sources.simulator.world)
+    stored = {"training": config.data.train, "validation": config.data.validation, "test": config.data.test}
+    read = "; ".join(f"{role} {paths}" for role, paths in stored.items() if paths)
+    return words | ({"Stored spectra": read} if read else {})
+
+
+def _open(paths: tuple[str, ...], split: str, seed: int) -> SpectraSource:
+    if not is_reference(paths[0]):
+        return StoredSpectra(paths[0])
+    training = split == splits.TRAIN
+    # Its own truth is known, and never shown to an estimator: the subspace network finds its subspace from it.
+    return ReferenceShards(paths, split=split, seed=seed, fresh_noise=training, truth=training)

@@ -1,0 +1,70 @@
+"""The simulated world of a job: from its configuration, and how another world differs from it."""
+
+from __future__ import annotations
+
+import json
+
+import torch
+
+from specvit.errors import ConfigError, LabelError
+from specvit.estimators import Choice
+from specvit.jobs.config import InstrumentSection, LibrarySection, StarsSection
+from specvit.simulate import Simulator, World
+
+
+def world_of(library: LibrarySection, instrument: InstrumentSection, stars: StarsSection) -> World:
+    """Return the world that three sections of a configuration describe."""
+    return World(
+        library=library.name,
+        instrument=instrument.name,
+        prior=stars.prior,
+        bounds={name: (low, high) for name, (low, high) in stars.bounds.items()},
+        noise_level=stars.noise_level,
+        normalisation=stars.normalisation,
+    )
+
+
+def build_world(world: World) -> Simulator:
+    """Return the simulator of a world; ConfigError names the bound that cannot be."""
+    try:
+        return world.build()
+    except LabelError as error:
+        raise ConfigError(f"simulate.bounds: {error}") from None
+
+
+def in_words(world: World) -> str:
+    """Return a world as a reader is told of it."""
+    boxes = "".join(f", {name} {low:g} to {high:g}" for name, (low, high) in world.bounds.items())
+    return (
+        f"library {world.library}, instrument {world.instrument}, prior {world.prior}{boxes}, noise level "
+        f"{world.noise_level:g}"
+    )
+
+
+def unsuitable(choice: Choice, simulator: Simulator, target: str) -> str | None:
+    """Return why a saved estimator cannot estimate `target` of these spectra; None if it can, or is fitted here."""
+    if choice.is_fitted_here:
+        return None
+    origin = choice.load().origin
+    if origin.grid.fingerprint != simulator.grid.fingerprint:
+        return f"it is for other pixels, {origin.grid.describe()}; these are {simulator.grid.describe()}"
+    known = origin.label_space.names
+    return None if target in known else f"it estimates {', '.join(known)}, not {target}"
+
+
+def differences(choice: Choice, simulator: Simulator) -> dict[str, str]:
+    """Return in what the world a saved estimator was made in differs from this one, field -> "theirs, not ours"."""
+    if choice.is_fitted_here or simulator.world is None:
+        return {}
+    theirs = choice.load().origin.training.world
+    if theirs is None:
+        return {}
+    # Through JSON, as theirs went: a bound is a list there.
+    ours = json.loads(json.dumps(simulator.world.to_dict()))
+    return {key: f"{theirs[key]}, not {ours[key]}" for key in ours if theirs.get(key, ours[key]) != ours[key]}
+
+
+def set_threads(threads: int) -> None:
+    """Use `threads` CPU threads (0: as many as PyTorch found)."""
+    if threads > 0:
+        torch.set_num_threads(threads)

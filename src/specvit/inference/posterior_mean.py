@@ -87,19 +87,18 @@ class PosteriorMean:
         """Take over pixels and box of `train`; no spectrum is read.
 
         Raises:
-            WavelengthRangeError, LabelError: if they are not the emulator's (see `check_origin`).
+            WavelengthRangeError, LabelError, DomainError: if they are not the emulator's, or the prior's are not
+                (see `check_origin`).
             ConfigError: if there is no such prior, the box does not fit its lattice, or no posterior can be
                 made with it (see `BayesCeiling`).
         """
         return self._begin(Origin.of(train, validation))
 
     def _begin(self, origin: Origin) -> Self:
-        if isinstance(self.prior, str):
-            prior: Prior = make_prior(self.prior, origin.label_space)
-        else:
-            prior = self.prior
-            origin = replace(origin, label_space=prior.label_space)
+        if not isinstance(self.prior, str):
+            origin = replace(origin, label_space=self.prior.label_space)
         check_origin(origin, self.emulator, self.name)
+        prior = self.prior if not isinstance(self.prior, str) else make_prior(self.prior, origin.label_space)
         self._sampler = BayesCeiling(
             _relative(self.emulator), prior, self.bank_size, self.seed, settings=self.settings
         )

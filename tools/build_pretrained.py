@@ -18,14 +18,17 @@ from pathlib import Path
 
 import torch
 
-from specvit.cli.train import TrainingBar, score
+from _bars import Bars
 from specvit.errors import DataError
-from specvit.estimators import make_estimator
-from specvit.estimators.network_estimator import NetworkEstimator
+from specvit.estimators import NetworkEstimator, load_estimator, load_pretrained
 from specvit.estimators.network_fitter import calibrate
-from specvit.estimators.pretrained import FOLDER, load_pretrained
-from specvit.simulate import Simulator, World, endless
-from specvit.training import RECIPES
+from specvit.estimators.pretrained import FOLDER
+from specvit.evaluate import mae, r2, rmse
+from specvit.jobs import run_training
+from specvit.jobs.config.training import training_config
+from specvit.runs import read_summary
+from specvit.simulate import Simulator, World, endless, splits
+from specvit.spectra import collect
 
 SEED = 42
 VALIDATION, TEST = 4_000, 10_000
@@ -41,20 +44,21 @@ PLAN = {
 }
 
 
-def build(name: str, minutes: float, checkpoints: Path) -> Path:
+def build(name: str, minutes: float, folder: Path, threads: int) -> Path:
     """Train one network of the plan and publish it; return its folder."""
-    from rich.console import Console
-
     model, size, default, options = PLAN[name]
-    simulator = World().build()
-    recipe = RECIPES[model].with_options({"minutes": minutes or default, "seed": SEED, **options})
-    folder = checkpoints / name
-    folder.mkdir(parents=True, exist_ok=True)
-    with TrainingBar(Console(stderr=True), None) as bar:
-        estimator = make_estimator(model, size, recipe=recipe, folder=folder, listen=bar)
-        estimator.fit(endless(simulator, SEED), simulator.source("validation", SEED, VALIDATION))
+    config = training_config(
+        {
+            "simulate": {"seed": SEED, "validation": VALIDATION},
+            "network": {"model": model, "size": size, "options": {"minutes": minutes or default, **options}},
+            "run": {"folder": str(folder), "name": name, "threads": threads},
+        }
+    )
+    run = run_training(config, Bars())
+    assert run is not None
+    estimator = load_estimator(run.path / str(read_summary(run).model))
     estimator.name = name
-    return publish(estimator, simulator)
+    return publish(estimator, World().build())
 
 
 def recalibrate(name: str) -> Path:
@@ -77,11 +81,25 @@ def recalibrate(name: str) -> Path:
 def publish(estimator: NetworkEstimator, simulator: Simulator) -> Path:
     """Correct the errors of a trained network, score it on test stars and save it; return its folder."""
     origin = estimator.origin
-    record = calibrate(estimator.network, simulator.source("validation", SEED, VALIDATION), CALIBRATION)
+    record = calibrate(estimator.network, simulator.source(splits.VALIDATION, SEED, VALIDATION), CALIBRATION)
     estimator.adopt(estimator.network, replace(origin, training=origin.training.with_entries(record)))
-    estimator.metrics = score(estimator, simulator.source("test", SEED, TEST))
+    estimator.metrics = scores(estimator, simulator)
     estimator.save(FOLDER / estimator.name)
     return FOLDER / estimator.name
+
+
+def scores(estimator: NetworkEstimator, simulator: Simulator) -> dict[str, dict[str, float]]:
+    """Return R², MAE and RMSE per label on test stars."""
+    stars, space = collect(simulator.source(splits.TEST, SEED, TEST)), simulator.prior.label_space
+    found, labels = estimator.predict(stars.flux, stars.sigma), stars.known_labels()
+    measures = {"r2": r2, "mae": mae, "rmse": rmse}
+    return {
+        label: {
+            name: float(measure(labels[:, space.index(label)], found.mean[:, at]))
+            for name, measure in measures.items()
+        }
+        for at, label in enumerate(found.names)
+    }
 
 
 def main() -> None:
@@ -91,7 +109,7 @@ def main() -> None:
     parser.add_argument("names", nargs="+", choices=list(PLAN))
     parser.add_argument("--minutes", type=float, default=0.0, help="time budget; the plan's if left out")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 takes all")
-    parser.add_argument("--checkpoints", type=Path, default=Path("runs/pretrained"))
+    parser.add_argument("--runs", type=Path, default=Path("runs/pretrained"), help="folder of the trainings")
     parser.add_argument(
         "--recalibrate", action="store_true", help="keep the weights, correct the stated errors anew"
     )
@@ -100,7 +118,7 @@ def main() -> None:
         torch.set_num_threads(options.threads)
     for name in options.names:
         again = options.recalibrate
-        print(recalibrate(name) if again else build(name, options.minutes, options.checkpoints))
+        print(recalibrate(name) if again else build(name, options.minutes, options.runs, options.threads))
 
 
 if __name__ == "__main__":

@@ -21,10 +21,12 @@ DOCS = Path(__file__).parents[1] / "docs"
 #: Tables of the page under their headings.
 HEADINGS = {
     "models": "All test stars",
+    "labels": "Every label",
     "cost": "What it takes",
     "snr_bins": "R² by S/N",
     "efficiency": "Efficiency by S/N",
     "efficiency_expected": "Efficiency without the luck of the stars drawn",
+    "slices": "Parts of the test stars",
     "mae_bins": "MAE by S/N",
     "rmse_bins": "RMSE by S/N",
     "coverage": "Coverage by S/N",
@@ -54,7 +56,7 @@ def page(run: RunContents, scale: str) -> str:
         if name in tables
     ]
     return TEXT.format(
-        test=run.summary.counts["test"],
+        test=len(run.test),
         scale=scale,
         date=run.provenance["created"][:10],
         seed=run.summary.seed,

@@ -7,10 +7,13 @@ import typer
 from typer.testing import CliRunner
 
 from reference_dataset import PIXELS, write_shard
+from small_surveys import settings
+from specvit.cli import main
 from specvit.cli.train import parse_settings, train
 from specvit.errors import ConfigError
-from specvit.estimators.network_estimator import NetworkEstimator
-from specvit.runs import RunFolder
+from specvit.estimators import load_estimator
+from specvit.jobs import run_survey
+from specvit.runs import RunFolder, read_summary
 
 
 def call(*arguments):
@@ -19,7 +22,7 @@ def call(*arguments):
     return CliRunner().invoke(app, list(arguments))
 
 
-def test_train_leaves_a_model_a_log_and_a_score_and_does_not_repeat_itself(tmp_path, monkeypatch):
+def test_train_leaves_a_model_a_log_scores_and_a_report_and_does_not_repeat_itself(tmp_path, monkeypatch):
     monkeypatch.setattr("specvit.training.starts.SAMPLE", 384)
     options = (
         "--model subspace --steps 30 --validation 128 --test 128 "
@@ -28,22 +31,38 @@ def test_train_leaves_a_model_a_log_and_a_score_and_does_not_repeat_itself(tmp_p
     command = [*options.split(), "--device", "cpu", "--out", str(tmp_path / "run"), "--json"]
     result = call(*command)
     assert result.exit_code == 0, result.output
-    summary = json.loads(result.stdout)
+    told = json.loads(result.stdout)
     run = RunFolder.open(tmp_path / "run")
+    summary = read_summary(run)
     assert run.finished
-    assert summary["training"]["steps"] == 30
-    assert summary["test"]["teff"]["r2"] > 0.3
+    assert told["summary"] == run.summary
+    assert summary.job == "training"
+    assert summary.score("subspace-small", "r2", "teff").value > 0.3
+    assert summary.estimators["subspace-small"].cost["train_spectra"] == 30 * 64
+    assert (run.path / "report.html").stat().st_size > 50_000
     assert [r["event"] for r in run.read_log()].count("validation") >= 10
-    assert not (run.path / "checkpoint.pt").exists()
-    model = NetworkEstimator.load(run.path / "models" / "subspace-small")
+    assert not (run.path / "checkpoints").exists()
+    model = load_estimator(run.path / summary.model)
+    assert str(run.path / summary.model) == told["model"]
     assert model.network.config.backbone.width == 32
+    assert model.metrics["teff"]["r2"] == pytest.approx(summary.score("subspace-small", "r2", "teff").value)
     log = (run.path / "metrics.jsonl").read_bytes()
-    assert json.loads(call(*command).stdout) == summary
+    assert json.loads(call(*command).stdout) == told
     assert (run.path / "metrics.jsonl").read_bytes() == log
 
 
+def test_a_trained_network_is_reported_on_and_used_by_its_folder(tmp_path):
+    """`specvit report` takes the folder of a training, and so does a run the network in it."""
+    options = "--model mlp --steps 4 --validation 40 --test 60 --instrument gaia_rvs --device cpu"
+    options += " --set batch=32 --set width=16 --set depth=1"
+    assert call(*options.split(), "--out", str(tmp_path / "run")).exit_code == 0
+    assert main(["report", str(tmp_path / "run")]) == 0
+    model = tmp_path / "run" / "models" / "mlp-nano"
+    run = run_survey(settings(tmp_path / "runs", f'models.names=["{model}"]', "limits.bayes_stars=0"))
+    assert list(read_summary(run).estimators) == ["mlp-nano"]
+
+
 def test_the_reference_works_files_train_a_network_as_they_are(tmp_path):
-    pytest.importorskip("tables")
     for name, count in (("train_0", 200), ("train_1", 150), ("val", 100), ("test", 120)):
         write_shard(tmp_path / f"{name}.h5", count, seed=len(name))
     stored = [
@@ -55,15 +74,17 @@ def test_the_reference_works_files_train_a_network_as_they_are(tmp_path):
     )
     result = call(*options.split(), *stored, "--out", str(tmp_path / "run"), "--json")
     assert result.exit_code == 0, result.output
+    summary = read_summary(RunFolder.open(tmp_path / "run"))
     # One line of the spectra tells log g; the noise lets it through.
-    assert json.loads(result.stdout)["test"]["log_g"]["r2"] > 0.3
-    assert NetworkEstimator.load(tmp_path / "run/models/mlp-nano").grid.size == PIXELS
+    assert summary.score("mlp-nano", "r2", "log_g").value > 0.3
+    assert "train_0.h5" in summary.setting["Stored spectra"]
+    assert load_estimator(tmp_path / "run/models/mlp-nano").grid.size == PIXELS
 
 
 def test_the_reference_works_files_need_their_own_validation_set(tmp_path):
     result = call("--data", "train/dataset.h5", "--out", str(tmp_path / "run"))
     assert isinstance(result.exception, ConfigError)
-    assert "--validation-data" in str(result.exception)
+    assert "validation and test spectra too" in str(result.exception)
 
 
 @pytest.mark.parametrize("arguments", [["--model", "resnet"], ["--set", "patsh=3"], ["--size", "huge"]])

@@ -9,7 +9,6 @@ import pytest
 import specvit
 from specvit.documents import Section
 
-
 #: Where the sections of documents that people write are; what specvit itself writes (manifests, records) is
 #: checked for its kinds alone.
 WRITTEN_BY_PEOPLE = ("specvit.jobs.config.", "specvit.instrument.", "specvit.estimators.options")
@@ -71,7 +70,9 @@ SECTIONS = all_sections()
 
 
 def test_there_are_sections_of_every_kind():
-    assert {"Config", "TrainingConfig", "InstrumentDescription", "Nodes", "LightGBMOptions"} <= {model.__name__ for model in SECTIONS}
+    assert {"Config", "TrainingConfig", "InstrumentDescription", "Nodes", "LightGBMOptions"} <= {
+        model.__name__ for model in SECTIONS
+    }
 
 
 @pytest.mark.parametrize("model", SECTIONS, ids=lambda model: model.__name__)

@@ -34,7 +34,7 @@ def test_a_file_stands_on_what_it_extends(file, tmp_path):
     assert (config.simulate.train, config.limits.bayes_stars, config.simulate.test) == (77, 7, 55)
     # Not the laptop's: the chain ends in another preset.
     assert config.simulate.validation == resolve("smoke").simulate.validation
-    assert config.models.lightgbm == resolve("smoke").models.lightgbm
+    assert config.models.options == resolve("smoke").models.options
 
 
 @pytest.mark.parametrize("preset", preset_names())
@@ -53,7 +53,7 @@ def test_resolved_configuration_survives_toml():
         ("[simulate]\n\ntrian = 5\n", "simulate.trian: unknown key; did you mean 'train'? (.*train.toml:3)"),
         ("[simlate]\ntrain = 5\n", "simlate: unknown key; did you mean 'simulate'?"),
         ("train = 5\n", "train: unknown key; did you mean 'simulate.train'?"),
-        ("[models.lightgbm]\nroundz = 5\n", "did you mean 'rounds'? (.*train.toml:2)"),
+        ("[models.networks]\nminuts = 5\n", "did you mean 'minutes'? (.*train.toml:2)"),
         ("[simulate]\ntrain = 3\n", "simulate.train: .*greater than or equal to 10, got 3 (.*:2)"),
         ("[evaluate]\nsnr_edges = [3, 2]\n", "snr_edges: expected increasing numbers.*(.*:2)"),
         ("[simulate.bounds]\nm_h = [1, 0]\n", "m_h: low 1 is not below high 0"),

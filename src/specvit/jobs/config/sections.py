@@ -32,6 +32,7 @@ OptionText = Annotated[str, Field(max_length=200)]
 OptionValue = (
     bool | OptionNumber | OptionText | Annotated[list[OptionNumber | OptionText], Field(max_length=1000)]
 )
+Options = Annotated[dict[OptionName, OptionValue], Field(max_length=100)]
 SliceName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9 _.-]*$", max_length=40)]
 #: What observers ask for apart: the spectra with most light, and the stars with weakest lines.
 SLICES: dict[str, dict[str, tuple[float, float]]] = {
@@ -130,7 +131,7 @@ class ModelsSection(Section):
         max_length=MOST_LABELS,
         description="labels of estimators fitted in the run, first the target",
     )
-    options: dict[OptionName, dict[OptionName, OptionValue]] = Field(
+    options: dict[OptionName, Options] = Field(
         default_factory=dict,
         max_length=100,
         description="estimator (a network without its size) -> option -> value, replacing the estimator's own",

@@ -74,7 +74,7 @@ MUTATIONS = {
     ),
     "the response of a network is without sigma": Mutation(
         "jobs/stages/explanation.py",
-        '"response": (slope * stars.truth.sigma.to(slope)).square()',
+        '"response": (slope * truth.sigma.to(slope)).square()',
         '"response": slope.square()',
         WIRING,
     ),

@@ -158,10 +158,10 @@ def test_a_network_is_trained_in_the_run_and_explained(finished, tmp_path):
 
 
 def test_the_operations_of_a_training_are_three_forward_passes(tmp_path):
-    """Counted here by hand for an MLP of one hidden layer: products of both layers, twice for multiply and add."""
+    """Counted here by hand for an MLP: the weights of all its layers, twice for multiply and add."""
     more = (
         *("models.networks.steps=2", "limits.bayes_stars=0", 'models.names=["mlp-nano"]', "simulate.test=20"),
-        *("models.options.mlp.width=16", "models.options.mlp.depth=0", "models.options.mlp.head=point"),
+        *("models.options.mlp.width=16", "models.options.mlp.depth=1", "models.options.mlp.head=point"),
     )
     run = run_survey(settings(tmp_path, *more))
     cost = read_summary(run).estimators["mlp-nano"].cost

@@ -75,7 +75,10 @@ def test_an_error_lets_what_runs_finish_and_drops_the_rest(tmp_path):
 
 
 def test_a_worker_that_died_is_an_error_with_a_mend():
-    with pytest.raises(RunError, match=r"a worker process died.*fewer --workers"), WorkerPool(1) as pool:
+    with (
+        pytest.raises(RunError, match=r"a worker process died.*fewer --workers"),
+        WorkerPool(1, "spawn") as pool,
+    ):
         pool.submit(die).result()
 
 

@@ -10,6 +10,21 @@ from typing import TYPE_CHECKING, Any
 
 # Type checkers read these lines, Python reads `_HOMES`; a test holds the two together.
 if TYPE_CHECKING:
+    from specvit import errors as errors
+    from specvit import estimators as estimators
+    from specvit import evaluate as evaluate
+    from specvit import explain as explain
+    from specvit import inference as inference
+    from specvit import instrument as instrument
+    from specvit import jobs as jobs
+    from specvit import library as library
+    from specvit import limits as limits
+    from specvit import models as models
+    from specvit import report as report
+    from specvit import runs as runs
+    from specvit import simulate as simulate
+    from specvit import spectra as spectra
+    from specvit import training as training
     from specvit.errors import ConfigError as ConfigError
     from specvit.errors import DataError as DataError
     from specvit.errors import DomainError as DomainError
@@ -103,15 +118,20 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = ["__version__", *sorted(_HOME_OF)]
 
 
-def __getattr__(name: str) -> Any:
-    """Import `name`, or the sub-package of that name, when it is first used (PEP 562)."""
-    if name in _HOMES:
-        return importlib.import_module(f"specvit.{name}")
-    if name not in _HOME_OF:
-        raise AttributeError(f"module 'specvit' has no attribute '{name}'; dir(specvit) lists what it has")
-    value = getattr(importlib.import_module(f"specvit.{_HOME_OF[name]}"), name)
-    globals()[name] = value  # the next use does not come here
-    return value
+# Hidden from type checkers, which would take every misspelt name for one that exists.
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        """Import `name`, or the sub-package of that name, when it is first used (PEP 562)."""
+        if name in _HOMES:
+            return importlib.import_module(f"specvit.{name}")
+        if name not in _HOME_OF:
+            raise AttributeError(
+                f"module 'specvit' has no attribute '{name}'; dir(specvit) lists what it has"
+            )
+        value = getattr(importlib.import_module(f"specvit.{_HOME_OF[name]}"), name)
+        globals()[name] = value  # the next use does not come here
+        return value
 
 
 def __dir__() -> list[str]:

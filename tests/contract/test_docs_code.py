@@ -113,3 +113,22 @@ def test_files_named_in_the_text_exist(page):
     text = PAGES[page].read_text(encoding="utf-8")
     for name in re.findall(r"`([a-z]\w*(?:/\w+)+\.py)`", text):
         assert (ROOT / name).exists() or (ROOT / "src/specvit" / name).exists(), f"{page}: {name}"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_tests_named_in_the_text_exist(page):
+    written = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    for name in re.findall(r"`(test_\w+)`", PAGES[page].read_text(encoding="utf-8")):
+        assert f"def {name}(" in written, f"{page}: {name}"
+
+
+#: A source that readers do not have, by its abbreviations.
+UNCITABLE = re.compile(r"reference facts|\bfacts(\.md)?,? (section )?\d", re.IGNORECASE)
+
+
+def test_sources_are_cited_by_name():
+    """The reference work is named in docs/architecture.md; everything else by author, year and place."""
+    files = [*(ROOT / "src").rglob("*.py"), *(ROOT / "docs").rglob("*.md"), ROOT / "README.md"]
+    assert [str(path) for path in files if UNCITABLE.search(path.read_text(encoding="utf-8"))] == []
+    assert UNCITABLE.search("reference facts, section 3.3")
+    assert UNCITABLE.search("(facts.md 4.5)")

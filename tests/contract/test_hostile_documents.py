@@ -149,6 +149,8 @@ def test_a_byte_order_mark_and_foreign_line_ends_are_no_fault(tmp_path, read):
         "library.name='" + "a/" * 3000 + "'",
         "simulate.train=5\nsimulate.test=5",
         "simulate.train={a = {a = 1}}",
+        "simulate.seed=true",
+        "simulate.noise_level=true",
         "simulate.noise_level=inf",
         "simulate.noise_level=nan",
         "simulate.bounds.log_g=[nan, 3]",

@@ -2,6 +2,7 @@
 
 import ast
 import contextlib
+import hashlib
 import io
 import json
 import pickle
@@ -23,7 +24,8 @@ from specvit.library.importers.nodes import Node
 from specvit.library.importers.pfsspec import read_layout
 from specvit.library.library_file import read_library_file
 from specvit.library.synthesis.atmosphere import read_atmospheres
-from specvit.models import bundle
+from specvit.models import Bundle, Origin, save_bundle
+from specvit.models.manifest import MANIFEST, TENSORS, checksum
 from specvit.runs import RunFolder
 from specvit.simulate import StoredSpectra, World
 from specvit.simulate.reference_shards import ReferenceShards
@@ -172,14 +174,14 @@ def run_arrays(folder, content):
 
 def saved_estimator(folder, content):
     """A bundle whose weights were replaced and whose checksums were made right again."""
-    origin = bundle.Origin(WavelengthGrid.linear(8000, 1, 4), LOW_T_BOX, {}, {})
-    bundle.save_bundle(bundle.Bundle("ridge", origin, {}, {}, {}), folder / "saved")
-    manifest = json.loads((folder / "saved" / bundle.MANIFEST).read_text())
-    manifest["files"][bundle.TENSORS] = {"sha256": bundle._sha256(content), "bytes": len(content)}
+    origin = Origin(WavelengthGrid.linear(8000, 1, 4), LOW_T_BOX)
+    save_bundle(Bundle("ridge", origin, {}, {}, {}), folder / "saved")
+    manifest = json.loads((folder / "saved" / MANIFEST).read_text())
+    manifest["files"][TENSORS] = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
     del manifest["sha256"]
-    manifest["sha256"] = bundle._digest(manifest)
-    (folder / "saved" / bundle.MANIFEST).write_text(json.dumps(manifest))
-    (folder / "saved" / bundle.TENSORS).write_bytes(content)
+    manifest["sha256"] = checksum(manifest)
+    (folder / "saved" / MANIFEST).write_text(json.dumps(manifest))
+    (folder / "saved" / TENSORS).write_bytes(content)
     load_estimator(folder / "saved")
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from specvit.errors import DataError, RunError, ShapeError, WavelengthRangeError
+from specvit.errors import DataError, RunError, WavelengthRangeError
 from specvit.estimators import network_config, network_estimator
 from specvit.estimators.network_estimator import NetworkEstimator
 from specvit.models.manifest import MANIFEST, TENSORS
@@ -165,14 +165,6 @@ def test_spectra_on_another_grid_are_refused():
     with pytest.raises(WavelengthRangeError, match="vit-tiny: expected 96 pixels, 8000"):
         make().predict(flux, sigma, WavelengthGrid.linear(8001, 1.0, 96))
     make().predict(flux, sigma, GRID)
-
-
-@pytest.mark.parametrize(
-    "cut", [lambda f, s: (f[:, :90], s[:, :90]), lambda f, s: (f, s[:3]), lambda f, s: (f[0], s[0])]
-)
-def test_spectra_of_another_shape_are_refused(cut):
-    with pytest.raises(ShapeError, match="resample"):
-        make().predict(*cut(*spectra()))
 
 
 def test_a_spectrum_without_usable_pixels_is_refused():

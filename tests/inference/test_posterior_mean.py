@@ -4,11 +4,13 @@ import pytest
 import torch
 from scipy import stats
 
-from specvit.errors import ConfigError, RunError
+from specvit.errors import ConfigError, DomainError, LabelError, RunError
 from specvit.inference import PosteriorMean, TemplateFit
 from specvit.limits.bayes import LEVELS, BayesCeiling, Observation, SamplerSettings
 from specvit.models.protocol import Estimator
+from specvit.simulate import Simulator, UniformPrior
 from specvit.spectra import LOW_T_BOX
+from truncated_normal import Anywhere, TruncatedNormal
 
 QUICK = {"bank_size": 1 << 13, "settings": SamplerSettings(round_size=256, minimum_ess=150)}
 
@@ -93,6 +95,54 @@ def test_saved_estimator_works_alone_and_predicts_the_same(simulator, source, st
 def test_a_saved_estimator_keeps_its_prior(simulator, source, tmp_path):
     PosteriorMean(simulator.observed, "lattice").fit(source, source).save(tmp_path / "posterior")
     assert PosteriorMean.load(tmp_path / "posterior").prior == "lattice"
+
+
+@pytest.fixture(scope="module")
+def giants():
+    """Metal-poor giants, nothing else: a prior of one's own that says much about every label."""
+    return TruncatedNormal(
+        LOW_T_BOX.replace(log_g=(1.0, 4.0)), (4600.0, 2.0, -1.5, 0.3, -0.2), (200.0, 0.4, 0.3, 0.05, 0.1)
+    )
+
+
+def test_a_prior_of_ones_own_serves_in_simulator_and_estimator(simulator, giants):
+    world = Simulator(simulator.observed, simulator.instrument, giants)
+    source, stars = world.source("train", 1, 4), world.draw("test", 3, 0, 12)
+    told, flat = (
+        PosteriorMean(simulator.observed, prior, **QUICK).fit(source, source).predict(stars.flux, stars.sigma)
+        for prior in (giants, "uniform")
+    )
+    assert told.diagnostics.converged.all()
+    prior_std = torch.tensor(giants.std).double()
+    # No spectrum can leave more than the prior did, up to the sampler's error.
+    assert (told.std < 1.2 * prior_std).all()
+    assert ((told.mean - stars.labels).abs() < 5 * prior_std).all()
+    better = (told.mean - stars.labels).square().mean(0) / (flat.mean - stars.labels).square().mean(0)
+    assert better[LOW_T_BOX.index("alpha_m")] < 0.5
+
+
+def test_an_estimator_with_a_prior_of_ones_own_takes_its_box_and_is_not_saved(
+    simulator, source, giants, tmp_path
+):
+    fitted = PosteriorMean(simulator.observed, giants).fit(source, source)
+    assert fitted.origin.label_space == giants.label_space
+    with pytest.raises(RunError, match="only a prior with a name can be saved, got a TruncatedNormal"):
+        fitted.save(tmp_path / "posterior")
+    assert not (tmp_path / "posterior").exists()
+
+
+@pytest.mark.parametrize(
+    ("space", "error"),
+    [(LOW_T_BOX.select(["log_g", "teff"]), LabelError), (LOW_T_BOX.replace(teff=(3000, 5000)), DomainError)],
+)
+def test_a_prior_outside_the_emulator_is_refused(simulator, source, space, error):
+    with pytest.raises(error, match="posterior: "):
+        PosteriorMean(simulator.observed, UniformPrior(space)).fit(source, source)
+
+
+def test_a_prior_that_gives_no_posterior_is_refused(simulator, source):
+    with pytest.raises(ConfigError, match="Anywhere has neither"):
+        PosteriorMean(simulator.observed, Anywhere(LOW_T_BOX)).fit(source, source)
 
 
 def test_requests_that_cannot_be_meant_are_refused(simulator, source, stars):

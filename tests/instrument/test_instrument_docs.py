@@ -58,3 +58,26 @@ def test_the_python_example_runs(text):
     exec(example, namespace)
     assert namespace["sigma"].shape == namespace["visible"].shape == (1, 4096)
     assert 0.5 < float((namespace["visible"] / namespace["sigma"]).median()) < 2
+
+
+def ranges_of(schema, node, key=""):
+    """Yield every number of an instrument file with its range as the page writes it."""
+    if "$ref" in node:
+        node = schema["$defs"][node["$ref"].rsplit("/", 1)[1]]
+    for part in (*node.get("anyOf", ()), *node.get("oneOf", ())):
+        yield from ranges_of(schema, part, key)
+    if node.get("type") in ("number", "integer") and "const" not in node:
+        low = f"{node['minimum']:g}" if "minimum" in node else f"above {node['exclusiveMinimum']:g}"
+        high = f"{node['maximum']:g}" if "maximum" in node else f"below {node['exclusiveMaximum']:g}"
+        yield f"| `{key}` | {low} to {high} |"
+    for name, inner in node.get("properties", {}).items():
+        if name not in ("conditions", "wavelength", "field_angle", "value"):
+            yield from ranges_of(schema, inner, f"{key}.{name}".lstrip("."))
+
+
+def test_every_range_is_documented(text):
+    schema = InstrumentDescription.model_json_schema()
+    expected = list(dict.fromkeys(ranges_of(schema, schema)))
+    table = text[text.index("### Ranges") :].split("\n\n")[3].splitlines()
+    assert table[2:] == expected
+    assert len(expected) > 30

@@ -2,12 +2,15 @@
 
 import hashlib
 import json
+import zipfile
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from specvit.errors import ConfigError, DataError
+from specvit.errors import ConfigError, DataError, SpecvitError
 from specvit.instrument import Instrument, instrument_names
 from specvit.instrument.description import preset_folder
 from specvit.library import Emulator
@@ -210,6 +213,39 @@ def test_missing_broken_or_changed_table_file(write, tmp_path):
     Instrument.load(write(WITH_TABLES.replace('"toy.npz"', f'"toy.npz"\nsha256 = "{good}"')))
     with pytest.raises(DataError, match="checksum is not the one stated"):
         Instrument.load(write(WITH_TABLES.replace('"toy.npz"', f'"toy.npz"\nsha256 = "{good[::-1]}"')))
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_a_damaged_table_file_is_read_or_refused_in_one_line(tmp_path_factory, data):
+    folder = tmp_path_factory.getbasetemp()
+    (folder / "damaged.toml").write_text(WITH_TABLES.replace("toy.npz", "damaged.npz"), encoding="utf-8")
+    np.savez_compressed(folder / "damaged.npz", wave=CENTRES, eff=np.full(400, 0.3))
+    content = bytearray((folder / "damaged.npz").read_bytes())
+    for at, value in data.draw(
+        st.dictionaries(st.integers(0, len(content) - 1), st.integers(0, 255), min_size=1, max_size=4)
+    ).items():
+        content[at] = value
+    (folder / "damaged.npz").write_bytes(content[: data.draw(st.integers(len(content) // 2, len(content)))])
+    try:
+        Instrument.load(folder / "damaged.toml")
+    except SpecvitError as error:
+        refusal = str(error)
+    else:
+        return
+    assert refusal.isprintable()
+    assert "damaged" in refusal
+
+
+def test_a_table_file_that_never_ends_is_refused(write, tmp_path, monkeypatch):
+    monkeypatch.setattr("specvit.instrument.tables.LARGEST_TABLES", 10_000)
+    with pytest.raises(DataError, match="is a folder or device"):
+        Instrument.load(write(WITH_TABLES.replace("toy.npz", "/dev/zero")))
+    path = write(WITH_TABLES)
+    with zipfile.ZipFile(tmp_path / "toy.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("wave.npy", bytes(10_001))
+    with pytest.raises(DataError, match="unpacks to"):
+        Instrument.load(path)
 
 
 def test_pixel_wider_than_the_stated_line_is_refused(write):

@@ -26,6 +26,17 @@ def test_line_wins_over_file_over_preset_over_default(file):
     assert config.simulate.seed == Config().simulate.seed  # default
 
 
+def test_a_file_stands_on_what_it_extends(file, tmp_path):
+    (tmp_path / "base.toml").write_text('extends = "smoke"\n[simulate]\ntrain = 77\n', encoding="utf-8")
+    config = resolve(
+        "laptop", file('extends = "base.toml"\n[limits]\nbayes_stars = 7\n'), ["simulate.test=55"]
+    )
+    assert (config.simulate.train, config.limits.bayes_stars, config.simulate.test) == (77, 7, 55)
+    # Not the laptop's: the chain ends in another preset.
+    assert config.simulate.validation == resolve("smoke").simulate.validation
+    assert config.models.lightgbm == resolve("smoke").models.lightgbm
+
+
 @pytest.mark.parametrize("preset", preset_names())
 def test_presets_are_valid_and_named_after_themselves(preset):
     assert resolve(preset).run.name == preset

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import specvit.library
-from specvit.errors import DataError, DomainError, ShapeError
+from specvit.errors import DataError, DomainError, RunError, ShapeError
 from specvit.library import SyntheticLibrary, load_builtin, lowrank
 from specvit.spectra import LOW_T_BOX, WavelengthGrid
 
@@ -60,7 +60,7 @@ def test_a_truncated_file_gives_one_clear_error(tmp_path):
     path = tmp_path / "three.h5"
     small_library().save(path)
     path.write_bytes(path.read_bytes()[:-4000])
-    with pytest.raises(DataError, match=r"three\.h5: not a complete library file"):
+    with pytest.raises(DataError, match=r"three\.h5: .*cut short"):
         SyntheticLibrary.load(path)
 
 
@@ -88,13 +88,14 @@ def test_another_hdf5_file_is_refused(tmp_path):
         file["flux"] = np.ones(3)
     with pytest.raises(DataError, match="expected format specvit-library-1"):
         SyntheticLibrary.load(tmp_path / "other.h5")
-    with pytest.raises(DataError, match="no such library file"):
+    with pytest.raises(DataError, match="no such file, expected a library file"):
         SyntheticLibrary.load(tmp_path / "absent.h5")
 
 
 def test_an_unwritable_place_gives_one_clear_error(tmp_path):
-    with pytest.raises(DataError, match="cannot write the library"):
-        small_library().save(tmp_path / "no_such_folder" / "three.h5")
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(RunError, match=r"cannot write .*a file stands where a folder is needed"):
+        small_library().save(tmp_path / "file" / "three.h5")
 
 
 def test_wrong_shapes_and_values_name_what_is_wrong():

@@ -108,7 +108,7 @@ def test_files_that_are_no_grids(tmp_path):
     with pytest.raises(DataError, match="no such file"):
         import_pfsspec(tmp_path / "absent.h5", 50_000)
     (tmp_path / "text.h5").write_text("not hdf5")
-    with pytest.raises(DataError, match=r"text\.h5: not a readable HDF5 file"):
+    with pytest.raises(DataError, match=r"text\.h5: not an HDF5 file"):
         import_pfsspec(tmp_path / "text.h5", 50_000)
     write_grid(tmp_path / "grid.h5")
     with h5py.File(tmp_path / "grid.h5", "a") as file:
@@ -116,3 +116,11 @@ def test_files_that_are_no_grids(tmp_path):
         file["modelgrid/wave"] = np.linspace(8400, 8700, 50)
     with pytest.raises(DataError, match="but the axes"):
         import_pfsspec(tmp_path / "grid.h5", 50_000)
+
+
+def test_nan_in_the_continuum_of_a_filled_cell_names_it(tmp_path):
+    write_grid(tmp_path / "grid.h5")
+    with h5py.File(tmp_path / "grid.h5", "a") as file:
+        file["grid/arrays/cont/value"][2, 1, 0, 0, 0, 1000] = np.nan
+    with pytest.raises(DataError, match=r"grid\.h5\[2, 1, 0, 0, 0\]: continuum is not finite"):
+        import_pfsspec(tmp_path / "grid.h5", 50_000, WINDOW)

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from specvit.errors import ConfigError
 from specvit.estimators import network_config
-from specvit.models.conditioning import Conditioning, is_whole, normalise, usable_pixels
+from specvit.models.conditioning import Conditioning, normalise
 from specvit.models.network import build_network
 from specvit.models.prepared import prepared
+from specvit.models.usable import is_whole, usable_pixels
 from specvit.spectra import LOW_T_BOX, WavelengthGrid
 
 PIXELS = 192

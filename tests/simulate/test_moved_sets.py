@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-
 from specvit.cli.train_data import StoredPaths, open_data, stored_world
+
 from specvit.errors import ConfigError, DataError
 from specvit.instrument import Instrument
 from specvit.instrument.description import preset_folder

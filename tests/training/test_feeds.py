@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from specvit.errors import DataError
+from specvit.simulate import endless
 from specvit.spectra import (
     LOW_T_BOX,
     MemorySource,
@@ -21,7 +22,6 @@ from specvit.training.feeds import (
     OrderedFeed,
     PassFeed,
     Share,
-    endless,
     make_feed,
     masked,
     prefetched,

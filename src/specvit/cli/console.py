@@ -16,6 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 import specvit
+from specvit.cli.bounds import bounded
 from specvit.cli.interruption import Interrupted, received
 from specvit.cli.spelling import SPELLED
 from specvit.cli.terminal import ReaderGone, drop_output, prepare_streams, say_if_heard, show
@@ -58,7 +59,7 @@ class LazyGroup(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return the command of a verb, or None if there is no such verb."""
         verb = VERBS.get(cmd_name)
-        return None if verb is None else _command(cmd_name, _load(verb))
+        return None if verb is None else bounded(_command(cmd_name, _load(verb)))
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """List the verbs from the table, without importing any of them."""

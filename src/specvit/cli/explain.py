@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
 if TYPE_CHECKING:
     from specvit.estimators.network_estimator import NetworkEstimator
     from specvit.report import Table
+    from specvit.runs import Explanation
     from specvit.simulate import World
 
 
@@ -50,8 +51,9 @@ def explain(
     from specvit.estimators.network_estimator import NetworkEstimator
     from specvit.estimators.pretrained import find_bundle
     from specvit.explain import has_attention
-    from specvit.jobs.explanation import explanation
+    from specvit.jobs.stages import explain_network
     from specvit.report import explain_table
+    from specvit.simulate import splits
 
     if stars < 2:
         raise ConfigError(f"--stars {stars}: expected at least 2")
@@ -60,7 +62,7 @@ def explain(
         estimator.label_space.index(label)
     except LabelError as error:
         raise ConfigError(f"--label: {error}") from None
-    simulator = world_of(estimator, instrument).build()
+    simulator = training_world(estimator, instrument).build()
     estimator.grid.check_matches(simulator.grid, f"--instrument: {estimator.name}")
     if not has_attention(estimator.network):
         say(
@@ -68,21 +70,21 @@ def explain(
             "gradients and Fisher information only"
         )
     with RichProgress(Screen(stderr=True)) as progress, progress.task(f"explain {estimator.name}") as update:
-        test = simulator.draw("test", seed, 0, stars)
-        arrays = explanation(estimator, simulator, test, label, update)
+        test = simulator.draw(splits.TEST, seed, 0, stars)
+        found = explain_network(estimator, simulator, test, label, update)
     folder = out or Path("runs") / f"explain-{estimator.name}"
-    table = explain_table(arrays)
-    files = write_files(arrays, table, folder)
+    table = explain_table(found)
+    files = write_files(found, table, folder)
     if json_output:
         rows = [[_plain(cell) for cell in row] for row in table.rows]
-        facts = {"model": estimator.name, "label": label, "stars": stars, "gap": float(arrays["gap"])}
+        facts = {"model": estimator.name, "label": label, "stars": stars, "gap": float(found.gap)}
         show_json({**facts, "head": table.head, "rows": rows, "files": [str(path) for path in files]})
         return
     print_shares(table)
     show(f"written to {folder}: {', '.join(path.name for path in files)}")
 
 
-def world_of(estimator: NetworkEstimator, instrument: str | None) -> World:
+def training_world(estimator: NetworkEstimator, instrument: str | None) -> World:
     """Return the world a network was trained in, if its file says, seen with `instrument` if that is given."""
     from dataclasses import replace
 
@@ -93,7 +95,7 @@ def world_of(estimator: NetworkEstimator, instrument: str | None) -> World:
     return replace(world, instrument=instrument) if instrument else world
 
 
-def write_files(arrays: dict, table: Table, folder: Path) -> list[Path]:
+def write_files(found: Explanation, table: Table, folder: Path) -> list[Path]:
     """Write arrays, table and figure into `folder`, each file whole or not at all; return their paths."""
     import numpy as np
 
@@ -102,8 +104,11 @@ def write_files(arrays: dict, table: Table, folder: Path) -> list[Path]:
     from specvit.report.tables import write_table
     from specvit.runs import write_atomic
 
-    path = write_atomic(folder / "explain.npz", lambda file: np.savez_compressed(file, **arrays))
-    return [path, *write_table(table, folder), *save_figure(draw_explanation(arrays), folder, "explain")]
+    def save(file: BinaryIO) -> None:
+        np.savez_compressed(file, **found.arrays())  # type: ignore[arg-type]  # NumPy's stub sees one keyword
+
+    path = write_atomic(folder / "explain.npz", save)
+    return [path, *write_table(table, folder), *save_figure(draw_explanation(found), folder, "explain")]
 
 
 def print_shares(table: Table) -> None:

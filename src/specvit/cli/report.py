@@ -61,7 +61,7 @@ def _entries(folder: Path) -> list[dict]:
     for problem in index.rebuild():
         say(f"left out: {problem}")
     return [
-        {**run, "metrics": [row for row in index.metrics(run["name"]) if row["metric"] == "r2"]}
+        {**run, "scores": [row for row in index.metrics(run["name"]) if _is_shown(row, run["target"])]}
         for run in index.runs()
     ]
 
@@ -74,8 +74,12 @@ def _list(folder: Path, as_json: bool) -> None:
     for entry in entries:
         state = "finished" if entry["finished"] else "unfinished"
         scores = ", ".join(
-            f"{row['model']} R² {row['value']:.3f}" for row in entry["metrics"] if row["value"] is not None
+            f"{row['estimator']} R² {row['value']:.3f}" for row in entry["scores"] if row["value"] is not None
         )
         show(f"{entry['name']:<20} {entry['created'][:16]}  {state:<10}  {entry['seconds']:8.0f} s  {scores}")
     if not entries:
         show(f"{folder}: no runs yet")
+
+
+def _is_shown(row: dict, target: str | None) -> bool:
+    return row["metric"] == "r2" and row["label"] == target

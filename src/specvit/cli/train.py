@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from specvit.estimators.network_estimator import NetworkEstimator
-    from specvit.runs import RunFolder
-    from specvit.spectra import SpectraSource
-
 
 def train(
-    model: Annotated[str, typer.Option(help="subspace, vit, swin, cnn or mlp.")] = "subspace",
+    model: Annotated[str, typer.Option(help="Kind of network: subspace, vit, mlp, cnn, swin.")] = "subspace",
     size: Annotated[
         str,
         typer.Option(help="nano, small, base; vit also: reference. By default nano, for subspace small."),
@@ -63,12 +54,13 @@ def train(
         list[str] | None,
         typer.Option("--set", help="An option of architecture or recipe, NAME=VALUE; repeatable."),
     ] = None,
+    fresh: Annotated[bool, typer.Option(help="Start over in a new folder even if this run exists.")] = False,
     json_output: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
 ) -> None:
     """Train a network while its spectra are simulated; the weights kept are those of the best validation.
 
-    The run folder holds models/NAME (the trained estimator) and metrics.jsonl. An interrupted training
-    continues when the same command is given again.
+    The run folder holds models/NAME (the trained estimator), its scores on test spectra, the report and
+    metrics.jsonl. An interrupted training continues when the same command is given again.
 
     Examples:
 
@@ -84,80 +76,57 @@ def train(
 
         torchrun --nproc-per-node 4 -m specvit train --model vit --size reference --minutes 120
     """
-    import torch
-
+    from specvit.cli.progress import RichProgress
+    from specvit.cli.scores import print_scores
     from specvit.cli.screen import Screen
     from specvit.cli.terminal import show, show_json
-    from specvit.cli.train_data import StoredPaths, open_data, stored_world
-    from specvit.estimators import make_estimator, split_options
-    from specvit.models.sizes import default_size
-    from specvit.runs import RunFolder
-    from specvit.simulate import World
-    from specvit.training.distributed import join_processes, leave_processes
+    from specvit.jobs import run_training
+    from specvit.jobs.config.training import training_config
+    from specvit.report import write_report
+    from specvit.runs import read_summary
+    from specvit.training.distributed import is_first_process
 
-    if threads > 0:
-        torch.set_num_threads(threads)
-    size = size or default_size(model)
     length = {"steps": steps} if steps else {"minutes": minutes or 5.0}
-    settings = parse_settings(set_ or [])
-    options, recipe = split_options(model, size, {**length, "seed": seed, **settings})
-    paths = StoredPaths(tuple(data or ()), validation_data, test_data)
-    world = stored_world(paths) or World(library, instrument, prior, noise_level=noise_level)
-    sources = open_data(paths, world, seed, spectra, validation, test)
-    asked = {
-        "world": world.to_dict(),
-        "train": {"model": model, "size": size, "data": paths.to_dict(), "spectra": spectra, "labels": labels,
-                  "options": options, "recipe": recipe.to_dict()},
-        "score": {"validation": validation, "test": test, "seed": seed},
-    }  # fmt: skip
-    processes = join_processes(device)
-    console = Screen(stderr=True, quiet=not processes.is_first)
-    out = out or Path("runs") / f"train-{model}-{size}"
-    place = str(RunFolder.create(out.parent, out.name, asked).path) if processes.is_first else ""
-    run = RunFolder.open(processes.tell(place))
-    if not run.finished:
-        with TrainingBar(console, run.log if processes.is_first else None) as bar:
-            estimator = make_estimator(
-                model,
-                size,
-                labels=[name for name in labels.split(",") if name] or None,
-                recipe=recipe,
-                options=options,
-                device=device,
-                folder=run.path,
-                listen=bar,
-            )
-            estimator.fit(sources.train, sources.validation)
-        if processes.is_first:
-            finish(run, estimator, score(estimator, sources.test))
-    leave_processes(processes)
-    if json_output and processes.is_first:
-        show_json(run.summary)
-    elif processes.is_first:
-        print_scores(console, run.summary, len(sources.test))
-        show(f"model: {run.summary['model']}")
-
-
-def finish(run: RunFolder, estimator: NetworkEstimator, scores: dict[str, dict[str, float]]) -> None:
-    """Save the estimator and the scores, and drop the checkpoint, which has served."""
-    from specvit.training.checkpoint import NAME
-
-    folder = run.path / "models" / estimator.name
-    folder.parent.mkdir(exist_ok=True)
-    estimator.metrics = scores
-    estimator.save(folder)
-    run.write_summary(
+    place = out or Path("runs") / f"train-{model}{size and f'-{size}'}"
+    config = training_config(
         {
-            "model": str(folder.relative_to(run.path)),
-            "training": estimator.origin.training.to_dict(),
-            "test": scores,
+            "library": {"name": library},
+            "instrument": {"name": instrument},
+            "simulate": {
+                **{"train": spectra, "validation": validation, "test": test, "seed": seed},
+                **{"prior": prior, "noise_level": noise_level},
+            },
+            "data": {
+                "train": [str(path) for path in data or ()],
+                "validation": None if validation_data is None else str(validation_data),
+                "test": None if test_data is None else str(test_data),
+            },
+            "network": {
+                **{"model": model, "size": size, "device": device},
+                "labels": [name for name in labels.split(",") if name],
+                "options": {**length, **parse_settings(set_ or [])},
+            },
+            "run": {"name": place.name, "folder": str(place.parent), "threads": threads},
         }
     )
-    run.finish()
-    (run.path / NAME).unlink(missing_ok=True)
+    console = Screen(stderr=True, quiet=not is_first_process())
+    with RichProgress(console) as progress:
+        run = run_training(config, progress, fresh=fresh)
+        if run is None:
+            return
+        with progress.task("report"):
+            page = write_report(run.path)
+    summary = read_summary(run)
+    network = run.path / str(summary.model)
+    if json_output:
+        show_json({"run": str(run.path), "model": str(network), "report": str(page), "summary": run.summary})
+        return
+    print_scores(console, summary)
+    show(f"model: {network}")
+    show(f"report: {page}")
 
 
-def parse_settings(settings: list[str]) -> dict[str, str]:
+def parse_settings(settings: list[str]) -> dict[str, Any]:
     """Return NAME=VALUE texts as a dictionary; ConfigError for anything else."""
     from specvit.errors import ConfigError
 
@@ -166,81 +135,3 @@ def parse_settings(settings: list[str]) -> dict[str, str]:
         if not name or not equals:
             raise ConfigError(f"--set: expected NAME=VALUE, got '{name}'")
     return {name: value for name, _, value in pairs}
-
-
-def score(estimator: NetworkEstimator, test: SpectraSource) -> dict[str, dict[str, float]]:
-    """Return R², MAE and RMSE per label on test spectra."""
-    from specvit.evaluate import mae, r2, rmse
-    from specvit.spectra import collect
-
-    batch = collect(test)
-    labels = batch.known_labels()
-    estimate = estimator.predict(batch.flux, batch.sigma, test.grid)
-    space = test.label_space
-    scores = {}
-    for i, name in enumerate(estimate.names):
-        truth, mean = labels[:, space.index(name)], estimate.mean[:, i]
-        scores[name] = {
-            "r2": float(r2(truth, mean)),
-            "mae": float(mae(truth, mean)),
-            "rmse": float(rmse(truth, mean)),
-        }
-    return scores
-
-
-def print_scores(console: Console, summary: dict[str, Any], test: int) -> None:
-    """Print one line per label."""
-    from rich.table import Table
-
-    from specvit.cli.screen import print_table
-
-    training = summary["training"]
-    trained = f"trained on {training['train_spectra']:,} in {training['seconds']:.0f} s"
-    table = Table(title=f"{test:,} test spectra; {trained}")
-    for column in ("label", "R²", "MAE", "RMSE"):
-        table.add_column(column)
-    for name, values in summary["test"].items():
-        table.add_row(name, *(f"{values[key]:.4g}" for key in ("r2", "mae", "rmse")))
-    print_table(console, table)
-
-
-class TrainingBar:
-    """Shows a training as a bar with loss, R², speed and remaining time; passes records on to the run's log.
-
-    Args:
-        console: where it is drawn.
-        log: called with every record, or None.
-    """
-
-    def __init__(self, console: Console, log: Callable[..., None] | None) -> None:
-        from specvit.cli.progress import RichProgress
-
-        self._log, self._best, self._text = log, "-", ""
-        self._progress, self._stack = RichProgress(console), ExitStack()
-
-    def __enter__(self) -> TrainingBar:
-        """Start drawing."""
-        self._stack.enter_context(self._progress)
-        self._update = self._stack.enter_context(self._progress.task("train"))
-        self._update(0.0, 1.0, "preparing")
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        """Stop drawing."""
-        self._stack.__exit__(*error)
-
-    def __call__(self, record: dict[str, Any]) -> None:
-        """Show and log one record of the engine."""
-        if record["event"] == "calibration":
-            self._update(record["progress"], 1.0, "correcting stated errors")
-            return
-        if self._log is not None:
-            self._log(**record)
-        if record["event"] == "validation":
-            self._best = f"{record['best']:.4f}"
-        else:
-            self._text = (
-                f"loss {record['loss']:.3f}  best R² {self._best}  "
-                f"{record['spectra_per_second']:,.0f} spectra/s  {record['seconds_left']:.0f} s left"
-            )
-        self._update(record["progress"], 1.0, self._text)

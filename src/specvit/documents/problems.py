@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import combinations
-from typing import Any, get_args
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -33,6 +34,30 @@ def explain(
     problem = min(error.errors(include_url=False), key=lambda found: found["type"] != "extra_forbidden")
     key = _key_of(problem, tables)
     return f"{shown_key(key) or 'file'}: {_what(problem, key, model, extra)} ({place_of(key)})"
+
+
+def true_for_a_number(model: type[BaseModel], tables: Mapping[str, Any], table: Key = ()) -> Key | None:
+    """Return the key of the first number given as true or false, which pydantic would take for 1 or 0."""
+    for name, value in tables.items():
+        field = model.model_fields.get(name)
+        if field is None:
+            continue
+        if isinstance(value, bool) and _is_number(field.annotation):
+            return (*table, name)
+        if isinstance(value, Mapping):
+            for inner in models_in(field.annotation):
+                if found := true_for_a_number(inner, value, (*table, name)):
+                    return found
+    return None
+
+
+def _is_number(annotation: Any) -> bool:
+    """Return whether a field of this type holds a number or nothing."""
+    if get_origin(annotation) is Annotated:
+        return _is_number(get_args(annotation)[0])
+    if isinstance(annotation, UnionType) or get_origin(annotation) is Union:
+        return all(_is_number(part) for part in get_args(annotation))
+    return annotation in (int, float, type(None))
 
 
 def known_keys(model: type[BaseModel], table: Sequence[str] = ()) -> list[str]:

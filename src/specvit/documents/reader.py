@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from specvit.documents.problems import explain, look_up
+from specvit.documents.problems import explain, look_up, true_for_a_number
 from specvit.documents.toml import DEEPEST, first_problem, line_of, load_toml, parse_value
 from specvit.documents.versions import Format, Tables
 from specvit.documents.words import did_you_mean, one_line, shown, shown_key
@@ -209,6 +209,8 @@ class DocumentKind(Generic[Model]):
             layer = next((layer for layer in layers if layer.sets(key)), None)
             return layer.place_of(key) if layer else "defaults"
 
+        if (key := true_for_a_number(self.model, tables)) is not None:
+            raise ConfigError(f"{shown_key(key)}: expected a number, got true or false ({place_of(key)})")
         try:
             return self.model.model_validate(tables)
         except ValidationError as error:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Hashable
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
 
+from specvit.documents.json_text import first_problem
 from specvit.errors import DataError, SpecvitError
 
 Record = TypeVar("Record")
@@ -47,7 +49,7 @@ def read_record(kind: type[Record], values: Any, where: str, mend: str) -> Recor
     """
     try:
         # As JSON, where a list may be a tuple and yet "5" is no number.
-        return _adapter(kind).validate_json(json.dumps(values), strict=True)
+        return _adapter(cast(Hashable, kind)).validate_json(json.dumps(values), strict=True)
     except ValidationError as error:
         raise DataError(f"{where}: {first_problem(error)}; {mend}") from error
     except SpecvitError as error:
@@ -56,26 +58,9 @@ def read_record(kind: type[Record], values: Any, where: str, mend: str) -> Recor
         raise DataError(f"{where}: not plain values ({error}); {mend}") from error
 
 
-def first_problem(error: ValidationError) -> str:
-    """Return the first thing a validation found, e.g. "no entry 'grid.medium'"."""
-    problem = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] == "missing" or problem["type"] == "missing_argument":
-        return f"no entry '{where}'"
-    if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        return f"unknown entry '{where}'"
-    told = problem["msg"].removeprefix("Value error, ")
-    return f"{where}: {told[:1].lower()}{told[1:]}, got {_short(problem['input'])}" if where else told
-
-
 @lru_cache
-def _adapter(kind: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)
-
-
-def _short(value: Any, longest: int = 40) -> str:
-    text = " ".join(repr(value).split())
-    return text if len(text) <= longest else f"{text[:longest]}..."
+def _adapter(kind: Hashable) -> TypeAdapter[Any]:
+    return TypeAdapter(cast(Any, kind))
 
 
 def _refuse_constant(name: str) -> float:

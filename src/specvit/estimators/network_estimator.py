@@ -9,23 +9,24 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
 
-from specvit.errors import DataError, RunError, ShapeError
+from specvit.errors import DataError, RunError
 from specvit.estimators.card import CARD, card_text
 from specvit.estimators.network_settings import read_network
 from specvit.models.batching import rows_for, widest_layer
 from specvit.models.bundle import Bundle, load_bundle, save_bundle
-from specvit.models.conditioning import Inputs, is_whole, usable_pixels
+from specvit.models.conditioning import Inputs
 from specvit.models.heads import QUANTILES, Estimate
-from specvit.models.inputs import Progress
+from specvit.models.inputs import Progress, Values, as_spectra, finished, no_spectra, relative
 from specvit.models.network import SpectrumNetwork
 from specvit.models.origin import Origin
-from specvit.models.prediction import Diagnostics, Prediction, Quantiles
+from specvit.models.prediction import Prediction, Quantiles
 from specvit.models.prepared import prepared
+from specvit.models.usable import is_whole
 from specvit.spectra import LabelSpace, SpectraSource, WavelengthGrid
 
 #: Trains on (train, validation); returns the network with its best weights and entries of the `TrainingRecord`.
@@ -39,9 +40,14 @@ FINGERPRINT_TOLERANCE = 2e-3
 #: Spectra whose raw outputs are kept until they are decoded together: what is fixed per call gets small.
 DECODED_ROWS = 2048
 
-#: A spectrum with fewer usable pixels than this share is refused: its estimate would be the prior, dressed
-#: up.
-MINIMUM_USABLE = 0.1
+
+class _Piece(NamedTuple):
+    """Some spectra as the front end takes them: flux and sigma (B, L), whether no pixel is dead, usable share."""
+
+    flux: Tensor
+    sigma: Tensor
+    whole: bool
+    usable_share: Tensor
 
 
 class NetworkEstimator:
@@ -99,35 +105,38 @@ class NetworkEstimator:
         """Spectra that `predict` takes at once: `batch_size`, or what is fast on its device."""
         return self.batch_size or rows_for(self.device, self._widest)
 
-    def predict(self, flux: Tensor, sigma: Tensor, grid: WavelengthGrid | None = None) -> Prediction:
+    def predict(self, flux: Values, sigma: Values, grid: WavelengthGrid | None = None) -> Prediction:
         """Return estimates for flux and sigma of shape (B, L).
 
-        Dead pixels (flux or sigma not finite, or sigma <= 0) carry no weight; `diagnostics.usable_share` says
-        how many were left. Quantiles, at `models.heads.QUANTILES`, are there for heads that give a distribution.
+        Quantiles, at `models.heads.QUANTILES`, are there for heads that give a distribution.
 
         Args:
-            flux, sigma: in any one unit; the network normalises them itself.
+            flux, sigma: see `Estimator.predict`.
             grid: the pixels of the spectra, if known; refused if they are not the network's.
 
         Raises:
             WavelengthRangeError: if `grid` is not the network's.
-            ShapeError: if the shapes do not fit.
-            DataError: for a spectrum with less than a tenth of its pixels usable.
+            ShapeError, DataError: see `Estimator.predict`.
         """
-        self._check_shapes(flux, sigma, grid)
-        usable_share, whole = self._usable(flux, sigma)
+        mine = self.grid
+        if grid is not None:
+            mine.check_matches(grid, self.name)
+        flux, sigma = as_spectra(flux, sigma, mine.size, self.name)
+        if not len(flux):
+            return no_spectra(self.predict, mine.size)
+        pieces = list(self._pieces(flux, sigma))
         network, body = self.network.to(self.device), self._body()
         estimates: list[Estimate] = []
         with torch.inference_mode():
-            for some in zip(flux.split(DECODED_ROWS), sigma.split(DECODED_ROWS), strict=True):
-                inputs = self._inputs(*some, whole)
+            for piece in pieces:
+                inputs = self._inputs(piece)
                 raw, level = zip(*((body(part), part.level) for part in inputs), strict=True)
                 estimates.append(network.decode(torch.cat(raw), torch.cat(level)))
         mean, std, quantiles = (_joined(parts) for parts in zip(*estimates, strict=True))
         assert mean is not None
         stated = None if quantiles is None else Quantiles(QUANTILES, quantiles)
-        diagnostics = Diagnostics(usable_share=usable_share)
-        return Prediction(mean, std, network.label_space.names, stated, diagnostics)
+        share = torch.cat([piece.usable_share for piece in pieces])
+        return finished(Prediction(mean, std, network.label_space.names, stated), share, self.name)
 
     def save(self, folder: Path) -> None:
         """Write weights, manifest, fingerprint and card into `folder`, all or nothing."""
@@ -197,40 +206,26 @@ class NetworkEstimator:
             self._prepared = prepared(self.network.body)
         return self._prepared
 
-    def _inputs(self, flux: Tensor, sigma: Tensor, whole: bool) -> Iterator[Inputs]:
-        """Yield the inputs of a few spectra at a time."""
-        rows = self.rows_at_once
-        for part in zip(flux.split(rows), sigma.split(rows), strict=True):
-            yield self.network.front(*(values.to(self.device) for values in part), whole=whole)
+    def _pieces(self, flux: Tensor, sigma: Tensor) -> Iterator[_Piece]:
+        """Yield the spectra that are decoded together.
 
-    def _check_shapes(self, flux: Tensor, sigma: Tensor, grid: WavelengthGrid | None) -> None:
-        """Raise as `predict` says for another grid or shape."""
-        mine = self.grid
-        if grid is not None:
-            mine.check_matches(grid, self.name)
-        if flux.ndim != 2 or flux.shape != sigma.shape or flux.shape[1] != mine.size:
-            raise ShapeError(
-                f"{self.name}: expected flux and sigma of shape (spectra, {mine.size}) on {mine.describe()}; "
-                f"got {tuple(flux.shape)} and {tuple(sigma.shape)}; resample the spectra to that grid"
-            )
-
-    def _usable(self, flux: Tensor, sigma: Tensor) -> tuple[Tensor, bool]:
-        """Return the share of usable pixels per spectrum (B,), float64, and whether it is 1 for all.
-
-        Raises:
-            DataError: for a spectrum with too few, see `predict`.
+        The front end normalises them itself: those without dead pixels go in as they come.
         """
         rows = self.rows_at_once
-        if all(is_whole(*part) for part in zip(flux.split(rows), sigma.split(rows), strict=True)):
-            return torch.ones(len(flux), dtype=torch.float64), True
-        share = usable_pixels(flux.float(), sigma.float()).double().mean(dim=1)
-        if bool((share < MINIMUM_USABLE).any()):
-            row = int((share < MINIMUM_USABLE).int().argmax())
-            raise DataError(
-                f"{self.name}: spectrum {row} has {share[row]:.0%} usable pixels (finite flux, sigma > 0); "
-                f"at least {MINIMUM_USABLE:.0%} are needed: leave it out"
-            )
-        return share.cpu(), bool((share == 1).all())
+        for first in range(0, len(flux), DECODED_ROWS):
+            some = flux[first : first + DECODED_ROWS], sigma[first : first + DECODED_ROWS]
+            if all(is_whole(*part) for part in zip(*(values.split(rows) for values in some), strict=True)):
+                yield _Piece(*some, True, torch.ones(len(some[0]), dtype=torch.float64))
+                continue
+            spectra = relative(*some, self.name, first)
+            whole = bool((spectra.usable_share == 1).all())
+            yield _Piece(spectra.flux.float(), spectra.sigma.float(), whole, spectra.usable_share)
+
+    def _inputs(self, piece: _Piece) -> Iterator[Inputs]:
+        """Yield the inputs of a few spectra at a time."""
+        rows = self.rows_at_once
+        for part in zip(piece.flux.split(rows), piece.sigma.split(rows), strict=True):
+            yield self.network.front(*(values.to(self.device) for values in part), whole=piece.whole)
 
 
 def _joined(parts: Sequence[Tensor | None]) -> Tensor | None:

@@ -17,7 +17,7 @@ from specvit.models.network import NetworkConfig, SpectrumNetwork, build_network
 from specvit.models.prepared import prepared
 from specvit.spectra import SpectraSource, collect
 from specvit.training.distributed import join_processes
-from specvit.training.engine import Listener, Trainer
+from specvit.training.engine import VALIDATED, Listener, Trainer
 from specvit.training.feeds import Share, make_feed
 from specvit.training.objectives import LabelRegression
 from specvit.training.recipe import Recipe
@@ -79,15 +79,37 @@ class NetworkFitter:
     def _listener(self, progress: Progress | None) -> Listener:
         """Return who hears every record: the listener, and `progress` as a share of the whole."""
 
+        words = Words()
+
         def hear(record: dict[str, Any]) -> None:
             if self.listen is not None:
                 self.listen(record)
             if progress is not None:
                 correcting = record["event"] == CORRECTION
                 first, length = (TRAINING_SHARE, 1 - TRAINING_SHARE) if correcting else (0.0, TRAINING_SHARE)
-                progress(round(1000 * (first + length * record["progress"])), 1000, record["event"])
+                progress(round(1000 * (first + length * record["progress"])), 1000, words(record))
 
         return hear
+
+
+class Words:
+    """What is told of a training while it runs; remembers the best score so far."""
+
+    def __init__(self) -> None:
+        self._best, self._text = "-", "preparing"
+
+    def __call__(self, record: dict[str, Any]) -> str:
+        """Return the text after one more record."""
+        if record["event"] == CORRECTION:
+            return "correcting stated errors"
+        if record["event"] == VALIDATED:
+            self._best = f"{record['best']:.4f}"
+        else:
+            self._text = (
+                f"loss {record['loss']:.3f}  best R² {self._best}  "
+                f"{record['spectra_per_second']:,.0f} spectra/s  {record['seconds_left']:.0f} s left"
+            )
+        return self._text
 
 
 def calibrate(

@@ -22,6 +22,7 @@ def r2(truth: ArrayLike, estimate: ArrayLike) -> NDArray[np.float64]:
     Invariant when truth and estimate undergo the same affine map. Never average R² over batches: pool first.
     """
     y, z = _pair(truth, estimate)
+    # About the mean of these truths: a bin or a resample has its own, and its R² is lower for it.
     total = np.square(y - y.mean(axis=-1, keepdims=True)).sum(axis=-1)
     unexplained = np.square(y - z).sum(axis=-1)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -64,6 +65,7 @@ SCORES: dict[str, Measure] = {
 
 def as_float64(values: ArrayLike, what: str) -> NDArray[np.float64]:
     """Return `values` (array or tensor) as float64; DataError naming `what` if any is not finite."""
+    # By attribute, not by type: scoring does not load torch.
     if hasattr(values, "detach"):
         values = values.detach().cpu().numpy()
     array = np.asarray(values, dtype=np.float64)

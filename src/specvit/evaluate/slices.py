@@ -20,6 +20,7 @@ Values = np.ndarray
 
 #: What a box may bound beside labels.
 SNR, SNR_QUANTILE, MAG = "snr", "snr_quantile", "mag"
+BESIDE_LABELS = (SNR, SNR_QUANTILE, MAG)
 
 #: Name of the spectra that every estimator has an estimate for.
 SHARED = "shared"
@@ -106,5 +107,5 @@ def _values(key: str, name: str, stars: StarTable) -> Values:
         return stars.mag
     if key in stars.names:
         return stars.truth(key)
-    known = ", ".join((*stars.names, SNR, SNR_QUANTILE, MAG))
+    known = ", ".join((*stars.names, *BESIDE_LABELS))
     raise ConfigError(f"evaluate.slices.{name}: '{key}' is not known of the test spectra; choose {known}")

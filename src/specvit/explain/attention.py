@@ -86,5 +86,6 @@ def _pooled(attention: Tensor, vit: SpecViT) -> Tensor:
     """Return the row (B, T) of what is pooled: of the CLS token, or the mean of all; rows sum to 1."""
     if vit.cls is None:
         return attention.mean(dim=1)
+    # Without the CLS token itself the rest no longer sums to 1.
     row = attention[:, 0, 1:]
     return row / row.sum(dim=1, keepdim=True)

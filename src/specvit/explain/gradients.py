@@ -68,6 +68,7 @@ def integrated_gradients(network: SpectrumNetwork, flux: Tensor, sigma: Tensor, 
         poor = ((values.sum(dim=1) - difference).abs() > allowed).nonzero()[:, 0]
         if not len(poor):
             break
+        # Done again from the start: midpoints of a finer path are not those of the coarse one.
         values[poor] = path.rows(poor).attribute(steps)
         steps *= 2
     return Attribution(values, difference)

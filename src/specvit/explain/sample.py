@@ -20,6 +20,7 @@ INTERVAL = 1.96
 
 def to_shares(profiles: np.ndarray) -> np.ndarray:
     """Return |profiles| (N, ..., L) with a sum of 1 over pixels; rows of zeros stay zero."""
+    # Contributions have both signs: as signed numbers they would cancel, over pixels and over stars.
     size = np.abs(np.asarray(profiles, dtype=np.float64))
     total = size.sum(axis=-1, keepdims=True)
     return np.divide(size, total, out=np.zeros_like(size), where=total > 0)

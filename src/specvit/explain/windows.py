@@ -31,6 +31,7 @@ def group_of(feature: Feature) -> str:
 def window_of_pixels(grid: WavelengthGrid) -> np.ndarray:
     """Return the place in `WINDOWS` of the group that each pixel centre belongs to, shape (L,), int."""
     windows = np.full(grid.size, WINDOWS.index("elsewhere"))
+    # From the last to the first, so that groups of higher precedence overwrite.
     for number in reversed(range(len(WINDOWS) - 1)):
         for feature in FEATURES:
             if group_of(feature) == WINDOWS[number]:

@@ -192,8 +192,10 @@ def _bounded_step(
 def _damped(curvature: Tensor, damping: Tensor | float) -> Tensor:
     """Return curvature + damping · diagonal, never singular."""
     diagonal = curvature.diagonal(dim1=-2, dim2=-1)
-    # A label without any information (all its lines on dead pixels) has nothing on its diagonal.
-    scale = diagonal.clamp(min=1e-12 * diagonal.amax(-1, keepdim=True))
+    # A label without any information (all its lines on dead pixels) has nothing on its diagonal, and a spectrum
+    # without any flux has nothing there for any label.
+    largest = diagonal.amax(-1, keepdim=True)
+    scale = torch.where(largest > 0, diagonal.clamp(min=1e-12 * largest), 1.0)
     return curvature + torch.diag_embed(scale * (1e-9 + damping))
 
 

@@ -24,7 +24,7 @@ from specvit.inference.storage import check_origin, load_with_emulator, save_wit
 from specvit.instrument import ObservedEmulator
 from specvit.library import Emulator
 from specvit.library.derivative import batched_jacobian
-from specvit.models.inputs import Progress, check_spectra
+from specvit.models.inputs import Progress, Values, finished, no_spectra, relative_spectra
 from specvit.models.origin import Origin
 from specvit.models.prediction import Diagnostics, Prediction
 from specvit.spectra import SpectraSource
@@ -106,7 +106,7 @@ class TemplateFit:
         return self._exact.coefficients(self._low + self._width * position)
 
     @torch.no_grad()
-    def predict(self, flux: Tensor, sigma: Tensor, progress: Progress | None = None) -> Prediction:
+    def predict(self, flux: Values, sigma: Values, progress: Progress | None = None) -> Prediction:
         """Return the best labels and their errors (see `label_std`) for flux and sigma of shape (B, L).
 
         Raises:
@@ -114,8 +114,11 @@ class TemplateFit:
         """
         if not hasattr(self, "origin"):
             raise RunError(f"{self.name}: predict needs pixels and a box; call fit or load first")
-        check_spectra(flux, sigma, self.origin.grid.size, self.name)
-        freedom = self._degrees_of_freedom(sigma)
+        pixels = self.origin.grid.size
+        spectra = relative_spectra(flux, sigma, pixels, self.name)
+        if not len(spectra):
+            return no_spectra(self.predict, pixels)
+        flux, sigma, freedom = spectra.flux, spectra.sigma, self._degrees_of_freedom(spectra.sigma)
         device = self.emulator.basis.device
         together = CPU_SPECTRA if device.type == "cpu" else DEVICE_SPECTRA
         parts = []
@@ -127,7 +130,9 @@ class TemplateFit:
                 progress(done, len(flux), f"{done} spectra fitted")
         found = {key: torch.cat([part[key] for part in parts]).cpu() for key in parts[0]}
         mean, std = found.pop("mean"), found.pop("std")
-        return Prediction(mean, std, self.names, None, Diagnostics(degrees_of_freedom=freedom, **found))
+        found["continuum"] *= spectra.level.cpu()[:, None]
+        diagnostics = Diagnostics(degrees_of_freedom=freedom, **found)
+        return finished(Prediction(mean, std, self.names, None, diagnostics), spectra.usable_share, self.name)
 
     def _degrees_of_freedom(self, sigma: Tensor) -> Tensor:
         live, unknowns = torch.isfinite(sigma).sum(1).cpu(), len(self.names) + self.order + 1

@@ -13,7 +13,6 @@ import numpy as np
 import scipy.sparse
 import torch
 from pydantic import Field, field_validator
-from torch import Tensor
 
 from specvit.documents import Section
 from specvit.errors import RunError
@@ -21,9 +20,10 @@ from specvit.inference.storage import check_origin, load_with_emulator, save_wit
 from specvit.instrument import ObservedEmulator
 from specvit.library import Emulator
 from specvit.limits.bayes import LEVELS, BayesCeiling, Observation, SamplerSettings
-from specvit.models.inputs import Progress, check_spectra
+from specvit.models.inputs import Progress, Values, finished, no_spectra, relative_spectra
 from specvit.models.origin import Origin
 from specvit.models.prediction import Diagnostics, Prediction, Quantiles
+from specvit.models.usable import usable_median
 from specvit.simulate import Prior, make_prior
 from specvit.spectra import SpectraSource
 
@@ -87,48 +87,53 @@ class PosteriorMean:
         """Take over pixels and box of `train`; no spectrum is read.
 
         Raises:
-            WavelengthRangeError, LabelError: if they are not the emulator's (see `check_origin`).
+            WavelengthRangeError, LabelError, DomainError: if they are not the emulator's, or the prior's are not
+                (see `check_origin`).
             ConfigError: if there is no such prior, the box does not fit its lattice, or no posterior can be
                 made with it (see `BayesCeiling`).
         """
         return self._begin(Origin.of(train, validation))
 
     def _begin(self, origin: Origin) -> Self:
-        if isinstance(self.prior, str):
-            prior: Prior = make_prior(self.prior, origin.label_space)
-        else:
-            prior = self.prior
-            origin = replace(origin, label_space=prior.label_space)
+        if not isinstance(self.prior, str):
+            origin = replace(origin, label_space=self.prior.label_space)
         check_origin(origin, self.emulator, self.name)
+        prior = self.prior if not isinstance(self.prior, str) else make_prior(self.prior, origin.label_space)
         self._sampler = BayesCeiling(
             _relative(self.emulator), prior, self.bank_size, self.seed, settings=self.settings
         )
         self.origin, self.names = origin, origin.label_space.names
         return self
 
-    def predict(self, flux: Tensor, sigma: Tensor, progress: Progress | None = None) -> Prediction:
+    def predict(self, flux: Values, sigma: Values, progress: Progress | None = None) -> Prediction:
         """Return posterior means and standard deviations for flux and sigma of shape (B, L)."""
         if not hasattr(self, "origin"):
             raise RunError(f"{self.name}: predict needs pixels and a box; call fit or load first")
-        check_spectra(flux, sigma, self.origin.grid.size, self.name)
-        done = 0
+        pixels = self.origin.grid.size
+        spectra, done = relative_spectra(flux, sigma, pixels, self.name), 0
+        if not len(spectra):
+            return no_spectra(self.predict, pixels)
 
         def advance(count: int) -> None:
             nonlocal done
             done += count
             if progress is not None:
-                progress(done, len(flux), f"{done} posteriors sampled")
+                progress(done, len(spectra), f"{done} posteriors sampled")
 
         device = self.emulator.basis.device
-        unit = sigma.masked_fill(torch.isinf(sigma), torch.nan).nanmedian(dim=1, keepdim=True).values
-        observation = Observation.from_pipeline((flux / unit).to(device), (sigma / unit).to(device))
+        usable = torch.isfinite(spectra.sigma)
+        noise = usable_median(spectra.sigma, usable)[:, None]
+        observation = Observation.from_pipeline(
+            *((values / noise).to(device, torch.float32) for values in (spectra.flux, spectra.sigma))
+        )
         posterior = self._sampler.posterior(observation, advance)
         std = posterior.covariance.diagonal(dim1=1, dim2=2).sqrt()
         diagnostics = Diagnostics(
             effective_sample_size=posterior.ess, samples=posterior.samples, converged=posterior.converged
         )
         quantiles = Quantiles(LEVELS, posterior.quantiles)
-        return Prediction(posterior.mean, std, self.names, quantiles, diagnostics)
+        found = Prediction(posterior.mean, std, self.names, quantiles, diagnostics)
+        return finished(found, spectra.usable_share, self.name)
 
     def save(self, folder: Path) -> None:
         """Write emulator, options and manifest into `folder`, all or nothing; the folder works alone.

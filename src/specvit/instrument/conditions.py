@@ -73,9 +73,12 @@ class ObservingConditions:
     def sample(self, count: int, generator: torch.Generator) -> dict[str, Tensor]:
         """Return `count` independent draws, name -> shape (count,), float32, on the generator's device."""
         device = generator.device
+        # A number for every condition, fixed ones too: freeing one later leaves the draws of the others as
+        # they are.
         uniform = torch.rand(count, len(CONDITIONS), generator=generator, device=device)
         drawn = {}
         for column, (name, (low, high)) in enumerate(self.ranges.items()):
+            # float32 rounding may exceed `high` by one unit in the last place.
             drawn[name] = (low + (high - low) * uniform[:, column]).clamp_(low, high)
         return drawn
 

@@ -79,6 +79,7 @@ class CountTables:
         covered: dict[str, tuple[float, float]] = {}
         if self.aperture.seeing.size > 1:
             covered["seeing"] = (float(self.aperture.seeing[0]), float(self.aperture.seeing[-1]))
+        # A single node is a constant, valid at any angle.
         highest = [float(axis[-1]) for axis in self._field_axes() if axis.size > 1]
         if highest:
             covered["field_angle"] = (0.0, min(highest))
@@ -111,6 +112,7 @@ def build_count_tables(
         star.transmission, "object.transmission", at
     )
     trace = tables.per_pixel(star.trace_fraction, "object.trace_fraction", at)
+    # λ/hc turns energy into photons; F_λ is per Å, so the pixel width is part of the number.
     electrons = at / HC_ERG_A * CM2_PER_M2 * star.area * throughput * trace * width
     if (electrons <= 0).any():
         raise DataError(
@@ -157,6 +159,7 @@ def _moon(sky: SkySection, tables: Tables, pixels: int) -> tuple[np.ndarray, np.
     """Return the phases, dark prepended, and the moonlight of each, shape (phases, pixels)."""
     if sky.moon is None:
         return np.zeros(0), np.zeros((0, pixels))
+    # New moon gives no light: its row need not be in the file.
     phase = np.array([0.0, *sky.moon_phase])
     if (np.diff(phase) <= 0).any():
         raise DataError(f"sky.moon_phase: expected increasing phases above 0 (dark), got {sky.moon_phase}")
@@ -178,6 +181,7 @@ def _aperture(section: float | ApertureSection, tables: Tables) -> ApertureTable
             f"object.aperture.at_offset: expected {offset[0]:g} to {offset[-1]:g} arcsec, "
             f"got {section.at_offset}"
         )
+    # The fibre offset is a property of the instrument, so its axis goes away here, once.
     position = np.interp(section.at_offset, offset, np.arange(offset.size))
     below = min(int(position), offset.size - 2)
     share = position - below

@@ -95,6 +95,7 @@ class Instrument(nn.Module):
     def resolution(self) -> float:
         """λ/FWHM at the middle of the grid, the pixel's width added in quadrature."""
         middle = self.grid.wavelength[self.grid.size // 2 : self.grid.size // 2 + 1]
+        # The FWHM of a Gaussian of the pixel's variance, width²/12.
         pixel = np.diff(self.grid.edges)[self.grid.size // 2] * np.sqrt(8 * np.log(2) / 12)
         return float(middle[0] / np.hypot(self.lsf.fwhm(middle)[0], pixel))
 
@@ -180,6 +181,7 @@ class Instrument(nn.Module):
     def _in_chunks(self, flux: Tensor, conditions: Mapping[str, Tensor]) -> Tensor:
         """Return sigma of flux (B, L); on a CPU in blocks whose working arrays stay in a core's cache."""
         count, chunk = flux.shape[0], max(1, CHUNK_ELEMENTS // flux.shape[1])
+        # Blocks serve the cache of a CPU; in a compiled graph their number would be fixed.
         if flux.device.type != "cpu" or torch.compiler.is_compiling() or count <= chunk:
             return self.noise.terms(conditions, flux.dtype).sigma(flux)
         parts = []

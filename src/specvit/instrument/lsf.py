@@ -90,6 +90,8 @@ class Profile:
     def _integrals(self) -> list[CubicSpline]:
         integrals = []
         for row in self.profile:
+            # The integral is tabulated, not the profile: differences of it are exact shares of the flux,
+            # whatever the pixel.
             integral = CubicSpline(self.offset, row).antiderivative()
             integral.c /= integral(self.offset[-1])
             integrals.append(integral)
@@ -116,6 +118,7 @@ class Profile:
         result = np.zeros_like(offset)
         position = np.interp(line, self.nodes, np.arange(self.nodes.size))
         for k, integral in enumerate(self._integrals):
+            # Weights of linear interpolation between the nodes; at most two profiles contribute to a line.
             share = (1 - np.abs(position - k)).clip(0)
             rows = share > 0
             result[rows] += share[rows, None] * integral(offset[rows])
@@ -166,6 +169,7 @@ def full_width_half_maximum(offset: np.ndarray, profile: np.ndarray) -> float:
     """Return the FWHM of a single-peaked profile, in the unit of `offset`, by linear interpolation."""
     half, peak = 0.5 * profile.max(), int(profile.argmax())
     left = np.interp(half, profile[: peak + 1], offset[: peak + 1])
+    # `np.interp` wants increasing abscissae: the falling side is negated.
     right = np.interp(-half, -profile[peak:], offset[peak:])
     return float(right - left)
 
@@ -195,14 +199,17 @@ def lsf_matrix(
     _check_coverage(grid, grid_in, float(reach.max()))
     fwhm = lsf.fwhm(line)
     ratio = line / resolution_in / fwhm
+    # Only where there are pixels: a library may be coarser beyond the band.
     needed = (line >= edges[0]) & (line <= edges[-1])
     if (ratio[needed] >= 1).any():
         raise WavelengthRangeError(
             f"the library's resolution R = {resolution_in:.0f} is not above the instrument's "
             f"(R = {(line / fwhm)[needed].max():.0f} without the pixel); use a library of higher resolution"
         )
+    # The clip only serves samples outside the pixels, where the ratio was not checked.
     narrowed = np.sqrt((1 - ratio**2).clip(1e-4))
     pixel = np.interp(line, grid.wavelength, np.diff(edges))
+    # A pixel smooths like its variance, width²/12: a narrow LSF on broad pixels needs no fine library.
     effective = np.hypot(fwhm * narrowed, FWHM_PER_SIGMA / np.sqrt(12) * pixel) / width
     if effective[needed].min() < SMALLEST_FWHM_IN_STEPS:
         raise WavelengthRangeError(

@@ -32,6 +32,8 @@ class _Series:
     """exp(-k(λ) y) = Σ_p coefficient_p(y) basis_p(λ), for a range of y."""
 
     def __init__(self, extinction: np.ndarray, low: float, high: float) -> None:
+        # Expanded about the middle of the range and about a grey mean extinction: both offsets are then as
+        # small as they can be, and few terms are enough.
         self.middle = 0.5 * (low + high)
         self.k0 = 0.5 * float(extinction.min() + extinction.max())
         offset = extinction - self.k0
@@ -114,7 +116,11 @@ class NoiseModel(nn.Module):
         self._obscuration, self._solid_angle = tables.obscuration, tables.solid_angle
         self._fibre_radius_um, self._line_airmass = tables.fibre_radius_um, tables.line_airmass
         self._moon_extinction = tables.moon_extinction
+        # The order of the series must do for every zenith angle that can be asked for, not only for those
+        # this instrument draws.
         highest = math.radians(CONDITIONS["zenith_angle"][2])
+        # Two airmasses: sec z for light that crosses the whole atmosphere, van Rhijn's for the glow of a thin
+        # layer high up.
         slant, airmass = 1 / math.cos(highest), 1 / math.sqrt(1 - VAN_RHIJN * math.sin(highest) ** 2)
         exponent = MAG_TO_EXPONENT * tables.object_extinction
         self._object_series = _Series(exponent, 1.0, slant)
@@ -133,6 +139,7 @@ class NoiseModel(nn.Module):
         by_seeing_and_field = _increments(_increments(aperture.values, axis=0), axis=1)
         constants = {
             "response": response.reshape(-1, response.shape[-1]),
+            # Padded once here instead of in every batch; see `sky_table`.
             "sky": np.pad(np.concatenate(sky), ((0, 0), (1, 1)), mode="edge"),
             "sky_mean": np.concatenate(sky).mean(axis=1),
             "seeing": aperture.seeing,
@@ -219,9 +226,11 @@ class NoiseModel(nn.Module):
         d, angle = self.detector, torch.deg2rad(c["zenith_angle"])
         slant, airmass = 1 / torch.cos(angle), torch.rsqrt(1 - VAN_RHIJN * torch.sin(angle) ** 2)
         transmission = self._field_transmission(c["field_angle"])
+        # The calculator's factor multiplies all but the star's own photon noise.
         scale = d.variance_factor * c["exposure_count"]
         rates = self._sky_rates(c, transmission, slant, airmass)
         sky = rates * (scale * c["exposure_time"])[:, None]
+        # The mean over pixels is linear in the rows: no pass over the pixels is needed for it.
         stray = (sky @ self._constant("sky_mean", dtype)) * (d.stray * d.width / d.trace_pitch_pix)
         constant = stray + scale * d.width * (d.dark * c["exposure_time"] + d.read_noise**2)
         return NoiseMultipliers(self._response_rows(c, transmission, slant), sky, constant)
@@ -233,6 +242,7 @@ class NoiseModel(nn.Module):
         grasp = transmission * self._solid_angle_of(c["field_angle"])
         lines = self._line_series.coefficients(airmass) * (grasp * airmass / self._line_airmass)[:, None]
         continuum = self._continuum_series.coefficients(slant) * (grasp * airmass)[:, None]
+        # Moonlight is what the atmosphere scatters, so it grows with what extinction takes away.
         moonlight = grasp * (1 - torch.exp(-MAG_TO_EXPONENT * self._moon_extinction * airmass))
         moon = _rises(c["moon"], self._constant("moon_phase", c["moon"].dtype)) * moonlight[:, None]
         return torch.cat([lines, continuum, moon, torch.ones_like(moonlight)[:, None]], 1)

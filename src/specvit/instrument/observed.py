@@ -102,6 +102,8 @@ class ObservedEmulator(nn.Module):
         flux = self.from_coefficients(coefficients)
         raw = torch.einsum("bkp,kl->blp", slope / band[:, None, None], self.emulator.basis)
         relative = torch.einsum("bkp,k->bp", slope, self.band_weights) / band[:, None]
+        # At constant magnitude: what a label does to the brightness in the band is divided out, as for an
+        # observer who is given the magnitude.
         return raw - flux[:, :, None] * relative[:, None, :]
 
     def _band_flux(self, coefficients: Tensor) -> Tensor:

@@ -43,6 +43,7 @@ class Band:
 
     def _sampled(self) -> tuple[np.ndarray, np.ndarray]:
         margin = 6 * self.edge_width
+        # Six widths: the response there is below 1e-9. The lower end stays positive for absurd bands.
         wavelength = np.linspace(max(self.blue - margin, 1.0), self.red + margin, 20_001)
         return wavelength, self.response(wavelength)
 
@@ -71,6 +72,7 @@ class Band:
             WavelengthRangeError: if the grid covers less than 90 % of the band.
         """
         wavelength, response = self._sampled()
+        # Photons of a flat-AB source, whose F_λ goes as 1/λ²: the integrand is T/λ.
         photons = response / wavelength
         edges = grid.edges
         inside = (wavelength >= edges[0]) & (wavelength <= edges[-1])

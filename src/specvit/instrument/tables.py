@@ -1,20 +1,27 @@
 """The numbers behind an instrument file: loads its table file and resolves every quantity to arrays.
 
-Owns checks of the data (present, finite, right shape, in the range of their quantity); all messages name file and key.
+Owns checks of the data (present, finite, right shape, in range); all messages name file and key.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
+import stat
 import zipfile
 from pathlib import Path
 
 import numpy as np
 
+from specvit.documents.words import one_line, shown
 from specvit.errors import DataError, WavelengthRangeError
 from specvit.instrument.quantities import Nodes, Quantity
 from specvit.instrument.schema import GridSection, TablesSection, quantity_of
 from specvit.spectra import WavelengthGrid
+
+#: Bytes; the tables of PFS have 2 MB.
+LARGEST_TABLES = 1 << 28
+_EXPECTED = f"expected at most {LARGEST_TABLES >> 20} MiB of tables over pixels"
 
 
 class Tables:
@@ -38,20 +45,25 @@ class Tables:
         if section is None:
             return cls({}, f"{description} (it has no [tables])")
         path = folder / section.file
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise DataError(f"{description}: cannot read its table file {path}: {error.strerror}") from error
+        content = _read(path, description)
         if section.sha256 is not None and hashlib.sha256(content).hexdigest() != section.sha256:
             raise DataError(
                 f"{path.name}: checksum is not the one stated in {description}; restore the file, "
                 "or update tables.sha256 if it was changed on purpose"
             )
         try:
-            with np.load(path, allow_pickle=False) as archive:
+            with zipfile.ZipFile(io.BytesIO(content)) as archive:
+                size = sum(member.file_size for member in archive.infolist())
+            if size > LARGEST_TABLES:
+                raise DataError(f"{path.name}: unpacks to {size / 1e6:.0f} MB, {_EXPECTED}")
+            with np.load(io.BytesIO(content), allow_pickle=False) as archive:
                 return cls({name: archive[name] for name in archive.files}, path.name)
-        except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError) as error:
-            raise DataError(f"{path.name}: not a numpy npz file of plain arrays ({error})") from error
+        except DataError:
+            raise
+        # A damaged file has no end of ways to fail: numpy evaluates headers, zipfile knows exotic packings.
+        except Exception as error:
+            reason = one_line(str(error))[:200]
+            raise DataError(f"{path.name}: not a numpy npz file of plain arrays ({reason})") from error
 
     def array(self, name: str, key: str, shape: tuple[int | None, ...]) -> np.ndarray:
         """Return table `name` in float64, for the instrument's `key`; None in `shape` is any length.
@@ -120,6 +132,22 @@ class Tables:
             return WavelengthGrid(centres, section.medium)
         except WavelengthRangeError as error:
             raise DataError(f"grid.table: table '{section.table}' in {self.where}: {error}") from error
+
+
+def _read(path: Path, description: str) -> bytes:
+    try:
+        mode = path.stat()
+        if not stat.S_ISREG(mode.st_mode):
+            raise DataError(
+                f"{description}: its table file {shown(path)} is a folder or device, expected a file"
+            )
+        if mode.st_size > LARGEST_TABLES:
+            raise DataError(f"{path.name}: has {mode.st_size / 1e6:.0f} MB, {_EXPECTED}")
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(
+            f"{description}: cannot read its table file {shown(path)}: {error.strerror}"
+        ) from error
 
 
 def in_range(values: np.ndarray, key: str, within: Quantity) -> np.ndarray:

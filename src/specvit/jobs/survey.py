@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from specvit.errors import ConfigError
-from specvit.estimators import Choice, Setting, choose_all
+from specvit.estimators import TABLE, Choice, Setting, choose_all
+from specvit.evaluate.slices import BESIDE_LABELS
 from specvit.jobs.config import Config, EvaluateSection, ModelsSection
 from specvit.jobs.sources import Sources, simulated
 from specvit.jobs.stages import (
@@ -31,7 +32,8 @@ from specvit.jobs.work import Work
 from specvit.jobs.worlds import build_world, differences, in_words, set_threads, unsuitable, world_of
 from specvit.runs import RunFolder, RunIndex, StarBounds
 from specvit.runs.identity import file_digest
-from specvit.simulate import Simulator, World, world_identity
+from specvit.simulate import Simulator, World
+from specvit.spectra.labels import STELLAR_UNITS
 
 NAME = "survey"
 
@@ -54,6 +56,7 @@ def run_survey(config: Config, watch: Watch | None = None, fresh: bool = False) 
     simulator, choices = build_world(world), choose_all(config.models.names)
     check_labels(config.models.labels, simulator)
     check_options(config.models, choices)
+    missing = check_slices(config.evaluate, simulator.prior.label_space.names)
     run = RunFolder.create(
         config.run.folder,
         config.run.name,
@@ -65,6 +68,8 @@ def run_survey(config: Config, watch: Watch | None = None, fresh: bool = False) 
     if run.finished:
         watch.say("this run is finished; --fresh starts over in a new folder")
         return run
+    for name in missing:
+        watch.say(f"slice '{name}' is left out: the library lacks one of its labels")
     _carry_out(config, world, simulator, choices, Work(run, watch))
     run.finish()
     RunIndex(run.path.parent).update(run)
@@ -77,10 +82,13 @@ def survey_identity(config: Config, simulator: Simulator, choices: Sequence[Choi
     for section in ("library", "instrument"):
         del science[section]
     del science["models"]["names"]
+    fitted = {choice.spec.name for choice in choices if choice.is_fitted_here}
+    options = science["models"]["options"]
+    science["models"]["options"] = {name: options[name] for name in options if name in fitted}
     return {
         "job": NAME,
         "settings": science,
-        "world": world_identity(simulator),
+        "world": simulator.identity,
         "estimators": {choice.key: estimator_identity(choice) for choice in choices},
     }
 
@@ -99,15 +107,29 @@ def check_labels(labels: Sequence[str], simulator: Simulator) -> None:
 
 
 def check_options(models: ModelsSection, choices: Sequence[Choice]) -> None:
-    """Raise ConfigError for options of an estimator that is not in the run, or that it does not have."""
-    fitted = {choice.spec.name: choice.spec for choice in choices if choice.is_fitted_here}
+    """Raise ConfigError for options of no estimator, or that it does not have; one not in the run needs none."""
+    specs = TABLE | {choice.spec.name: choice.spec for choice in choices}
     for name, options in models.options.items():
-        if name not in fitted:
-            raise ConfigError(
-                f"models.options.{name}: no estimator of that name is fitted in this run (models.names: "
-                f"{', '.join(choice.name for choice in choices)})"
-            )
-        fitted[name].check(options)
+        if name not in specs:
+            raise ConfigError(f"models.options.{name}: no such estimator; choose {', '.join(specs)}")
+        specs[name].check(options)
+
+
+def check_slices(evaluate: EvaluateSection, known: Sequence[str]) -> list[str]:
+    """Return the slices that cannot be cut here, as the library lacks one of their labels.
+
+    Raises:
+        ConfigError: for a key that no library has.
+    """
+    missing = []
+    for name, box in evaluate.slices.items():
+        for key in box:
+            if key not in (*known, *STELLAR_UNITS, *BESIDE_LABELS):
+                choices = ", ".join((*known, *BESIDE_LABELS))
+                raise ConfigError(f"evaluate.slices.{name}: '{key}' is not known; choose {choices}")
+        if not set(box) <= {*known, *BESIDE_LABELS}:
+            missing.append(name)
+    return missing
 
 
 def scoring_of(evaluate: EvaluateSection, seed: int) -> Scoring:
@@ -171,11 +193,11 @@ def _explain(
     stars: int, simulator: Simulator, test: TestStars, fitted: Sequence[Fitted], target: str, work: Work
 ) -> None:
     """Keep what one network of the run looks at: one with attention over the whole spectrum if there is one."""
-    networks = [one for one in fitted if one.choice.spec.architecture is not None]
-    # A transformer on the whole spectrum has attention to show; that of windows is not of the whole.
-    attending = [one for one in networks if one.choice.spec.architecture.attends]
-    if stars >= 2 and networks:
-        work.do(ExplainNetwork((attending or networks)[0], simulator, test, stars, target))
+    networks = {one: one.choice.spec.architecture for one in fitted}
+    known = [one for one, architecture in networks.items() if architecture is not None]
+    attending = [one for one, architecture in networks.items() if architecture and architecture.attends]
+    if stars >= 2 and known:
+        work.do(ExplainNetwork((attending or known)[0], simulator, test, stars, target))
 
 
 def _scores(

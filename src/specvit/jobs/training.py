@@ -6,17 +6,16 @@ is the first one's.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from specvit.estimators import Choice, Setting
 from specvit.estimators.architectures import architecture_of
-from specvit.estimators.spec import Listener
 from specvit.estimators.table import TABLE
 from specvit.jobs.config.training import DataSection, TrainingConfig, is_reference
 from specvit.jobs.sources import Sources
-from specvit.jobs.stages import DrawTestStars, FitEstimator, Fitted, ScoreAll, TestStars
+from specvit.jobs.stages import DrawTestStars, FitEstimator, Fitted, RecordScores, ScoreAll, TestStars
 from specvit.jobs.survey import scoring_of
 from specvit.jobs.watch import Quiet, Watch
 from specvit.jobs.work import Work
@@ -33,7 +32,6 @@ def run_training(
     config: TrainingConfig,
     watch: Watch | None = None,
     fresh: bool = False,
-    listen: Callable[[RunFolder], Listener] | None = None,
 ) -> RunFolder | None:
     """Carry out, or continue, a training and return its folder; None in all processes but the first.
 
@@ -41,7 +39,6 @@ def run_training(
         config: the configuration.
         watch: who is told; nobody if None.
         fresh: start over in a new folder even if the run exists.
-        listen: from the run folder to who hears every record of the training.
 
     Raises:
         ConfigError, DataError: for a configuration that cannot be meant; names the field.
@@ -53,7 +50,7 @@ def run_training(
     sources = open_sources(config)
     processes = join_processes(config.network.device)
     try:
-        return _carry_out(config, choice, options, sources, processes, watch, fresh, listen)
+        return _carry_out(config, choice, options, sources, processes, watch, fresh)
     finally:
         leave_processes(processes)
 
@@ -136,7 +133,6 @@ def _carry_out(
     processes: Processes,
     watch: Watch,
     fresh: bool,
-    listen: Callable[[RunFolder], Listener] | None,
 ) -> RunFolder | None:
     setting = Setting(
         labels=config.network.labels or None,
@@ -160,9 +156,9 @@ def _carry_out(
         return run
     work = Work(run, watch)
     test = work.do(DrawTestStars(sources.test))
-    hear = None if listen is None else listen(run)
-    fitted = work.do(FitEstimator(choice, setting, sources, test, listen=hear))
-    work.do(_scores(config, sources, test, fitted))
+    fitted = work.do(FitEstimator(choice, setting, sources, test))
+    summary = work.do(_scores(config, sources, test, fitted))
+    work.do(RecordScores(fitted, summary))
     run.finish()
     RunIndex(run.path.parent).update(run)
     return run
@@ -170,8 +166,6 @@ def _carry_out(
 
 def _train_along(choice: Choice, setting: Setting, sources: Sources, folder: Path) -> None:
     """Take this process's share of the training, if there is one to be done."""
-    from dataclasses import replace
-
     if folder != Path():
         model = choice.spec.build(replace(setting, size=choice.size, folder=folder))
         model.fit(sources.drawn, sources.validation)

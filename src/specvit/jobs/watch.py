@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
-#: Called with (done, total).
-Update = Callable[[int, int], None]
+
+class Update(Protocol):
+    """Called as a task goes on."""
+
+    def __call__(self, done: float, total: float, text: str = "") -> None:
+        """Tell how much is done, and in a few words what is going on."""
 
 
 class Watch(Protocol):
@@ -26,7 +30,7 @@ class Quiet:
     @contextmanager
     def task(self, name: str) -> Iterator[Update]:
         """Yield a function that does nothing."""
-        yield lambda done, total: None
+        yield lambda done, total, text="": None
 
     def say(self, line: str) -> None:
         """Drop the line."""

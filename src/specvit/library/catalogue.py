@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-import h5py
-import numpy as np
-
 from specvit.errors import DataError
 from specvit.library.builtin import BUILTIN_LIBRARY
-from specvit.spectra import LabelSpace
+from specvit.library.library_file import open_library_file
+from specvit.spectra import WavelengthGrid
 
 BUILTIN = "builtin"
 
@@ -86,25 +83,26 @@ def describe_library(name: str) -> LibraryEntry:
     with ExitStack() as stack:
         path = library_path(name, stack)
         try:
-            with h5py.File(path, "r") as file:
-                metadata = json.loads(file.attrs["metadata"])
-                spectra = file["labels"].shape[0]
-                wavelength = np.array(file["wavelength"])
-            space = LabelSpace.from_dict(metadata["label_space"])
-            resolution, provenance = float(metadata["resolution"]), dict(metadata["provenance"])
-        except (OSError, KeyError, TypeError, ValueError) as error:
-            raise DataError(
-                f"{path}: not a specvit library ({error}); import it with `specvit library import`"
-            ) from error
+            with open_library_file(path) as (file, record):
+                space = record.label_space
+                spectra = file.dataset("labels", (None, len(space))).shape[0]
+                grid = WavelengthGrid(file.array("wavelength", (None,)), record.medium)
+        except DataError as error:
+            # A library made long ago, or a file that is none: said in the words of the command that lists them.
+            raise DataError(f"{path}: not a specvit library ({_without(path, error)})") from error
     extent = zip(space.names, zip(space.low, space.high, strict=True), strict=True)
     return LibraryEntry(
         name if name == BUILTIN else path.stem,
         name if name == BUILTIN else str(path),
         spectra,
-        len(wavelength),
-        float(wavelength[0]),
-        float(wavelength[-1]),
-        resolution,
+        grid.size,
+        grid.start,
+        grid.stop,
+        record.resolution,
         dict(extent),
-        provenance,
+        record.provenance,
     )
+
+
+def _without(path: Path, error: DataError) -> str:
+    return str(error).removeprefix(f"{path}: ")

@@ -82,6 +82,7 @@ class ChemicalCoordinates(nn.Module):
         self.names = label_space.names
         self.teff_at = label_space.index("teff")
         self.plain = PlainCoordinates(label_space)
+        # Three layers, because a star is not one slab; binding grows with them.
         self.zero = nn.Parameter(torch.tensor([-1.0, 1.0, 3.0]))
         self.stretch = nn.Parameter(torch.tensor([1.0, 1.15, 1.3]))
         self.pressure = nn.Parameter(torch.tensor([0.5, 0.5, 0.5]))
@@ -100,6 +101,7 @@ class ChemicalCoordinates(nn.Module):
             + oxygen
         )
         room = LARGEST_LOG_BINDING - log_binding
+        # softplus, not a clamp: the Fisher matrix is made of derivatives of this.
         log_binding = LARGEST_LOG_BINDING - nn.functional.softplus(LN10 * room) / LN10
         free_o, free_c = log_free_fractions(log_c_to_o.expand_as(log_binding), log_binding)
         return torch.cat([plain, free_o, free_c], dim=-1)

@@ -143,6 +143,8 @@ def download(
                 if progress is not None:
                     progress(done, len(plan.files))
         except BaseException:
+            # Also on Ctrl-C: the threads look at this between blocks; without it the pool would finish its
+            # files first.
             stop.set()
             pool.shutdown(wait=True, cancel_futures=True)
             raise
@@ -206,6 +208,8 @@ def _continue(url: str, partial: Path, suffix: str, stop: threading.Event | None
     received = 0
     try:
         with _open(url, offset) as response:
+            # A server that ignores the range answers 200 with the whole file: start it over, or the two would
+            # be joined.
             continued = response.status == 206
             expected = _whole_size(response, offset if continued else 0)
             partial.parent.mkdir(parents=True, exist_ok=True)
@@ -252,6 +256,7 @@ def _with_retries(
             if error.code == 404:
                 raise NotOnServer(f"{url}: not on the server; check the address and the limits") from error
             reason = f"the server answers {error.code} {error.reason}"
+            # Anything else will not change by asking again.
             if error.code not in _BUSY:
                 break
         except _Damaged as error:
@@ -265,6 +270,7 @@ def _check_space(plan: DownloadPlan) -> None:
     if not plan.remaining or plan.bytes_needed is None:
         return
     folder = plan.remaining[0].path.parent
+    # The folder may not exist yet; its nearest existing parent lies on the same disk.
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free

@@ -65,6 +65,7 @@ class Emulator(nn.Module):
                 f"emulator: expected mean ({grid.size},) and basis ({regressor.components}, {grid.size}), "
                 f"got {tuple(mean.shape)} and {tuple(basis.shape)}"
             )
+        # mean and basis are buffers, not parameters: they move with the module but no optimiser touches them.
         self.regressor = regressor
         self.register_buffer("mean", mean)
         self.register_buffer("basis", basis)
@@ -197,6 +198,8 @@ class Emulator(nn.Module):
         emulator = cls(
             regressor, mean, basis, grid, record.resolution, label_space, record.provenance, record.errors
         )
+        # A loaded emulator is a constant of the world; gradients by the labels do not need those by the
+        # weights.
         return emulator.requires_grad_(False).eval()
 
     @classmethod

@@ -72,6 +72,8 @@ def split_library(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return (rows to fit, rows held out): a seeded `fraction` of the spectra inside `domain` is held out."""
     inside = (library.labels >= np.array(domain.low)) & (library.labels <= np.array(domain.high))
+    # Held out from inside the domain only: errors are stated for where the emulator answers, while all of the
+    # margin helps the fit.
     candidates = np.random.default_rng(seed).permutation(np.flatnonzero(inside.all(axis=1)))
     held_out = np.sort(candidates[: int(fraction * len(candidates))])
     return np.setdiff1d(np.arange(len(library)), held_out), held_out
@@ -90,6 +92,7 @@ def principal_components(flux: np.ndarray, count: int) -> tuple[np.ndarray, np.n
     """
     mean = flux.mean(axis=0, dtype=np.float64).astype(np.float32)
     centred = flux - mean
+    # Through the (N, N) Gram matrix: two thousand spectra of twelve thousand pixels.
     _, vectors = np.linalg.eigh((centred @ centred.T).astype(np.float64))
     basis = vectors[:, ::-1][:, :count].T.astype(np.float32) @ centred
     basis /= np.linalg.norm(basis, axis=1, keepdims=True)
@@ -125,6 +128,7 @@ def fit_emulator(
         )
     flux = relative_flux(library)
     mean, basis = principal_components(flux[rows], min(settings.components, len(rows) // 2))
+    # Least squares, not a projection: after rounding to 16 bits the rows are no longer exactly orthonormal.
     targets = np.linalg.lstsq(basis.T.astype(np.float64), (flux[rows] - mean).T.astype(np.float64))[0].T
     network = train_network(
         torch.from_numpy(library.labels[rows]).float(),

@@ -22,6 +22,8 @@ def encode(flux: np.ndarray, components: int, tolerance: float) -> dict[str, np.
     mean = relative.mean(axis=0)
     centred = relative - mean
     count = min(components, *flux.shape)
+    # Through the (N, N) Gram matrix, as there are fewer spectra than pixels; `eigh` sorts upwards, hence the
+    # reversal below.
     _, vectors = np.linalg.eigh((centred @ centred.T).astype(np.float64))
     basis = vectors[:, ::-1][:, :count].T.astype(np.float32) @ centred
     basis /= np.maximum(np.linalg.norm(basis, axis=1, keepdims=True), 1e-30)
@@ -46,10 +48,31 @@ def encode(flux: np.ndarray, components: int, tolerance: float) -> dict[str, np.
     }
 
 
+def forms(spectra: int, pixels: int, components: int) -> dict[str, tuple[tuple[int | None, ...], str]]:
+    """Return shape (None: any length) and kind of number of each array that `encode` makes."""
+    return {
+        "scale": ((spectra,), "f"),
+        "mean": ((pixels,), "f"),
+        "basis_codes": ((components, pixels), "i"),
+        "basis_step": ((components, 1), "f"),
+        "coefficient_codes": ((spectra, components), "i"),
+        "coefficient_step": ((1, components), "f"),
+        "exact_gap": ((None,), "u"),
+        "exact_value": ((None,), "f"),
+    }
+
+
 def decode(code: dict[str, np.ndarray]) -> np.ndarray:
-    """Return the flux (N, L), float32."""
+    """Return the flux (N, L), float32.
+
+    Raises:
+        IndexError: if the pixels that are kept exactly lie outside (N, L), or have another number of values.
+    """
     relative = _low_rank(code)
-    relative.ravel()[np.cumsum(code["exact_gap"].astype(np.int64))] = code["exact_value"]
+    exact = np.cumsum(code["exact_gap"].astype(np.int64))
+    if len(exact) != len(code["exact_value"]) or (len(exact) and not 0 <= exact.max() < relative.size):
+        raise IndexError(f"{len(exact)} positions for {len(code['exact_value'])} values of {relative.size}")
+    relative.ravel()[exact] = code["exact_value"]
     return (relative * code["scale"][:, None]).astype(np.float32)
 
 
@@ -61,5 +84,6 @@ def _low_rank(code: dict[str, np.ndarray]) -> np.ndarray:
 
 def _quantise(values: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
     step = np.abs(values).max(axis=axis, keepdims=True) / INT16_MAX
+    # A row of zeros has no step; any positive one decodes to zeros.
     step = np.maximum(step, np.finfo(np.float32).tiny).astype(np.float32)
     return np.round(values / step).clip(-INT16_MAX, INT16_MAX).astype(np.int16), step

@@ -72,6 +72,7 @@ class CoefficientNetwork(nn.Module):
         """Set the input and output scales from training labels (N, P) and coefficients (N, K)."""
         coordinates = self.coordinates(labels)
         self.input_mean.copy_(coordinates.mean(0))
+        # A label without spread would divide by zero; it then carries no information either way.
         self.input_scale.copy_(coordinates.std(0).clamp_min(1e-6))
         self.output_scale.copy_(coefficients.std(0))
 

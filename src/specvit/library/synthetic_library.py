@@ -59,6 +59,11 @@ class SyntheticLibrary:
             expected = (len(labels), len(self.continuum_wavelength))
             if self.continuum.shape != expected:
                 raise ShapeError(f"library: expected a continuum of {expected}, got {self.continuum.shape}")
+            finite = np.isfinite(self.continuum).all(axis=1)
+            if not finite.all():
+                raise DataError(
+                    f"library: the continuum of spectrum {int(np.argmin(finite))} is not finite; leave it out"
+                )
         self.label_space.check(labels, "library labels")
         bad = ~np.isfinite(flux).all(axis=1) | ~(flux > 0).any(axis=1)
         if bad.any():
@@ -89,13 +94,13 @@ class SyntheticLibrary:
         """Write the library as one checksummed HDF5 file, atomically.
 
         Args:
-            path: the file; its folder must exist.
+            path: the file; missing folders are made.
             components: None stores float32; a number stores that many principal components in 16 bits and
                 the pixels they miss by more than `tolerance` (several times smaller).
             tolerance: largest relative flux error of the compressed form.
 
         Raises:
-            DataError: if the file cannot be written.
+            RunError: if the file cannot be written.
         """
         arrays = {"labels": self.labels, "wavelength": self.grid.wavelength}
         if self.continuum is not None and self.continuum_wavelength is not None:
@@ -115,14 +120,17 @@ class SyntheticLibrary:
         Raises:
             DataError: if the file is missing, truncated, altered or not a specvit library.
         """
-        flux, arrays, metadata = read_library_file(Path(path))
-        return cls(
-            arrays["labels"],
-            flux,
-            WavelengthGrid(arrays["wavelength"], metadata["medium"]),
-            metadata["resolution"],
-            LabelSpace.from_dict(metadata["label_space"]),
-            metadata["provenance"],
-            arrays.get("continuum"),
-            arrays.get("continuum_wavelength"),
-        )
+        flux, arrays, record = read_library_file(Path(path))
+        try:
+            return cls(
+                arrays["labels"],
+                flux,
+                WavelengthGrid(arrays["wavelength"], record.medium),
+                record.resolution,
+                record.label_space,
+                record.provenance,
+                arrays.get("continuum"),
+                arrays.get("continuum_wavelength"),
+            )
+        except DataError as error:
+            raise DataError(f"{path}: {error}") from error

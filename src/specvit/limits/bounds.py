@@ -32,6 +32,7 @@ def schur_decay(fisher: Tensor, index: int) -> Tensor:
     (F_gg - F_gη F_ηη⁻¹ F_ηg) / F_gg; 0 where the matrix is singular or the label has no information.
     """
     own = fisher[..., index, index].to(torch.float64)
+    # A singular matrix has an infinite bound, so nothing is left: 1 / inf = 0 without a special case.
     left = 1.0 / marginal_crlb(fisher, index)
     return torch.where(own > 0, left / torch.where(own > 0, own, 1.0), 0.0)
 
@@ -70,6 +71,8 @@ def variance_choices(label_space: LabelSpace, label: str) -> dict[str, float]:
         lattice = LatticePrior.reference(label_space)
     except (ConfigError, KeyError):
         return choices
+    # The published ceiling took the variance of the nodes themselves, end nodes at full weight; the labels it
+    # was set beside have end nodes at half weight.
     nodes = lattice.nodes(label)
     return choices | {"lattice": lattice.variance(label), "reference": float(nodes.var())}
 

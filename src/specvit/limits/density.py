@@ -53,6 +53,7 @@ def information_density(jacobian: Tensor, ivar: Tensor, index: int, nuisance: Te
     # The label last: its coefficient along the last orthogonal direction is what the others leave of it.
     ordered = torch.cat([*others, columns[..., index : index + 1]], dim=-1)
     length = ordered.norm(dim=1, keepdim=True)
+    # QR rather than the normal equations, whose condition number is the square of this one.
     directions, triangle = torch.linalg.qr(ordered / torch.where(length > 0, length, 1.0))
     left = triangle.diagonal(dim1=-2, dim2=-1).abs()
     if bool((left < INDEPENDENT).any()):

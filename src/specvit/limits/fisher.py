@@ -69,6 +69,7 @@ def whitened_information(columns: Tensor, nuisances: int) -> Tensor:
     labels = products[:, nuisances:, nuisances:]
     if nuisances:
         labels = labels - _shared_with(products, nuisances)
+    # Matrix products are symmetric only to rounding.
     return 0.5 * (labels + labels.mT)
 
 
@@ -86,6 +87,7 @@ def correlation_matrix(fisher: Tensor) -> Tensor:
 def covariance_matrix(fisher: Tensor) -> Tensor:
     """Return F⁻¹, shape (B, P, P), float64; all `inf` where F is singular beyond float64."""
     scaled, scale = _unit_diagonal(fisher)
+    # Not `cholesky`: one singular star must not end a batch of thousands.
     factor, failed = torch.linalg.cholesky_ex(scaled)
     safe = torch.where(failed[..., None, None] > 0, torch.eye(scaled.shape[-1]).to(scaled), factor)
     inverse = torch.cholesky_inverse(safe) / (scale[..., :, None] * scale[..., None, :])
@@ -103,6 +105,8 @@ def condition_number(fisher: Tensor, scaled: bool = True) -> Tensor:
             which is what the reference work reports.
     """
     matrix = _unit_diagonal(fisher)[0] if scaled else fisher.to(torch.float64)
+    # Rounding can make the smallest eigenvalue of a degenerate matrix negative: that counts as infinite, not
+    # as a large negative number.
     values = torch.linalg.eigvalsh(matrix)
     smallest = values[..., 0]
     return torch.where(smallest > 0, values[..., -1] / smallest, torch.inf)
@@ -110,6 +114,7 @@ def condition_number(fisher: Tensor, scaled: bool = True) -> Tensor:
 
 def is_singular(fisher: Tensor) -> Tensor:
     """Return whether each matrix leaves some label combination unconstrained in float64, shape (B,)."""
+    # Inverting loses as many digits as the condition number has: two of the sixteen must be left.
     limit = 0.01 / torch.finfo(torch.float64).eps
     return ~(condition_number(fisher) < limit)
 
@@ -132,6 +137,7 @@ def _shared_with(products: Tensor, nuisances: int) -> Tensor:
     own = products[:, :nuisances, :nuisances] / (norm * norm.mT)
     factor, failed = torch.linalg.cholesky_ex(own)
     weakest = factor.diagonal(dim1=-2, dim2=-1).amin(dim=-1)
+    # Written with ~(>) so that NaN counts as dependent.
     dependent = (failed > 0) | ~(weakest > 1e-7)
     if bool(dependent.any()):
         raise DataError(

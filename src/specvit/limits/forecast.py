@@ -154,6 +154,7 @@ class Forecaster:
         self.free = free or FreeParameters()
         self.instrument = copy.deepcopy(instrument).to(device)
         self.noise_level, self.device, self.dtype = noise_level, torch.device(device), dtype
+        # A copy: the caller keeps its emulator, device and precision.
         native = copy.deepcopy(emulator).cpu().double()
         self._columns = [native.label_space.index(name) for name in self.free.labels]
         self.label_space = native.label_space
@@ -209,6 +210,7 @@ class Forecaster:
                 fisher[k, rows] = whitened_information(whitened, columns.shape[1] - size).cpu()
             if progress is not None:
                 progress(rows.stop, stars)
+        # sigma enters S/N once and the Fisher matrix squared, so the noise level needs no second pass.
         snr, fisher = snr / self.noise_level, fisher / self.noise_level**2
         return [Forecast(self.free, labels, s, f) for s, f in zip(snr, fisher, strict=True)]
 

@@ -27,6 +27,8 @@ def continuum_columns(flux: Tensor, grid: WavelengthGrid, order: int) -> Tensor:
     if order < 0:
         raise ConfigError(f"continuum order must be 0 (amplitude alone) or more; got {order}")
     u = 2.0 * (grid.wavelength - grid.start) / (grid.stop - grid.start) - 1.0
+    # Legendre, not powers of u: those become parallel at the orders observers use, and the Schur complement
+    # would lose its digits.
     polynomials = torch.from_numpy(np.polynomial.legendre.legvander(u, order)).to(flux.device)
     return flux.to(torch.float64)[..., None] * polynomials
 

@@ -59,5 +59,6 @@ def write_star_table(tables: Sequence[Mapping[str, np.ndarray]], path: Path) -> 
     for table in tables:
         rows = np.stack(list(table.values()), axis=1)
         writer.writerows([f"{value:.8g}" for value in row] for row in rows.tolist())
+    # In memory first: a table is megabytes, and half a file would look like a smaller sweep.
     write_atomic(path, text.getvalue())
     return sum(len(table["mag"]) for table in tables)

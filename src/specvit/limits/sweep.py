@@ -34,6 +34,7 @@ def grid_nodes(label_space: LabelSpace, chemistry: bool = False) -> Tensor:
     for name, low, high in zip(label_space.names, label_space.low, label_space.high, strict=True):
         if name not in varied and not low <= 0.0 <= high:
             raise ConfigError(f"grid nodes have {name} = 0, outside {low:g} to {high:g}; use prior draws")
+    # "ij" keeps the order of the labels; NumPy's default would exchange the first two.
     mesh = np.meshgrid(*axes, indexing="ij")
     return torch.from_numpy(np.stack([axis.ravel() for axis in mesh], axis=1))
 

@@ -33,6 +33,7 @@ def van_trees_bound(mean_fisher: Tensor, prior_information: Tensor, index: int) 
     total = mean_fisher.to(torch.float64) + torch.diag(
         prior_information.to(mean_fisher.device, torch.float64)
     )
+    # Kelvin and dex differ by six orders of magnitude in information: invert at unit diagonal.
     scale = total.diagonal(dim1=-2, dim2=-1).sqrt()
     scaled = total / (scale[..., :, None] * scale[..., None, :])
     return torch.linalg.inv(scaled)[..., index, index] / scale[..., index] ** 2
@@ -80,6 +81,7 @@ def uniform_box_bound(
     half = 0.5 * (torch.tensor(label_space.high, dtype=torch.float64) - low)
     u = (labels.to("cpu", torch.float64) - low) / half - 1.0
     information = fisher.to("cpu", torch.float64)
+    # Every window gives a bound, so the largest of them is one too: no order has to be chosen.
     return torch.stack([_window_bound(information, u, half, index, n) for n in orders]).max()
 
 

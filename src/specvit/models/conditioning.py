@@ -15,13 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from specvit.errors import ConfigError
-from specvit.numerics import row_median
+from specvit.models.usable import all_usable, spectrum_level, usable_median, usable_pixels
 
 CHANNELS = ("flux", "sigma", "derivative")
-
-#: The median of a hopelessly noisy spectrum can vanish; dividing by less than this share of the median sigma
-#: would only inflate noise.
-MINIMUM_SIGNAL = 0.05
 
 #: Pixels over which the sigma channel is smoothed: wider than a sky line, narrower than the response.
 SMOOTHING = 101
@@ -134,11 +130,11 @@ class Conditioning(nn.Module):
 def normalise(flux: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return usable (B, L), flux / level (0 if dead), sigma / level (1 if dead), and the level (B, 1).
 
-    The level is the median flux, kept above `MINIMUM_SIGNAL` of the median sigma.
+    See `models.usable.spectrum_level`.
     """
     flux, sigma = flux.float(), sigma.float()
     usable = usable_pixels(flux, sigma)
-    flux, sigma, _, level = scaled(flux, sigma, None if _all_usable(usable) else usable)
+    flux, sigma, _, level = scaled(flux, sigma, None if all_usable(usable) else usable)
     return usable, flux, sigma, level
 
 
@@ -147,8 +143,7 @@ def scaled(flux: Tensor, sigma: Tensor, usable: Tensor | None) -> tuple[Tensor, 
 
     `usable` None says that no pixel is dead.
     """
-    noise = usable_median(sigma, usable)[:, None]
-    level = torch.maximum(usable_median(flux, usable)[:, None], MINIMUM_SIGNAL * noise)
+    level, noise = spectrum_level(flux, sigma, usable)
     flux, sigma = flux / level, sigma / level
     if usable is not None:
         flux, sigma = torch.where(usable, flux, 0.0), torch.where(usable, sigma, 1.0)
@@ -158,36 +153,6 @@ def scaled(flux: Tensor, sigma: Tensor, usable: Tensor | None) -> tuple[Tensor, 
 def bounded(level: Tensor) -> Tensor:
     """Return level features no stranger than `STRANGEST`: heads multiply by their exponential."""
     return level.clamp(-STRANGEST, STRANGEST)
-
-
-def usable_pixels(flux: Tensor, sigma: Tensor) -> Tensor:
-    """Return where flux is finite and sigma finite and positive, of their shape."""
-    # Half the time of torch.isfinite on a CPU; comparisons with NaN are false.
-    return (flux.abs() < torch.inf) & (sigma < torch.inf) & (sigma > 0)
-
-
-def is_whole(flux: Tensor, sigma: Tensor) -> bool:
-    """Return whether flux and sigma (B, L) certainly have no dead pixel, for a third of what asking each costs.
-
-    Asked of them as float32, which is what a network is given. Sums are finite if all terms are; those of huge
-    numbers may not be, and then the answer is no.
-    """
-    flux, sigma = flux.float(), sigma.float()
-    sums = flux.sum() + sigma.sum()
-    return bool(torch.isfinite(sums) & (sigma.amin() > 0)) if flux.numel() else True
-
-
-def usable_median(values: Tensor, usable: Tensor | None) -> Tensor:
-    """Return the median over usable pixels (None: all), shape (B,); 1 for a spectrum without any."""
-    if usable is None or _all_usable(usable):
-        return row_median(values)
-    median = torch.where(usable, values, torch.nan).nanmedian(dim=-1).values
-    return torch.where(torch.isnan(median), 1.0, median)
-
-
-def _all_usable(usable: Tensor) -> bool:
-    """Return whether no pixel is dead, where asking is cheap: on the CPU and outside a compiled graph."""
-    return usable.device.type == "cpu" and not torch.compiler.is_compiling() and bool(usable.all())
 
 
 def _log_level(sigma: Tensor, usable: Tensor | None) -> Tensor:

@@ -2,7 +2,7 @@
 
 Ridge and PCA-Ridge are filters on the eigenvalues of the Gram matrix, so that every penalty and every number
 of components costs one product with the same eigenvectors. Choices are made on validation R², label by label.
-Non-finite flux is refused except on dead pixels (`sigma = inf`), which are set to the training mean.
+Spectra are taken relative to their level; dead pixels are set to the training mean.
 """
 
 from __future__ import annotations
@@ -17,7 +17,14 @@ from torch import Tensor
 
 from specvit.errors import ConfigError, DataError, RunError
 from specvit.models.bundle import Bundle, load_bundle, save_bundle
-from specvit.models.inputs import Progress, check_spectra, fill_dead, labels_of
+from specvit.models.inputs import (
+    Progress,
+    Values,
+    fill_dead,
+    finished,
+    labels_of,
+    relative_spectra,
+)
 from specvit.models.linear_settings import LinearSettings, PCARidgeOptions, PLSOptions, RidgeOptions
 from specvit.models.moments import Moments
 from specvit.models.origin import Origin
@@ -59,14 +66,14 @@ class _Linear(ABC):
         """
         validation.grid.check_matches(train.grid, "validation set")
         batch = collect(validation)
-        check_spectra(batch.flux, batch.sigma, train.grid.size, "validation set")
+        held_out = relative_spectra(batch.flux, batch.sigma, train.grid.size, "validation set")
         truth = labels_of(batch, validation.label_space, moments.names, "validation set")
         self.origin, self.names = Origin.of(train, validation), moments.names
         self.mean_flux, self.mean_labels = moments.mean_flux, moments.mean_labels
-        filled = fill_dead(batch.flux, batch.sigma, self.mean_flux)
+        filled = fill_dead(held_out, self.mean_flux)
         settings, weights = self._candidates(moments)
         # One product over all settings and labels at once: (B, L) @ (L, C P).
-        flat = (filled.to(torch.float64) - self.mean_flux) @ weights.flatten(1)
+        flat = (filled - self.mean_flux) @ weights.flatten(1)
         estimates = flat.unflatten(1, weights.shape[1:]) + self.mean_labels
         scores = _validation_r2(estimates, truth, self.names)
         chosen = scores.argmax(dim=0)
@@ -77,19 +84,19 @@ class _Linear(ABC):
         column = torch.arange(len(self.names), device=chosen.device)
         self.weights = weights[:, chosen, column]
         residual = truth - estimates[:, chosen, column]
-        self.scatter = ResidualScatter.fit(median_snr(filled, batch.sigma), residual)
+        self.scatter = ResidualScatter.fit(median_snr(filled, held_out.sigma), residual)
         return self
 
-    def predict(self, flux: Tensor, sigma: Tensor) -> Prediction:
+    def predict(self, flux: Values, sigma: Values) -> Prediction:
         """Return estimates and errors (see `ResidualScatter`) for flux and sigma of shape (B, L)."""
         if not hasattr(self, "weights"):
             raise RunError(f"{self.name}: predict needs a fitted estimator; call fit or load first")
-        check_spectra(flux, sigma, len(self.weights), self.name)
-        filled = fill_dead(flux, sigma, self.mean_flux)
+        spectra = relative_spectra(flux, sigma, len(self.weights), self.name)
+        filled = fill_dead(spectra, self.mean_flux)
         # Centred in float64: weights of noisy pixels are large and cancel.
-        centred = filled.to(torch.float64) - self.mean_flux.to(flux.device)
-        mean = centred @ self.weights.to(flux.device) + self.mean_labels.to(flux.device)
-        return Prediction(mean.cpu(), self.scatter.std(filled, sigma), self.names)
+        mean = (filled - self.mean_flux.to(filled)) @ self.weights.to(filled) + self.mean_labels.to(filled)
+        found = Prediction(mean.cpu(), self.scatter.std(filled, spectra.sigma), self.names)
+        return finished(found, spectra.usable_share, self.name)
 
     def save(self, folder: Path) -> None:
         """Write weights and manifest into `folder`, all or nothing."""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from specvit.errors import DataError
-from specvit.models.inputs import Progress, check_spectra, fill_dead, labels_of
+from specvit.models.inputs import Progress, RelativeSpectra, fill_dead, labels_of, relative_spectra
 from specvit.spectra import SpectraSource
 
 #: Column blocks of the symmetric Gram update: 4 blocks need 5/8 of the multiplications of the full product.
@@ -31,8 +31,8 @@ class Eigen(NamedTuple):
 class Moments:
     """Centred moments of N spectra of L pixels and their P labels, accumulated batch by batch.
 
-    Sums are taken about the mean of the first batch, so that the centring loses no digits. A dead pixel
-    (`sigma = inf`) is set to that mean and so carries no information.
+    Spectra are relative to their level. Sums are taken about the mean of the first batch, so that the centring
+    loses no digits. A dead pixel is set to that mean and so carries no information.
 
     Args:
         names: the labels to regress on.
@@ -54,23 +54,23 @@ class Moments:
         """Return the moments of all of `source`; `progress(done, total, text)` is called per batch.
 
         Raises:
-            DataError: if the source is empty or holds unusable values (see `check_spectra`).
+            DataError: if the source is empty or holds unusable spectra (see `relative`).
         """
         moments = cls(names)
         for batch in source.batches(batch_size):
-            check_spectra(batch.flux, batch.sigma, source.grid.size, "fit")
-            moments.add(batch.flux, batch.sigma, labels_of(batch, source.label_space, names, "fit"))
+            spectra = relative_spectra(batch.flux, batch.sigma, source.grid.size, "fit", moments.count)
+            moments.add(spectra, labels_of(batch, source.label_space, names, "fit"))
             if progress is not None:
                 progress(moments.count, len(source), "training spectra read")
         if moments.count < 2:
             raise DataError(f"fit: expected at least 2 training spectra, got {moments.count}")
         return moments
 
-    def add(self, flux: Tensor, sigma: Tensor, labels: Tensor) -> None:
-        """Add a batch: flux and sigma (B, L), labels (B, P)."""
+    def add(self, spectra: RelativeSpectra, labels: Tensor) -> None:
+        """Add a batch of B spectra and their labels (B, P)."""
         if self.count == 0:
-            self._start(flux, sigma, labels)
-        x = fill_dead(flux, sigma, self._shift_x).to(torch.float64) - self._shift_x
+            self._start(spectra, labels)
+        x = fill_dead(spectra, self._shift_x) - self._shift_x
         y = labels.to(torch.float64) - self._shift_y
         self.count += len(x)
         self._sum_x += x.sum(dim=0)
@@ -81,12 +81,11 @@ class Moments:
             self._gram[start:stop, start:].addmm_(x[:, start:stop].T, x[:, start:])
         self._eigen.clear()
 
-    def _start(self, flux: Tensor, sigma: Tensor, labels: Tensor) -> None:
-        live = torch.isfinite(sigma)
-        total = torch.where(live, flux, 0.0).sum(dim=0, dtype=torch.float64)
-        self._shift_x = total / live.sum(dim=0).clamp(min=1)
+    def _start(self, spectra: RelativeSpectra, labels: Tensor) -> None:
+        live = torch.isfinite(spectra.sigma).sum(dim=0)
+        self._shift_x = spectra.flux.sum(dim=0) / live.clamp(min=1)
         self._shift_y = labels.to(torch.float64).mean(dim=0)
-        pixels, width = flux.shape[1], labels.shape[1]
+        pixels, width = spectra.flux.shape[1], labels.shape[1]
         zeros = self._shift_x.new_zeros
         self._sum_x, self._sum_y = zeros(pixels), zeros(width)
         self._gram, self._cross = zeros(pixels, pixels), zeros(pixels, width)

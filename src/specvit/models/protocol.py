@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol, Self, runtime_checkable
 
-from torch import Tensor
-
-from specvit.models.inputs import Progress
+from specvit.models.inputs import Progress, Values
 from specvit.models.prediction import Prediction
 from specvit.spectra import SpectraSource
 
@@ -28,8 +26,27 @@ class Estimator(Protocol):
             progress: told how far the fit is.
         """
 
-    def predict(self, flux: Tensor, sigma: Tensor) -> Prediction:
-        """Return estimates for flux and sigma of shape (B, L)."""
+    def predict(self, flux: Values, sigma: Values) -> Prediction:
+        """Return estimates for B spectra on the L pixels of the training set.
+
+        One rule for all estimators (`models.inputs`, `models.usable`):
+
+        - Flux and sigma come in any one unit, which may differ between spectra: each is divided by its level, the
+          median flux of its usable pixels, but at least 0.05 of the median sigma. Sky-dominated spectra whose
+          median is zero or negative so have a level too, and the errors of the noisiest spectra.
+        - A dead pixel carries no information: sigma is `inf`, flux or sigma is NaN, flux is infinite, or no
+          detector can give it (|flux| or sigma beyond a million times the larger of the medians of |flux| and
+          sigma, or sigma below a millionth of its median). Cosmic rays and emission stay.
+        - `diagnostics.usable_share` says which share of the pixels was left.
+
+        Args:
+            flux, sigma: shape (B, L); tensors on any device, arrays or lists of real numbers. B may be 0.
+
+        Raises:
+            ShapeError: if the shapes differ from each other or from (B, L).
+            DataError: for a sigma that is zero or negative, a spectrum with less than a tenth of its pixels usable,
+                one whose estimate is not finite, or what is no array of real numbers; names the spectrum.
+        """
 
     def save(self, folder: Path) -> None:
         """Write safetensors and a manifest into `folder`, all or nothing."""

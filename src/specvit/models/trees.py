@@ -1,7 +1,7 @@
-"""Gradient-boosted trees (LightGBM) on raw flux, one model per label. Owns LightGBM's parameters, no more.
+"""Gradient-boosted trees (LightGBM) on flux, one model per label. Owns LightGBM's parameters, no more.
 
-Trees are invariant to any increasing map of a pixel, so flux goes in as it comes. Non-finite flux is refused
-except on dead pixels (`sigma = inf`), which are set to the training mean of the pixel.
+Trees are invariant to any increasing map of a pixel, so flux goes in relative to its level and no further. Dead
+pixels are set to the training mean of the pixel.
 """
 
 from __future__ import annotations
@@ -16,12 +16,19 @@ from typing import Any, Self
 import numpy as np
 import torch
 from pydantic import Field
-from torch import Tensor
 
 from specvit.documents import Section
 from specvit.errors import ConfigError, DataError, RunError, import_optional
 from specvit.models.bundle import Bundle, StoredBundle, load_bundle, save_bundle
-from specvit.models.inputs import Progress, check_spectra, fill_dead, labels_of
+from specvit.models.inputs import (
+    Progress,
+    Values,
+    fill_dead,
+    finished,
+    labels_of,
+    no_spectra,
+    relative_spectra,
+)
 from specvit.models.origin import Origin
 from specvit.models.prediction import Prediction
 from specvit.models.scatter import ResidualScatter
@@ -127,16 +134,19 @@ class LightGBM:
         self.scatter = ResidualScatter.fit(torch.from_numpy(held_snr), torch.from_numpy(residual))
         return self
 
-    def predict(self, flux: Tensor, sigma: Tensor) -> Prediction:
+    def predict(self, flux: Values, sigma: Values) -> Prediction:
         """Return estimates and errors (see `ResidualScatter`) for flux and sigma of shape (B, L)."""
         if not hasattr(self, "_boosters"):
             raise RunError("lightgbm: predict needs a fitted estimator; call fit or load first")
-        check_spectra(flux, sigma, len(self.mean_flux), self.name)
-        filled = fill_dead(flux, sigma, self.mean_flux)
+        spectra = relative_spectra(flux, sigma, len(self.mean_flux), self.name)
+        if not len(spectra):
+            return no_spectra(self.predict, len(self.mean_flux))
+        filled = fill_dead(spectra, self.mean_flux)
         table = filled.to("cpu", torch.float32).numpy()
         columns = [booster.predict(table, num_threads=self.threads) for booster in self._boosters]
         mean = torch.from_numpy(np.stack(columns, axis=1).astype(np.float64))
-        return Prediction(mean, self.scatter.std(filled, sigma), self.names)
+        found = Prediction(mean, self.scatter.std(filled, spectra.sigma), self.names)
+        return finished(found, spectra.usable_share, self.name)
 
     def save(self, folder: Path) -> None:
         """Write the trees (LightGBM's text format), arrays and manifest into `folder`, all or nothing."""
@@ -266,17 +276,16 @@ def _load_lightgbm() -> ModuleType:
 def _read(
     source: SpectraSource, names: Sequence[str], who: str, batch_size: int = 2048
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return flux (N, L) float32 with NaN on dead pixels, observed S/N (N,) and labels (N, P) float64."""
+    """Return relative flux (N, L) float32 with NaN on dead pixels, observed S/N (N,), labels (N, P) float64."""
     flux = np.empty((len(source), source.grid.size), np.float32)
     snr, labels = np.empty(len(source)), np.empty((len(source), len(names)))
     start = 0
     for batch in source.batches(batch_size):
-        check_spectra(batch.flux, batch.sigma, source.grid.size, who)
+        spectra = relative_spectra(batch.flux, batch.sigma, source.grid.size, who, start)
         rows = slice(start, start + len(batch))
         labels[rows] = labels_of(batch, source.label_space, names, who).cpu().numpy()
-        alive = fill_dead(batch.flux, batch.sigma, torch.zeros(1))
-        snr[rows] = median_snr(alive, batch.sigma).cpu().numpy()
-        flux[rows] = fill_dead(batch.flux, batch.sigma, torch.full((1,), torch.nan)).cpu().numpy()
+        snr[rows] = median_snr(spectra.flux, spectra.sigma).cpu().numpy()
+        flux[rows] = fill_dead(spectra, torch.full((1,), torch.nan)).cpu().numpy()
         start += len(batch)
     if start != len(source) or start < 2:
         raise DataError(f"{who}: expected {len(source)} (at least 2) spectra, got {start}")

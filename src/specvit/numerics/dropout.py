@@ -66,6 +66,7 @@ class Masks:
     """
 
     def __init__(self, seed: int, share: float, shape: tuple[int, ...]) -> None:
+        # The fastest of NumPy's bit generators.
         self._generator = np.random.Generator(np.random.SFC64(seed))
         dropped = round(share * STEPS)
         self.threshold, self.scale = dropped - STEPS // 2, STEPS / (STEPS - dropped)
@@ -134,6 +135,7 @@ class _DroppedAttention(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         qkv, mixed = ctx.saved_tensors
         _, tokens, _, heads, width = qkv.shape
+        # The same seed, so the same masks as in the forward pass: 64 bits kept instead of B H T² numbers.
         masks = Masks(ctx.seed, ctx.share, (heads, tokens, tokens))
         slopes, probabilities, kept = (torch.empty_like(masks.mask) for _ in range(3))
         gradients = torch.empty_like(qkv, memory_format=torch.contiguous_format)

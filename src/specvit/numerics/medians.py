@@ -33,6 +33,8 @@ def _select_middle(values: np.ndarray) -> np.ndarray:
     # As integers, positive floats keep their order and negative ones come before them, in reverse.
     values.view(f"i{values.itemsize}").partition(middle, axis=-1)
     medians = values[..., middle].copy()
+    # A negative integer in the middle: negative floats stood in reverse, so select again as floats. Rare:
+    # spectra have positive medians.
     if (medians < 0).any():
         return np.partition(values, middle, axis=-1)[..., middle]
     return medians

@@ -24,6 +24,7 @@ After = Literal["none", "silu", "gelu"]
 
 def has_fast_products() -> bool:
     """Return whether oneDNN's product for fixed matrices exists here and the processor gains from it."""
+    # Private operators of PyTorch: their absence must cost speed only.
     names = ("_linear_pointwise", "_reorder_linear_weight")
     return (
         torch.backends.mkldnn.is_available()

@@ -55,8 +55,12 @@ class Artefact:
         """Check the arrays and write them to `arrays/FILE.npz`, or `arrays/FILE_NAME.npz` if there are several."""
         where = f"{run.path}/arrays/{self.file(name)}.npz"
         self._check_all(where)
-        values = ((part.name, getattr(self, part.name)) for part in _arrays(type(self)))
-        return run.write_arrays(self.file(name), **{key: value for key, value in values if value is not None})
+        return run.write_arrays(self.file(name), **self.arrays())
+
+    def arrays(self) -> dict[str, Array]:
+        """Return the arrays that are there, by name."""
+        values = {part.name: getattr(self, part.name) for part in _arrays(type(self))}
+        return {name: value for name, value in values.items() if value is not None}
 
     @classmethod
     def read(cls, run: RunFolder, name: str = "") -> Self:

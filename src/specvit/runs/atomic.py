@@ -24,14 +24,27 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], None] | bytes | str) ->
     Raises:
         RunError: if the disk is full or the folder cannot be written; nothing is left behind.
     """
+
+    def write_to(partial: Path) -> None:
+        with open(partial, "wb") as file:
+            if callable(write):
+                write(file)
+            _write_synced(file, b"" if callable(write) else write)
+
+    return write_atomic_path(path, write_to)
+
+
+def write_atomic_path(path: Path, write_to: Callable[[Path], None]) -> Path:
+    """Do as `write_atomic` for a writer that wants a path: `write_to` is given one beside `path`.
+
+    Raises:
+        RunError: as `write_atomic`.
+    """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with open(partial, "wb") as file:
-                if callable(write):
-                    write(file)
-                _write_synced(file, b"" if callable(write) else write)
+            write_to(partial)
             os.replace(partial, path)
         except BaseException:
             partial.unlink(missing_ok=True)

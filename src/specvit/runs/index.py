@@ -17,7 +17,7 @@ Row = tuple[str | float | None, ...]
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS runs (
     name TEXT PRIMARY KEY, created TEXT, finished TEXT,
-    fingerprint TEXT, specvit TEXT, git_commit TEXT, seconds REAL
+    fingerprint TEXT, specvit TEXT, git_commit TEXT, seconds REAL, job TEXT, target TEXT
 );
 CREATE TABLE IF NOT EXISTS metrics (
     run TEXT, estimator TEXT, label TEXT, metric TEXT, value REAL, low REAL, high REAL,
@@ -90,7 +90,7 @@ class RunIndex:
 
 def _enter(connection: sqlite3.Connection, run: RunFolder) -> None:
     row, scores = _rows(run)
-    connection.execute("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+    connection.execute("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
     connection.execute("DELETE FROM metrics WHERE run = ?", (run.name,))
     connection.executemany("INSERT INTO metrics VALUES (?, ?, ?, ?, ?, ?, ?)", scores)
 
@@ -107,7 +107,7 @@ def _rows(run: RunFolder) -> tuple[Row, list[Row]]:
     dates = (provenance["created"], provenance["finished"], provenance["fingerprint"])
     row = (run.name, *dates, machine["specvit"], machine["git_commit"], seconds)
     if not run.summary:
-        return row, []
+        return (*row, None, None), []
     summary = read_summary(run)
     scores: list[Row] = [
         (run.name, name, label, metric, score.value, score.low, score.high)
@@ -115,4 +115,4 @@ def _rows(run: RunFolder) -> tuple[Row, list[Row]]:
         for label, parts in summary.scores.get(name, {}).items()
         for metric, score in parts[ALL].items()
     ]
-    return row, scores
+    return (*row, summary.job, summary.target), scores

@@ -1,5 +1,6 @@
 """Prior -> clean flux -> noise: spectra drawn on the fly, and the same spectra stored in shards."""
 
+from specvit.simulate.identity import emulator_fingerprint, instrument_fingerprint
 from specvit.simulate.priors import (
     DensityPrior,
     LatticeLike,
@@ -10,7 +11,7 @@ from specvit.simulate.priors import (
 )
 from specvit.simulate.reference_shards import ReferenceShards
 from specvit.simulate.seeding import BLOCK
-from specvit.simulate.simulator import SimulatedSource, Simulator, emulator_fingerprint, endless
+from specvit.simulate.simulator import SimulatedSource, Simulator, endless
 from specvit.simulate.splits import SPLITS
 from specvit.simulate.stored_spectra import StoredSpectra
 from specvit.simulate.world import World
@@ -32,5 +33,6 @@ __all__ = [
     "WriteJob",
     "emulator_fingerprint",
     "endless",
+    "instrument_fingerprint",
     "make_prior",
 ]

@@ -7,38 +7,29 @@ name, is another world; a folder that is moved is the same one.
 from __future__ import annotations
 
 import hashlib
-from typing import Any
 
 from torch import nn
 
-from specvit.simulate.simulator import Simulator, emulator_fingerprint
+from specvit.instrument import Instrument, ObservedEmulator
+
+#: What an instrument file says for people, and where its tables lie; their content is digested.
+NOT_CONTENT = {"name", "description", "source", "tables"}
 
 
-def world_identity(simulator: Simulator) -> dict[str, Any]:
-    """Return what identifies the spectra of a simulator, JSON-ready.
-
-    Prior and conventions in plain values, instrument and emulator as digests of their content.
-    """
-    prior = simulator.prior
-    space = prior.label_space.to_dict()
-    return {
-        "emulator": emulator_fingerprint(simulator.observed),
-        "instrument": instrument_digest(simulator),
-        "prior": type(prior).__qualname__ if simulator.world is None else simulator.world.prior,
-        "labels": space,
-        "noise_level": simulator.noise_level,
-        "normalisation": simulator.normalisation,
-        "visible_sigma": simulator.visible_sigma,
-    }
+def emulator_fingerprint(observed: ObservedEmulator) -> str:
+    """Return sixteen hex digits of the folded emulator's weights: spectra of two emulators must not mix."""
+    digest = hashlib.sha256()
+    for name, value in sorted(observed.state_dict().items()):
+        digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
-def instrument_digest(simulator: Simulator) -> str:
+def instrument_fingerprint(instrument: Instrument) -> str:
     """Return sixteen hex digits of a spectrograph: its description, its pixels and its tables."""
-    instrument = simulator.instrument
-    digest = hashlib.sha256(instrument.settings.model_dump_json(exclude={"description", "source"}).encode())
+    digest = hashlib.sha256(instrument.settings.model_dump_json(exclude=NOT_CONTENT).encode())
     digest.update(instrument.grid.fingerprint.encode())
-    for name, value in _tensors(instrument):
-        digest.update(name.encode() + value)
+    for name, content in _tensors(instrument):
+        digest.update(name.encode() + content)
     return digest.hexdigest()[:16]
 
 

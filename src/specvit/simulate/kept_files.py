@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -51,14 +50,6 @@ def keep_files(world: World, folder: Path) -> None:
         write_atomic(path, dump_toml(description))
     if "library" in files:
         write_atomic(folder / kept.library, _content(Path(world.library)))
-
-
-def instrument_fingerprint(world: World) -> str | None:
-    """Return sixteen hex digits of an instrument file and its tables; None for a preset."""
-    if "instrument" not in _files(world):
-        return None
-    description, tables = _instrument(world)
-    return hashlib.sha256(json.dumps(description, sort_keys=True).encode() + (tables or b"")).hexdigest()[:16]
 
 
 def _files(world: World) -> dict[str, str]:

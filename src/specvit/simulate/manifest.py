@@ -28,7 +28,7 @@ class Manifest(BaseModel):
         format, format_version: of manifest and shards.
         world: what they were drawn from; files in it are named as they lie in the set's folder.
         emulator: fingerprint of the emulator as the instrument sees it.
-        instrument_fingerprint: of an instrument of the user's own; None for a preset.
+        instrument_fingerprint: of the spectrograph; None in sets written before it was.
         split, seed, spectra, truth: see `WriteJob`.
         shards: names of the files, in order.
         created, specvit_version: when and by what the set was begun.

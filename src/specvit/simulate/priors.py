@@ -37,7 +37,10 @@ class DensityPrior(Prior, Protocol):
     """A prior with a density over the box."""
 
     def log_density(self, labels: Tensor) -> Tensor:
-        """Return ln p(labels), shape (...), for labels (..., P) on any device; -inf where there is none."""
+        """Return ln p(labels), up to a constant, shape (...), for labels (..., P) on any device.
+
+        -inf where the density is zero, as outside the box.
+        """
 
 
 @runtime_checkable

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from specvit.errors import ConfigError, DataError
 from specvit.numerics import row_median
+from specvit.runs.identity import content_digest
 from specvit.simulate import splits
 from specvit.simulate.reference_file import LABEL_COLUMNS, ReferenceFile, Repairs
 from specvit.simulate.seeding import BLOCK, noise_generator
@@ -101,8 +102,7 @@ class ReferenceShards:
     @property
     def provenance(self) -> dict[str, Any]:
         """Files, noise and conventions; the labels' hash tells files of one name apart."""
-        return {
-            "files": [{"path": str(file.path), "spectra": file.count} for file in self.files],
+        own = {
             "labels": hashlib.sha256(self.labels.tobytes()).hexdigest()[:16],
             "label_space": self.label_space.to_dict(),
             "split": self.split,
@@ -113,7 +113,10 @@ class ReferenceShards:
             "fresh_noise": self.fresh_noise,
             "normalisation": self.normalisation,
             "visible_sigma": self.visible_sigma,
+            "content": [file.fingerprint for file in self.files],
         }
+        files = [{"path": str(file.path), "spectra": file.count} for file in self.files]
+        return {"files": files, **own, "identity": content_digest(own)}
 
     def batches(self, batch_size: int, epoch: int = 0) -> Iterator[SpectraBatch]:
         """Yield all spectra in order, `batch_size` at a time."""

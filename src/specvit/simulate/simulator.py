@@ -16,7 +16,9 @@ from torch import Tensor
 
 from specvit.errors import ConfigError, ShapeError
 from specvit.instrument import Instrument, ObservedEmulator
+from specvit.runs.identity import content_digest
 from specvit.simulate import splits
+from specvit.simulate.identity import emulator_fingerprint, instrument_fingerprint
 from specvit.simulate.observer import Normalisation, Observer, Records, VisibleSigma
 from specvit.simulate.priors import Prior
 from specvit.simulate.seeding import (
@@ -210,12 +212,18 @@ class Simulator:
             "world": self.world.to_dict() if self.world is not None else None,
             "emulator": emulator_fingerprint(self.observed),
             "instrument": self.instrument.name,
+            "instrument_fingerprint": instrument_fingerprint(self.instrument),
             "prior": {"name": type(self.prior).__name__, **self.prior.label_space.to_dict()},
             "grid": self.grid.fingerprint,
             "noise_level": self.noise_level,
             "normalisation": self.normalisation,
             "visible_sigma": self.visible_sigma,
         }
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What identifies these spectra, JSON-ready: as `describe`, without names and paths of files."""
+        return {name: value for name, value in self.describe().items() if name not in ("world", "instrument")}
 
     def _modules(self, device: torch.device) -> tuple[ObservedEmulator, Instrument]:
         if device.type == "cpu":
@@ -226,14 +234,6 @@ class Simulator:
                 copy.deepcopy(self.instrument).to(device),
             )
         return self._on_device[device]
-
-
-def emulator_fingerprint(observed: ObservedEmulator) -> str:
-    """Return sixteen hex digits of the folded emulator's weights: spectra of two emulators must not mix."""
-    digest = hashlib.sha256()
-    for name, value in sorted(observed.state_dict().items()):
-        digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]
 
 
 class SimulatedSource:
@@ -271,14 +271,15 @@ class SimulatedSource:
     @property
     def provenance(self) -> dict[str, Any]:
         """What these spectra are, JSON-ready: enough to draw them again."""
-        return {
-            **self.simulator.describe(),
+        own = {
             "split": self.split,
             "seed": self.seed,
             "spectra": self.count,
             "fresh_noise": self.fresh_noise,
             "stars": self._stars_fingerprint(),
         }
+        identity = content_digest({**self.simulator.identity, **own})
+        return {**self.simulator.describe(), **own, "identity": identity}
 
     def _stars_fingerprint(self) -> str:
         """Return a hash of the first stars: a prior of one's own has no description that says as much."""

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from specvit.errors import DataError
 from specvit.instrument import Instrument
+from specvit.runs.identity import content_digest
 from specvit.simulate.kept_files import world_beside
 from specvit.simulate.manifest import MANIFEST, Manifest, read_manifest
-from specvit.simulate.shards import ShardHeader, open_shard
+from specvit.simulate.shards import Shard, ShardHeader, open_shard
 from specvit.simulate.world import World
-from specvit.spectra import SpectraBatch, check_rows
+from specvit.spectra import SpectraBatch, check_rows, in_batches
 
 
 class StoredSpectra:
@@ -54,7 +56,10 @@ class StoredSpectra:
     @property
     def provenance(self) -> dict[str, Any]:
         """What these spectra are, as the folder's manifest says."""
-        return {name: value for name, value in self._manifest.to_dict().items() if name != "shards"}
+        said = {name: value for name, value in self._manifest.to_dict().items() if name != "shards"}
+        # When a set was made, and by which version, does not make it another one.
+        content = {k: v for k, v in said.items() if k not in ("created", "specvit_version")}
+        return {**said, "identity": content_digest(content)}
 
     @property
     def lsf(self) -> dict[str, list[float]]:
@@ -79,13 +84,14 @@ class StoredSpectra:
         """Yield all spectra in order, the same in every epoch; batches do not cross shard boundaries."""
         for path, header in zip(self.paths, self._headers, strict=True):
             with open_shard(path) as shard:
-                for start in range(0, header.count, batch_size):
-                    rows = slice(start, min(start + batch_size, header.count))
-                    yield shard.read_rows(rows, self._manifest.truth)
+                yield from in_batches(partial(self._rows_of, shard), header.count, batch_size, epoch)
 
     def _read(self, path: Path, start: int, stop: int) -> SpectraBatch:
         with open_shard(path) as shard:
-            return shard.read_rows(slice(start, stop), self._manifest.truth)
+            return self._rows_of(shard, start, stop)
+
+    def _rows_of(self, shard: Shard, start: int, stop: int, epoch: int = 0) -> SpectraBatch:
+        return shard.read_rows(slice(start, stop), self._manifest.truth)
 
     def _check(self, path: Path, header: ShardHeader) -> None:
         """Raise unless the shard is of this set and follows the one before."""

@@ -25,11 +25,12 @@ from specvit import __version__
 from specvit.errors import ConfigError, RunError, import_optional
 from specvit.runs.atomic import disk_errors, write_atomic
 from specvit.runs.processes import WorkerPool
-from specvit.simulate.kept_files import instrument_fingerprint, keep_files, kept_world, world_beside
+from specvit.simulate.identity import emulator_fingerprint, instrument_fingerprint
+from specvit.simulate.kept_files import keep_files, kept_world, world_beside
 from specvit.simulate.manifest import MANIFEST, Manifest, read_manifest
 from specvit.simulate.seeding import check_seed
 from specvit.simulate.shards import ShardPlan, bytes_per_spectrum, write_shard
-from specvit.simulate.simulator import Simulator, emulator_fingerprint
+from specvit.simulate.simulator import Simulator
 from specvit.simulate.splits import split_number
 from specvit.simulate.world import World
 
@@ -131,7 +132,7 @@ class WriteJob:
         return Manifest(
             world=kept_world(self.world),
             emulator=emulator_fingerprint(self.simulator.observed),
-            instrument_fingerprint=instrument_fingerprint(self.world),
+            instrument_fingerprint=instrument_fingerprint(self.simulator.instrument),
             split=self.split,
             seed=self.seed,
             spectra=self.spectra,

@@ -45,6 +45,8 @@ def air_to_vacuum(wavelength: np.ndarray | float) -> np.ndarray:
         WavelengthRangeError: below 2000 Å, where air wavelengths are not in use, or if not finite.
     """
     air = _checked(wavelength)
+    # n is a function of the vacuum wavelength, so the inverse is implicit; n varies so slowly that four steps
+    # reach the last bit.
     vacuum = air
     for _ in range(4):
         vacuum = air * refractive_index(vacuum)

@@ -142,6 +142,7 @@ class SpectraBatch:
         batches = list(batches)
         if not batches:
             raise DataError("concatenate: expected at least one batch of spectra, got none")
+        # Half a truth is worse than none: it would be taken for that of all rows.
         if any(batch.truth is None for batch in batches):
             batches = [batch.without_truth() for batch in batches]
         parts = [batch._tensors() for batch in batches]

@@ -47,6 +47,7 @@ class WavelengthGrid:
                 f"wavelength: does not increase at pixel {first + 1} "
                 f"({wavelength[first]:.4f} then {wavelength[first + 1]:.4f} Å); sort the spectrum first"
             )
+        # Everything on a grid shares this array: nobody may change it for the others.
         wavelength.flags.writeable = False
         object.__setattr__(self, "wavelength", wavelength)
 
@@ -85,6 +86,7 @@ class WavelengthGrid:
     @property
     def fingerprint(self) -> str:
         """Sixteen hex digits that identify the grid to 1e-4 Å, for files that must fit together."""
+        # Little-endian integers: the same digits on every machine.
         rounded = np.round(self.wavelength * 1e4).astype("<i8").tobytes()
         return hashlib.sha256(self.medium.encode() + rounded).hexdigest()[:16]
 

@@ -52,6 +52,7 @@ def rebin(flux: np.ndarray, grid_in: WavelengthGrid, grid_out: WavelengthGrid) -
         )
     cumulative = np.zeros((*flux.shape[:-1], grid_in.size + 1))
     np.cumsum(flux * np.diff(edges_in), axis=-1, out=cumulative[..., 1:])
+    # Interpolating the integral is what conserves flux; interpolating the flux itself would not.
     at_edges = CubicSpline(edges_in, cumulative, axis=-1)(np.clip(edges_out, edges_in[0], edges_in[-1]))
     return np.diff(at_edges, axis=-1) / np.diff(edges_out)
 
@@ -111,6 +112,7 @@ def smooth(
     # A kernel narrower than 1/20 pixel changes the spectrum by less than its sampling does.
     factor = min(int(np.ceil(MINIMUM_SIGMA_PIXELS / narrowest)), 20)
     if factor > 1:
+        # Between the pixels of any grid, not on a linear one: a logarithmic grid stays nearly logarithmic.
         fine = np.interp(np.arange(factor * (grid.size - 1) + 1) / factor, np.arange(grid.size), wavelength)
         flux = CubicSpline(wavelength, flux, axis=-1)(fine)
     else:
@@ -140,7 +142,9 @@ def gaussian_matrix(
     columns = np.arange(row_start[-1]) - np.repeat(row_start[:-1] - first, counts)
     distance = (wavelength_in[columns] - wavelength_out[rows]) / np.where(sigma > 0, sigma, 1.0)[rows]
     weights = np.exp(-0.5 * distance**2) * width[columns]
+    # No width at all: a delta function, which takes the sample as it is.
     weights = np.where(sigma[rows] > 0, weights, columns == nearest[rows])
+    # At the ends part of the kernel is missing: normalising keeps a constant constant.
     weights /= np.add.reduceat(weights, row_start[:-1])[rows]
     return scipy.sparse.csr_array(
         (weights, columns, row_start), shape=(len(wavelength_out), len(wavelength_in))

@@ -12,6 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 
 from specvit.errors import ConfigError
+from specvit.runs.identity import content_digest
 from specvit.spectra.batch import SpectraBatch
 from specvit.spectra.grid import WavelengthGrid
 from specvit.spectra.labels import LabelSpace
@@ -38,7 +39,10 @@ class SpectraSource(Protocol):
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """What these spectra are, JSON-ready: enough to draw or find them again, different for other ones."""
+        """What these spectra are, JSON-ready: enough to draw or find them again, different for other ones.
+
+        `identity` is the digest of their content: the same wherever they lie, another for other spectra.
+        """
 
     @property
     def fresh_noise(self) -> bool:
@@ -121,12 +125,13 @@ class MemorySource:
     @property
     def provenance(self) -> dict[str, Any]:
         """Number and hash of the spectra: nothing else is known of them."""
-        return {
+        own = {
             "source": "memory",
             "spectra": len(self),
             "grid": self.grid.fingerprint,
             "fingerprint": self.batch.fingerprint,
         }
+        return {**own, "identity": content_digest(own)}
 
     def draw(self, start: int, stop: int, epoch: int = 0) -> SpectraBatch:
         """Return spectra [start, stop), the same in every epoch."""

@@ -65,6 +65,11 @@ def join_processes(device: str | None = None) -> Processes:
     return Processes(dist.get_rank(), dist.get_world_size(), place)
 
 
+def is_first_process() -> bool:
+    """Return whether this process is the one that writes and tells, before or after it has joined the others."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
 def leave_processes(world: Processes) -> None:
     """End the process group that `join_processes` began."""
     if world.size > 1 and dist.is_initialized():

@@ -31,6 +31,9 @@ from specvit.training.recipe import Recipe
 from specvit.training.schedules import rate_factor
 from specvit.training.selection import Selection
 
+#: Event of the records of a validation.
+VALIDATED = "validation"
+
 #: Seconds between two looks at the running loss: each one waits for the device.
 REPORT_SECONDS = 1.0
 
@@ -185,7 +188,7 @@ class Trainer:
             candidates = {"raw": [parameter.detach() for parameter in self.body.parameters()]}
             if self.average is not None:
                 candidates["average"] = self.average.values
-            self._tell("validation", progress=done, **self.selection.consider(self.step, candidates))
+            self._tell(VALIDATED, progress=done, **self.selection.consider(self.step, candidates))
         patience = self.recipe.patience
         self.stopped = bool(self.world.agree(float(0 < patience <= self.selection.stale)))
 

@@ -14,6 +14,20 @@ LOSSES = {
     "ordinal": ("ordinal",),
 }
 
+#: Largest values of what would otherwise run for ever or fill the memory; also keeps out inf and NaN.
+LARGEST = {
+    "steps": 100_000_000,
+    "minutes": 43_200,
+    "batch": 1_000_000,
+    "lr": 100,
+    "weight_decay": 100,
+    "clip": 1e9,
+    "validations": 100_000,
+    "patience": 100_000,
+    "checkpoint_minutes": 43_200,
+    "seed": 2**63 - 1,
+}
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -90,6 +104,9 @@ class Recipe:
         for name in ("warmup", "decay", "floor", "ema", "masked"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name}: expected 0 to 1, got {getattr(self, name)}")
+        for name, most in LARGEST.items():
+            if not abs(getattr(self, name)) <= most:
+                raise ConfigError(f"{name}: expected at most {most:,}, got {getattr(self, name):g}")
         if self.minutes < 0 or (self.minutes == 0 and self.steps < 1):
             raise ConfigError("length: give a positive number of steps or minutes")
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from specvit.errors import ConfigError
 from specvit.spectra import SpectraBatch
 from specvit.training.objectives import Objective
 
@@ -40,6 +41,9 @@ class Selection:
         Args:
             step: optimiser steps taken.
             candidates: kind ("raw", "average") -> one tensor per parameter of the body, in order.
+
+        Raises:
+            ConfigError: if the objective monitors a score that it does not give.
         """
         scores = {kind: self._score(weights) for kind, weights in candidates.items()}
         deciding = {kind: self._deciding(found) for kind, found in scores.items()}
@@ -77,6 +81,12 @@ class Selection:
         self.kind, self.stale = state["kind"], state["stale"]
 
     def _deciding(self, scores: dict[str, float]) -> float:
+        for name in self.objective.monitor:
+            if name not in scores:
+                raise ConfigError(
+                    f"monitor: '{name}' is not among the scores {', '.join(scores)} of "
+                    f"{type(self.objective).__name__}; monitor one of these"
+                )
         return float(
             torch.tensor([scores[name] for name in self.objective.monitor], dtype=torch.float64).mean()
         )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from specvit.documents import PathText, Section
+from specvit.documents.problems import explain
+from specvit.errors import ConfigError
 from specvit.jobs.config.sections import (
     CONFIG_VERSION,
     MOST_LABELS,
@@ -112,3 +114,11 @@ class TrainingConfig(Section):
 def is_reference(path: str) -> bool:
     """Return whether a path is that of a file of the reference work."""
     return path.lower().endswith(HDF5)
+
+
+def training_config(tables: dict[str, Any]) -> TrainingConfig:
+    """Return a configuration made of nested plain values; ConfigError names the key that cannot be meant."""
+    try:
+        return TrainingConfig.model_validate(tables)
+    except ValidationError as error:
+        raise ConfigError(explain(error, TrainingConfig, tables, lambda key: "specvit train")) from None

@@ -5,6 +5,7 @@ from specvit.jobs.stages.examples import ShowExamples
 from specvit.jobs.stages.explanation import ExplainNetwork, explain_network
 from specvit.jobs.stages.fit import FitEstimator, FitRecord, Fitted
 from specvit.jobs.stages.posteriors import SamplePosteriors, Sampling
+from specvit.jobs.stages.record_scores import RecordScores
 from specvit.jobs.stages.score import ScoreAll, Scoring
 from specvit.jobs.stages.test_stars import DrawTestStars, TestStars
 
@@ -15,6 +16,7 @@ __all__ = [
     "FitEstimator",
     "FitRecord",
     "Fitted",
+    "RecordScores",
     "SamplePosteriors",
     "Sampling",
     "ScoreAll",

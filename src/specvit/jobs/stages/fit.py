@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from specvit.errors import DataError
 from specvit.estimators import Choice, Setting
-from specvit.estimators.spec import Listener
+from specvit.estimators.network_fitter import CORRECTION
 from specvit.jobs.sources import Sources
 from specvit.jobs.stages.test_stars import TestStars
 from specvit.jobs.watch import Update
@@ -51,7 +51,7 @@ class FitRecord:
         return {step: value for step, value in steps.items() if value}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Fitted:
     """An estimator of a job, with what it says of the test spectra."""
 
@@ -70,7 +70,6 @@ class FitEstimator:
         sources: of the job; the test spectra among them are not looked at.
         test: the test spectra.
         differs: in what the world of a saved estimator differs from this one, for the facts.
-        listen: called with the records of a training too, or None.
     """
 
     choice: Choice
@@ -78,7 +77,6 @@ class FitEstimator:
     sources: Sources
     test: TestStars
     differs: dict[str, str] = field(default_factory=dict)
-    listen: Listener | None = None
 
     @property
     def name(self) -> str:
@@ -127,16 +125,18 @@ class FitEstimator:
         return Fitted(self.choice, Estimates.read(run, self.choice.key), fact)
 
     def _fit(self, run: RunFolder, folder: Path, update: Update) -> Estimator:
-        from dataclasses import replace
+        def listen(entry: dict[str, Any]) -> None:
+            if entry["event"] != CORRECTION:
+                run.log(**entry)
 
         checkpoints = run.path / "checkpoints" / self.choice.key
         checkpoints.mkdir(parents=True, exist_ok=True)
-        setting = replace(self.setting, size=self.choice.size, folder=checkpoints, listen=self.listen)
+        setting = replace(self.setting, size=self.choice.size, folder=checkpoints, listen=listen)
         model = self.choice.spec.build(setting)
         drawn = self.choice.spec.draws_spectra or self.sources.train is None
         train = self.sources.drawn if drawn else self.sources.train
         assert train is not None
-        model.fit(train, self.sources.validation, lambda done, total, _: update(done, total))
+        model.fit(train, self.sources.validation, update)
         shutil.rmtree(folder, ignore_errors=True)
         folder.parent.mkdir(parents=True, exist_ok=True)
         model.save(folder)

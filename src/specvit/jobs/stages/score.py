@@ -26,6 +26,7 @@ from specvit.evaluate import (
     stated_intervals,
 )
 from specvit.evaluate.cells import LEAST_STARS
+from specvit.evaluate.slices import BESIDE_LABELS
 from specvit.jobs.stages.fit import Fitted
 from specvit.jobs.stages.posteriors import Sampling
 from specvit.jobs.stages.test_stars import TestStars
@@ -155,7 +156,7 @@ class ScoreAll:
         """Return all slices, and the number of spectra in no bin of S/N."""
         table, bins = self.test.table, SnrBins("run", self.scoring.snr_edges)
         slices = [everything(len(table)), *snr_slices(bins, table.snr)]
-        known = {*self.test.space.names, "snr", "snr_quantile", "mag"}
+        known = {*self.test.space.names, *BESIDE_LABELS}
         for name, box in self.scoring.slices.items():
             if set(box) <= known:
                 slices.append(box_slice(name, box, table))

@@ -125,10 +125,10 @@ def assemble_library(
 def _check_values(node: Node, spectrum: SourceSpectrum) -> None:
     if len(spectrum.wavelength) < 2:
         raise DataError(f"{node.name}: no spectrum in the asked wavelength window; choose another window")
-    bad = ~np.isfinite(spectrum.flux)
-    if bad.any():
-        at = spectrum.wavelength[int(np.argmax(bad))]
-        raise DataError(f"{node.name}: flux is not finite at {at:.3f} Å (vacuum); leave this file out")
+    for what, values in (("flux", spectrum.flux), ("continuum", spectrum.continuum)):
+        if values is not None and not np.isfinite(values).all():
+            at = spectrum.wavelength[int(np.argmin(np.isfinite(values)))]
+            raise DataError(f"{node.name}: {what} is not finite at {at:.3f} Å (vacuum); leave this file out")
     if not (spectrum.flux > 0).any():
         raise DataError(f"{node.name}: flux is nowhere positive; leave this file out")
 

@@ -147,6 +147,7 @@ def _places_2024(
     low, high = box["m_h"]
     places = {}
     for m_h in METALLICITIES[(low - 1e-9 <= METALLICITIES) & (high + 1e-9 >= METALLICITIES)]:
+        # + 0.0 turns -0.0 into 0.0: the archive has m+0.00 only.
         token = f"m{m_h + 0.0:+.2f}"
         script = f"hlsp_bosz_bosz2024_sim_r{resolution}_{token}_v1_bulkdl.sh"
         try:

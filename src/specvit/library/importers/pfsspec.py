@@ -18,18 +18,21 @@ continuum-normalised grids are refused: they are derived products of such a grid
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
 import numpy as np
 
-from specvit.errors import DataError
+from specvit.documents.hdf5 import INTEGERS, TRUTHS, HdfFile, open_hdf5
+from specvit.errors import DataError, WavelengthRangeError
 from specvit.library.importers.assemble import Progress, SourceSpectrum, assemble_library
 from specvit.library.importers.nodes import Limits, Node, check_limits, select_nodes
 from specvit.library.importers.window import LibraryWindow
 from specvit.library.synthetic_library import SyntheticLibrary
+from specvit.spectra import WavelengthGrid
 from specvit.spectra.air import air_to_vacuum
 
 AXIS_LABELS = {
@@ -42,6 +45,8 @@ AXIS_LABELS = {
     "C_M": "c_m",
 }
 EARLY_ORDER = ("M_H", "Fe_H", "T_eff", "log_g", "C_M", "a_M", "O_M")
+#: Cells at most: BOSZ has 1.6 million.
+MOST_CELLS = 10**8
 FLUX, INDEX, CONTINUUM = "grid/arrays/flux/value", "grid/arrays/flux/index", "grid/arrays/cont/value"
 
 
@@ -61,72 +66,104 @@ def read_layout(path: Path) -> GridLayout:
     Raises:
         DataError: if the file is not a readable pfsspec array grid, or a derived one; names file and key.
     """
-    if not path.is_file():
-        raise DataError(f"{path}: no such file; give the grid's HDF5 file")
-    try:
-        with h5py.File(path, "r") as file:
-            _refuse_derived(path, file)
-            axes = _read_axes(path, file)
-            wavelength = _read_wavelength(path, file)
-            shape = (*(len(values) for values in axes.values()), len(wavelength))
-            if FLUX not in file:
-                raise DataError(f"{path.name}: has no '{FLUX}'; is it a pfsspec model grid?")
-            if file[FLUX].shape != shape:
-                names = ", ".join(axes)
-                raise DataError(
-                    f"{path.name}: '{FLUX}' has shape {file[FLUX].shape}, but the axes ({names}) and "
-                    f"wavelengths say {shape}; the file is incomplete or of another version"
-                )
-            filled = np.array(file[INDEX], dtype=bool) if INDEX in file else np.ones(shape[:-1], dtype=bool)
-            return GridLayout(axes, wavelength, filled, CONTINUUM in file)
-    except OSError as error:
-        raise DataError(f"{path.name}: not a readable HDF5 file ({error}); copy it again") from error
+    with _opened(path) as file:
+        _refuse_derived(path, file)
+        axes = _read_axes(path, file)
+        wavelength = _read_wavelength(path, file)
+        cells = tuple(len(values) for values in axes.values())
+        _check_spectra(path, file, FLUX, axes, len(wavelength))
+        if has_continuum := CONTINUUM in file:
+            _check_spectra(path, file, CONTINUUM, axes, len(wavelength))
+        filled = np.ones(cells, dtype=bool)
+        if INDEX in file:
+            filled = file.array(INDEX, cells, TRUTHS + INTEGERS).astype(bool)
+        return GridLayout(axes, wavelength, filled, has_continuum)
 
 
-def _refuse_derived(path: Path, file: h5py.File) -> None:
-    def attribute(group: str, name: str) -> object:
-        return file[group].attrs.get(name) if group in file else None
+def _opened(path: Path) -> AbstractContextManager[HdfFile]:
+    return open_hdf5(path, "pfsspec grid", "give the grid's HDF5 file")
 
-    continuum = attribute("modelgrid", "continuum_model") or file.attrs.get("continuum_model")
-    if continuum:
+
+def _check_spectra(path: Path, file: HdfFile, key: str, axes: dict[str, np.ndarray], pixels: int) -> None:
+    """Raise DataError unless `key` has one spectrum per cell of the axes; reads none."""
+    shape = (*(len(values) for values in axes.values()), pixels)
+    # Empty cells may never have been written, so the array may be stored in part.
+    found = file.dataset(key, (None,) * len(shape), sparse=True).shape
+    if found != shape:
         raise DataError(
-            f"{path.name}: its flux is divided by a fitted continuum ('{continuum}'); "
-            "give the grid as it was before the fit"
+            f"{path.name}: '{key}' has shape {found}, but the axes ({', '.join(axes)}) and "
+            f"wavelengths say {shape}; the file is incomplete or of another version"
         )
-    kind = attribute("grid", "type")
-    if (
-        attribute("modelgrid", "config_pca")
-        or attribute("modelgrid", "config_rbf")
-        or kind not in (None, "ArrayGrid")
-    ):
+
+
+def _refuse_derived(path: Path, file: HdfFile) -> None:
+    def stated(name: str, key: str) -> bool:
+        return file.has_attribute(name, key) and not _is_false(file, name, key)
+
+    for key in ("modelgrid", "/"):
+        if stated("continuum_model", key):
+            continuum = file.attribute("continuum_model", str, key)
+            raise DataError(
+                f"{path.name}: its flux is divided by a fitted continuum ('{continuum}'); "
+                "give the grid as it was before the fit"
+            )
+    kind = file.attribute("type", str, "grid") if file.has_attribute("type", "grid") else None
+    derived = stated("config_pca", "modelgrid") or stated("config_rbf", "modelgrid")
+    if derived or kind not in (None, "ArrayGrid"):
         raise DataError(
             f"{path.name}: is a compressed or interpolated grid ({kind}); give the array grid behind it"
         )
 
 
-def _read_axes(path: Path, file: h5py.File) -> dict[str, np.ndarray]:
+def _is_false(file: HdfFile, name: str, key: str) -> bool:
+    """Return whether an attribute says no: false, or an empty text."""
+    try:
+        return not file.attribute(name, bool, key)
+    except DataError:
+        return not file.attribute(name, str, key)
+
+
+def _read_axes(path: Path, file: HdfFile) -> dict[str, np.ndarray]:
     if "grid/axes" not in file:
         raise DataError(f"{path.name}: has no 'grid/axes'; is it a pfsspec model grid?")
-    group = file["grid/axes"]
-    if "0" in group:
-        found = [(name, group[order][name]) for order in sorted(group, key=int) for name in group[order]]
+    members = file.members("grid/axes")
+    if "0" in members:
+        # By number: names are listed alphabetically, "10" before "2".
+        orders = [order for order in members if order.isdecimal()]
+        keys = [
+            f"{order}/{name}"
+            for order in sorted(orders, key=int)
+            for name in file.members(f"grid/axes/{order}")
+        ]
     else:
-        found = [(name, group[name]) for name in EARLY_ORDER if name in group]
-    axes = {name: np.array(values, dtype=np.float64) for name, values in found}
+        keys = [name for name in EARLY_ORDER if name in members]
+    axes = {
+        key.rpartition("/")[2]: file.array(f"grid/axes/{key}", (None,)).astype(np.float64) for key in keys
+    }
     unknown = [name for name in axes if name not in AXIS_LABELS and len(axes[name]) > 1]
-    if unknown or len({AXIS_LABELS.get(name, name) for name in axes}) < len(axes):
+    if not axes or unknown or len({AXIS_LABELS.get(name, name) for name in axes}) < len(keys):
         raise DataError(
             f"{path.name}: axes {', '.join(axes)} are not labels; known are {', '.join(AXIS_LABELS)}"
         )
+    for name, values in axes.items():
+        if not np.isfinite(values).all() or len(np.unique(values)) < max(len(values), 1):
+            raise DataError(f"{path.name}: axis {name} has no values, or not finite, different ones")
+    if (cells := math.prod(len(values) for values in axes.values())) > MOST_CELLS:
+        raise DataError(f"{path.name}: its axes make {cells:,} cells, more than any grid has")
     return axes
 
 
-def _read_wavelength(path: Path, file: h5py.File) -> np.ndarray:
+def _read_wavelength(path: Path, file: HdfFile) -> np.ndarray:
     key = "modelgrid/wave" if "modelgrid/wave" in file else "wave"
     if key not in file:
         raise DataError(f"{path.name}: has no 'modelgrid/wave'; is it a pfsspec model grid?")
-    wavelength = np.array(file[key], dtype=np.float64)
-    in_vacuum = file["modelgrid"].attrs.get("is_wave_vacuum", True) if "modelgrid" in file else True
+    try:
+        wavelength = WavelengthGrid(file.array(key, (None,)).astype(np.float64)).wavelength
+    except WavelengthRangeError as error:
+        raise DataError(f"{path.name}: '{key}': {error}") from error
+    # Without the attribute pfsspec itself takes vacuum; guessing otherwise would shift the lines by 2 Å.
+    says = file.has_attribute("is_wave_vacuum", "modelgrid")
+    in_vacuum = file.attribute("is_wave_vacuum", bool, "modelgrid") if says else True
     return wavelength if in_vacuum else air_to_vacuum(wavelength)
 
 
@@ -156,17 +193,17 @@ class PfsspecReader:
     def __call__(self, node: Node, low: float, high: float) -> SourceSpectrum:
         """Return the spectrum over [low, high] Å; DataError names the cell if it cannot be read."""
         wavelength = self.layout.wavelength
+        # One sample more on either side, for the interpolation at the ends.
         first = max(int(np.searchsorted(wavelength, low)) - 1, 0)
         part = slice(first, int(np.searchsorted(wavelength, high)) + 1)
-        try:
-            with h5py.File(node.path, "r") as file:
-                flux = np.array(file[FLUX][(*node.index, part)], dtype=np.float64)
-                continuum = None
-                if self.layout.has_continuum:
-                    continuum = np.array(file[CONTINUUM][(*node.index, part)], dtype=np.float64)
-        except OSError as error:
-            raise DataError(f"{node.name}: cannot be read ({error}); copy the file again") from error
+        with _opened(node.path) as file:
+            flux = self._cell(file, FLUX, node, part)
+            continuum = self._cell(file, CONTINUUM, node, part) if self.layout.has_continuum else None
         return SourceSpectrum(wavelength[part], flux, continuum)
+
+    def _cell(self, file: HdfFile, key: str, node: Node, part: slice) -> np.ndarray:
+        shape = (*self.layout.filled.shape, len(self.layout.wavelength))
+        return file.dataset(key, shape, sparse=True).read((*node.index, part)).astype(np.float64)
 
 
 def import_pfsspec(

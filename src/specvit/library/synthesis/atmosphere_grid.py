@@ -45,6 +45,7 @@ class AtmosphereGrid:
         self.free = [axis for axis, is_free in zip(AXES, free, strict=True) if is_free]
         self.frozen = {axis: float(points[0, i]) for i, axis in enumerate(AXES) if not free[i]}
         self._low, self._span = points[:, free].min(axis=0), np.ptp(points[:, free], axis=0)
+        # On the unit cube: Delaunay triangles in K and dex would be slivers.
         self._points = (points[:, free] - self._low) / self._span
         if len(np.unique(self._points.round(9), axis=0)) < len(models):
             raise DataError(
@@ -103,6 +104,7 @@ class AtmosphereGrid:
 def _pack(model: ModelAtmosphere) -> np.ndarray:
     columns = [model.depth, model.temperature]
     columns += [c for c in (model.gas_pressure, model.electron_pressure) if c is not None]
+    # Pressures span eight decades over the layers: logarithms are what is nearly linear.
     return np.log(np.concatenate(columns))
 
 

@@ -63,6 +63,7 @@ def read_design(path: str | Path) -> Design:
                 values[number, i] = np.nan
             if not np.isfinite(values[number, i]):
                 raise DataError(f"{path.name}: line {number + 2}: {name} = '{row[name]}' is no number")
+    # Two equal points could stand on both sides of the held-out split.
     if len(np.unique(values, axis=0)) < len(values):
         raise DataError(f"{path.name}: two rows have the same labels; remove one")
     return Design(values, f"CSV file {path.name}")

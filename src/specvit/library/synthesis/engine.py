@@ -57,8 +57,10 @@ class SmeEngine:
         self._solar = self._abund(monh=0.0, pattern=SOLAR_MIX).get_pattern(type="H=12", raw=False)
         self.microturbulence = microturbulence
         step = VELOCITY_STEP_KM_S / SPEED_OF_LIGHT_KM_S
+        # SMElib takes air wavelengths, as the line lists have them; vacuum is made of the finished grid.
         self.wavelength_air = np.exp(np.arange(np.log(low), np.log(high) + step, step))
         self.wavelength = air_to_vacuum(self.wavelength_air)
+        # F = 2π ∫ I μ dμ on [0, 1]: Gauss points mapped from [-1, 1], whose weights halve.
         nodes, weights = np.polynomial.legendre.leggauss(ANGLES)
         self._mu = np.ascontiguousarray(0.5 * (nodes + 1)[::-1])
         self._flux_weights = np.pi * weights[::-1] * self._mu
@@ -76,6 +78,7 @@ class SmeEngine:
         """Return PySME's abundances for [M/H], [alpha/M] and [C/M]; solar mix of Asplund et al. 2009."""
         pattern = {}
         for element, solar in self._solar.items():
+            # Helium stays with hydrogen: [M/H] is about the metals.
             shift = 0.0 if element in ("H", "He") else m_h
             shift += alpha_m if element in ALPHA_ELEMENTS else c_m if element == "C" else 0.0
             pattern[element] = solar + shift
@@ -113,6 +116,7 @@ class SmeEngine:
         if electron is None:
             electron = guess_electron_pressure(model.temperature, model.gas_pressure)
         thermal = BOLTZMANN * model.temperature
+        # Only a start: the equation of state replaces both.
         xne = np.clip(electron, 1e-30, 0.5 * model.gas_pressure) / thermal
         xna = model.gas_pressure / thermal - xne
         depth = "RHOX" if model.scale == "rhox" else "TAU"

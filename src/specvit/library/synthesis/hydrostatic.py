@@ -63,8 +63,11 @@ def solve_gas_pressure(
 
 def _integral_from_surface(depth: np.ndarray, integrand: np.ndarray) -> np.ndarray:
     """Return the integral from 0 to each depth: a power law between layers, continued above the first."""
+    # Layers are spaced in log τ, and the integrand changes by factors between them: a power law follows that,
+    # straight lines would not.
     product = integrand * depth
     exponent = np.diff(np.log(product)) / np.diff(np.log(depth))
+    # The integral of τ^(e-1) is a logarithm at e = 0; a millionth is as good and has no branch.
     exponent = np.where(np.abs(exponent) < 1e-6, 1e-6, exponent)
     surface = product[0] / max(exponent[0], 0.3)  # flatter would mean an infinite atmosphere
     return surface + np.concatenate([[0.0], np.cumsum(np.diff(product) / exponent)])

@@ -89,6 +89,7 @@ def _start(build: Callable[[], Callable[[Any], Any]], log: Path) -> _Worker:
     process = context.Process(target=_serve, args=(theirs, build, str(log)), daemon=True)
     with signals_held():
         process.start()
+    # Or the pipe would stay open here after the worker died, and its end would never be seen.
     theirs.close()
     return _Worker(process, ours, log)
 
@@ -148,6 +149,8 @@ def _stop(worker: _Worker) -> None:
 def _serve(connection: Connection, build: Callable[[], Callable[[Any], Any]], log: str) -> None:
     """Answer items until the pipe closes; everything printed goes to `log`."""
     end_with_parent()
+    # On descriptors, not on sys.stdout: what a C library prints before it ends the process is the only clue
+    # there is.
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     for stream in (1, 2):
         os.dup2(descriptor, stream)

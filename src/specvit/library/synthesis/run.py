@@ -106,6 +106,7 @@ class PointSynthesis:
 
     def __init__(self, plan: SynthesisPlan) -> None:
         self.plan, self.grid = plan, AtmosphereGrid(plan.models)
+        # 6 km/s more on either side, so that rounding cannot leave the window short of a sample.
         low, high = (float(vacuum_to_air(edge)) for edge in plan.window.needed)
         self.engine = SmeEngine(plan.lines, low * (1 - 2e-5), high * (1 + 2e-5), plan.microturbulence)
         self.transfer = Transfer(self.engine.wavelength, np.inf, plan.window)
@@ -253,6 +254,7 @@ def _write_chunk(folder: Path, plan: SynthesisPlan, start: int, outcomes: list) 
     for row, outcome in enumerate(outcomes):
         if outcome.failure is None:
             flux[row], continuum[row] = outcome.value
+    # Failed points are written too, with their reason: a continued run does not try them for ever.
     failure = np.array([outcome.failure or "" for outcome in outcomes], dtype=str)
     path = _chunk_path(folder, start)
     unfinished = path.with_suffix(".partial")

@@ -81,6 +81,7 @@ class BayesCeiling:
         together = CPU_STARS if device.type == "cpu" else DEVICE_STARS
         names, parts = self.prior.label_space.names, []
         for first in range(0, len(observation), together):
+            # Seeded per group: the draws of a star do not depend on how many groups follow.
             generator = torch.Generator(device).manual_seed(self.seed * 1_000_003 + first)
             group = observation[first : first + together]
             score = self._score(group, generator)

@@ -33,6 +33,7 @@ class ProbitBox:
 
     def to_labels(self, z: Tensor) -> Tensor:
         """Return labels, shape (..., P), float64, for coordinates z of the same shape."""
+        # float64: in float32 Φ(z) is 1 from z = 5.4 on, and samples beyond would pile up on the face.
         return self.low.to(z.device) + self.width.to(z.device) * torch.special.ndtr(z)
 
     def from_labels(self, labels: Tensor) -> Tensor:

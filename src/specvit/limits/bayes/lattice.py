@@ -71,6 +71,8 @@ class LatticeSampler:
             cell = torch.cat([cell, new])
             log_likelihood = torch.cat([log_likelihood, score(star, here)], dim=1)
             mixture = torch.stack([proposal[cell] for proposal in history]).mean(0)
+            # All rounds share one denominator, the mean of their proposals: a draw that was rare in its own
+            # round cannot get a huge weight if a later proposal covers it.
             base = (self.log_prior[cell] - mixture.log())[None]
             log_weight = log_likelihood + base
             enough = float(effective_sample_size(normalise(log_weight))) >= settings.minimum_ess
@@ -118,5 +120,6 @@ def _draw(probability: Tensor, count: int, generator: torch.Generator) -> tuple[
     """Return `count` sub-cells drawn with `probability` and a uniform position inside each."""
     uniform = torch.rand(2, count, generator=generator, device=probability.device, dtype=torch.float64)
     cdf = probability.cumsum(0)
+    # Scaled by the last entry: a sum of millions of float64 is 1 only to rounding.
     cell = torch.searchsorted(cdf, uniform[0] * cdf[-1]).clamp(max=cdf.numel() - 1)
     return cell, uniform[1]

@@ -71,9 +71,11 @@ def _block(
         weight = star.weight
         cross = (flux @ (weight * star.flux)[..., None])[..., 0].double()
         square = (flux.square() @ weight[..., None])[..., 0].double()
+        # Generalised least squares: A is cross / square with variance 1 / square under the working weights.
         error = square.rsqrt()
         amplitude = (cross / square + error * normal).clamp(min=1e-6)
         log_proposal = -0.5 * normal.square() - 0.5 * math.log(2 * math.pi) - error.log() + amplitude.log()
+    # In place from here on: the arrays of a block stay in the cache, and nothing needs a gradient.
     model = flux.mul_(amplitude.to(dtype)[..., None])
     variance = torch.addcmul(star.base[:, None], star.gain[:, None], model)
     residual = model.sub_(star.flux[:, None]).square_().div_(variance)

@@ -85,6 +85,7 @@ class Lines:
         """
         value = score.view(-1, self.cells)
         offset = (torch.arange(SUBCELLS, dtype=score.dtype, device=score.device) + 0.5) / SUBCELLS - 0.5
+        # The end cells have one neighbour: they use the parabola of the next cell, shifted by one.
         middle = value[:, 1:-1, None]
         slope = 0.5 * (value[:, 2:] - value[:, :-2])[..., None]
         bend = (value[:, 2:] - 2 * value[:, 1:-1] + value[:, :-2])[..., None]

@@ -122,4 +122,5 @@ class Observation:
         """
         dead = torch.isinf(sigma)
         base = sigma.square().masked_fill(dead, DEAD_VARIANCE)
+        # gain = 0: a pipeline's sigma is one number per pixel, with what it knows of photon noise in it.
         return cls(flux.masked_fill(dead, 0.0), base, torch.zeros_like(base), torch.ones_like(flux[:, 0]))

@@ -71,6 +71,7 @@ class Posterior:
             raise ShapeError(f"labels: expected shape {tuple(self.mean.shape)}, got {tuple(labels.shape)}")
         truth = labels.to(self.draws)[:, None]
         ties = (self.draws == truth).sum(1)
+        # Without this the ranks of labels on nodes would pile up and a right posterior look wrong.
         share = torch.rand(ties.shape, generator=torch.Generator().manual_seed(0))
         return (self.draws < truth).sum(1) + (share * (ties + 1)).long()
 
@@ -89,6 +90,7 @@ class Posterior:
         ess = effective_sample_size(weight)
         level = torch.stack([quantiles(labels[..., i], weight, LEVELS) for i in range(labels.shape[-1])], 1)
         picked = resample(weight, draws, generator)[..., None].expand(-1, -1, labels.shape[-1])
+        # Systematic resampling returns draws in the order of the samples; callers may take the first few.
         order = torch.rand(picked.shape[:2], generator=generator, device=labels.device).argsort(1)
         drawn = labels.gather(1, picked.gather(1, order[..., None].expand_as(picked)))
         spent = torch.full_like(ess, labels.shape[1], dtype=torch.int64)

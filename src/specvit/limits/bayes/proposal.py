@@ -62,8 +62,10 @@ class Mixture:
         normal = torch.randn(stars, count, size, generator=generator, device=device, dtype=dtype)
         uniform = torch.rand(stars, count, FREEDOM // 2 + 1, generator=generator, device=device, dtype=dtype)
         kernel = torch.arange(count, device=device) % kernels
+        # Exponentials by hand, because PyTorch's distributions take no generator.
         chi2 = -2 * uniform[..., 1:].clamp(min=1e-300).log().sum(-1)
         step = torch.einsum("bpq,bsq->bsp", self.factor, normal) * (FREEDOM / chi2).sqrt()[..., None]
+        # z is standard normal under the prior: the same deviates serve as draws from it.
         from_prior = uniform[..., :1] < PRIOR_SHARE
         return torch.where(from_prior, normal, self.centres[:, kernel] + step)
 

@@ -74,6 +74,8 @@ def bayes_r2(
     count = len(variance)
     if count < 2:
         raise ConfigError(f"bayes_r2: needs at least 2 stars, got {count}")
+    # An independent estimate of the same quantity: if likelihood, prior and sampler are right, the squared
+    # error of the posterior mean has the posterior variance as its expectation.
     square = (posterior.mean[:, i] - labels[:, i].double().cpu()).square()[chosen]
     sampler = posterior.variance_error[:, i][chosen].square().sum().sqrt() / count
     return BayesR2(

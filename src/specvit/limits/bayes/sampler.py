@@ -56,6 +56,7 @@ def sample_posteriors(
         generator: on the device of `start`.
     """
     active = torch.arange(start.centres.shape[0], device=start.centres.device)
+    # Every proposal is kept: the weights of early draws change as later proposals cover them.
     used, history = 0, [start]
     z = start.centres[:, :0]
     log_likelihood = log_mixture = z[..., 0]
@@ -73,6 +74,8 @@ def sample_posteriors(
         used += settings.round_size
         base = log_standard_normal(z) - (log_mixture - math.log(len(history)))
         ess = effective_sample_size(normalise(log_likelihood + base))
+        # A high effective sample size after one round may only mean that all draws missed the posterior
+        # alike.
         finished = (ess >= settings.minimum_ess) & (len(history) >= MINIMUM_ROUNDS)
         if used + settings.round_size > settings.maximum_samples:
             finished = torch.ones_like(finished)

@@ -53,6 +53,7 @@ def moments(values: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     mean = torch.einsum("bs,bsp->bp", weight, values)
     centred = values - mean[:, None]
     covariance = torch.einsum("bs,bsp,bsq->bpq", weight, centred, centred)
+    # One draw with all the weight would divide by zero; such a star is reported as not converged.
     lost = weight.square().sum(-1).clamp(max=0.999)
     return mean, covariance / (1 - lost)[:, None, None]
 
@@ -88,5 +89,6 @@ def resample(weight: Tensor, count: int, generator: torch.Generator) -> Tensor:
     """
     start = torch.rand(weight.shape[0], 1, generator=generator, device=weight.device, dtype=weight.dtype)
     comb = (torch.arange(count, device=weight.device) + start) / count
+    # One random number per star and a comb: as a rule less variance than independent draws.
     cdf = weight.cumsum(-1)
     return torch.searchsorted(cdf / cdf[:, -1:], comb).clamp(max=weight.shape[-1] - 1)

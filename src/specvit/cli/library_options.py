@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from specvit.cli.terminal import say
 from specvit.errors import ConfigError
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -79,5 +80,6 @@ def agree(question: str) -> None:
 
     if not sys.stdin.isatty():
         raise ConfigError("nobody is here to agree; add --yes to start")
-    if not typer.confirm(question, err=True):
+    say(f"{question} [y/N]")
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise ConfigError("not started")

@@ -6,11 +6,11 @@ Owns checks of the data (present, finite, right shape, not negative); all messag
 from __future__ import annotations
 
 import hashlib
-import zipfile
 from pathlib import Path
 
 import numpy as np
 
+from specvit.documents.npz import parse_npz
 from specvit.errors import DataError, WavelengthRangeError
 from specvit.instrument.schema import GridSection, Nodes, TablesSection
 from specvit.spectra import WavelengthGrid
@@ -46,11 +46,7 @@ class Tables:
                 f"{path.name}: checksum is not the one stated in {description}; restore the file, "
                 "or update tables.sha256 if it was changed on purpose"
             )
-        try:
-            with np.load(path, allow_pickle=False) as archive:
-                return cls({name: archive[name] for name in archive.files}, path.name)
-        except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError) as error:
-            raise DataError(f"{path.name}: not a numpy npz file of plain arrays ({error})") from error
+        return cls(parse_npz(content, path.name, "restore the file, or make it again"), path.name)
 
     def array(self, name: str, key: str, shape: tuple[int | None, ...]) -> np.ndarray:
         """Return table `name` in float64, for the instrument's `key`; None in `shape` is any length.

@@ -45,7 +45,9 @@ def parse_npz(content: bytes, where: str, mend: str) -> dict[str, np.ndarray]:
                 for entry in archive.infolist()
             }
     except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, NotImplementedError) as error:
-        raise DataError(f"{where} is damaged: not a numpy npz file of plain arrays ({error}); {mend}") from error
+        raise DataError(
+            f"{where} is damaged: not a numpy npz file of plain arrays ({error}); {mend}"
+        ) from error
     except (RuntimeError, MemoryError) as error:
         raise DataError(f"{where} is damaged: cannot be unpacked ({error}); {mend}") from error
 

@@ -5,12 +5,16 @@ Files are checked one by one by `specvit.runs`; here it is said which entry does
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict
 
-from specvit.errors import DataError
+from specvit.documents import dump_toml
+from specvit.documents.records import read_record
+from specvit.errors import ConfigError, DataError
 from specvit.runs import Summary
 
 Arrays = Mapping[str, np.ndarray]
@@ -24,7 +28,7 @@ SHAPES: dict[str, dict[str, str]] = {
         **dict.fromkeys(("crlb_5", "r2_max_5", "schur_5"), "M"),
         **dict.fromkeys(("bayes_mean", "bayes_var"), "B"),
     },
-    "cells": {"stars": "KGF", "ceiling": "KGF"},
+    "cells": {"axes": "T", "stars": "KGF", "ceiling": "KGF", "exact": "", "least_stars": ""},
     "examples": {
         "wavelength": "L",
         **dict.fromkeys(("flux", "clean", "sigma", "jacobian"), "SL"),
@@ -37,7 +41,71 @@ SHAPES: dict[str, dict[str, str]] = {
     },
 }
 
+#: Kinds of values (`dtype.kind`, and in words) of the arrays that do not hold numbers.
+TEXT, WHOLE, TRUTH, NUMBERS = (
+    ("U", "text"),
+    ("iu", "whole numbers"),
+    ("b", "true or false"),
+    ("iuf", "numbers"),
+)
+KINDS = {
+    **dict.fromkeys(("label_names", "names", "axes", "model", "target"), TEXT),
+    **dict.fromkeys(("windows", "ranges", "quantities"), TEXT),
+    **dict.fromkeys(("rows", "stars", "window", "least_stars"), WHOLE),
+    "exact": TRUTH,
+}
+#: Arrays in which a number may be missing (NaN or infinite): estimates that failed, bounds that do not exist,
+#: cells and groups of stars without any.
+WITH_GAPS = re.compile(
+    r"mean|std|quantiles|(crlb|r2_max|schur|bayes)_.*|ceiling|(precision|efficiency)_.*|"
+    r"density|share|likeness|gap|blocks"
+)
+#: Arrays that increase strictly.
+AXES = ("first_edges", "second_edges", "snr_edges", "wavelength")
+
 REMEDY = "the folder was changed by hand or written by another version; run again with --fresh"
+
+
+class _Told(BaseModel):
+    """A section of the configuration of which a page quotes entries."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class _Named(_Told):
+    name: str
+
+
+class _Simulate(_Told):
+    prior: str
+    noise_level: float
+
+
+class _Config(_Told):
+    library: _Named
+    instrument: _Named
+    simulate: _Simulate
+
+
+def check_config(config: Mapping[str, Any], where: str) -> None:
+    """Raise DataError unless the configuration has the entries that a page quotes, and can be printed."""
+    try:
+        dump_toml(config)
+    except ConfigError as error:
+        raise DataError(f"{where}: {error}; {REMEDY}") from error
+    read_record(_Config, config, where, REMEDY)
+
+
+def check_values(arrays: Arrays, where: str) -> None:
+    """Raise DataError naming the first array that holds another kind of values than it must."""
+    for name, values in arrays.items():
+        kinds, wanted = KINDS.get(name, NUMBERS)
+        if values.dtype.kind not in kinds:
+            raise DataError(f"{where}: '{name}' is {values.dtype}, expected {wanted}; {REMEDY}")
+        if kinds == NUMBERS[0] and not WITH_GAPS.fullmatch(name) and not np.isfinite(values).all():
+            raise DataError(f"{where}: '{name}' holds values that are not finite; {REMEDY}")
+        if name in AXES and (values.ndim != 1 or len(values) < 2 or (np.diff(values) <= 0).any()):
+            raise DataError(f"{where}: '{name}' does not increase strictly; {REMEDY}")
 
 
 def check_shapes(kind: str, arrays: Arrays, where: str, sizes: Mapping[str, int] | None = None) -> None:
@@ -82,7 +150,7 @@ def check_cells(arrays: Arrays, where: str, models: Iterable[str]) -> None:
     """Raise DataError unless every model has its scores in cells that fit the edges."""
     edges = {"K": "snr_edges", "G": "second_edges", "F": "first_edges"}
     shape = tuple(len(arrays[name]) - 1 for name in edges.values())
-    check_shapes("cells", arrays, where, dict(zip(edges, shape, strict=True)))
+    check_shapes("cells", arrays, where, dict(zip(edges, shape, strict=True)) | {"T": 2})
     for model in models:
         for kind in ("precision", "efficiency"):
             for name in (f"{kind}_{model}{ending}" for ending in ("", "_low", "_high")):
@@ -100,9 +168,21 @@ def check_summary(summary: Summary, where: str) -> None:
         )
     wanted: list[tuple[str, Mapping[str, Any], tuple[str, ...]]] = [("counts", summary.counts, ("test",))]
     against = () if summary.ceiling is None else ("efficiency", "headroom")
+    expected = any("efficiency_expected" in model.bins for model in summary.models.values())
+    binned = (
+        "r2",
+        "mae",
+        "rmse",
+        "residual_50",
+        "residual_68",
+        *(("efficiency_expected",) if expected else ()),
+    )
     for name, model in summary.models.items():
-        wanted.append((f"models.{name}.overall", model.overall, ("r2", "mae", *against)))
-        wanted.append((f"models.{name}.bins", model.bins, ("r2", "residual_50", "residual_68", *against)))
+        leak = ("headroom",) if model.above_ceiling else ()
+        wanted.append((f"models.{name}.overall", model.overall, ("r2", "mae", *against, *leak)))
+        wanted.append((f"models.{name}.bins", model.bins, (*binned, *against)))
+        if not isinstance(model.facts.get(summary.target, {}), Mapping):
+            raise DataError(f"{where}: 'models.{name}.facts.{summary.target}' holds no entries; {REMEDY}")
     if summary.ceiling is not None:
         bounds = ("r2_max_3", "r2_max_5", "sigma_min_5")
         wanted.append(("ceiling.overall", summary.ceiling.overall, bounds))

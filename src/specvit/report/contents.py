@@ -10,16 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import ValidationError
 
+from specvit.documents.records import read_record
 from specvit.errors import DataError
 from specvit.report.checks import (
     REMEDY,
     check_ceiling,
     check_cells,
+    check_config,
     check_shapes,
     check_summary,
     check_test,
+    check_values,
 )
 from specvit.runs import RunFolder, Summary, check_arrays
 
@@ -73,13 +75,14 @@ def load_contents(folder: Path | str) -> RunContents:
             the file and the entry.
     """
     run = RunFolder.open(folder)
-    provenance, summary = run.provenance, _summary(run)
+    config, provenance, summary = run.config, run.provenance, _summary(run)
+    check_config(config, f"{run.path}/config.toml")
     test = _arrays(run, "test", "test")
     check_test(test, f"{run.path}/arrays/test.npz")
     _column(test["label_names"], summary.target, f"{run.path}/arrays/test.npz")
     return RunContents(
         name=run.name,
-        config=run.config,
+        config=config,
         provenance=provenance,
         summary=summary,
         test=test,
@@ -98,12 +101,7 @@ def _summary(run: RunFolder) -> Summary:
         raise DataError(
             f"{run.path}: no results yet (finished stages: {done}); start the same run again to go on"
         )
-    try:
-        summary = Summary.model_validate(values)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        where = ".".join(str(part) for part in problem["loc"])
-        raise DataError(f"{run.path}/summary.json: {where}: {problem['msg']}; {REMEDY}") from None
+    summary = read_record(Summary, values, f"{run.path}/summary.json", REMEDY)
     check_summary(summary, f"{run.path}/summary.json")
     return summary
 
@@ -148,7 +146,9 @@ def _explain(run: RunFolder) -> Arrays:
 
 def _arrays(run: RunFolder, name: str, kind: str) -> Arrays:
     arrays = run.read_arrays(name)
-    check_arrays(kind, arrays, f"{run.path}/arrays/{name}.npz")
+    where = f"{run.path}/arrays/{name}.npz"
+    check_arrays(kind, arrays, where)
+    check_values(arrays, where)
     return arrays
 
 

@@ -206,7 +206,7 @@ def test_missing_broken_or_changed_table_file(write, tmp_path):
     with pytest.raises(DataError, match=r"toy\.toml: cannot read its table file .*toy\.npz"):
         Instrument.load(path)
     (tmp_path / "toy.npz").write_bytes(b"not a zip")
-    with pytest.raises(DataError, match=r"toy\.npz: not a numpy npz file"):
+    with pytest.raises(DataError, match=r"toy\.npz is damaged: not a numpy npz file"):
         Instrument.load(path)
     write(WITH_TABLES, wave=CENTRES, eff=np.full(400, 0.3))
     good = hashlib.sha256((tmp_path / "toy.npz").read_bytes()).hexdigest()

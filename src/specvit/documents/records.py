@@ -29,9 +29,9 @@ def read_json(text: str | bytes, where: str, mend: str) -> dict[str, Any]:
     try:
         found = json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{where}: not readable as JSON ({error}); {mend}") from error
+        raise DataError(f"{where} is damaged: not JSON ({error}); {mend}") from error
     if not isinstance(found, dict):
-        raise DataError(f"{where}: expected entries by name, got {type(found).__name__}; {mend}")
+        raise DataError(f"{where} is damaged: it holds no entries; {mend}")
     return found
 
 

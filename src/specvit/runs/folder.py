@@ -23,6 +23,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from specvit.documents.npz import read_npz
+from specvit.documents.records import read_json
 from specvit.documents.toml import dump_toml
 from specvit.errors import DataError, RunError
 from specvit.runs.atomic import disk_errors, write_atomic, write_atomic_folder
@@ -209,11 +211,7 @@ class RunFolder:
             raise DataError(
                 f"{path} is missing; start the run again to go on if it is not finished, with --fresh if it is"
             )
-        try:
-            with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
-                return {key: file[key] for key in file.files}
-        except Exception as error:
-            raise DataError(f"{path} is damaged: {error}; {MEND}") from error
+        return read_npz(path, MEND)
 
     def write_summary(self, summary: Mapping[str, Any]) -> Path:
         """Replace summary.json; NaN becomes null."""
@@ -234,13 +232,7 @@ class RunFolder:
             raise DataError(f"{self.path / name} is damaged: it is no text ({error}); {MEND}") from error
 
     def _read_json(self, name: str) -> dict[str, Any]:
-        try:
-            found = json.loads(self._read(name))
-        except json.JSONDecodeError as error:
-            raise DataError(f"{self.path / name} is damaged: {error}; {MEND}") from error
-        if not isinstance(found, dict):
-            raise DataError(f"{self.path / name} is damaged: it holds no entries; {MEND}")
-        return found
+        return read_json(self._read(name), str(self.path / name), MEND)
 
 
 def _found(path: Path, config: Mapping[str, Any], inputs: Mapping[str, Any], fingerprint: str) -> bool:

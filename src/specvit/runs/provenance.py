@@ -11,16 +11,17 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 import specvit
+from specvit.documents.json_text import first_problem
 
 #: Packages whose version can change a number.
 RECORDED_PACKAGES = ("torch", "numpy", "scipy", "numba", "lightgbm", "h5py", "safetensors", "matplotlib")
 
 
 class _Entries(BaseModel):
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
 
 
 class _Machine(_Entries):
@@ -37,6 +38,16 @@ class _Machine(_Entries):
 
 class _Stage(_Entries):
     seconds: float
+    # Of the Bayes ceiling: how many posteriors, how many of them are sampled well enough, and the worst.
+    stars: int | None = None
+    converged: int | None = None
+    minimum_ess: float | None = None
+
+    @model_validator(mode="after")
+    def _the_worst_is_known(self) -> _Stage:
+        if self.stars is not None and (self.converged is None or self.minimum_ess is None):
+            raise ValueError("stars without converged and minimum_ess")
+        return self
 
 
 class _Provenance(_Entries):
@@ -52,9 +63,7 @@ def provenance_problem(values: dict[str, Any]) -> str:
     try:
         _Provenance.model_validate(values)
     except ValidationError as error:
-        problem = error.errors()[0]
-        where = ".".join(str(part) for part in problem["loc"])
-        return f"no entry '{where}'" if problem["type"] == "missing" else f"{where}: {problem['msg']}"
+        return first_problem(error)
     return ""
 
 

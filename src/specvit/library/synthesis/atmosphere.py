@@ -13,6 +13,7 @@ pressure that of `hydrostatic`.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,7 +22,12 @@ from typing import Literal
 
 import numpy as np
 
+from specvit.documents.npz import read_npz
 from specvit.errors import DataError
+
+#: What our npz files hold: numbers, and arrays over the layers.
+SCALARS = ("teff", "log_g", "m_h")
+PROFILES = ("temperature", "rhox", "tau5000", "gas_pressure", "electron_pressure")
 
 BOLTZMANN = 1.380649e-16  # erg/K
 
@@ -96,7 +102,10 @@ def read_atmospheres(paths: Iterable[str | Path]) -> list[ModelAtmosphere]:
 def _read_file(path: Path) -> list[ModelAtmosphere]:
     if path.suffix == ".npz":
         return [read_structure(path)]
-    text = path.read_text(encoding="latin-1")
+    try:
+        text = path.read_text(encoding="latin-1")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); give model atmospheres") from error
     if "READ DECK6" in text:
         return read_atlas9(path.name, text)
     if "Number of depth points" in text:
@@ -125,17 +134,18 @@ def read_atlas9(name: str, text: str) -> list[ModelAtmosphere]:
         if len(rows) != int(deck[1]):
             raise DataError(f"{name}: announces {deck[1]} layers, holds {len(rows)}; it is truncated")
         temperature, electrons = rows[:, 1], rows[:, 3]
+        teff, log_g = (_number(name, word) for word in basic.groups())
         models.append(
             ModelAtmosphere(
-                float(basic[1]),
-                float(basic[2]),
-                round(float(np.log10(float(metals[1]))), 3) + 0.0,
+                teff,
+                log_g,
+                round(math.log10(_number(name, metals[1], positive=True)), 3) + 0.0,
                 "rhox",
                 rows[:, 0],
                 temperature,
                 rows[:, 2],
                 electrons * BOLTZMANN * temperature,
-                f"{name} (Teff {float(basic[1]):g}, log g {float(basic[2]):g})",
+                f"{name} (Teff {teff:g}, log g {log_g:g})",
             )
         )
         heading = []
@@ -150,15 +160,15 @@ def read_marcs(name: str, text: str) -> ModelAtmosphere:
     """
     lines = text.splitlines()
 
-    def heading(pattern: str) -> tuple[float, int]:
+    def heading(pattern: str, positive: bool = False) -> tuple[float, int]:
         for number, line in enumerate(lines):
             if re.search(pattern, line):
-                return float(line.split()[0]), number
+                return _number(name, line, positive), number
         raise DataError(f"{name}: no line '{pattern}'; is it a complete MARCS model?")
 
-    teff, gravity = heading(r"Teff \[K\]")[0], heading("Surface gravity")[0]
+    teff, gravity = heading(r"Teff \[K\]")[0], heading("Surface gravity", positive=True)[0]
     m_h = heading("Metallicity")[0]
-    count, at = heading("Number of depth points")
+    count, at = heading("Number of depth points", positive=True)
     start = next((i for i in range(at, len(lines)) if "lgTau5" in lines[i]), None)
     if start is None:
         raise DataError(f"{name}: no 'Model structure' block; is it a complete MARCS model?")
@@ -167,6 +177,8 @@ def read_marcs(name: str, text: str) -> ModelAtmosphere:
     if len(rows) != int(count):
         raise DataError(f"{name}: announces {int(count)} layers, holds {len(rows)}; it is truncated")
     value = {column: rows[:, i] for i, column in enumerate(columns)}
+    if missing := [column for column in ("lgTau5", "T", "Pg", "Pe") if column not in value]:
+        raise DataError(f"{name}: no column '{missing[0]}' of layers; is it a complete MARCS model?")
     return ModelAtmosphere(
         teff,
         float(np.log10(gravity)),
@@ -186,11 +198,17 @@ def read_structure(path: Path) -> ModelAtmosphere:
     Raises:
         DataError: if an array is missing or not usable; names file and array.
     """
-    try:
-        with np.load(path) as data:
-            arrays = {name: np.asarray(data[name], dtype=np.float64) for name in data.files}
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path.name}: not a readable npz file ({error})") from error
+    found = read_npz(path, "make it again")
+    arrays = {name: found[name] for name in found.keys() & {*SCALARS, *PROFILES}}
+    for name, values in arrays.items():
+        if values.dtype.kind not in "fiu" or values.ndim != (name in PROFILES):
+            raise DataError(
+                f"{path.name}: '{name}' is {values.dtype} of shape {values.shape}, expected "
+                f"{'one number per layer' if name in PROFILES else 'a number'}"
+            )
+        if not np.isfinite(values).all():
+            raise DataError(f"{path.name}: '{name}' is not finite")
+        arrays[name] = values.astype(np.float64)
     scales = [name for name in ("rhox", "tau5000") if name in arrays]
     missing = [name for name in ("teff", "log_g", "m_h", "temperature") if name not in arrays]
     if missing or len(scales) != 1:
@@ -206,6 +224,19 @@ def read_structure(path: Path) -> ModelAtmosphere:
         arrays.get("electron_pressure"),
         path.name,
     )
+
+
+def _number(name: str, text: str, positive: bool = False) -> float:
+    """Return the first word of a heading as a finite number."""
+    word = (text.split() or [""])[0]
+    try:
+        value = float(word)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value) or (positive and value <= 0):
+        kind = "a positive number" if positive else "a number"
+        raise DataError(f"{name}: a heading has '{word[:40]}' where {kind} is expected; check the file")
+    return value
 
 
 def _table(name: str, lines: list[str], columns: int) -> np.ndarray:

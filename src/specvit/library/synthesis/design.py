@@ -48,6 +48,8 @@ def read_design(path: str | Path) -> Design:
         raise DataError(
             f"{path}: cannot be read ({error.strerror}); give a CSV file of design points"
         ) from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: not a CSV text file ({error}); give one of design points") from error
     columns = list(rows[0]) if rows else []
     unknown = [name for name in columns if name not in STELLAR_UNITS]
     missing = [name for name in REQUIRED if name not in columns]

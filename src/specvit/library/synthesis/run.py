@@ -7,19 +7,18 @@ that cannot be computed (even one where SMElib ends the process) is recorded wit
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-import os
-import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 import specvit
+from specvit.documents.npz import read_npz
+from specvit.documents.records import read_json
 from specvit.errors import DataError, RunError
 from specvit.library.importers.nodes import free_labels
 from specvit.library.importers.window import LibraryWindow, Transfer
@@ -31,6 +30,7 @@ from specvit.library.synthesis.hydrostatic import solve_gas_pressure
 from specvit.library.synthesis.isolated import map_isolated
 from specvit.library.synthesis.lines import LineTable
 from specvit.library.synthetic_library import SyntheticLibrary
+from specvit.runs.atomic import write_atomic
 from specvit.spectra.air import vacuum_to_air
 
 PLAN_FILE = "plan.json"
@@ -220,17 +220,15 @@ def gather(plan: SynthesisPlan, folder: str | Path) -> SyntheticLibrary:
 def _claim(folder: Path, plan: SynthesisPlan) -> None:
     record = folder / PLAN_FILE
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if record.exists():
-            other = json.loads(record.read_text()).get("plan")
-            if other != plan.fingerprint:
-                raise RunError(
-                    f"{folder}: holds another synthesis (plan {other}); give another folder or empty it"
-                )
-            return
-        record.write_text(json.dumps(plan.describe(), indent=1))
-    except (OSError, ValueError) as error:
+        text = record.read_bytes()
+    except FileNotFoundError:
+        write_atomic(record, json.dumps(plan.describe(), indent=1))
+        return
+    except OSError as error:
         raise RunError(f"{folder}: cannot be used for the synthesis ({error})") from error
+    other = read_json(text, str(record), "give another folder or empty it").get("plan")
+    if other != plan.fingerprint:
+        raise RunError(f"{folder}: holds another synthesis (plan {other}); give another folder or empty it")
 
 
 def _chunk_path(folder: Path, start: int) -> Path:
@@ -240,12 +238,19 @@ def _chunk_path(folder: Path, start: int) -> Path:
 def _read_chunk(folder: Path, plan: SynthesisPlan, chunk: range) -> dict[str, np.ndarray] | None:
     """Return the arrays of a finished chunk, or None if it is missing or damaged."""
     try:
-        # From memory: np.load leaves a damaged file open.
-        with np.load(io.BytesIO(_chunk_path(folder, chunk.start).read_bytes())) as data:
-            part = {name: data[name] for name in ("flux", "continuum", "failure")}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        part = read_npz(_chunk_path(folder, chunk.start), "run synthesize again")
+    except DataError:
         return None
-    return part if part["flux"].shape == (len(chunk), plan.window.grid.size) else None
+    rows, window = len(chunk), plan.window
+    forms = {
+        "flux": ("f", (rows, window.grid.size)),
+        "continuum": ("f", (rows, window.continuum_wavelength.size)),
+        "failure": ("U", (rows,)),
+    }
+    fits = part.keys() == forms.keys() and all(
+        (part[name].dtype.kind, part[name].shape) == form for name, form in forms.items()
+    )
+    return part if fits else None
 
 
 def _write_chunk(folder: Path, plan: SynthesisPlan, start: int, outcomes: list) -> None:
@@ -256,15 +261,11 @@ def _write_chunk(folder: Path, plan: SynthesisPlan, start: int, outcomes: list) 
             flux[row], continuum[row] = outcome.value
     # Failed points are written too, with their reason: a continued run does not try them for ever.
     failure = np.array([outcome.failure or "" for outcome in outcomes], dtype=str)
-    path = _chunk_path(folder, start)
-    unfinished = path.with_suffix(".partial")
-    try:
-        with open(unfinished, "wb") as file:
-            np.savez(file, flux=flux, continuum=continuum, failure=failure)
-        os.replace(unfinished, path)
-    except OSError as error:
-        unfinished.unlink(missing_ok=True)
-        raise RunError(f"{path}: cannot be written ({error}); free some space and run again") from error
+
+    def write(file: BinaryIO) -> None:
+        np.savez(file, flux=flux, continuum=continuum, failure=failure)
+
+    write_atomic(_chunk_path(folder, start), write)
 
 
 def _failures(folder: Path, plan: SynthesisPlan, chunks: list[range]) -> dict[int, str]:

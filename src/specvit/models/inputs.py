@@ -95,16 +95,15 @@ def relative(flux: Tensor, sigma: Tensor, who: str, first: int = 0) -> RelativeS
         DataError: for a sigma that is zero or negative, or a spectrum with less than a tenth of its pixels
             usable; names the spectrum.
     """
-    whole = is_whole(flux, sigma)
-    flux, sigma = flux.double(), sigma.double()
     usable, share = None, torch.ones(len(flux), dtype=torch.float64)
-    if not whole:
+    if not is_whole(flux, sigma):
         _refuse_sigma(sigma, who, first)
         usable = plausible_pixels(flux, sigma)
-        share = usable.double().mean(dim=1).cpu()
+        share = (torch.count_nonzero(usable, dim=1).double() / usable.shape[1]).cpu()
         _refuse_unusable(share, who, first)
     level, _ = spectrum_level(flux, sigma, usable)
-    flux, sigma = flux / level, sigma / level
+    level = level.double()
+    flux, sigma = flux.double() / level, sigma.double() / level
     if usable is not None:
         flux, sigma = torch.where(usable, flux, 0.0), torch.where(usable, sigma, torch.inf)
     return RelativeSpectra(flux, sigma, level[:, 0], share)

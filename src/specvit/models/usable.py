@@ -35,19 +35,26 @@ def plausible_pixels(flux: Tensor, sigma: Tensor) -> Tensor:
     sigma below the median of sigma over it; medians are of the usable pixels of the spectrum.
     """
     usable = usable_pixels(flux, sigma)
-    noise = usable_median(sigma, usable)[:, None]
-    largest = DETECTOR_RANGE * torch.maximum(usable_median(flux.abs(), usable)[:, None], noise)
+    # Most often all that are usable are plausible, and no median is needed to see it.
+    least = torch.where(usable, sigma, torch.inf).amin()
+    if _in_range(torch.where(usable, flux, 0.0), torch.where(usable, sigma, least)):
+        return usable
+    # In float64 the products with the range cannot overflow.
+    noise = usable_median(sigma, usable)[:, None].double()
+    largest = DETECTOR_RANGE * torch.maximum(usable_median(flux.abs(), usable)[:, None].double(), noise)
     return usable & (flux.abs() <= largest) & (sigma <= largest) & (sigma >= noise / DETECTOR_RANGE)
 
 
 def is_whole(flux: Tensor, sigma: Tensor) -> bool:
     """Return whether all pixels of (B, L) are certainly plausible, for a tenth of what asking each costs.
 
-    And whether float32 can hold them. The answer may be no where it could be yes, never the other way round:
-    the least sigma is below all medians of sigma.
+    And whether float32 can hold them. The answer may be no where it could be yes, never the other way round.
     """
-    if not flux.numel():
-        return True
+    return not flux.numel() or _in_range(flux, sigma)
+
+
+def _in_range(flux: Tensor, sigma: Tensor) -> bool:
+    """Return whether all is finite and within `DETECTOR_RANGE` of the least sigma, so of all medians of sigma."""
     (lowest, highest), (least, most) = flux.aminmax(), sigma.aminmax()
     # Comparisons with NaN are false.
     largest = torch.maximum(torch.maximum(-lowest, highest), most)

@@ -70,7 +70,7 @@ SECTIONS = all_sections()
 
 
 def test_there_are_sections_of_every_kind():
-    assert {"Config", "TrainingConfig", "InstrumentDescription", "Nodes", "LightGBMOptions"} <= {
+    assert {"Config", "TrainingConfig", "InstrumentDescription", "Nodes", "LightGBMSection"} <= {
         model.__name__ for model in SECTIONS
     }
 

@@ -12,7 +12,7 @@ from scipy import stats
 from specvit.inference.descent import Minima, minimise
 from specvit.inference.errors import label_std
 from specvit.inference.products import Products, TemplateRows
-from specvit.inference.profile import Profile
+from specvit.inference.profile import AmplitudeProfile
 from specvit.library.derivative import batched_jacobian
 from specvit.limits import continuum_columns, fisher_information
 
@@ -36,7 +36,7 @@ def stars(simulator):
 def test_products_give_what_dense_least_squares_gives(exact, stars, order):
     labels = stars.labels.double()
     products = TemplateRows(exact, order).products(stars.flux, stars.sigma)
-    profile = Profile.of(products, exact.coefficients(labels)[:, None])
+    profile = AmplitudeProfile.of(products, exact.coefficients(labels)[:, None])
     gradient, fisher = profile.slope(products, batched_jacobian(exact.coefficients, labels)[:, None])
 
     clean, live = exact(labels), torch.isfinite(stars.sigma[0])

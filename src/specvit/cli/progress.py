@@ -1,4 +1,4 @@
-"""Progress, behind the small protocol that jobs report to (`specvit.jobs.Progress`).
+"""Progress, behind the small protocol that jobs report to (`specvit.jobs.Watch`).
 
 On a terminal it is bars; in a log, a pipe or on a terminal that cannot move its cursor, a line now and then.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
 from rich.progress import (
@@ -23,17 +23,13 @@ from rich.progress import (
 
 from specvit.cli.spelling import spelled, without_control
 
+if TYPE_CHECKING:
+    from specvit.jobs.watch import Update
+
 #: Seconds between two lines about the same stage, where there are no bars.
 INTERVAL = 30.0
 #: Columns below which a bar would leave no room for its name.
 NARROW = 70
-
-
-class Update(Protocol):
-    """What the work calls: (done, total), and a text about it if there is one."""
-
-    def __call__(self, done: float, total: float, text: str = "") -> None:
-        """Show how far the work is."""
 
 
 class RichProgress:

@@ -16,7 +16,7 @@ Penalty = Annotated[float, Field(ge=0, le=1e30)]
 Components = Annotated[int, Field(ge=1, le=100_000)]
 
 
-class RidgeOptions(Section):
+class RidgeSection(Section):
     """Options of `Ridge`."""
 
     alphas: tuple[Penalty, ...] | None = Field(
@@ -27,7 +27,7 @@ class RidgeOptions(Section):
     )
 
 
-class PCARidgeOptions(RidgeOptions):
+class PCARidgeSection(RidgeSection):
     """Options of `PCARidge`."""
 
     components: tuple[Components, ...] | None = Field(
@@ -38,7 +38,7 @@ class PCARidgeOptions(RidgeOptions):
     )
 
 
-class PLSOptions(Section):
+class PLSSection(Section):
     """Options of `PLS`."""
 
     components: Components | None = Field(
@@ -49,7 +49,7 @@ class PLSOptions(Section):
     )
 
 
-class LightGBMOptions(Section):
+class LightGBMSection(Section):
     """Options of `LightGBM` that a job may set."""
 
     rounds: int = Field(
@@ -66,14 +66,14 @@ class LightGBMOptions(Section):
     )
 
 
-class TemplateFitOptions(Section):
+class TemplateFitSection(Section):
     """Options of `TemplateFit`."""
 
     order: int = Field(default=0, ge=0, le=HIGHEST_ORDER, description="of the multiplicative continuum")
     starts: int = Field(default=4, ge=1, le=1000, description="per spectrum")
 
 
-class PosteriorMeanOptions(Section):
+class PosteriorMeanSection(Section):
     """Options of `PosteriorMean`: none that a job sets."""
 
 

@@ -14,12 +14,12 @@ from specvit.estimators.architectures import ARCHITECTURES, Architecture
 from specvit.estimators.network_estimator import NetworkEstimator
 from specvit.estimators.network_fitter import NetworkFitter
 from specvit.estimators.options import (
-    LightGBMOptions,
-    PCARidgeOptions,
-    PLSOptions,
-    PosteriorMeanOptions,
-    RidgeOptions,
-    TemplateFitOptions,
+    LightGBMSection,
+    PCARidgeSection,
+    PLSSection,
+    PosteriorMeanSection,
+    RidgeSection,
+    TemplateFitSection,
     checked_options,
 )
 from specvit.estimators.spec import EstimatorSpec, Setting
@@ -108,9 +108,9 @@ def free(model: Any) -> dict[str, float]:
 
 
 _ROWS = (
-    linear(Ridge, "Ridge", RidgeOptions),
-    linear(PCARidge, "PCA + Ridge", PCARidgeOptions),
-    linear(PLS, "PLS", PLSOptions),
+    linear(Ridge, "Ridge", RidgeSection),
+    linear(PCARidge, "PCA + Ridge", PCARidgeSection),
+    linear(PLS, "PLS", PLSSection),
     EstimatorSpec(
         name=LightGBM.name,
         title="LightGBM",
@@ -123,7 +123,7 @@ _ROWS = (
         load=LightGBM.load,
         cost=trees_cost,
         saved_as=LightGBM.name,
-        check=_checks(LightGBM.name, LightGBMOptions),
+        check=_checks(LightGBM.name, LightGBMSection),
     ),
     EstimatorSpec(
         name=TemplateFit.name,
@@ -138,7 +138,7 @@ _ROWS = (
         load=TemplateFit.load,
         cost=free,
         saved_as=TemplateFit.name,
-        check=_checks(TemplateFit.name, TemplateFitOptions),
+        check=_checks(TemplateFit.name, TemplateFitSection),
     ),
     EstimatorSpec(
         name=PosteriorMean.name,
@@ -155,7 +155,7 @@ _ROWS = (
         load=PosteriorMean.load,
         cost=free,
         saved_as=PosteriorMean.name,
-        check=_checks(PosteriorMean.name, PosteriorMeanOptions),
+        check=_checks(PosteriorMean.name, PosteriorMeanSection),
     ),
     *(network(architecture) for architecture in ARCHITECTURES.values()),
 )

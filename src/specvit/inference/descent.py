@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from specvit.inference.products import Products
-from specvit.inference.profile import Profile
+from specvit.inference.products import TemplateProducts
+from specvit.inference.profile import AmplitudeProfile
 from specvit.library.derivative import batched_jacobian
 
 #: A start has converged when an undamped step would lower chi² by less than this: a thousandth of 1 σ.
@@ -57,7 +57,7 @@ class Minima:
         return (apart | ~earlier).all(2).sum(1)
 
 
-def minimise(products: Products, spectra: Spectra, start: Tensor) -> Minima:
+def minimise(products: TemplateProducts, spectra: Spectra, start: Tensor) -> Minima:
     """Return the minima of chi² reached from `start`, shape (B, S, P), inside the unit box."""
     shape = start.shape[:2]
     spectrum = torch.arange(shape[0], device=start.device).repeat_interleave(shape[1])
@@ -81,7 +81,9 @@ class _Descent:
         position: where they begin, shape (N, P); overwritten.
     """
 
-    def __init__(self, products: Products, spectra: Spectra, spectrum: Tensor, position: Tensor) -> None:
+    def __init__(
+        self, products: TemplateProducts, spectra: Spectra, spectrum: Tensor, position: Tensor
+    ) -> None:
         self.products, self.spectra, self.spectrum, self.position = products, spectra, spectrum, position
         everything = torch.arange(len(position), device=position.device)
         self.chi2 = self._chi2(everything, position)
@@ -132,7 +134,7 @@ class _Descent:
 
     def _chi2(self, rows: Tensor, position: Tensor) -> Tensor:
         coefficients = self.spectra(position)[:, None]
-        return Profile.of(self.products[self.spectrum[rows]], coefficients).chi2[:, 0]
+        return AmplitudeProfile.of(self.products[self.spectrum[rows]], coefficients).chi2[:, 0]
 
     def _slope(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Return gradient (A, P) and Gauss-Newton matrix (A, P, P) where the descents are."""
@@ -143,7 +145,7 @@ class _Descent:
         """Return gradient (A, S, P) and Gauss-Newton matrix (A, S, P, P) at positions (A, S, P)."""
         flat, shape = position.flatten(0, 1), position.shape[:2]
         products = self.products[self.spectrum[rows]]
-        profile = Profile.of(products, self.spectra(flat).unflatten(0, shape))
+        profile = AmplitudeProfile.of(products, self.spectra(flat).unflatten(0, shape))
         return profile.slope(products, batched_jacobian(self.spectra, flat).unflatten(0, shape))
 
     def _second_derivative(self, rows: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from specvit.errors import ConfigError, DataError, RunError
 from specvit.inference.descent import minimise
 from specvit.inference.errors import label_std
 from specvit.inference.products import TemplateRows
-from specvit.inference.profile import Profile
+from specvit.inference.profile import AmplitudeProfile
 from specvit.inference.starts import DRAWS, StartBank
 from specvit.inference.storage import check_origin, load_with_emulator, save_with_emulator
 from specvit.instrument import ObservedEmulator
@@ -150,7 +150,7 @@ class TemplateFit:
         spectrum = torch.arange(len(products), device=flux.device)
         best = minima.chi2.argmin(dim=1)
         position = minima.position[spectrum, best]
-        profile = Profile.of(products, self._coefficients(position)[:, None])
+        profile = AmplitudeProfile.of(products, self._coefficients(position)[:, None])
         derivative = batched_jacobian(self._coefficients, position)[:, None]
         fisher = profile.slope(products, derivative)[1][:, 0]
         return {

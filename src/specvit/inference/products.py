@@ -18,7 +18,7 @@ PIXELS = 256
 
 
 @dataclass(frozen=True)
-class Products:
+class TemplateProducts:
     """What is kept of B spectra with weights w = 1/sigma² and position u in [-1, 1]; float64.
 
     Args:
@@ -34,13 +34,13 @@ class Products:
     def __len__(self) -> int:
         return self.norm.shape[0]
 
-    def __getitem__(self, rows: Tensor) -> Products:
+    def __getitem__(self, rows: Tensor) -> TemplateProducts:
         """Return the products of the selected spectra."""
-        return Products(self.gram[rows], self.cross[rows], self.norm[rows])
+        return TemplateProducts(self.gram[rows], self.cross[rows], self.norm[rows])
 
-    def leading(self, size: int) -> Products:
+    def leading(self, size: int) -> TemplateProducts:
         """Return the products with the first `size` rows alone: templates cut to their leading components."""
-        return Products(self.gram[:, :, :size, :size], self.cross[:, :, :size], self.norm)
+        return TemplateProducts(self.gram[:, :, :size, :size], self.cross[:, :, :size], self.norm)
 
 
 class TemplateRows:
@@ -59,7 +59,7 @@ class TemplateRows:
         size = self.rows.shape[0]
         self.first, self.second = torch.triu_indices(size, size, device=self.rows.device)
 
-    def products(self, flux: Tensor, sigma: Tensor) -> Products:
+    def products(self, flux: Tensor, sigma: Tensor) -> TemplateProducts:
         """Return the products of spectra (B, L); pixels with `sigma = inf` have no weight."""
         dead = torch.isinf(sigma)
         weight = sigma.double().square().reciprocal()
@@ -67,7 +67,7 @@ class TemplateRows:
         weighted = flux * weight
         terms = (self.powers.shape[0] + 1) // 2
         cross = (weighted[:, None] * self.powers[:terms]) @ self.rows.T
-        return Products(self._gram(weight), cross, (flux * weighted).sum(1))
+        return TemplateProducts(self._gram(weight), cross, (flux * weighted).sum(1))
 
     def _gram(self, weight: Tensor) -> Tensor:
         """Return Σ w u^m row_d row_e, shape (B, M, D, D): one product with all pairs of rows."""

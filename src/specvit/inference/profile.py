@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from specvit.inference.products import Products
+from specvit.inference.products import TemplateProducts
 
 
 @dataclass(frozen=True)
-class Profile:
+class AmplitudeProfile:
     """S templates per spectrum against B spectra; float64.
 
     Args:
@@ -31,7 +31,7 @@ class Profile:
     normal: Tensor
 
     @classmethod
-    def of(cls, products: Products, coefficients: Tensor) -> Profile:
+    def of(cls, products: TemplateProducts, coefficients: Tensor) -> AmplitudeProfile:
         """Return the profile of the templates with `coefficients`, shape (B, S, K)."""
         template = torch.nn.functional.pad(coefficients, (1, 0), value=1.0)
         applied = torch.einsum("bmde,bse->bsmd", products.gram, template)
@@ -42,7 +42,7 @@ class Profile:
         chi2 = products.norm[:, None] - (overlap * continuum).sum(-1)
         return cls(chi2, continuum, applied, normal)
 
-    def slope(self, products: Products, derivative: Tensor) -> tuple[Tensor, Tensor]:
+    def slope(self, products: TemplateProducts, derivative: Tensor) -> tuple[Tensor, Tensor]:
         """Return (gradient (B, S, P), matrix (B, S, P, P)): -½ ∂chi²/∂label and the labels' Fisher matrix.
 
         The matrix is Jᵀ W J of the labels with the continuum removed by the Schur complement.
@@ -62,7 +62,7 @@ class Profile:
         lost = shared @ torch.linalg.solve(self.normal, shared.mT)
         return gradient, self._curvature(products, slope) - lost
 
-    def _curvature(self, products: Products, slope: Tensor) -> Tensor:
+    def _curvature(self, products: TemplateProducts, slope: Tensor) -> Tensor:
         """Return Jᵀ W J at fixed continuum, shape (B, S, P, P)."""
         stars, starts, size, labels = slope.shape
         columns = slope.permute(0, 2, 1, 3).reshape(stars, 1, size, starts * labels)

@@ -7,8 +7,8 @@ from torch import Tensor
 from torch.quasirandom import SobolEngine
 
 from specvit.inference.descent import Spectra
-from specvit.inference.products import Products
-from specvit.inference.profile import Profile
+from specvit.inference.products import TemplateProducts
+from specvit.inference.profile import AmplitudeProfile
 
 #: Templates tried on every spectrum, and their leading components used for it.
 DRAWS, COMPONENTS = 4096, 48
@@ -34,7 +34,7 @@ class StartBank:
         self.positions = points.to(device)
         self.coefficients = spectra(self.positions)[:, : COMPONENTS - 1]
 
-    def choose(self, products: Products, count: int) -> Tensor:
+    def choose(self, products: TemplateProducts, count: int) -> Tensor:
         """Return `count` starts per spectrum, shape (B, count, P): each the best far from the last."""
         chi2 = self._score(products)
         chosen = []
@@ -45,11 +45,11 @@ class StartBank:
             chi2 = chi2.masked_fill(near, torch.inf)
         return torch.stack(chosen, dim=1)
 
-    def _score(self, products: Products) -> Tensor:
+    def _score(self, products: TemplateProducts) -> Tensor:
         """Return chi² of every template for every spectrum, shape (B, N), in the leading components."""
         leading = products.leading(1 + self.coefficients.shape[1])
         parts = [
-            Profile.of(leading, rows.expand(len(products), -1, -1)).chi2
+            AmplitudeProfile.of(leading, rows.expand(len(products), -1, -1)).chi2
             for rows in self.coefficients.split(_ROWS)
         ]
         return torch.cat(parts, dim=1)

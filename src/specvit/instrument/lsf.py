@@ -75,7 +75,7 @@ class Gaussian:
 
 
 @dataclass(frozen=True)
-class Profile:
+class TabulatedProfile:
     """A tabulated function of the offset in pixels (of `pixel_width` Å) at a few wavelengths, linear between.
 
     To be narrowed it is compressed along the offset: the shape stays.
@@ -139,7 +139,7 @@ def build_lsf(section: GaussianLsf | ProfileLsf, tables: Tables, grid: Wavelengt
             raise DataError(
                 f"lsf.profile: table '{section.profile}' in {tables.where} has a row without area"
             )
-        return Profile(nodes, offset, profile, float(np.diff(grid.edges).mean()))
+        return TabulatedProfile(nodes, offset, profile, float(np.diff(grid.edges).mean()))
     wavelength, pixel = grid.wavelength, np.diff(grid.edges)
     if section.resolving_power is not None:
         fwhm = wavelength / section.resolving_power

@@ -27,8 +27,8 @@ from specvit.models.manifest import (
     MANIFEST,
     MEND,
     TENSORS,
+    BundleManifest,
     FileEntry,
-    Manifest,
     checksum,
     read_manifest,
 )
@@ -149,7 +149,7 @@ def load_bundle(folder: Path, estimator: str | None = None) -> StoredBundle:
     return StoredBundle(str(folder), manifest.estimator, origin, manifest.settings, tensors, texts)
 
 
-def _origin(folder: Path, manifest: Manifest, tensors: Tensors) -> Origin:
+def _origin(folder: Path, manifest: BundleManifest, tensors: Tensors) -> Origin:
     wavelength = tensors.take("wavelength", "L", torch.float64).numpy()
     try:
         grid = WavelengthGrid(wavelength, manifest.grid.medium)

@@ -54,7 +54,7 @@ class FileEntry(Section):
     bytes: int = Field(ge=0)
 
 
-class Manifest(Section):
+class BundleManifest(Section):
     """`manifest.json` of a saved estimator, without its own checksum."""
 
     format_version: int
@@ -78,7 +78,7 @@ class Manifest(Section):
         return files
 
 
-def read_manifest(folder: Path) -> Manifest:
+def read_manifest(folder: Path) -> BundleManifest:
     """Return the manifest of a saved estimator.
 
     Raises:
@@ -99,7 +99,7 @@ def read_manifest(folder: Path) -> Manifest:
         )
     if stated != checksum(entries):
         raise DataError(f"{path}: was changed after saving (checksum differs); {MEND}")
-    return read_record(Manifest, entries, str(path), MEND)
+    return read_record(BundleManifest, entries, str(path), MEND)
 
 
 def checksum(entries: dict[str, Any]) -> str:

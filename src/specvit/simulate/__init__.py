@@ -11,10 +11,10 @@ from specvit.simulate.priors import (
 )
 from specvit.simulate.reference_shards import ReferenceShards
 from specvit.simulate.seeding import BLOCK
-from specvit.simulate.simulator import SimulatedSource, Simulator, endless
+from specvit.simulate.simulated_source import SimulatedSource, endless
+from specvit.simulate.simulator import Simulator, World
 from specvit.simulate.splits import SPLITS
 from specvit.simulate.stored_spectra import StoredSpectra
-from specvit.simulate.world import World
 from specvit.simulate.writer import WriteJob
 
 __all__ = [

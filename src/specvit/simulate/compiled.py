@@ -33,7 +33,7 @@ ENORMOUS = F32(1e18)
 POINTS = 24
 
 
-class Products(NamedTuple):
+class BlockProducts(NamedTuple):
     """A tile's matrix products, float32, C order: what `NoiseModel.combine` takes."""
 
     flux: np.ndarray
@@ -106,7 +106,7 @@ def kept_on_disk(function: Callable) -> Callable:
 def record_tile(
     state: np.ndarray,
     warm_up: int,
-    products: Products,
+    products: BlockProducts,
     convention: Convention,
     written: Written,
     words: np.ndarray,

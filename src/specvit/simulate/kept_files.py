@@ -16,7 +16,7 @@ from specvit.documents import dump_toml
 from specvit.errors import DataError
 from specvit.instrument.description import find_instrument_file, read_description
 from specvit.runs.atomic import write_atomic
-from specvit.simulate.world import World
+from specvit.simulate.simulator import World
 
 #: The folder in the set's folder where they lie: nothing of the user's can be overwritten there.
 KEPT = "world"

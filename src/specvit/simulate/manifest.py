@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from specvit.documents.json_text import parse_json
 from specvit.errors import DataError
-from specvit.simulate.world import World
+from specvit.simulate.simulator import World
 
 FORMAT = "specvit-spectra"
 FORMAT_VERSION = 1
@@ -21,7 +21,7 @@ def _world(value: Any) -> World:
     return value if isinstance(value, World) else World.from_dict(value)
 
 
-class Manifest(BaseModel):
+class SetManifest(BaseModel):
     """One set of stored spectra.
 
     Args:
@@ -55,7 +55,7 @@ class Manifest(BaseModel):
         return json.loads(json.dumps({**self.model_dump(exclude={"world"}), "world": self.world.to_dict()}))
 
 
-def read_manifest(folder: Path) -> Manifest:
+def read_manifest(folder: Path) -> SetManifest:
     """Return the manifest of a folder of shards.
 
     Raises:
@@ -80,7 +80,7 @@ def read_manifest(folder: Path) -> Manifest:
     )
 
 
-def _checked(content: Any) -> Manifest:
+def _checked(content: Any) -> SetManifest:
     if content["format"] != FORMAT:
         raise ValueError(f"format {content['format']!r}")
     if content["format_version"] != FORMAT_VERSION:
@@ -88,4 +88,4 @@ def _checked(content: Any) -> Manifest:
             f"format {content['format_version']}, this specvit reads {FORMAT_VERSION}; if it is newer, "
             "pip install --upgrade specvit"
         )
-    return Manifest.model_validate(content)
+    return SetManifest.model_validate(content)

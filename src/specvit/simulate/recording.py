@@ -107,7 +107,7 @@ class CompiledRecorder:
         self, piece: int, flux: Tensor, response: Tensor, sky: Tensor, constant: Tensor, seen: Records
     ) -> None:
         """See `TileRecorder`."""
-        products = self._code.Products(flux.numpy(), response.numpy(), sky.numpy(), constant.numpy())
+        products = self._code.BlockProducts(flux.numpy(), response.numpy(), sky.numpy(), constant.numpy())
         written = self._code.Written(
             seen.flux.numpy(), seen.sigma.numpy(), seen.snr.numpy(), *self._truth(seen)
         )

@@ -27,8 +27,7 @@ from specvit.documents.hdf5 import FLOATS, HdfFile, open_hdf5
 from specvit.errors import DataError, WavelengthRangeError
 from specvit.runs.atomic import disk_errors
 from specvit.simulate.manifest import FORMAT, FORMAT_VERSION
-from specvit.simulate.simulator import Simulator
-from specvit.simulate.world import World
+from specvit.simulate.simulator import Simulator, World
 from specvit.spectra import LabelSpace, SpectraBatch, Truth, WavelengthGrid
 
 BATCH = 1024

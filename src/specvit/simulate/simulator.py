@@ -1,26 +1,30 @@
 """The simulated world: prior -> clean flux -> noise -> what an observer sees, in batches on one device.
 
-Owns the order of operations and the two normalisations. The physics sits below (`library`, `instrument`);
-storing spectra is the business of `writer`, drawing them fast on a CPU that of `tiles`.
+`Simulator` owns the order of operations and the two normalisations, `World` the few choices in words from which one
+can be rebuilt anywhere: shards, runs and worker processes carry a `World`, never a pickled simulator. The physics sits
+below (`library`, `instrument`); storing spectra is the business of `writer`, drawing them fast on a CPU that of `tiles`.
 """
 
 from __future__ import annotations
 
 import copy
-import hashlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
 
 import torch
+from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
+from specvit.documents.json_text import first_problem
 from specvit.errors import ConfigError, ShapeError
 from specvit.instrument import Instrument, ObservedEmulator
-from specvit.runs.identity import content_digest
+from specvit.library import Emulator
 from specvit.simulate import splits
 from specvit.simulate.identity import emulator_fingerprint, instrument_fingerprint
 from specvit.simulate.observer import Normalisation, Observer, Records, VisibleSigma
-from specvit.simulate.priors import Prior
+from specvit.simulate.priors import Prior, make_prior
 from specvit.simulate.seeding import (
     BLOCK,
     STARS,
@@ -28,11 +32,9 @@ from specvit.simulate.seeding import (
     label_generator,
     noise_generator,
 )
+from specvit.simulate.simulated_source import SimulatedSource
 from specvit.simulate.tiles import TiledDrawing
-from specvit.spectra import SpectraBatch, WavelengthGrid, check_rows, in_batches
-
-if TYPE_CHECKING:
-    from specvit.simulate.world import World
+from specvit.spectra import SpectraBatch, WavelengthGrid
 
 #: Spectra computed at once on an accelerator, where small batches would be all launch overhead.
 DEVICE_CHUNK = 4096
@@ -84,8 +86,6 @@ class Simulator:
     @classmethod
     def build(cls, instrument: str = "pfs_mr_reference", **options) -> Simulator:
         """Return the simulator of a named world; `options` are the fields of `World`."""
-        from specvit.simulate.world import World
-
         return World(instrument=instrument, **options).build()
 
     @property
@@ -236,86 +236,59 @@ class Simulator:
         return self._on_device[device]
 
 
-class SimulatedSource:
-    """A finite `SpectraSource` over one split of a simulator.
+@dataclass(frozen=True)
+class World:
+    """Library, instrument, prior and noise conventions of a simulated survey.
 
-    With `fresh_noise` each epoch has other noise on the same stars (training); otherwise every epoch has the
-    same spectra (validation, test).
+    Args:
+        library: "builtin", or the path of an emulator file made by `specvit library build`.
+        instrument: preset name or path of an instrument file.
+        prior: "uniform" (continuous box) or "lattice" (the reference work's snapping).
+        bounds: label name -> (low, high), replacing the emulator's own box for that label.
+        noise_level, normalisation, visible_sigma: see `Simulator`.
     """
 
-    def __init__(
-        self,
-        simulator: Simulator,
-        split: str,
-        seed: int,
-        count: int,
-        truth: bool,
-        fresh_noise: bool,
-        device: torch.device,
-    ) -> None:
-        splits.split_number(split)
-        check_seed(seed)
-        if fresh_noise and split != splits.TRAIN:
-            raise ConfigError(
-                f"fresh_noise: the noise of '{split}' is frozen; only '{splits.TRAIN}' is drawn anew"
-            )
-        if count < 1:
-            raise ConfigError(f"{split}: expected at least 1 spectrum, got {count}")
-        self.simulator, self.split, self.seed, self.count = simulator, split, seed, count
-        self.truth, self.fresh_noise, self.device = truth, fresh_noise, device
-        self.grid, self.label_space = simulator.grid, simulator.prior.label_space
+    library: str = "builtin"
+    instrument: str = "pfs_mr_reference"
+    prior: str = "uniform"
+    bounds: dict[str, tuple[float, float]] = field(default_factory=dict)
+    noise_level: float = 1.0
+    normalisation: str = "observed_median"
+    visible_sigma: str = "pipeline"
 
-    def __len__(self) -> int:
-        return self.count
+    def build(self) -> Simulator:
+        """Return the simulator of this world.
 
-    @property
-    def provenance(self) -> dict[str, Any]:
-        """What these spectra are, JSON-ready: enough to draw them again."""
-        own = {
-            "split": self.split,
-            "seed": self.seed,
-            "spectra": self.count,
-            "fresh_noise": self.fresh_noise,
-            "stars": self._stars_fingerprint(),
-        }
-        identity = content_digest({**self.simulator.identity, **own})
-        return {**self.simulator.describe(), **own, "identity": identity}
+        Raises:
+            ConfigError, DataError: naming the field or the file that is wrong.
+        """
+        emulator = self.emulator()
+        instrument = Instrument.load(self.instrument)
+        space = emulator.label_space.replace(**{k: (v[0], v[1]) for k, v in self.bounds.items()})
+        return Simulator(
+            instrument.observe(emulator),
+            instrument,
+            make_prior(self.prior, space),
+            self.noise_level,
+            self.normalisation,  # type: ignore[arg-type]  # Simulator checks the name
+            self.visible_sigma,  # type: ignore[arg-type]
+            world=self,
+        )
 
-    def _stars_fingerprint(self) -> str:
-        """Return a hash of the first stars: a prior of one's own has no description that says as much."""
-        labels, conditions = self.simulator.labels_and_conditions(self.split, self.seed, 0)
-        digest = hashlib.sha256(labels.numpy().tobytes())
-        for name in sorted(conditions):
-            digest.update(name.encode() + conditions[name].numpy().tobytes())
-        return digest.hexdigest()[:16]
+    def emulator(self) -> Emulator:
+        """Return the emulator on the library's own grid."""
+        return Emulator.builtin() if self.library == "builtin" else Emulator.load(Path(self.library))
 
-    @property
-    def lsf(self) -> dict[str, list[float]]:
-        """The line-spread function of these spectra, see `Instrument.lsf_nodes`."""
-        return self.simulator.instrument.lsf_nodes()
+    def to_dict(self) -> dict:
+        """Return a JSON-ready description; `from_dict` reads it back."""
+        return asdict(self)
 
-    def on(self, device: torch.device | str, truth: bool = False, compiled: bool = False) -> SimulatedSource:
-        """Return the same set drawn on `device`, see `Generated`; equal there to float32 rounding."""
-        simulator = self.simulator.with_compiled_observe() if compiled else self.simulator
-        return simulator.source(self.split, self.seed, self.count, truth, self.fresh_noise, device)
-
-    def draw(self, start: int, stop: int, epoch: int = 0) -> SpectraBatch:
-        """Return spectra [start, stop); `epoch` changes the noise if it is fresh, and nothing else."""
-        check_rows(start, stop, self.count, epoch)
-        number = epoch if self.fresh_noise else 0
-        return self.simulator.draw(self.split, self.seed, start, stop, number, self.device, self.truth)
-
-    def batches(self, batch_size: int, epoch: int = 0) -> Iterator[SpectraBatch]:
-        """Yield all spectra in order, `batch_size` at a time."""
-        return in_batches(self.draw, self.count, batch_size, epoch)
-
-    def reserve(self, count: int) -> SimulatedSource | None:
-        """Return the first `count` spectra of the split that is kept for correcting errors."""
-        if self.split == splits.CALIBRATION:
-            return None
-        return self.simulator.source(splits.CALIBRATION, self.seed, count)
-
-
-def endless(simulator: Simulator, seed: int) -> SimulatedSource:
-    """Return training spectra that no training will come to the end of."""
-    return simulator.source(splits.TRAIN, seed, splits.ENDLESS)
+    @classmethod
+    def from_dict(cls, data: dict) -> World:
+        """Return the world described by `to_dict`; ConfigError names an unknown or wrong field."""
+        if isinstance(data, dict) and (unknown := set(data) - set(cls.__dataclass_fields__)):
+            raise ConfigError(f"world: unknown field '{sorted(unknown)[0]}'; written by a newer specvit?")
+        try:
+            return TypeAdapter(cls).validate_python(data)
+        except ValidationError as error:
+            raise ConfigError(f"world: {first_problem(error)}; correct it or simulate again") from error

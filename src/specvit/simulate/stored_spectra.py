@@ -11,9 +11,9 @@ from specvit.errors import DataError
 from specvit.instrument import Instrument
 from specvit.runs.identity import content_digest
 from specvit.simulate.kept_files import world_beside
-from specvit.simulate.manifest import MANIFEST, Manifest, read_manifest
+from specvit.simulate.manifest import MANIFEST, SetManifest, read_manifest
 from specvit.simulate.shards import Shard, ShardHeader, open_shard
-from specvit.simulate.world import World
+from specvit.simulate.simulator import World
 from specvit.spectra import SpectraBatch, check_rows, in_batches
 
 
@@ -113,7 +113,7 @@ class StoredSpectra:
                     )
 
 
-def _check_same(path: Path, header: ShardHeader, manifest: Manifest) -> None:
+def _check_same(path: Path, header: ShardHeader, manifest: SetManifest) -> None:
     theirs, ours = header.set_fields(), {
         **manifest.world.to_dict(), "split": manifest.split, "seed": manifest.seed
     }  # fmt: skip

@@ -27,12 +27,11 @@ from specvit.runs.atomic import disk_errors, write_atomic
 from specvit.runs.processes import WorkerPool
 from specvit.simulate.identity import emulator_fingerprint, instrument_fingerprint
 from specvit.simulate.kept_files import keep_files, kept_world, world_beside
-from specvit.simulate.manifest import MANIFEST, Manifest, read_manifest
+from specvit.simulate.manifest import MANIFEST, SetManifest, read_manifest
 from specvit.simulate.seeding import check_seed
 from specvit.simulate.shards import ShardPlan, bytes_per_spectrum, write_shard
-from specvit.simulate.simulator import Simulator
+from specvit.simulate.simulator import Simulator, World
 from specvit.simulate.splits import split_number
-from specvit.simulate.world import World
 
 Progress = Callable[[int], None]
 
@@ -128,8 +127,8 @@ class WriteJob:
                 _run_in_processes(plans, min(workers, len(plans)), report)
             return sum(plan.count for plan in plans)
 
-    def _manifest(self) -> Manifest:
-        return Manifest(
+    def _manifest(self) -> SetManifest:
+        return SetManifest(
             world=kept_world(self.world),
             emulator=emulator_fingerprint(self.simulator.observed),
             instrument_fingerprint=instrument_fingerprint(self.simulator.instrument),
@@ -184,7 +183,7 @@ class WriteJob:
             leftover.unlink(missing_ok=True)
 
 
-def _flat(manifest: Manifest) -> dict[str, Any]:
+def _flat(manifest: SetManifest) -> dict[str, Any]:
     """Return what makes a set, the world's fields among its own, so that one difference can be named."""
     fields = manifest.to_dict()
     world = fields.pop("world")

@@ -23,8 +23,8 @@ NETWORKS = {
     "vit": {"patch": 64, "stride": 64, "width": 16, "depth": 1, "heads": 2, "channels": "flux,sigma"},
     "subspace": {"width": 16, "components": 12, "patterns": 3},
 }
-CLASSICAL = ("ridge", "pca_ridge", "pls", "lightgbm", "template", "posterior")
-NAMES = (*CLASSICAL, *NETWORKS)
+FITTED = ("ridge", "pca_ridge", "pls", "lightgbm", "template", "posterior")
+NAMES = (*FITTED, *NETWORKS)
 
 
 @pytest.fixture(scope="module")
@@ -314,7 +314,7 @@ def test_spectra_without_a_positive_median_have_finite_answers_of_the_noisiest(
     found = estimators[name].predict(noise + shift, torch.ones_like(noise))
     assert torch.isfinite(found.mean).all()
     assert (found.std > 0).all()
-    if name in CLASSICAL:  # the networks are not trained
+    if name in FITTED:  # the networks are not trained
         sure = estimators[name].predict(stars.flux, 0.1 * stars.sigma)
         assert (found.std.mean(dim=0) > sure.std.mean(dim=0)).all()
 

@@ -1,4 +1,4 @@
-"""The classical estimators on the emulator: the best template, and the mean of the posterior."""
+"""Estimators that fit the simulated world itself: the best template, and the mean of the posterior."""
 
 from specvit.inference.estimator import TemplateFit
 from specvit.inference.posterior_mean import PosteriorMean

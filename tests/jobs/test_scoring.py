@@ -215,10 +215,10 @@ def test_the_attainable_variance_is_exact_where_it_was_computed():
 
 
 def leaky_source(simulator, split, count):
-    """Spectra whose 'flux' is the logarithm of the true sigma, without its level."""
+    """Spectra whose 'flux' is 1 + the logarithm of the true sigma over its median."""
     batch = simulator.draw(split, 11, 0, count)
     shape = batch.sigma.double().log()
-    shape = (shape - shape.mean(dim=1, keepdim=True)).float()
+    shape = (1 + shape - shape.median(dim=1, keepdim=True).values).float()
     seen = SpectraBatch(shape, torch.full_like(shape, 0.01), batch.labels, batch.conditions, batch.snr)
     return MemorySource(seen, simulator.grid, simulator.prior.label_space)
 

@@ -38,6 +38,11 @@ def test_train_leaves_a_model_a_log_and_a_score_and_does_not_repeat_itself(tmp_p
     model = NetworkEstimator.load(run.path / "models" / "subspace-small")
     assert model.network.config.backbone.width == 32
     log = (run.path / "metrics.jsonl").read_bytes()
+    # Relative to the folder, so that a run that was moved still finds it.
+    assert (run.summary["model"], summary["model"]) == (
+        "models/subspace-small",
+        f"{run.path}/models/subspace-small",
+    )
     assert json.loads(call(*command).stdout) == summary
     assert (run.path / "metrics.jsonl").read_bytes() == log
 

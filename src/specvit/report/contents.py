@@ -75,8 +75,9 @@ def load_contents(folder: Path | str) -> RunContents:
             the file and the entry.
     """
     run = RunFolder.open(folder)
-    config, provenance, summary = run.config, run.provenance, _summary(run)
+    config, provenance = run.config, run.provenance
     check_config(config, f"{run.path}/config.toml")
+    summary = _summary(run)
     test = _arrays(run, "test", "test")
     check_test(test, f"{run.path}/arrays/test.npz")
     _column(test["label_names"], summary.target, f"{run.path}/arrays/test.npz")

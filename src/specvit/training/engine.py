@@ -22,7 +22,7 @@ from specvit.errors import RunError
 from specvit.models.conditioning import Inputs
 from specvit.models.network import SpectrumNetwork
 from specvit.spectra import LabelSpace, SpectraBatch
-from specvit.training.checkpoint import load_checkpoint, save_checkpoint
+from specvit.training.checkpoint import NAME, START_OVER, check_state, load_checkpoint, save_checkpoint
 from specvit.training.distributed import Processes
 from specvit.training.ema import WeightAverage
 from specvit.training.feeds import Feed, masked, prefetched
@@ -82,15 +82,21 @@ class Trainer:
             "processes": world.size,
         }
         state = load_checkpoint(folder, self.identity) if folder is not None else None
-        if state is not None:
+        if folder is not None and state is not None:
+            check_state(folder, state.get("front"), network.front.state_dict(), "front")
             network.front.load_state_dict(state["front"])
         self.selection = Selection(network, validation.to(world.device), space, recipe.monitor)
         self.average = WeightAverage(self.body, recipe.ema) if recipe.ema else None
         self.optimisers = Optimisers(self.body, recipe)
         self.step, self.validated, self.stopped, self.progress = 0, 0, False, 0.0
         self._began = time.monotonic() if began is None else began
-        if state is not None:
+        if folder is not None and state is not None:
+            check_state(folder, state, self._state())
+            if min(state["step"], state["validated"], state["seconds"]) < 0:
+                raise RunError(f"{folder / NAME}: counts less than no steps or seconds; {START_OVER}")
             self._continue_from(state)
+            if problem := self.optimisers.problem():
+                raise RunError(f"{folder / NAME}: {problem}; {START_OVER}")
         self._saved = time.monotonic()
         self._forward = self._prepared_body()
 
@@ -204,7 +210,10 @@ class Trainer:
         self._saved = time.monotonic()
         if self.folder is None or not self.world.is_first:
             return
-        state = {
+        save_checkpoint(self.folder, self.identity, self._state())
+
+    def _state(self) -> dict[str, Any]:
+        return {
             "step": self.step,
             "validated": self.validated,
             "stopped": self.stopped,
@@ -215,7 +224,6 @@ class Trainer:
             "average": self.average.state_dict() if self.average is not None else None,
             "selection": self.selection.state_dict(),
         }
-        save_checkpoint(self.folder, self.identity, state)
 
     def _continue_from(self, state: dict[str, Any]) -> None:
         self.step, self.validated, self.stopped = state["step"], state["validated"], state["stopped"]

@@ -15,6 +15,9 @@ from torch import Tensor, nn
 from specvit.models.vit.tokens import LocalMap, Tokeniser
 from specvit.training.recipe import Recipe
 
+#: What each keeps of a parameter.
+ADAMW_STATE, MUON_STATE = {"step", "exp_avg", "exp_avg_sq"}, {"momentum"}
+
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 NEWTON_SCHULZ_STEPS = 5
 
@@ -107,6 +110,19 @@ class Optimisers:
         """Continue from a saved state."""
         for part, saved in zip(self.parts, state, strict=True):
             part.load_state_dict(saved)
+
+    def problem(self) -> str:
+        """Return what of a loaded state does not belong to these parameters, or ''."""
+        for part in self.parts:
+            names = MUON_STATE if isinstance(part, Muon) else ADAMW_STATE
+            for parameter, state in part.state.items():
+                if set(state) != names:
+                    return f"optimiser state has {', '.join(map(str, state))}, expected {', '.join(sorted(names))}"
+                for name, value in state.items():
+                    shape = () if name == "step" else tuple(parameter.shape)
+                    if not isinstance(value, Tensor) or tuple(value.shape) != shape:
+                        return f"optimiser state '{name}' is not a tensor of shape {shape}"
+        return ""
 
 
 def split_parameters(

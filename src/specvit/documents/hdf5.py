@@ -79,9 +79,9 @@ class HdfFile:
     def members(self, key: str) -> list[str]:
         """Return the names in the group `key`."""
         node = self._need(key)
-        if not isinstance(node, h5py.Group):
-            raise self._wrong(f"'{key}' is {_described(node)}, expected a group")
-        with _damage(self.path, key):
+        with _damage(self.path, f"'{key}'"):
+            if not isinstance(node, h5py.Group):
+                raise self._wrong(f"'{key}' is {_described(node)}, expected a group")
             return list(node)
 
     def dataset(
@@ -98,7 +98,7 @@ class HdfFile:
         node = self._need(key)
         if not isinstance(node, h5py.Dataset):
             raise self._wrong(f"'{key}' is {_described(node)}, expected an array")
-        with _damage(self.path, key):
+        with _damage(self.path, f"'{key}'"):
             found, kind, elsewhere = node.shape, _kind(node.dtype), node.is_virtual or bool(node.external)
         if kind not in kinds:
             wanted = " or ".join(dict.fromkeys(_KIND_WORDS[letter] for letter in kinds))
@@ -126,7 +126,7 @@ class HdfFile:
     def is_text(self, key: str) -> bool:
         """Return whether `key` is an array of strings."""
         node = self._need(key)
-        with _damage(self.path, key):
+        with _damage(self.path, f"'{key}'"):
             return isinstance(node, h5py.Dataset) and _kind(node.dtype) == "S"
 
     def texts(self, key: str, count: int | None = None) -> list[str]:
@@ -140,16 +140,16 @@ class HdfFile:
     def has_attribute(self, name: str, key: str = "/") -> bool:
         """Return whether the group or array `key` is there and has the attribute."""
         node = self._find(key)
-        return node is not None and name in node.attrs
+        with _damage(self.path, f"attribute {_attribute_name(name, key)}"):
+            return node is not None and name in node.attrs
 
     def attribute(self, name: str, kind: type[Scalar], key: str = "/") -> Scalar:
         """Return a single value: str (UTF-8), int, float (an integer will do) or bool (0 and 1 will do)."""
         node, where = self._need(key), _attribute_name(name, key)
-        if name not in node.attrs:
-            raise self._wrong(f"has no attribute {where}")
-        with _damage(self.path, where):
-            attribute = node.attrs.get_id(name)
-            value = node.attrs[name] if attribute.shape == () else None
+        with _damage(self.path, f"attribute {where}"):
+            if name not in node.attrs:
+                raise self._wrong(f"has no attribute {where}")
+            value = node.attrs[name] if node.attrs.get_id(name).shape == () else None
         typed = _as_kind(value, kind)
         if typed is None:
             words = {str: "text", int: "an integer", float: "a number", bool: "true or false"}[kind]
@@ -164,7 +164,7 @@ class HdfFile:
     def _find(self, key: str) -> h5py.Group | h5py.Dataset | None:
         node = self._file
         for part in filter(None, key.split("/")):
-            with _damage(self.path, key):
+            with _damage(self.path, f"'{key}'"):
                 link = node.get(part, getlink=True) if isinstance(node, h5py.Group) else None
                 if isinstance(link, h5py.ExternalLink):
                     raise self._wrong(f"'{key}' points into another file, expected it in this one")
@@ -181,7 +181,7 @@ class HdfFile:
 
     def _check_stored(self, key: str, node: h5py.Dataset) -> None:
         """Refuse an array that declares more than the file can hold, before memory is asked for."""
-        with _damage(self.path, key):
+        with _damage(self.path, f"'{key}'"):
             declared = math.prod(node.shape) * node.dtype.itemsize
             stored = min(node.id.get_storage_size(), os.path.getsize(self.path))
             packed = node.id.get_create_plist().get_nfilters() > 0
@@ -221,19 +221,19 @@ class HdfArray:
         Raises:
             DataError: if HDF5 cannot read it (damaged, packed by an unknown filter) or it does not fit memory.
         """
-        with _damage(self._path, self._key):
+        with _damage(self._path, f"'{self._key}'"):
             return np.asarray(self._dataset[part])
 
 
 @contextmanager
-def _damage(path: Path, key: str) -> Iterator[None]:
+def _damage(path: Path, part: str) -> Iterator[None]:
     try:
         yield
     except _H5PY_ERRORS as error:
         if isinstance(error, MemoryError):
-            raise DataError(f"{path}: '{key}' does not fit into memory; read a smaller file") from error
+            raise DataError(f"{path}: {part} does not fit into memory; read a smaller file") from error
         raise DataError(
-            f"{path}: '{key}' cannot be read ({_said(error)}); copy the file again or make it again"
+            f"{path}: {part} cannot be read ({_said(error)}); copy the file again or make it again"
         ) from error
 
 

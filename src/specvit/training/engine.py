@@ -94,9 +94,9 @@ class Trainer:
             check_state(folder, state, self._state())
             if min(state["step"], state["validated"], state["seconds"]) < 0:
                 raise RunError(f"{folder / NAME}: counts less than no steps or seconds; {START_OVER}")
-            self._continue_from(state)
-            if problem := self.optimisers.problem():
+            if problem := self.optimisers.problem(state["optimisers"]):
                 raise RunError(f"{folder / NAME}: {problem}; {START_OVER}")
+            self._continue_from(state)
         self._saved = time.monotonic()
         self._forward = self._prepared_body()
 

@@ -111,17 +111,25 @@ class Optimisers:
         for part, saved in zip(self.parts, state, strict=True):
             part.load_state_dict(saved)
 
-    def problem(self) -> str:
-        """Return what of a loaded state does not belong to these parameters, or ''."""
-        for part in self.parts:
+    def problem(self, state: list[dict[str, Any]]) -> str:
+        """Return what of a saved state does not belong to these parameters, or ''; it is built as one is."""
+        for part, saved in zip(self.parts, state, strict=True):
             names = MUON_STATE if isinstance(part, Muon) else ADAMW_STATE
-            for parameter, state in part.state.items():
-                if set(state) != names:
-                    return f"optimiser state has {', '.join(map(str, state))}, expected {', '.join(sorted(names))}"
-                for name, value in state.items():
-                    shape = () if name == "step" else tuple(parameter.shape)
-                    if not isinstance(value, Tensor) or tuple(value.shape) != shape:
-                        return f"optimiser state '{name}' is not a tensor of shape {shape}"
+            mine = part.state_dict()["param_groups"]
+            if [group["params"] for group in saved["param_groups"]] != [group["params"] for group in mine]:
+                return "optimiser groups hold other parameters"
+            parameters = [parameter for group in part.param_groups for parameter in group["params"]]
+            for at, entry in saved["state"].items():
+                if at not in range(len(parameters)) or not isinstance(entry, dict) or entry.keys() != names:
+                    return f"optimiser state {at} is not {', '.join(sorted(names))} of a parameter"
+                for name, value in entry.items():
+                    shape = () if name == "step" else tuple(parameters[at].shape)
+                    if (
+                        not isinstance(value, Tensor)
+                        or tuple(value.shape) != shape
+                        or not value.isfinite().all()
+                    ):
+                        return f"optimiser state {at}: '{name}' is not finite, of shape {shape}"
         return ""
 
 

@@ -164,7 +164,7 @@ def test_a_folder_that_is_no_run_is_named(tmp_path):
     [
         ("provenance.json", b"{", " is damaged"),
         ("provenance.json", b"[1]", " is damaged: it holds no entries"),
-        ("provenance.json", b"{}", ": no entry 'fingerprint'"),
+        ("provenance.json", b"{}", ": has no entry 'fingerprint'"),
         ("summary.json", b"\xff\xfe", " is damaged: it is no text"),
         ("summary.json", b'{"half', " is damaged"),
         ("config.toml", b"\xff\xfe", " is damaged: it is no text"),
@@ -183,11 +183,11 @@ def test_a_damaged_file_is_named_with_the_mend(tmp_path, name, content, words):
 @pytest.mark.parametrize(
     ("key", "value", "words"),
     [
-        ("sessions", [], "sessions: List should have at least 1 item"),
-        ("sessions", [{}], "no entry 'sessions.0.specvit'"),
-        ("stages", {"fit": {}}, "no entry 'stages.fit.seconds'"),
-        ("stages", [1], "stages: Input should be a valid dictionary"),
-        ("created", None, "created: Input should be a valid string"),
+        ("sessions", [], "entry 'sessions': list should have at least 1 item"),
+        ("sessions", [{}], "has no entry 'sessions.0.specvit'"),
+        ("stages", {"fit": {}}, "has no entry 'stages.fit.seconds'"),
+        ("stages", [1], "entry 'stages': input should be a valid dictionary"),
+        ("created", None, "entry 'created': input should be a valid string"),
     ],
 )
 def test_an_entry_of_the_provenance_of_another_kind_is_named(tmp_path, key, value, words):

@@ -7,9 +7,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from specvit.models.sizes import network_config
 
 from specvit.errors import DataError, ShapeError
+from specvit.estimators import network_config
 from specvit.estimators.network_estimator import NetworkEstimator
 from specvit.inference import PosteriorMean, TemplateFit
 from specvit.limits.bayes import SamplerSettings

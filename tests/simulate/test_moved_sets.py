@@ -86,7 +86,10 @@ def test_an_instrument_that_was_changed_since_is_another_set(place):
     world = World(instrument="mine.toml")
     WriteJob("set", world, "train", 1, 10).run()
     assert WriteJob("set", world, "train", 1, 10).run() == 0
-    (place / "mine.toml").write_text('extends = "base.toml"\nname = "mine"\nsource = "other"\n')
+    # Another name or source of the same spectrograph is none.
+    (place / "mine.toml").write_text('extends = "base.toml"\nname = "my own"\nsource = "other"\n')
+    assert WriteJob("set", world, "train", 1, 10).run() == 0
+    (place / "mine.toml").write_text('extends = "base.toml"\nname = "mine"\n[detector]\nread_noise = 40.0\n')
     with pytest.raises(ConfigError, match=r"holds another set \(instrument_fingerprint is"):
         WriteJob("set", world, "train", 1, 10).run()
 

@@ -208,17 +208,25 @@ def stated_intervals(estimates: Estimates, label: str) -> Intervals:
     From its quantiles where it gives them, else mean and Gaussian error; empty if it states no errors.
     """
     at = [str(name) for name in estimates.names].index(label)
-    intervals = {}
+    mean, intervals = estimates.mean[:, at].astype(float), {}
     for share in COVERAGES:
         tail = 0.5 - share / 200.0
-        if estimates.quantiles is not None and estimates.probabilities is not None:
-            low, high = (int(np.abs(estimates.probabilities - p).argmin()) for p in (tail, 1 - tail))
-            quantiles = estimates.quantiles[:, at].astype(float)
-            intervals[share] = (quantiles[:, low], quantiles[:, high])
+        low, high = (_quantile(estimates, at, probability) for probability in (tail, 1 - tail))
+        if low is not None and high is not None:
+            intervals[share] = (low, high)
         elif estimates.std is not None:
-            mean, reach = estimates.mean[:, at].astype(float), -ndtri(tail) * estimates.std[:, at]
+            reach = -ndtri(tail) * estimates.std[:, at]
             intervals[share] = (mean - reach, mean + reach)
     return intervals
+
+
+def _quantile(estimates: Estimates, at: int, probability: float) -> Values | None:
+    """Return a stated quantile, shape (N,); None if none is stated at that probability."""
+    if estimates.quantiles is None or estimates.probabilities is None:
+        return None
+    # 0.5 - 0.68 / 2 is not exactly 0.16.
+    found = np.flatnonzero(np.abs(estimates.probabilities - probability) < 1e-6)
+    return estimates.quantiles[:, at, found[0]].astype(float) if len(found) else None
 
 
 def score_of(found: Interval) -> Score:

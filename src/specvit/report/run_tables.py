@@ -22,6 +22,8 @@ AGAINST_CRLB = (
     "V·CRLB / (V + CRLB) / variance of the truth, same spectra, which is what it would be if prior and "
     "likelihood were Gaussian: an approximation, which a model may exceed."
 )
+#: What a dash among efficiencies says.
+NOTHING_TO_ATTAIN = "a dash: the spectra say no more than the prior there, so nothing can be attained"
 #: Metrics that carry the unit of the label.
 WITH_UNIT = ("mae", "rmse", "bias", "scatter")
 
@@ -151,7 +153,7 @@ def efficiency_table(run: RunContents) -> Table:
         columns[run.title(name)] = list(summary.over_bins(name, "efficiency"))
         if by_crlb:
             columns[f"{run.title(name)}, CRLB"] = list(summary.over_bins(name, "efficiency_crlb"))
-    title = f"Efficiency by S/N: R² of {label_name(run.target)} over R² of the ceiling."
+    title = f"Efficiency by S/N: R² of {label_name(run.target)} over R² of the ceiling; {NOTHING_TO_ATTAIN}."
     against = f" The ceiling is {summary.ceiling.definition}." + (AGAINST_CRLB if by_crlb else "")
     return _table("efficiency", title, run, columns, against)
 
@@ -164,7 +166,7 @@ def expected_table(run: RunContents) -> Table:
     title = (
         "Expected efficiency by S/N: 1 − mean (estimate − exact posterior mean)² / (variance of the truth − "
         "mean posterior variance). The efficiency itself also holds where the true values of a bin happened "
-        "to lie, which moves R² of all models alike."
+        f"to lie, which moves R² of all models alike ({NOTHING_TO_ATTAIN})."
     )
     return _table("efficiency_expected", title, run, columns)
 

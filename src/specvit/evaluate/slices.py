@@ -106,5 +106,5 @@ def _values(key: str, name: str, stars: StarTable) -> Values:
         return stars.mag
     if key in stars.names:
         return stars.truth(key)
-    known = ", ".join((*stars.names, SNR, SNR_QUANTILE, MAG))
+    known = ", ".join((*stars.names, SNR, SNR_QUANTILE, *([] if stars.mag is None else [MAG])))
     raise ConfigError(f"evaluate.slices.{name}: '{key}' is not known of the test spectra; choose {known}")

@@ -402,4 +402,4 @@ def test_the_prior_alone_explains_nothing():
     found = overall(truth, np.full(2000, 5.0), np.full(2000, truth.mean()))
     assert found["r2"].value == pytest.approx(0, abs=1e-12)
     assert found["rmse"].value == pytest.approx(float(rmse(truth, np.full(2000, truth.mean()))))
-    assert found["rmse"].value**2 == pytest.approx(VARIANCE, rel=0.05)
+    assert found["rmse"].value ** 2 == pytest.approx(VARIANCE, rel=0.05)

@@ -11,7 +11,16 @@ from specvit.report.contents import RunContents
 from specvit.report.cost_table import cost_table
 from specvit.report.explain_table import explain_table
 from specvit.report.tables import Cell, Table
-from specvit.report.words import METRIC_NAMES, caption_note, count, label_name, metric_name, number, set_name
+from specvit.report.words import (
+    METRIC_NAMES,
+    caption_note,
+    count,
+    is_above_ceiling,
+    label_name,
+    metric_name,
+    number,
+    set_name,
+)
 from specvit.runs import ALL, CeilingFacts, Score
 
 #: Metrics of the table of models; coverage and residuals have tables of their own.
@@ -61,7 +70,7 @@ def model_table(run: RunContents) -> Table:
     rows: list[tuple[Cell, ...]] = [
         (
             f"{one.title}, above the Bayes ceiling: leakage or a bug"
-            if one.above_ceiling.get(run.target)
+            if is_above_ceiling(run, name)
             else one.title,
             *(summary.score(name, metric) for metric in metrics),
             *(one.seconds.get(step) for step in steps),

@@ -80,8 +80,8 @@ class FitEstimator:
 
     @property
     def name(self) -> str:
-        """Name in the provenance."""
-        return self.choice.key
+        """Name in the provenance; the word keeps a folder called "crlb" apart from the stage of that name."""
+        return f"fit {self.choice.key}"
 
     @property
     def title(self) -> str:
@@ -95,10 +95,11 @@ class FitEstimator:
             folder = Path("models") / self.choice.key
             began = time.perf_counter()
             model = self._fit(run, run.path / folder, update)
-            seconds = round(time.perf_counter() - began, 3)
+            # A network knows its own, over all starts of a job that was stopped; others fit in one go.
+            seconds = trained_seconds(model) or round(time.perf_counter() - began, 3)
         else:
             model = self.choice.load()
-            seconds = model.origin.training.seconds
+            seconds = trained_seconds(model)
         began = time.perf_counter()
         estimates = to_estimates(predict(model, self.test, update))
         fact = FitRecord(
@@ -142,6 +143,12 @@ class FitEstimator:
         model.save(folder)
         shutil.rmtree(run.path / "checkpoints", ignore_errors=True)
         return self.choice.spec.load(folder)
+
+
+def trained_seconds(model: Any) -> float | None:
+    """Return the wall time of a training, as the estimator itself states it; None where it does not."""
+    origin = getattr(model, "origin", None)
+    return None if origin is None else origin.training.seconds
 
 
 def predict(model: Estimator, test: TestStars, update: Update) -> Prediction:

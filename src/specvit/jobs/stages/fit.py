@@ -80,8 +80,8 @@ class FitEstimator:
 
     @property
     def name(self) -> str:
-        """Name in the provenance; the word keeps a folder called "crlb" apart from the stage of that name."""
-        return f"fit {self.choice.key}"
+        """Name in the provenance."""
+        return stage_name(self.choice)
 
     @property
     def title(self) -> str:
@@ -130,7 +130,7 @@ class FitEstimator:
             if entry["event"] != CORRECTION:
                 run.log(**entry)
 
-        checkpoints = run.path / "checkpoints" / self.choice.key
+        checkpoints = checkpoint_folder(run, self.choice)
         checkpoints.mkdir(parents=True, exist_ok=True)
         setting = replace(self.setting, size=self.choice.size, folder=checkpoints, listen=listen)
         model = self.choice.spec.build(setting)
@@ -141,8 +141,18 @@ class FitEstimator:
         shutil.rmtree(folder, ignore_errors=True)
         folder.parent.mkdir(parents=True, exist_ok=True)
         model.save(folder)
-        shutil.rmtree(run.path / "checkpoints", ignore_errors=True)
+        shutil.rmtree(checkpoints.parent, ignore_errors=True)
         return self.choice.spec.load(folder)
+
+
+def stage_name(choice: Choice) -> str:
+    """Return the name of the stage that fits; the word keeps a folder called "crlb" apart from that stage."""
+    return f"fit {choice.key}"
+
+
+def checkpoint_folder(run: RunFolder, choice: Choice) -> Path:
+    """Return where a training of the run keeps its checkpoints, while it lasts."""
+    return run.path / "checkpoints" / choice.key
 
 
 def trained_seconds(model: Any) -> float | None:

@@ -180,9 +180,9 @@ class Summary(_Part):
                 if missing := [part for part in self.slices if part not in slices]:
                     raise ValueError(f"scores.{name}.{label}: no slice '{missing[0]}'")
         for label, ceiling in self.ceilings.items():
-            for what, parts in {"spreads": ceiling.spreads, "bayes": ceiling.bayes}.items():
-                missing = [part for part in self.slices if part not in parts]
-                if missing and (what == "spreads" or ceiling.exact):
+            known = {"spreads": set(ceiling.spreads)} | ({"bayes": set(ceiling.bayes)} if ceiling.exact else {})
+            for what, parts in known.items():
+                if missing := [part for part in self.slices if part not in parts]:
                     raise ValueError(f"ceilings.{label}.{what}: no slice '{missing[0]}'")
         return self
 

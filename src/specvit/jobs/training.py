@@ -61,6 +61,7 @@ def chosen(config: TrainingConfig) -> tuple[Choice, dict[str, Any]]:
     architecture = architecture_of(network.model)
     size = network.size or architecture.default_size
     known, _ = architecture.split_options(size, network.options)
+    # For its refusals, before any file of spectra is opened.
     architecture.size(size).with_options(known)
     spec = TABLE[network.model]
     name = f"{network.model}-{size}"
@@ -113,6 +114,7 @@ def stored_world(data: DataSection) -> World | None:
 def training_identity(config: TrainingConfig, sources: Sources) -> dict[str, Any]:
     """Return what the results of a training depend on, with spectra by their content instead of their names."""
     science = config.science()
+    # What they stand for is below, by the content of the spectra.
     for section in ("library", "instrument", "data", "simulate"):
         del science[section]
     spectra = (("train", sources.drawn), ("validation", sources.validation), ("test", sources.test))
@@ -150,6 +152,7 @@ def _carry_out(
     where = config.run
     run = RunFolder.create(where.folder, where.name, config.to_dict(), identity=identity, fresh=fresh)
     watch.say(f"run folder: {run.path}")
+    # No place, no training: the others have nothing to take part in.
     processes.tell("" if run.is_done(choice.key) else str(run.path / "checkpoints" / choice.key))
     if run.finished:
         watch.say("this training is finished; --fresh starts over in a new folder")
@@ -166,6 +169,7 @@ def _carry_out(
 
 def _train_along(choice: Choice, setting: Setting, sources: Sources, folder: Path) -> None:
     """Take this process's share of the training, if there is one to be done."""
+    # Path("") is Path(): the first process sent no place.
     if folder != Path():
         model = choice.spec.build(replace(setting, size=choice.size, folder=folder))
         model.fit(sources.drawn, sources.validation)

@@ -46,8 +46,10 @@ def load_checkpoint(folder: Path, identity: dict[str, Any]) -> dict[str, Any] | 
     if not path.is_file():
         return None
     try:
+        # What a GPU wrote can be continued without one.
         content = torch.load(path, map_location="cpu", weights_only=True)
         version, stored, state = content["format_version"], content["identity"], content["state"]
+    # torch.load raises any of these for a file that was cut short or is another one.
     except (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
         raise RunError(f"{path}: cannot be read ({type(error).__name__}); delete it to start over") from error
     if version != FORMAT_VERSION:

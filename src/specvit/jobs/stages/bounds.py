@@ -65,6 +65,7 @@ def star_bounds(
     forecaster = Forecaster(
         emulator, simulator.instrument, FreeParameters(target, names), simulator.noise_level
     )
+    # Degenerate labels leave a small residual of large columns: float64 throughout.
     conditions = {name: value.double() for name, value in batch.conditions.items()}
     fisher = forecaster.forecast(batch.known_labels(), [conditions], update)[0].fisher
     sets = free_sets(names)

@@ -175,7 +175,7 @@ def _fit_all(
                 f"{choice.title} was trained with another {key}: {words}; its errors may not hold here"
             )
         setting = Setting(
-            # A network estimates all labels of its spectra at once; a linear model or a tree costs as much again for each.
+            # A network estimates all labels of its spectra at once; others are fitted label by label.
             labels=config.models.labels if choice.spec.architecture is None else None,
             simulator=simulator,
             seed=config.simulate.seed,

@@ -82,6 +82,7 @@ def open_sources(config: TrainingConfig) -> Sources:
         if path is not None:
             return _open((path,), split, stars.seed)
         assert simulator is not None
+        # As in `simulated`: stages show the truth of test spectra, estimators never receive it.
         return simulator.source(split, stars.seed, count, truth=split == splits.TEST)
 
     train: SpectraSource | None = None

@@ -40,7 +40,8 @@ def write_atomic_path(path: Path, write_to: Callable[[Path], None]) -> Path:
     Raises:
         RunError: as `write_atomic`.
     """
-    # Beside the file, as a rename is one step within a file system only; named for the process, as two may write at once.
+    # Beside the file, as a rename is one step within a file system only; named for the process, as two may
+    # write at once.
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -109,6 +109,7 @@ class PointSynthesis:
         # 6 km/s more on either side, so that rounding cannot leave the window short of a sample.
         low, high = (float(vacuum_to_air(edge)) for edge in plan.window.needed)
         self.engine = SmeEngine(plan.lines, low * (1 - 2e-5), high * (1 + 2e-5), plan.microturbulence)
+        # Computed, not observed: there is no resolution to be taken off.
         self.transfer = Transfer(self.engine.wavelength, np.inf, plan.window)
 
     def __call__(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -175,6 +176,7 @@ def synthesize(
     for outcome in map_isolated(partial(build, plan), items, workers, timeout):
         start = outcome.key - outcome.key % CHUNK
         pending[start][outcome.key - start] = outcome
+        # Failures fill a chunk too: a point that ended its process once is not tried at every start.
         if all(pending[start]):
             _write_chunk(folder, plan, start, pending.pop(start))
         done += 1

@@ -66,6 +66,5 @@ def differences(choice: Choice, simulator: Simulator) -> dict[str, str]:
 
 def set_threads(threads: int) -> None:
     """Use `threads` CPU threads (0: as many as PyTorch found)."""
-    # PyTorch's own choice is left alone: it follows the cores this process may use.
     if threads > 0:
         torch.set_num_threads(threads)

@@ -158,7 +158,6 @@ class ModelsSection(Section):
 class EvaluateSection(Section):
     """How estimates are scored."""
 
-    # Fewer than 20 resamples have no 95 % interval: each tail would be half a resample.
     bootstrap: int = Field(
         default=1_000, ge=20, le=100_000, description="bootstrap resamples behind every interval"
     )

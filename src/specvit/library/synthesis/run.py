@@ -176,7 +176,6 @@ def synthesize(
     for outcome in map_isolated(partial(build, plan), items, workers, timeout):
         start = outcome.key - outcome.key % CHUNK
         pending[start][outcome.key - start] = outcome
-        # Failures fill a chunk too: a point that ended its process once is not tried at every start.
         if all(pending[start]):
             _write_chunk(folder, plan, start, pending.pop(start))
         done += 1

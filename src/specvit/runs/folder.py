@@ -8,7 +8,7 @@
     NAME/models/          fitted estimators
 
 Every file but the log is replaced whole, so a killed job is continued after its last finished stage. What the
-results mean is the business of `summary` and `artefacts`, which jobs write and the report reads.
+results mean is agreed in `artefacts` and `summary`, between the jobs that write them and `report`, which reads them.
 """
 
 from __future__ import annotations
@@ -82,6 +82,7 @@ class RunFolder:
             elif (
                 not fresh
                 and (path / CONFIG).is_file()
+                and (path / PROVENANCE).is_file()
                 and cls(path).provenance.get("fingerprint") == fingerprint
             ):
                 run = cls(path)

@@ -170,7 +170,7 @@ def test_a_second_ctrl_c_ends_a_shutdown_that_takes_long():
 
 
 def test_a_shutdown_is_given_up_after_a_while():
-    process = start_verb(TIDIES_FOR_LONG, grace=3.0)
+    process = start_verb(TIDIES_FOR_LONG, grace=8.0)
     process.send_signal(signal.SIGTERM)
     assert process.communicate(timeout=20) == ("tidying\n", LINE)
     assert process.returncode == 143

@@ -92,7 +92,8 @@ def survey_identity(config: Config, simulator: Simulator, choices: Sequence[Choi
         "job": NAME,
         "settings": science,
         "world": simulator.identity,
-        "estimators": {choice.key: estimator_identity(choice) for choice in choices},
+        # In their order, which is that of the report.
+        "estimators": [[choice.key, estimator_identity(choice)] for choice in choices],
     }
 
 

@@ -16,6 +16,7 @@ from specvit.estimators.table import TABLE
 from specvit.jobs.config.training import DataSection, TrainingConfig, is_reference
 from specvit.jobs.sources import Sources
 from specvit.jobs.stages import DrawTestStars, FitEstimator, Fitted, RecordScores, ScoreAll, TestStars
+from specvit.jobs.stages.fit import checkpoint_folder, stage_name
 from specvit.jobs.survey import scoring_of
 from specvit.jobs.watch import Quiet, Watch
 from specvit.jobs.work import Work
@@ -154,7 +155,7 @@ def _carry_out(
     run = RunFolder.create(where.folder, where.name, config.to_dict(), identity=identity, fresh=fresh)
     watch.say(f"run folder: {run.path}")
     # No place, no training: the others have nothing to take part in.
-    processes.tell("" if run.is_done(choice.key) else str(run.path / "checkpoints" / choice.key))
+    processes.tell("" if run.is_done(stage_name(choice)) else str(checkpoint_folder(run, choice)))
     if run.finished:
         watch.say("this training is finished; --fresh starts over in a new folder")
         return run

@@ -68,7 +68,7 @@ class SamplePosteriors:
     @property
     def identity(self) -> str:
         """What these posteriors are, by content: of which stars of which world, under which seed of the sampler."""
-        own = {"stars": self.stars, "seed": self.seed, "test": self.test.identity}
+        own = {"stars": self.stars, "seed": self.seed, "spectra": self.test.identity}
         return content_digest({"world": self.simulator.identity, **own})
 
     def read(self, run: RunFolder) -> Sampling:

@@ -40,12 +40,15 @@ def write_atomic_path(path: Path, write_to: Callable[[Path], None]) -> Path:
     Raises:
         RunError: as `write_atomic`.
     """
+    # Beside the file, as a rename is one step within a file system only; named for the process, as two may
+    # write at once.
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             write_to(partial)
             os.replace(partial, path)
+        # An interruption is no `Exception`, and must leave nothing behind either.
         except BaseException:
             partial.unlink(missing_ok=True)
             raise
@@ -70,6 +73,7 @@ def write_atomic_folder(folder: Path, files: Mapping[str, bytes | str], replace:
         folder.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".partial", dir=folder.parent))
         try:
+            # mkdtemp makes folders for their owner alone.
             partial.chmod(0o755)
             for name, content in files.items():
                 with open(partial / name, "wb") as file:
@@ -90,6 +94,7 @@ def write_atomic_folder(folder: Path, files: Mapping[str, bytes | str], replace:
 def _exchange(partial: Path, folder: Path) -> bool:
     """Put `partial` in the place of `folder`, which is removed; on failure `folder` stays."""
     old = partial.with_suffix(".old")
+    # No system replaces a folder that holds something in one step.
     os.rename(folder, old)
     try:
         os.rename(partial, folder)
@@ -103,6 +108,7 @@ def _exchange(partial: Path, folder: Path) -> bool:
 def _write_synced(file: BinaryIO, content: bytes | str) -> None:
     file.write(content.encode() if isinstance(content, str) else content)
     file.flush()
+    # Before the rename: after a power cut the new name could else stand for an empty file.
     os.fsync(file.fileno())
 
 

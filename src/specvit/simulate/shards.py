@@ -88,10 +88,12 @@ def write_shard(plan: ShardPlan, simulator: Simulator, progress: Callable[[int],
         with disk_errors(path):
             with h5py.File(partial, "w", libver="latest") as file:
                 _fill(file, plan, simulator, progress)
+            # h5py closes without fsync; before the rename, as in `runs.atomic`.
             descriptor = os.open(partial, os.O_RDONLY)
             os.fsync(descriptor)
             os.close(descriptor)
             os.replace(partial, path)
+    # An interruption is no `Exception`, and must leave nothing behind either.
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
@@ -111,6 +113,7 @@ def _fill(
             "seed": plan.seed,
             "start": plan.start,
             "stop": plan.stop,
+            # Sorted: the bytes of a shard are the same however its world was put together.
             "world": json.dumps(plan.world, sort_keys=True),
             "label_space": json.dumps(space.to_dict()),
             "lsf": json.dumps(simulator.instrument.lsf_nodes()),

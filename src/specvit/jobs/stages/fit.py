@@ -92,6 +92,7 @@ class FitEstimator:
         """Fit, save, read back and predict: what the run keeps is what is evaluated."""
         seconds, folder = None, None
         if self.choice.is_fitted_here:
+            # Relative to the run, which may be moved.
             folder = Path("models") / self.choice.key
             began = time.perf_counter()
             model = self._fit(run, run.path / folder, update)
@@ -127,6 +128,7 @@ class FitEstimator:
 
     def _fit(self, run: RunFolder, folder: Path, update: Update) -> Estimator:
         def listen(entry: dict[str, Any]) -> None:
+            # Records of the correction say how far it is and nothing else.
             if entry["event"] != CORRECTION:
                 run.log(**entry)
 
@@ -138,9 +140,11 @@ class FitEstimator:
         train = self.sources.drawn if drawn else self.sources.train
         assert train is not None
         model.fit(train, self.sources.validation, update)
+        # What a killed start may have left: saving refuses a folder that holds no saved estimator.
         shutil.rmtree(folder, ignore_errors=True)
         folder.parent.mkdir(parents=True, exist_ok=True)
         model.save(folder)
+        # Not before the result is saved: until then a killed job continues from them.
         shutil.rmtree(checkpoints.parent, ignore_errors=True)
         return self.choice.spec.load(folder)
 

@@ -104,6 +104,7 @@ def sample_posteriors(
         ess=posterior.ess.numpy(),
         converged=posterior.converged.numpy(),
     )
+    # One star has no variance of the truth, and so no R².
     if len(batch) < 2:
         return Sampling(posteriors)
     labels = batch.known_labels()

@@ -17,6 +17,7 @@ import numpy as np
 from specvit.errors import DataError
 from specvit.spectra.air import vacuum_to_air
 
+#: e / (h c), CODATA.
 WAVENUMBERS_PER_EV = 8065.544
 
 #: CSV columns; the damping constants may be left out (0 lets the synthesis estimate them).
@@ -138,6 +139,7 @@ def _read_vald(path: Path, text: str) -> list[tuple]:
         except (IndexError, ValueError) as error:
             raise DataError(f"{path.name}: line {number}: not a VALD {kind} record ({error})") from error
         wavelength = picked[0] * (10.0 if unit == "nm" else 1.0)
+        # SMElib takes air wavelengths.
         wavelength = float(vacuum_to_air(wavelength)) if medium == "vac" else wavelength
         records.append((" ".join(match["species"].split()), wavelength, picked[1] * to_ev, *picked[2:]))
     announced = re.match(r"\s*[\d.]+,\s*[\d.]+,\s*(\d+),", lines[0])

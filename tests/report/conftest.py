@@ -145,7 +145,9 @@ def write_run(
     fitted = []
     for at, choice in enumerate(choices):
         fact = FitRecord(1.5, 0.1, FACTS, {"train_spectra": 1000.0}, f"models/{choice.key}")
-        one = Fitted(choice, stars.estimates(choice, at, labels[:1] if choice.key in shorter else labels), fact)
+        one = Fitted(
+            choice, stars.estimates(choice, at, labels[:1] if choice.key in shorter else labels), fact
+        )
         with run.stage(choice.key) as record:
             one.estimates.write(run, choice.key)
             record |= asdict(fact)

@@ -180,10 +180,10 @@ class Summary(_Part):
                 if missing := [part for part in self.slices if part not in slices]:
                     raise ValueError(f"scores.{name}.{label}: no slice '{missing[0]}'")
         for label, ceiling in self.ceilings.items():
-            for what, parts in {"spreads": ceiling.spreads, "bayes": ceiling.bayes}.items():
-                missing = [part for part in self.slices if part not in parts]
-                if missing and (what == "spreads" or ceiling.exact):
-                    raise ValueError(f"ceilings.{label}.{what}: no slice '{missing[0]}'")
+            if missing := [part for part in self.slices if part not in ceiling.spreads]:
+                raise ValueError(f"ceilings.{label}.spreads: no slice '{missing[0]}'")
+            if ceiling.exact and (missing := [part for part in self.slices if part not in ceiling.bayes]):
+                raise ValueError(f"ceilings.{label}.bayes: no slice '{missing[0]}'")
         return self
 
     @property

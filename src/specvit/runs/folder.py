@@ -236,8 +236,8 @@ class RunFolder:
 
     def _read_json(self, name: str) -> dict[str, Any]:
         try:
-            found = json.loads(self._read(name))
-        except json.JSONDecodeError as error:
+            found = json.loads(self._read(name), parse_constant=_no_number)
+        except (ValueError, RecursionError) as error:
             raise DataError(f"{self.path / name} is damaged: {error}; {MEND}") from error
         if not isinstance(found, dict):
             raise DataError(f"{self.path / name} is damaged: it holds no entries; {MEND}")
@@ -255,6 +255,11 @@ def _found(path: Path, config: Mapping[str, Any], inputs: Mapping[str, Any], fin
 
 def _json(values: Any) -> str:
     return json.dumps(values, indent=1, default=_plain, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def _no_number(text: str) -> Any:
+    # What is written is strict JSON; Python's reader would take these all the same.
+    raise ValueError(f"{text} is no number in JSON")
 
 
 def _plain(value: Any) -> Any:

@@ -252,6 +252,11 @@ def _json(values: Any) -> str:
     return json.dumps(values, indent=1, default=_plain, allow_nan=False, ensure_ascii=False) + "\n"
 
 
+def _no_number(text: str) -> Any:
+    # What is written is strict JSON; Python's reader would take these all the same.
+    raise ValueError(f"{text} is no number in JSON")
+
+
 def _plain(value: Any) -> Any:
     """Return NumPy and torch values, paths and tuples as what JSON knows."""
     if hasattr(value, "tolist"):

@@ -150,7 +150,7 @@ class HdfFile:
             if name not in node.attrs:
                 raise self._wrong(f"has no attribute {where}")
             value = node.attrs[name] if node.attrs.get_id(name).shape == () else None
-        typed = _as_kind(value, kind)
+        typed: Scalar | None = _as_kind(value, kind)
         if typed is None:
             words = {str: "text", int: "an integer", float: "a number", bool: "true or false"}[kind]
             raise self._wrong(f"attribute {where} is {_short(value)}, expected {words}")
@@ -208,12 +208,13 @@ class HdfArray:
     @property
     def shape(self) -> tuple[int, ...]:
         """Length of each axis."""
-        return self._dataset.shape
+        return tuple(self._dataset.shape)
 
     @property
     def dtype(self) -> np.dtype:
         """Type of the elements."""
-        return self._dataset.dtype
+        stored: np.dtype = self._dataset.dtype
+        return stored
 
     def read(self, part: Any = ()) -> np.ndarray:
         """Return the selected part (an index, slice or tuple of them), all by default.

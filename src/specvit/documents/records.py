@@ -49,7 +49,8 @@ def read_record(kind: type[Record], values: Any, where: str, mend: str) -> Recor
     """
     try:
         # As JSON, where a list may be a tuple and yet "5" is no number.
-        return _adapter(cast(Hashable, kind)).validate_json(json.dumps(values), strict=True)
+        record: Record = _adapter(cast(Hashable, kind)).validate_json(json.dumps(values), strict=True)
+        return record
     except ValidationError as error:
         raise DataError(f"{where}: {first_problem(error)}; {mend}") from error
     except SpecvitError as error:

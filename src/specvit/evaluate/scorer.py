@@ -162,7 +162,8 @@ class Scorer:
         means = resampled.means(np.stack(columns, axis=1))
 
         def ceiling(m: Values, at: int) -> Values:
-            return 1 - m[..., at] / spread
+            attained: Values = 1 - m[..., at] / spread
+            return attained
 
         of_means: dict[str, Statistic] = {
             "efficiency": lambda m: _ratio(_r2(m), ceiling(m, 3)),
@@ -237,7 +238,8 @@ def _centred(columns: Values, rows: Values) -> Values:
 
 def _variance(means: Values) -> Values:
     """Return the variance of the truth from the means of itself and its square."""
-    return means[..., 1] - means[..., 0] ** 2
+    variance: Values = means[..., 1] - means[..., 0] ** 2
+    return variance
 
 
 def _r2(means: Values) -> Values:

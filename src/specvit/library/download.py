@@ -93,7 +93,8 @@ def read_url(url: str, retries: int = 1) -> bytes:
 
     def read() -> bytes:
         with _open(url) as response:
-            return response.read()
+            content: bytes = response.read()
+        return content
 
     mend = "this needs the internet; where there is none, download elsewhere and copy the folder"
     return _with_retries(read, url, retries, mend)

@@ -110,10 +110,10 @@ class Head(nn.Module):
 
     def forward(self, features: Tensor, level: Tensor) -> Tensor:
         """Return raw outputs, shape (B, P, outputs), float32, for features (B, width) and level (B, M)."""
-        raw = self.linear(features).float().unflatten(-1, (self.labels, self.outputs))
+        raw: Tensor = self.linear(features).float().unflatten(-1, (self.labels, self.outputs))
         if self.sharpness is None:
             return raw
-        sharpness = self.sharpness(level).float()
+        sharpness: Tensor = self.sharpness(level).float()
         if self.kind == "ordinal":
             return raw * sharpness.exp()[..., None]
         return torch.stack([raw[..., 0], raw[..., 1] - 2 * sharpness], dim=-1)

@@ -136,7 +136,8 @@ class RunFolder:
     @property
     def stages(self) -> dict[str, dict[str, Any]]:
         """Finished stages by name: `seconds`, `finished` (date) and what the stage recorded."""
-        return self.provenance["stages"]
+        stages: dict[str, dict[str, Any]] = self.provenance["stages"]
+        return stages
 
     def is_done(self, stage: str) -> bool:
         """Return whether `stage` was finished, in this process or an earlier one."""

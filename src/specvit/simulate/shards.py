@@ -48,7 +48,7 @@ class ShardPlan:
     """One shard as a job: everything a worker process needs, JSON-ready."""
 
     path: str
-    world: dict
+    world: dict[str, Any]
     split: str
     seed: int
     start: int
@@ -60,7 +60,7 @@ class ShardPlan:
         """Number of spectra."""
         return self.stop - self.start
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """Return the plan as plain data; `ShardPlan(**data)` reads it back."""
         return asdict(self)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -98,7 +98,7 @@ class LabelSpace:
                     f"{self.low[i]:g} to {self.high[i]:g}; choose labels inside, or another library"
                 )
 
-    def to_dict(self) -> dict[str, list]:
+    def to_dict(self) -> dict[str, list[Any]]:
         """Return a JSON-ready description; `from_dict` reads it back."""
         return {
             "names": list(self.names),
@@ -108,7 +108,7 @@ class LabelSpace:
         }
 
     @classmethod
-    def from_dict(cls, data: dict) -> LabelSpace:
+    def from_dict(cls, data: dict[str, Any]) -> LabelSpace:
         """Return the LabelSpace described by `to_dict`."""
         return cls(tuple(data["names"]), tuple(data["units"]), tuple(data["low"]), tuple(data["high"]))
 

@@ -54,7 +54,8 @@ def rebin(flux: np.ndarray, grid_in: WavelengthGrid, grid_out: WavelengthGrid) -
     np.cumsum(flux * np.diff(edges_in), axis=-1, out=cumulative[..., 1:])
     # Interpolating the integral is what conserves flux; interpolating the flux itself would not.
     at_edges = CubicSpline(edges_in, cumulative, axis=-1)(np.clip(edges_out, edges_in[0], edges_in[-1]))
-    return np.diff(at_edges, axis=-1) / np.diff(edges_out)
+    rebinned: np.ndarray = np.diff(at_edges, axis=-1) / np.diff(edges_out)
+    return rebinned
 
 
 def smoothing_sigma(
@@ -77,7 +78,8 @@ def smoothing_sigma(
             f"smoothing: the spectrum has R = {have:g} at {wavelength[first]:.1f} Å and cannot be sharpened "
             f"to R = {want:g}; ask for at most {have:g}"
         )
-    return wavelength * np.sqrt(difference) / FWHM_PER_SIGMA
+    sigma: np.ndarray = wavelength * np.sqrt(difference) / FWHM_PER_SIGMA
+    return sigma
 
 
 def smooth(
@@ -119,7 +121,8 @@ def smooth(
         fine = wavelength
     matrix = gaussian_matrix(fine, wavelength, sigma)
     rows = flux.reshape(-1, fine.size)
-    return (matrix @ rows.T).T.reshape(*flux.shape[:-1], grid.size)
+    smoothed: np.ndarray = (matrix @ rows.T).T.reshape(*flux.shape[:-1], grid.size)
+    return smoothed
 
 
 def gaussian_matrix(

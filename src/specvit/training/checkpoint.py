@@ -47,7 +47,8 @@ def load_checkpoint(folder: Path, identity: dict[str, Any]) -> dict[str, Any] | 
         return None
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-        version, stored, state = content["format_version"], content["identity"], content["state"]
+        version, stored = content["format_version"], content["identity"]
+        state: dict[str, Any] = content["state"]
     except (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
         raise RunError(f"{path}: cannot be read ({type(error).__name__}); delete it to start over") from error
     if version != FORMAT_VERSION:

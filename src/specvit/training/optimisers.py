@@ -27,7 +27,7 @@ def orthogonalise(matrix: Tensor, steps: int = NEWTON_SCHULZ_STEPS) -> Tensor:
     """
     a, b, c = NEWTON_SCHULZ
     x = matrix.bfloat16() if matrix.device.type != "cpu" else matrix.float()
-    wide = x if x.shape[-2] <= x.shape[-1] else x.mT
+    wide: Tensor = x if x.shape[-2] <= x.shape[-1] else x.mT
     wide = wide / wide.norm(dim=(-2, -1), keepdim=True).clamp(min=1e-7)
     for _ in range(steps):
         gram = wide @ wide.mT

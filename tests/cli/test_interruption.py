@@ -196,13 +196,22 @@ def test_of_the_processes_of_torchrun_the_first_speaks():
         assert process.returncode == 143
 
 
-def test_an_interrupted_training_continues(tmp_path):
-    command = ["-m", "specvit", "train", "--model", "mlp", "--steps", "20000", "--validation", "64", "--test",
-               "64", "--set", "batch=32", "--set", "width=16", "--set", "depth=1", "--device", "cpu", "--out",
-               str(tmp_path / "run")]  # fmt: skip
-    process = start(*command)
-    wait_for(lambda: list(tmp_path.rglob("metrics.jsonl")), process)
+@pytest.mark.parametrize(
+    "command",
+    [
+        "train --model mlp --steps 20000 --validation 64 --test 64 --set batch=32 --set width=16 --set depth=1 "
+        "--device cpu --out FOLDER/run",
+        "run --scale smoke --set run.folder=FOLDER",
+    ],
+    ids=["train", "run"],
+)
+def test_a_long_job_that_is_interrupted_keeps_its_folder(command, tmp_path):
+    process = start("-m", "specvit", *command.replace("FOLDER", str(tmp_path)).split())
+    wait_for(lambda: list(tmp_path.rglob("*.json*")), process)
     process.send_signal(signal.SIGTERM)
-    assert process.communicate(timeout=60) == ("", LINE)
-    assert process.returncode == 143
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (143, "")
+    assert err.endswith(LINE)
+    assert "Traceback" not in err
     assert left_behind(process.pid) == []
+    assert list(tmp_path.rglob("*.json*"))

@@ -61,7 +61,7 @@ MUTATIONS = {
         WIRING,
     ),
     "the reserve is the validation split": Mutation(
-        "simulate/simulator.py",
+        "simulate/simulated_source.py",
         "return self.simulator.source(splits.CALIBRATION, self.seed, count)",
         "return self.simulator.source(splits.VALIDATION, self.seed, count)",
         WIRING,

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file, save_file
-from specvit.models.sizes import network_config
 
 from damage import copied, damaged_arrays, damaged_documents, refusal, reseal
 from specvit.errors import DataError
+from specvit.estimators import network_config
 from specvit.estimators.network_estimator import NetworkEstimator
 from specvit.models.manifest import TENSORS
 from specvit.models.network import build_network

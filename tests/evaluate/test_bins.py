@@ -1,12 +1,12 @@
-"""S/N bins partition the stars, and the scores of a bin are those of its stars."""
+"""S/N bins partition the stars."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from specvit.errors import ConfigError, ShapeError
-from specvit.evaluate import SnrBins, binned_scores, r2, snr_bins
+from specvit.errors import ConfigError
+from specvit.evaluate import SnrBins, snr_bins
 
 NAMES = ("default", "fixed", "quantile", "publication", "log")
 
@@ -46,32 +46,8 @@ def test_the_default_set_fills_all_bins_for_the_reference_depth():
     assert counts.max() / 10_001 < 0.20
 
 
-def test_rows_hold_the_scores_of_their_stars():
-    generator = np.random.default_rng(0)
-    truth, snr = generator.uniform(1, 5, 400), generator.uniform(1, 25, 400)
-    estimate = truth + generator.normal(size=400) / snr
-    rows = binned_scores(truth, estimate, snr, snr_bins(), names=("r2", "bias"), resamples=50)
-    assert len(rows) == 8
-    for row in rows:
-        inside = (snr >= row.low) & (snr < row.high)
-        assert row.count == inside.sum()
-        assert row.median_snr == pytest.approx(np.median(snr[inside]))
-        assert row.scores["r2"].value == pytest.approx(float(r2(truth[inside], estimate[inside])))
-        assert row.scores["r2"].low <= row.scores["r2"].value <= row.scores["r2"].high
-        assert set(row.scores) == {"r2", "bias"}
-
-
-def test_an_empty_bin_keeps_its_row_without_scores():
-    rows = binned_scores([1.0, 2.0], [1.0, 2.0], [3.0, 3.1], SnrBins("two", (2, 4, 6)), resamples=5)
-    assert [row.count for row in rows] == [2, 0]
-    assert rows[1].scores == {}
-    assert np.isnan(rows[1].median_snr)
-
-
 def test_bad_requests_are_refused():
     with pytest.raises(ConfigError, match="known sets are default, fixed"):
         snr_bins("decades")
     with pytest.raises(ConfigError, match="increase"):
         SnrBins("bad", (2.0, 2.0))
-    with pytest.raises(ShapeError, match="per spectrum"):
-        binned_scores([1.0, 2.0], [1.0, 2.0], [3.0], snr_bins())

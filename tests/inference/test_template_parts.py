@@ -11,7 +11,7 @@ from scipy import stats
 
 from specvit.inference.descent import Minima, minimise
 from specvit.inference.errors import label_std
-from specvit.inference.products import Products, TemplateRows
+from specvit.inference.products import TemplateProducts, TemplateRows
 from specvit.inference.profile import AmplitudeProfile
 from specvit.library.derivative import batched_jacobian
 from specvit.limits import continuum_columns, fisher_information
@@ -70,7 +70,7 @@ def quadratic(centre, curvature):
     target = torch.cat([torch.ones(1, dtype=torch.float64), centre])
     weight = torch.zeros(size + 1, size + 1, dtype=torch.float64)
     weight[0, 0], weight[1:, 1:] = 1e10, curvature
-    return Products(
+    return TemplateProducts(
         weight[None, None], (weight @ target)[None, None], (target @ weight @ target + 1).reshape(1)
     )
 

@@ -1,10 +1,14 @@
+import re
 import tomllib
+from pathlib import Path
 
 import pytest
 
 from specvit.documents import dump_toml
 from specvit.errors import ConfigError
+from specvit.estimators import choose_all
 from specvit.jobs.config import Config, preset_names, resolve
+from specvit.jobs.survey import check_options, check_slices
 
 
 @pytest.fixture
@@ -109,3 +113,12 @@ def test_the_run_section_does_not_belong_to_the_science():
     one, two = resolve("smoke"), resolve("smoke", None, ["run.threads=1", "run.name=other"])
     assert one != two
     assert one.science() == two.science()
+
+
+def test_the_example_of_the_documentation_is_a_configuration(tmp_path):
+    page = Path(__file__).parents[2] / "docs" / "survey.md"
+    (example,) = re.findall(r"```toml\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    (tmp_path / "my.toml").write_text(example)
+    config = resolve(None, tmp_path / "my.toml")
+    check_options(config.models, choose_all([n for n in config.models.names if n != "vit"]))
+    assert check_slices(config.evaluate, ("teff", "log_g", "m_h")) == []

@@ -200,13 +200,20 @@ def test_a_library_of_three_labels_goes_through(tmp_path):
     assert write_report(run.path).exists()
 
 
-def test_narrow_bounds_give_scores_not_nothing(tmp_path):
+def test_a_narrow_box_gives_scores_and_a_dash_only_where_nothing_can_be_attained(tmp_path):
     run = run_survey(settings(tmp_path, "simulate.bounds.log_g=[2,3]", "simulate.test=80"))
     summary = read_summary(run)
-    for name in summary.estimators:
-        for metric in ("r2", "mae", "efficiency"):
-            assert summary.score(name, metric).value is not None
+    assert summary.labels["log_g"].prior_variance == pytest.approx(1 / 12)
     assert "log_g 2 to 3" in summary.setting["World"]
+    for name in summary.estimators:
+        for part, facts in summary.slices.items():
+            for metric in ("r2", "mae", "rmse", "bias", "residual_68"):
+                known = summary.score(name, metric, part=part).value is not None
+                assert known == (facts.spectra > 1), (name, part, metric)
+            nothing = (summary.ceiling.bayes[part].value or 0) <= 0
+            assert (summary.score(name, "efficiency", part=part).value is None) == nothing, (name, part)
+    page = write_report(run.path).read_text()
+    assert "the spectra say no more than the prior there" in page
 
 
 def test_a_network_is_told_apart_by_its_world_and_not_by_how_a_bound_is_written(tmp_path):

@@ -10,7 +10,7 @@ import pytest
 
 import specvit
 from specvit.errors import DataError, RunError
-from specvit.runs import RunFolder, write_atomic
+from specvit.runs import RunFolder, folder, write_atomic
 
 CONFIG = {"config_version": 1, "simulate": {"train": 10}, "run": {"name": "demo", "threads": 0}}
 OTHER = {**CONFIG, "simulate": {"train": 20}}
@@ -61,10 +61,25 @@ def test_fresh_starts_over_without_touching_the_old_run(tmp_path):
     assert again.summary == {}
 
 
-def test_a_run_of_another_version_is_not_continued(tmp_path, monkeypatch):
+def test_a_run_is_what_its_results_depend_on_whatever_its_configuration_says(tmp_path):
+    """The name of a file is in the configuration, its content in the identity."""
+    first = RunFolder.create(tmp_path, "demo", CONFIG, identity={"library": "digest", "seed": 1})
+    moved = RunFolder.create(tmp_path, "demo", OTHER, identity={"seed": 1, "library": "digest"})
+    assert moved.path == first.path
+    assert moved.config == CONFIG
+    another = RunFolder.create(tmp_path, "demo", CONFIG, identity={"library": "other digest", "seed": 1})
+    assert another.name == "demo-2"
+    assert another.provenance["inputs"] == {"library": "other digest", "seed": 1}
+
+
+def test_a_run_whose_results_another_version_counts_otherwise_is_not_continued(tmp_path, monkeypatch):
     first = RunFolder.create(tmp_path, "demo", CONFIG)
     monkeypatch.setattr(specvit, "__version__", "99.0")
-    assert RunFolder.create(tmp_path, "demo", CONFIG).path != first.path
+    assert RunFolder.create(tmp_path, "demo", CONFIG).path == first.path
+    monkeypatch.setattr(folder, "RESULTS", folder.RESULTS + 1)
+    later = RunFolder.create(tmp_path, "demo", CONFIG)
+    assert later.name == "demo-2"
+    assert later.provenance["results"] == first.provenance["results"] + 1
 
 
 def test_a_foreign_folder_of_that_name_is_left_alone(tmp_path):
@@ -72,6 +87,8 @@ def test_a_foreign_folder_of_that_name_is_left_alone(tmp_path):
     (tmp_path / "demo" / "notes.txt").write_text("mine")
     assert RunFolder.create(tmp_path, "demo", CONFIG).name == "demo-2"
     assert names(tmp_path / "demo") == ["notes.txt"]
+    (tmp_path / "demo" / "config.toml").write_text("mine = true")  # of somebody else's program
+    assert RunFolder.create(tmp_path, "demo", CONFIG).name == "demo-2"
 
 
 def test_a_stage_counts_as_done_only_if_it_ended_well(tmp_path):
@@ -164,7 +181,7 @@ def test_a_folder_that_is_no_run_is_named(tmp_path):
     [
         ("provenance.json", b"{", " is damaged"),
         ("provenance.json", b"[1]", " is damaged: it holds no entries"),
-        ("provenance.json", b"{}", ": no entry 'fingerprint'"),
+        ("provenance.json", b"{}", ": has no entry 'fingerprint'"),
         ("summary.json", b"\xff\xfe", " is damaged: it is no text"),
         ("summary.json", b'{"half', " is damaged"),
         ("config.toml", b"\xff\xfe", " is damaged: it is no text"),
@@ -183,11 +200,11 @@ def test_a_damaged_file_is_named_with_the_mend(tmp_path, name, content, words):
 @pytest.mark.parametrize(
     ("key", "value", "words"),
     [
-        ("sessions", [], "sessions: List should have at least 1 item"),
-        ("sessions", [{}], "no entry 'sessions.0.specvit'"),
-        ("stages", {"fit": {}}, "no entry 'stages.fit.seconds'"),
-        ("stages", [1], "stages: Input should be a valid dictionary"),
-        ("created", None, "created: Input should be a valid string"),
+        ("sessions", [], "entry 'sessions': list should have at least 1 item"),
+        ("sessions", [{}], "has no entry 'sessions.0.specvit'"),
+        ("stages", {"fit": {}}, "has no entry 'stages.fit.seconds'"),
+        ("stages", [1], "entry 'stages': input should be a valid dictionary"),
+        ("created", None, "entry 'created': input should be a valid string"),
     ],
 )
 def test_an_entry_of_the_provenance_of_another_kind_is_named(tmp_path, key, value, words):

@@ -10,8 +10,9 @@ import pytest
 import torch
 from scipy import stats
 
+from specvit.simulate import SPLITS
 from specvit.simulate.deviates import NoiseStream, normal_from_bits
-from specvit.simulate.seeding import SPLITS, TILE, noise_key
+from specvit.simulate.seeding import TILE, noise_key
 
 SIZE = TILE * 4096
 

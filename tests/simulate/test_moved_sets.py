@@ -2,16 +2,16 @@
 
 import json
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from specvit.cli.train_data import StoredPaths, open_data, stored_world
 
 from specvit.errors import ConfigError, DataError
 from specvit.instrument import Instrument
 from specvit.instrument.description import preset_folder
+from specvit.jobs.config.training import training_config
+from specvit.jobs.training import open_sources
 from specvit.library import Emulator
 from specvit.simulate import StoredSpectra, World, WriteJob
 from specvit.simulate.writer import write_planned_shard
@@ -86,7 +86,10 @@ def test_an_instrument_that_was_changed_since_is_another_set(place):
     world = World(instrument="mine.toml")
     WriteJob("set", world, "train", 1, 10).run()
     assert WriteJob("set", world, "train", 1, 10).run() == 0
-    (place / "mine.toml").write_text('extends = "base.toml"\nname = "mine"\nsource = "other"\n')
+    # Another name or source of the same spectrograph is none.
+    (place / "mine.toml").write_text('extends = "base.toml"\nname = "my own"\nsource = "other"\n')
+    assert WriteJob("set", world, "train", 1, 10).run() == 0
+    (place / "mine.toml").write_text('extends = "base.toml"\nname = "mine"\n[detector]\nread_noise = 40.0\n')
     with pytest.raises(ConfigError, match=r"holds another set \(instrument_fingerprint is"):
         WriteJob("set", world, "train", 1, 10).run()
 
@@ -113,8 +116,8 @@ def test_training_on_a_moved_set_draws_its_validation_spectra_from_the_kept_file
     shutil.move(place / "set", tmp_path / "moved")
     shutil.rmtree(place)
     monkeypatch.chdir(tmp_path)
-    paths = StoredPaths((Path("moved"),))
-    data = open_data(paths, stored_world(paths), seed=1, spectra=0, validation=20, test=20)
+    stars = {"validation": 20, "test": 20, "seed": 1}
+    data = open_sources(training_config({"data": {"train": ["moved"]}, "simulate": stars}))
     assert data.train.lsf == data.validation.lsf == lsf
     assert len(collect(data.validation)) == len(collect(data.test)) == 20
 

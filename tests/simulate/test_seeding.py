@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from specvit.errors import ConfigError
-from specvit.simulate.seeding import SPLITS, _mix32, label_generator, noise_generator
+from specvit.simulate import SPLITS
+from specvit.simulate.seeding import _mix32, label_generator, noise_generator
 
 
 def test_noise_seeds_never_meet():

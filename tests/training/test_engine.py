@@ -1,10 +1,12 @@
 """The loop: it learns, keeps the best weights, and continues exactly where it was killed."""
 
+import copy
 from dataclasses import replace
 
 import pytest
 import torch
 
+from damage import refusal
 from specvit.errors import DataError, LabelError, RunError
 from specvit.estimators import network_config
 from specvit.models.network import build_network
@@ -115,6 +117,41 @@ def test_a_damaged_checkpoint_is_refused(tmp_path, damage):
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(RunError, match="delete it to start over"):
         trainer(folder=tmp_path)
+
+
+def test_any_damaged_part_of_a_checkpoint_is_refused(tmp_path):
+    """Every entry missing, of another kind, or a tensor of another shape or with NaN."""
+    trainer(folder=tmp_path, steps=4, ema=0.9).run()
+    path = tmp_path / NAME
+    whole = torch.load(path, weights_only=True)
+
+    def parts(value, place=()):
+        if isinstance(value, dict | list):
+            for key, part in value.items() if isinstance(value, dict) else enumerate(value):
+                yield (*place, key)
+                yield from parts(part, (*place, key))
+
+    def at(value, place):
+        for key in place:
+            value = value[key]
+        return value
+
+    taken = []
+    for place in list(parts(whole)):
+        old = at(whole, place)
+        others = [None, "x", -1, [], {}, torch.zeros(7)]
+        if isinstance(old, torch.Tensor) and old.is_floating_point():
+            others.append(torch.full_like(old, torch.nan))
+        for other in others:
+            changed = copy.deepcopy(whole)
+            at(changed, place[:-1])[place[-1]] = other
+            torch.save(changed, path)
+            numbers = isinstance(old, float) and isinstance(other, int)
+            if numbers or (type(old) is type(other) and not isinstance(old, torch.Tensor)):
+                continue
+            if not refusal(lambda: trainer(folder=tmp_path, steps=4, ema=0.9), RunError):
+                taken.append((place, other))
+    assert taken == []
 
 
 def test_the_best_weights_are_kept_not_the_last():

@@ -12,13 +12,14 @@ from torch import nn
 
 from specvit.errors import ConfigError
 from specvit.estimators import network_config
+from specvit.estimators.architectures import architecture_of
 from specvit.models.heads import Head
 from specvit.models.network import build_network
 from specvit.spectra import LOW_T_BOX, WavelengthGrid
 from specvit.training.ema import WeightAverage
 from specvit.training.losses import HUBER_DELTA, training_loss
 from specvit.training.optimisers import Muon, Optimisers, orthogonalise, split_parameters
-from specvit.training.recipe import RECIPES, Recipe
+from specvit.training.recipe import Recipe
 from specvit.training.schedules import rate_factor
 
 TWO = LOW_T_BOX.select(["log_g", "teff"])
@@ -222,7 +223,9 @@ def test_a_loss_must_suit_the_head():
 
 
 def test_recipe_options_are_read_from_text():
-    recipe = RECIPES["vit"].with_options({"betas": "0.8,0.95", "compile": "true", "lr": "1e-4"})
+    recipe = architecture_of("vit").recipe.with_options(
+        {"betas": "0.8,0.95", "compile": "true", "lr": "1e-4"}
+    )
     assert (recipe.betas, recipe.compile, recipe.lr) == ((0.8, 0.95), True, 1e-4)
     with pytest.raises(ConfigError, match="did you mean 'batch'"):
         recipe.with_options({"bacth": 3})

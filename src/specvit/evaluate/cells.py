@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from specvit.evaluate.attainable import Attainable
-from specvit.evaluate.resampled import Resampled
+from specvit.evaluate.resampled import ROUNDING, Resampled
 from specvit.evaluate.slices import Slice
 from specvit.runs import CellScores
 
@@ -98,9 +98,8 @@ def cell_scores(
 
     def efficiency(means: Values) -> Values:
         attainable = variance - means[..., 1]
-        return np.where(
-            attainable > 0, (variance - means[..., 0]) / np.where(attainable > 0, attainable, 1), np.nan
-        )
+        some = attainable > ROUNDING * variance
+        return np.where(some, (variance - means[..., 0]) / np.where(some, attainable, 1), np.nan)
 
     found = np.full((2, len(estimates), len(cells.slices), 3), np.nan)
     for k, part in enumerate(cells.slices):

@@ -13,6 +13,8 @@ import numpy as np
 from specvit.evaluate.resampling import CHUNK, LEVEL, Interval, drawn_rows, interval_of
 
 Values = np.ndarray
+#: A difference of means below this share of them is rounding: the variance of equal values is zero.
+ROUNDING = 1e-12
 #: Maps the means of C columns, shape (..., C), to a number each, shape (...).
 OfMeans = Callable[[Values], Values]
 

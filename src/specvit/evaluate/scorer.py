@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtri
 
+from specvit.errors import ConfigError
 from specvit.evaluate.attainable import Attainable
 from specvit.evaluate.metrics import r2
-from specvit.evaluate.resampled import Resampled
+from specvit.evaluate.resampled import ROUNDING, Resampled
 from specvit.evaluate.resampling import Interval, bootstrap, paired_difference
 from specvit.evaluate.slices import Slice
 from specvit.runs import Estimates, Score, Spread
@@ -21,6 +22,8 @@ from specvit.runs import Estimates, Score, Spread
 #: Shares of the absolute errors, and of stated central intervals, in percent.
 RESIDUAL_SHARES = (50, 68)
 COVERAGES = (68, 95)
+#: Probabilities that differ by less are the same: 0.5 - 68 / 200 is not exactly 0.16.
+SAME = 1e-6
 NOTHING = Score(value=None)
 Values = np.ndarray
 Intervals = dict[int, tuple[Values, Values]]
@@ -46,12 +49,19 @@ class Scorer:
     """Scores in slices of the test spectra.
 
     Args:
-        slices: the first of them all spectra.
+        slices: the first of them all spectra, no two of one name.
         resamples, seed: of the bootstrap; slice k is resampled with seed + k.
+
+    Raises:
+        ConfigError: for two slices of one name.
     """
 
     def __init__(self, slices: Sequence[Slice], resamples: int, seed: int) -> None:
         self.slices, self.resamples, self.seed = list(slices), resamples, seed
+        names = [part.name for part in self.slices]
+        for name in names:
+            if names.count(name) > 1:
+                raise ConfigError(f"evaluate.slices: two slices are called '{name}'; give yours another name")
         self._resampled: dict[tuple[int, bytes], Resampled] = {}
 
     def estimator(
@@ -152,7 +162,7 @@ class Scorer:
         names += ["efficiency_crlb"] if gaussian is not None else []
         names += ["r2_expected", "efficiency_expected"] if limit.mean is not None else []
         y = truth[rows]
-        if rows.sum() < 2 or not y.var() > 0:
+        if rows.sum() < 2 or y.min() == y.max():
             return dict.fromkeys(names, NOTHING)
         spread, y = y.var(), y - y.mean()
         columns = [y, y**2, np.square(mean - truth)[rows], limit.variance[rows]]
@@ -169,7 +179,7 @@ class Scorer:
             "efficiency": lambda m: _ratio(_r2(m), ceiling(m, 3)),
             "headroom": lambda m: ceiling(m, 3) - _r2(m),
             "efficiency_crlb": lambda m: _ratio(_r2(m), ceiling(m, 4)),
-            "r2_expected": lambda m: 1 - (m[..., 3] + m[..., 5]) / _variance(m),
+            "r2_expected": lambda m: 1 - _ratio(m[..., 3] + m[..., 5], _variance(m)),
             "efficiency_expected": lambda m: 1 - _ratio(m[..., 5], _variance(m) - m[..., 3]),
         }
         return {name: score_of(resampled.interval(of_means[name], *means)) for name in names}
@@ -206,20 +216,28 @@ class Scorer:
 def stated_intervals(estimates: Estimates, label: str) -> Intervals:
     """Return the central intervals an estimator states for a label: share in % -> (low, high), each (N,).
 
-    From its quantiles where it gives them, else mean and Gaussian error; empty if it states no errors.
+    From its quantiles where it gives those at both ends, else mean and Gaussian error; a share of which it states
+    neither is left out.
     """
     at = [str(name) for name in estimates.names].index(label)
-    intervals = {}
+    mean, intervals = estimates.mean[:, at].astype(float), {}
     for share in COVERAGES:
         tail = 0.5 - share / 200.0
-        if estimates.quantiles is not None and estimates.probabilities is not None:
-            low, high = (int(np.abs(estimates.probabilities - p).argmin()) for p in (tail, 1 - tail))
-            quantiles = estimates.quantiles[:, at].astype(float)
-            intervals[share] = (quantiles[:, low], quantiles[:, high])
+        low, high = (_quantile(estimates, at, p) for p in (tail, 1 - tail))
+        if low is not None and high is not None:
+            intervals[share] = (low, high)
         elif estimates.std is not None:
-            mean, reach = estimates.mean[:, at].astype(float), -ndtri(tail) * estimates.std[:, at]
+            reach = -ndtri(tail) * estimates.std[:, at]
             intervals[share] = (mean - reach, mean + reach)
     return intervals
+
+
+def _quantile(estimates: Estimates, at: int, probability: float) -> Values | None:
+    """Return a stated quantile of label `at`, shape (N,); None if it is not stated at that probability."""
+    if estimates.quantiles is None or estimates.probabilities is None:
+        return None
+    known = np.flatnonzero(np.abs(estimates.probabilities - probability) < SAME)
+    return estimates.quantiles[:, at, known[0]].astype(float) if known.size else None
 
 
 def score_of(found: Interval) -> Score:
@@ -237,9 +255,9 @@ def _centred(columns: Values, rows: Values) -> Values:
 
 
 def _variance(means: Values) -> Values:
-    """Return the variance of the truth from the means of itself and its square."""
-    variance: Values = means[..., 1] - means[..., 0] ** 2
-    return variance
+    """Return the variance of the truth from the means of itself and its square; 0 where all values are equal."""
+    variance = means[..., 1] - means[..., 0] ** 2
+    return np.where(variance > ROUNDING * means[..., 1], variance, 0.0)
 
 
 def _r2(means: Values) -> Values:

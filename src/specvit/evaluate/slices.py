@@ -107,5 +107,6 @@ def _values(key: str, name: str, stars: StarTable) -> Values:
         return stars.mag
     if key in stars.names:
         return stars.truth(key)
-    known = ", ".join((*stars.names, *BESIDE_LABELS))
+    beside = (part for part in BESIDE_LABELS if part != MAG or stars.mag is not None)
+    known = ", ".join((*stars.names, *beside))
     raise ConfigError(f"evaluate.slices.{name}: '{key}' is not known of the test spectra; choose {known}")

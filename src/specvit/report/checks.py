@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from specvit.errors import DataError
-from specvit.runs import ALL, Summary
+from specvit.runs import Summary
 from specvit.runs.folder import MEND
 
 #: Scores that every estimator has, and those that it has beside a ceiling.
@@ -14,8 +14,6 @@ AGAINST = ("efficiency", "headroom")
 def check_summary(summary: Summary, where: str) -> None:
     """Raise DataError naming the first score that a page quotes and the summary lacks."""
     target = summary.target
-    if ALL not in summary.slices:
-        raise DataError(f"{where}: no 'slices.{ALL}'; {MEND}")
     if not summary.estimating(target):
         raise DataError(
             f"{where}: 'scores' hold no estimator of {target}, so there is nothing to report; {MEND}"
@@ -34,12 +32,8 @@ def check_summary(summary: Summary, where: str) -> None:
 def _check_ceiling(summary: Summary, where: str) -> None:
     ceiling, target = summary.ceiling, summary.target
     assert ceiling is not None
-    if not ceiling.sets:
-        raise DataError(f"{where}: 'ceilings.{target}.sets' is empty; {MEND}")
-    wanted = [f"{kind}_{k}" for k in range(len(ceiling.sets)) for kind in ("r2_max", "sigma_min")]
+    wanted = [f"{kind}_{free.at}" for free in ceiling.sets for kind in ("r2_max", "sigma_min")]
     for part in summary.slices:
         for quantity in wanted + (["posterior_std"] if ceiling.exact else []):
             if quantity not in ceiling.spreads[part]:
                 raise DataError(f"{where}: no 'ceilings.{target}.spreads.{part}.{quantity}'; {MEND}")
-        if ceiling.exact and part not in ceiling.bayes:
-            raise DataError(f"{where}: no 'ceilings.{target}.bayes.{part}'; {MEND}")

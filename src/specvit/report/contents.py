@@ -26,6 +26,7 @@ from specvit.runs import (
     Summary,
     read_summary,
 )
+from specvit.runs.artefact import column
 from specvit.runs.folder import MEND
 
 
@@ -126,6 +127,19 @@ def _estimates(run: RunFolder, name: str, summary: Summary, spectra: int) -> Est
     return estimates
 
 
+def _check_sets(run: RunFolder, contents: RunContents) -> None:
+    """Raise DataError unless the sets of free labels that the summary names are in the bounds."""
+    ceiling, bounds = contents.summary.ceiling, contents.bounds
+    if ceiling is None or bounds is None:
+        return
+    column(bounds.label_names, contents.target, f"{run.path}/arrays/bounds.npz")
+    for free in ceiling.sets:
+        if free.at >= len(bounds.sets):
+            raise DataError(
+                f"{run.path}/arrays/bounds.npz: no set {free.at} of free labels, which summary.json names; {MEND}"
+            )
+
+
 def _check_rows(run: RunFolder, contents: RunContents) -> None:
     """Raise DataError unless stars and estimators of every file are those of the others."""
     for artefact in (contents.bounds, contents.posteriors):
@@ -134,6 +148,7 @@ def _check_rows(run: RunFolder, contents: RunContents) -> None:
                 f"{run.path}/arrays/{artefact.file()}.npz: 'rows' names spectrum {artefact.rows.max()}, test.npz "
                 f"has {len(contents.test)}; {MEND}"
             )
+    _check_sets(run, contents)
     for name in contents.names if contents.cells is not None else ():
         assert contents.cells is not None
         contents.cells.of("precision", name)

@@ -13,7 +13,7 @@ from specvit.report.figure_examples import draw_examples
 from specvit.report.figure_explain import network_explained
 from specvit.report.figure_predictions import predicted_versus_true
 from specvit.report.figure_residuals import residual_overlay
-from specvit.report.words import caption_note, count, label_name, set_name
+from specvit.report.words import caption_note, count, is_above_ceiling, label_name, set_name
 from specvit.runs import CeilingFacts
 
 if TYPE_CHECKING:
@@ -111,7 +111,12 @@ def _expected(run: RunContents) -> str:
     """Return what lines and points are where the exact posteriors are known."""
     if not run.summary.has("r2_expected"):
         return ""
-    return "Lines: R² expected of spectra like these; faint points: R² with the true values that were drawn. "
+    above = [run.title(name) for name in run.names if is_above_ceiling(run, name)]
+    exception = f" (of {', '.join(above)} the R² itself, which is above the ceiling)" if above else ""
+    return (
+        f"Lines: R² expected of spectra like these{exception}; faint points and bars: R² with the true values that "
+        "were drawn. "
+    )
 
 
 def _ceiling_caption(run: RunContents) -> str:

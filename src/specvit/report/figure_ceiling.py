@@ -12,7 +12,7 @@ from specvit.report.palette import CEILING_BAND, INK, MUTED, Look, look_of
 from specvit.report.placing import spread_apart
 from specvit.report.snr_axis import dress_snr_axis
 from specvit.report.style import house_style
-from specvit.report.words import label_name, number, set_name
+from specvit.report.words import is_above_ceiling, label_name, number, set_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,8 +35,9 @@ def r2_versus_snr(run: RunContents) -> Figure:
     """Return the figure of R² against S/N: models with bootstrap intervals, ceilings with their bands.
 
     Where the exact posteriors are known a model's curve is its expected R², which cannot cross the Bayes ceiling;
-    R² of the very stars of the test set is faint beside it. Models and the Bayes ceiling are drawn at the median S/N of each bin; the Cramér-Rao ceiling as running
-    quantiles over stars.
+    R² of the very stars of the test set is faint beside it. A model that is above the ceiling all the same knows more
+    than the spectra say, so nothing is expected of it: its curve is its R². Models and the Bayes ceiling are drawn at
+    the median S/N of each bin, the Cramér-Rao ceiling as running quantiles over stars.
     """
     from matplotlib.figure import Figure
 
@@ -76,13 +77,13 @@ def _draw_models(axes: Axes, run: RunContents) -> list[_Label]:
     labels, names = [], run.names
     for i, name in enumerate(names):
         look = look_of(name, run.summary)
+        metric = curve_of(run, name)
         x, value, low, high = bin_points(run, run.summary.over_bins(name, "r2"))
         if not len(x):
             continue
-        expected = bin_points(run, run.summary.over_bins(name, "r2_expected"))
-        if len(expected[0]):
+        if metric != "r2":
             _draw_plain(axes, x * np.exp(0.011 * (i - (len(names) - 1) / 2)), value, low, high, look)
-            x, value, low, high = expected
+            x, value, low, high = bin_points(run, run.summary.over_bins(name, metric))
         elif len(names) <= MOST_BANDS:
             axes.fill_between(x, low, high, color=look.colour, alpha=0.18, linewidth=0)
         else:
@@ -92,6 +93,13 @@ def _draw_models(axes: Axes, run: RunContents) -> list[_Label]:
         axes.plot(x, value, zorder=4, **look.line())
         labels.append(_Label(x[-1], value[-1], run.title(name), look.colour))
     return labels
+
+
+def curve_of(run: RunContents, name: str) -> str:
+    """Return the metric that is a model's curve: its expected R² where that is known and can be meant."""
+    if is_above_ceiling(run, name) or run.summary.score(name, "r2_expected") is None:
+        return "r2"
+    return "r2_expected"
 
 
 def _draw_plain(
@@ -105,9 +113,13 @@ def _draw_plain(
 
 def _dress(axes: Axes, run: RunContents) -> None:
     dress_snr_axis(axes, run)
-    values = [s.value for name in run.names for s in run.summary.over_bins(name, "r2") if s.value is not None]
+    drawn = [(name, metric) for name in run.names for metric in {"r2", curve_of(run, name)}]
+    scores = [score.value for name, metric in drawn for score in run.summary.over_bins(name, metric)]
+    values = [value for value in scores if value is not None]
     lowest = np.floor(10 * min(values, default=0.0)) / 10
-    axes.set_ylim(min(0.0, max(LOWEST_R2, lowest)), 1.0)
+    # A marker at 1 would be cut in half.
+    top = 1.03 if max(values, default=0.0) > 0.98 else 1.0
+    axes.set_ylim(min(0.0, max(LOWEST_R2, lowest)), top)
     _name_points_below(axes, run)
     axes.yaxis.grid(True)
     axes.spines["left"].set_visible(False)
@@ -120,9 +132,7 @@ def _name_points_below(axes: Axes, run: RunContents) -> None:
     bottom, left, right = axes.get_ylim()[0], *axes.get_xlim()
     below: dict[float, list[tuple[str, str]]] = {}
     for name in run.names:
-        expected = run.summary.over_bins(name, "r2_expected")
-        curve = expected if any(s.value is not None for s in expected) else run.summary.over_bins(name, "r2")
-        x, value, *_ = bin_points(run, curve)
+        x, value, *_ = bin_points(run, run.summary.over_bins(name, curve_of(run, name)))
         for at, r2 in zip(x, value, strict=True):
             if r2 < bottom and left <= at <= right:
                 text = f"{run.title(name)} {number(r2, 1)} ↓"

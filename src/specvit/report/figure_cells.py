@@ -10,7 +10,7 @@ from specvit.errors import DataError
 from specvit.report.contents import RunContents
 from specvit.report.palette import DASHES, INK, MUTED
 from specvit.report.style import house_style
-from specvit.report.words import count, label_name, number, value
+from specvit.report.words import count, label_name, number, rank
 from specvit.runs import CellScores
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def mapped_models(run: RunContents) -> list[str]:
     """Return the models of the map: the best of those that learned from spectra, and the template fit."""
     family = {name: run.summary.estimators[name].family for name in run.names}
     learned = [name for name in run.names if family[name] not in DASHES] or run.names
-    best = max(learned, key=lambda name: value(run.summary.score(name, "r2")) or float("-inf"))
+    best = max(learned, key=lambda name: rank(run.summary.score(name, "r2")))
     fits = [name for name in run.names if family[name] == "template" and name != best]
     return [best, *fits[:1]]
 

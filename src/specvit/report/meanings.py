@@ -6,7 +6,7 @@ What an estimator means is written in the run by whoever fitted it; the ceilings
 from __future__ import annotations
 
 from specvit.report.contents import RunContents
-from specvit.report.words import interval, label_name, number
+from specvit.report.words import interval, is_above_ceiling, label_name, number
 from specvit.runs import Score
 
 CRAMER_RAO = (
@@ -51,11 +51,7 @@ def curve_meanings(run: RunContents) -> list[tuple[str, str]]:
 
 def leak_warnings(run: RunContents) -> list[str]:
     """Return one warning for each estimator above the Bayes ceiling of the target."""
-    return [
-        _warning(run, name)
-        for name in run.names
-        if run.summary.estimators[name].above_ceiling.get(run.target)
-    ]
+    return [_warning(run, name) for name in run.names if is_above_ceiling(run, name)]
 
 
 def _warning(run: RunContents, name: str) -> str:

@@ -88,8 +88,11 @@ def _render(run: RunContents, figures: list[dict[str, Any]], tables: list[Table]
 
 def _facts(run: RunContents, name: str) -> str:
     """Return what a fit chose for the target, e.g. 'alpha 1000, validation R² 0.33'."""
-    facts = run.summary.estimators[name].facts
-    chosen = facts.get(run.target, facts)
+    facts, labels = run.summary.estimators[name].facts, run.summary.labels
+    # By label where each label was fitted alone, beside what holds for all.
+    of_target = facts.get(run.target, {})
+    own = of_target if isinstance(of_target, dict) else {run.target: of_target}
+    chosen = own | {key: fact for key, fact in facts.items() if key not in labels}
     return ", ".join(
         f"{metric_name(key)} {fact:.4g}" if isinstance(fact, float) else f"{metric_name(key)} {fact}"
         for key, fact in chosen.items()

@@ -13,7 +13,16 @@ from specvit.report.contents import RunContents
 from specvit.report.cost_table import cost_table
 from specvit.report.explain_table import explain_table
 from specvit.report.tables import Cell, Table
-from specvit.report.words import METRIC_NAMES, caption_note, count, label_name, metric_name, number, set_name
+from specvit.report.words import (
+    METRIC_NAMES,
+    caption_note,
+    count,
+    is_above_ceiling,
+    label_name,
+    metric_name,
+    number,
+    set_name,
+)
 from specvit.runs import ALL, CeilingFacts, Score
 
 #: Metrics of the table of models; coverage and residuals have tables of their own.
@@ -24,6 +33,8 @@ AGAINST_CRLB = (
     "V·CRLB / (V + CRLB) / variance of the truth, same spectra, which is what it would be if prior and "
     "likelihood were Gaussian: an approximation, which a model may exceed."
 )
+#: What a dash among efficiencies says.
+NOTHING_TO_ATTAIN = "a dash: the spectra say no more than the prior there, so nothing can be attained"
 #: Metrics that carry the unit of the label.
 WITH_UNIT = ("mae", "rmse", "bias", "scatter")
 
@@ -61,7 +72,7 @@ def model_table(run: RunContents) -> Table:
     rows: list[tuple[Cell, ...]] = [
         (
             f"{one.title}, above the Bayes ceiling: leakage or a bug"
-            if one.above_ceiling.get(run.target)
+            if is_above_ceiling(run, name)
             else one.title,
             *(summary.score(name, metric) for metric in metrics),
             *(one.seconds.get(step) for step in steps),
@@ -153,7 +164,7 @@ def efficiency_table(run: RunContents) -> Table:
         columns[run.title(name)] = list(summary.over_bins(name, "efficiency"))
         if by_crlb:
             columns[f"{run.title(name)}, CRLB"] = list(summary.over_bins(name, "efficiency_crlb"))
-    title = f"Efficiency by S/N: R² of {label_name(run.target)} over R² of the ceiling."
+    title = f"Efficiency by S/N: R² of {label_name(run.target)} over R² of the ceiling; {NOTHING_TO_ATTAIN}."
     against = f" The ceiling is {summary.ceiling.definition}." + (AGAINST_CRLB if by_crlb else "")
     return _table("efficiency", title, run, columns, against)
 
@@ -166,7 +177,7 @@ def expected_table(run: RunContents) -> Table:
     title = (
         "Expected efficiency by S/N: 1 − mean (estimate − exact posterior mean)² / (variance of the truth − "
         "mean posterior variance). The efficiency itself also holds where the true values of a bin happened "
-        "to lie, which moves R² of all models alike."
+        f"to lie, which moves R² of all models alike ({NOTHING_TO_ATTAIN})."
     )
     return _table("efficiency_expected", title, run, columns)
 

@@ -15,7 +15,10 @@ Cell = Score | Spread | str | int | float | None
 
 _LATEX = {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "²": r"$^2$", "σ": r"$\sigma$", "α": r"$\alpha$"}
 _LATEX |= {"–": "--", "−": "$-$", "\u202f": r"\,", "≥": r"$\ge$", "√": r"$\surd$", "·": r"$\cdot$"}
-_LATEX |= {"<": "$<$", "|": "$|$", "∂": r"$\partial$"}
+_LATEX |= {"<": "$<$", ">": "$>$", "|": "$|$", "∂": r"$\partial$"}
+# A title may come from somebody's own estimator, with any character.
+_LATEX |= {"$": r"\$", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+_LATEX |= {"\\": r"\textbackslash{}"}
 
 
 @dataclass(frozen=True)
@@ -68,8 +71,8 @@ class Table:
 
     def to_markdown(self) -> str:
         """Return the table as a pipe table, without its caption."""
-        rows = [self.head, ["---"] * len(self.head)]
-        rows += [[cell_text(cell).replace("|", r"\|") for cell in row] for row in self.rows]
+        rows = [[_markdown(title) for title in self.head], ["---"] * len(self.head)]
+        rows += [[_markdown(cell_text(cell)) for cell in row] for row in self.rows]
         return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
     def _values(self, at: int, cell: Cell) -> list[Any]:
@@ -100,6 +103,10 @@ def write_table(table: Table, folder: Path) -> list[Path]:
         write_atomic(folder / f"{table.name}.csv", table.to_csv()),
         write_atomic(folder / f"{table.name}.tex", table.to_latex()),
     ]
+
+
+def _markdown(text: str) -> str:
+    return " ".join(text.replace("|", r"\|").split("\n"))
 
 
 def _latex(text: str) -> str:

@@ -27,6 +27,17 @@ def value(score: Score | None) -> float | None:
     return None if score is None else score.value
 
 
+def rank(score: Score | None) -> float:
+    """Return a score as a number to compare by; no score is worse than any."""
+    found = value(score)
+    return float("-inf") if found is None else found
+
+
+def is_above_ceiling(run: RunContents, name: str) -> bool:
+    """Return whether an estimator is above the exact Bayes ceiling of the target, as only a leak or a bug can be."""
+    return bool(run.summary.estimators[name].above_ceiling.get(run.target))
+
+
 def set_name(free: FreeSet) -> str:
     """Return how many labels are free, e.g. '5 labels'."""
     return f"{len(free.labels)} label{'s' if len(free.labels) != 1 else ''}"
@@ -104,9 +115,8 @@ def _known(run: RunContents, name: str, metric: str) -> Score:
 
 def _best(run: RunContents) -> str:
     """Return the estimator of the highest R², passing over those above the Bayes ceiling where others are."""
-    above = {name: run.summary.estimators[name].above_ceiling.get(run.target) for name in run.names}
-    honest = [name for name in run.names if not above[name]] or run.names
-    return max(honest, key=lambda name: value(run.summary.score(name, "r2")) or float("-inf"))
+    honest = [name for name in run.names if not is_above_ceiling(run, name)] or run.names
+    return max(honest, key=lambda name: rank(run.summary.score(name, "r2")))
 
 
 def _across_snr(run: RunContents, best: str) -> list[str]:

@@ -30,8 +30,8 @@ def array(axes: str, kind: str = "f", optional: bool = False) -> Any:
     """Return a dataclass field that holds an array.
 
     Args:
-        axes: names of the axes, separated by blanks; "" for a scalar. Axes of one name have one length, "E+1" has
-            one more than "E"; a number is a length.
+        axes: names of the axes, separated by blanks; "" for a scalar. Axes of one name have one length, at least
+            1; "E+1" has one more than "E"; a number is a length.
         kind: a key of `KINDS`.
         optional: the field may be None, and is then not written.
     """
@@ -130,10 +130,16 @@ def _check_shape(part: Field[Any], value: Array, sizes: dict[str, int], where: s
     for axis, length in zip(axes, value.shape, strict=False):
         base, more = axis.removesuffix("+1"), int(axis.endswith("+1"))
         known = int(axis) if axis.isdigit() else sizes.setdefault(base, length - more)
-        fits = fits and known == length - more
+        fits = fits and known == length - more > 0
     if not fits:
         wanted = ", ".join(map(str, expected))
-        raise DataError(f"{where}: '{part.name}' has shape {value.shape}, expected ({wanted}); {MEND}")
+        raise DataError(
+            f"{where}: '{part.name}' has shape {value.shape}, expected ({wanted}){_least(value)}; {MEND}"
+        )
+
+
+def _least(value: Array) -> str:
+    return ", none of length 0" if value.ndim and not value.size else ""
 
 
 def _length(axis: str, sizes: dict[str, int]) -> int | str:

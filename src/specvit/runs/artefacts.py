@@ -232,6 +232,10 @@ class Examples(Artefact):
     mag: Array = array("S")
 
 
+#: Quantities of every explanation, and those of a network that attends to the whole spectrum.
+LOOKED_AT, ATTENDED = ("fisher", "response", "ig"), ("attention", "rollout")
+
+
 @dataclass(frozen=True)
 class Explanation(Artefact):
     """What a network looks at in E test spectra of L pixels.
@@ -268,6 +272,13 @@ class Explanation(Artefact):
     likeness: Array = array("Q R")
     gap: Array = array("")
     blocks: Array | None = array("D L", optional=True)
+
+    def check(self, where: str) -> None:
+        """Raise DataError unless all quantities that belong together are there."""
+        names = [str(name) for name in self.quantities]
+        for name in LOOKED_AT + (ATTENDED if set(ATTENDED) & set(names) else ()):
+            if name not in names:
+                raise DataError(f"{where}: 'quantities' lack {name}; {MEND}")
 
 
 def check_rows(rows: Array, where: str) -> None:

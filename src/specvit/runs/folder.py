@@ -8,7 +8,7 @@
     NAME/models/          fitted estimators
 
 Every file but the log is replaced whole, so a killed job is continued after its last finished stage. What the
-results mean is agreed between `studies`, which writes them, and `report`, which reads them.
+results mean is agreed in `artefacts` and `summary`, between the jobs that write them and `report`, which reads them.
 """
 
 from __future__ import annotations
@@ -81,6 +81,7 @@ class RunFolder:
             elif (
                 not fresh
                 and (path / CONFIG).is_file()
+                and (path / PROVENANCE).is_file()
                 and cls(path).provenance.get("fingerprint") == fingerprint
             ):
                 run = cls(path)

@@ -14,16 +14,16 @@ from specvit.runs.summary import ALL, read_summary
 
 Row = tuple[str | float | None, ...]
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS runs (
-    name TEXT PRIMARY KEY, created TEXT, finished TEXT,
-    fingerprint TEXT, specvit TEXT, git_commit TEXT, seconds REAL, job TEXT, target TEXT
-);
-CREATE TABLE IF NOT EXISTS metrics (
-    run TEXT, estimator TEXT, label TEXT, metric TEXT, value REAL, low REAL, high REAL,
-    PRIMARY KEY (run, estimator, label, metric)
-);
-"""
+_SCHEMA = (
+    """CREATE TABLE runs (
+        name TEXT PRIMARY KEY, created TEXT, finished TEXT,
+        fingerprint TEXT, specvit TEXT, git_commit TEXT, seconds REAL, job TEXT, target TEXT
+    )""",
+    """CREATE TABLE metrics (
+        run TEXT, estimator TEXT, label TEXT, metric TEXT, value REAL, low REAL, high REAL,
+        PRIMARY KEY (run, estimator, label, metric)
+    )""",
+)
 #: Raised when the tables change; an index of another version is made anew from the folders.
 _VERSION = 2
 
@@ -49,17 +49,8 @@ class RunIndex:
 
         Folders that are no runs are left out without a word.
         """
-        left_out = []
         with self._connection() as connection:
-            connection.execute("DELETE FROM runs")
-            connection.execute("DELETE FROM metrics")
-            for config in sorted(self.root.glob(f"*/{CONFIG}")):
-                if (config.parent / PROVENANCE).is_file():
-                    try:
-                        _enter(connection, RunFolder.open(config.parent))
-                    except DataError as error:
-                        left_out.append(str(error))
-        return left_out
+            return self._make(connection)
 
     def runs(self) -> list[dict[str, Any]]:
         """Return the runs, newest first."""
@@ -79,13 +70,30 @@ class RunIndex:
                 connection.row_factory = sqlite3.Row
                 (version,) = connection.execute("PRAGMA user_version").fetchone()
                 if version != _VERSION:
-                    connection.executescript("DROP TABLE IF EXISTS runs; DROP TABLE IF EXISTS metrics;")
-                connection.executescript(f"{_SCHEMA} PRAGMA user_version = {_VERSION};")
+                    self._make(connection)
                 yield connection
         except sqlite3.DatabaseError as error:
             raise RunError(
                 f"{self.path}: {error}; the index holds nothing of its own, remove it and it is rebuilt"
             ) from error
+
+    def _make(self, connection: sqlite3.Connection) -> list[str]:
+        """Fill new tables from the folders, all in one transaction; return one line for each run left out."""
+        connection.execute("BEGIN IMMEDIATE")
+        for table in ("runs", "metrics"):
+            connection.execute(f"DROP TABLE IF EXISTS {table}")
+        for statement in _SCHEMA:
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {_VERSION}")
+        left_out = []
+        for config in sorted(self.root.glob(f"*/{CONFIG}")):
+            if (config.parent / PROVENANCE).is_file():
+                try:
+                    _enter(connection, RunFolder.open(config.parent))
+                except DataError as error:
+                    left_out.append(str(error))
+        connection.commit()
+        return left_out
 
 
 def _enter(connection: sqlite3.Connection, run: RunFolder) -> None:

@@ -95,8 +95,8 @@ class EstimatorFacts(_Part):
 class FreeSet(_Part):
     """A set of free labels of the Cramér-Rao bound: its place in the bounds, and the labels it frees."""
 
-    at: int
-    labels: tuple[str, ...]
+    at: int = Field(ge=0)
+    labels: tuple[str, ...] = Field(min_length=1)
 
 
 class CeilingFacts(_Part):
@@ -119,7 +119,7 @@ class CeilingFacts(_Part):
     stars: int
     definition: str
     exact: bool
-    sets: list[FreeSet]
+    sets: list[FreeSet] = Field(min_length=1)
     spreads: dict[str, dict[str, Spread]]
     bayes: dict[str, Score] = Field(default_factory=dict)
     sampler_error: float | None = None
@@ -166,6 +166,11 @@ class Summary(_Part):
     def _scores_have_their_slices(self) -> Summary:
         if self.target not in self.labels:
             raise ValueError(f"target: '{self.target}' is none of the labels")
+        if ALL not in self.slices:
+            raise ValueError(f"slices: no slice '{ALL}'")
+        for part, facts in self.slices.items():
+            if (facts.edges is None) == (facts.kind == "snr"):
+                raise ValueError(f"slices.{part}: a bin in S/N has edges, other slices have none")
         for name, labels in self.scores.items():
             if name not in self.estimators:
                 raise ValueError(f"scores.{name}: no such estimator in 'estimators'")
@@ -175,8 +180,11 @@ class Summary(_Part):
                 if missing := [part for part in self.slices if part not in slices]:
                     raise ValueError(f"scores.{name}.{label}: no slice '{missing[0]}'")
         for label, ceiling in self.ceilings.items():
-            if missing := [part for part in self.slices if part not in ceiling.spreads]:
-                raise ValueError(f"ceilings.{label}.spreads: no slice '{missing[0]}'")
+            tables: dict[str, Mapping[str, object]] = {"spreads": ceiling.spreads, "bayes": ceiling.bayes}
+            for what, parts in tables.items():
+                missing = [part for part in self.slices if part not in parts]
+                if missing and (what == "spreads" or ceiling.exact):
+                    raise ValueError(f"ceilings.{label}.{what}: no slice '{missing[0]}'")
         return self
 
     @property
@@ -231,12 +239,17 @@ def read_summary(run: RunFolder) -> Summary:
     try:
         return Summary.model_validate(values)
     except ValidationError as error:
-        problem = error.errors()[0]
-        place = ".".join(str(part) for part in problem["loc"])
         raise DataError(
-            f"{where}: {place}: {problem['msg']}; the file was changed or is damaged: start the run again with "
-            "--fresh"
+            f"{where}: {_problem(error)}; the file was changed or is damaged: start the run again with --fresh"
         ) from None
+
+
+def _problem(error: ValidationError) -> str:
+    """Return the first entry that is wrong, and how."""
+    problem = error.errors()[0]
+    # What a check of the whole found names its entry itself.
+    said = problem["msg"].removeprefix("Value error, ")
+    return ": ".join([*([".".join(map(str, problem["loc"]))] if problem["loc"] else []), said])
 
 
 def _mend(version: object) -> str:

@@ -5,7 +5,8 @@ Written with `torch.save` and read with `weights_only=True`: tensors and plain v
 
 from __future__ import annotations
 
-import pickle
+import json
+import math
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -17,6 +18,8 @@ from specvit.runs.atomic import write_atomic
 NAME = "checkpoint.pt"
 #: 2: what a training is for has an identity of its own.
 FORMAT_VERSION = 2
+#: What to do about a checkpoint that cannot be continued.
+START_OVER = "delete it to start over"
 
 
 def save_checkpoint(folder: Path, identity: dict[str, Any], state: dict[str, Any]) -> None:
@@ -36,7 +39,7 @@ def save_checkpoint(folder: Path, identity: dict[str, Any], state: dict[str, Any
 
 
 def load_checkpoint(folder: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the state in `folder`, or None if there is none.
+    """Return the state in `folder`, or None if there is none; `check_state` says whether it can be continued.
 
     Raises:
         RunError: if the file is damaged, or belongs to another network or recipe (names the first
@@ -47,18 +50,67 @@ def load_checkpoint(folder: Path, identity: dict[str, Any]) -> dict[str, Any] | 
         return None
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-        version, stored = content["format_version"], content["identity"]
-        state: dict[str, Any] = content["state"]
-    except (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
-        raise RunError(f"{path}: cannot be read ({type(error).__name__}); delete it to start over") from error
-    if version != FORMAT_VERSION:
+    except Exception as error:
+        # Whatever PyTorch's readers of zip files and of its own format make of damage: they have no error of their own.
+        raise RunError(f"{path}: cannot be read ({type(error).__name__}); {START_OVER}") from error
+    if not isinstance(content, dict) or content.keys() != {"format_version", "identity", "state"}:
+        raise RunError(f"{path}: does not hold a training; {START_OVER}")
+    version, stored = content["format_version"], content["identity"]
+    if not isinstance(version, int) or version != FORMAT_VERSION:
         raise RunError(
-            f"{path}: checkpoint format {version}, this specvit reads {FORMAT_VERSION}; start over"
+            f"{path}: checkpoint format {version}, this specvit reads {FORMAT_VERSION}; {START_OVER}"
         )
-    for key in sorted(stored.keys() | identity.keys()):
-        if stored.get(key) != identity.get(key):
+    if not isinstance(stored, dict) or not isinstance(content["state"], dict):
+        raise RunError(f"{path}: does not hold a training; {START_OVER}")
+    for key in sorted(map(str, stored.keys() | identity.keys())):
+        if _text(stored.get(key)) != _text(identity.get(key)):
             raise RunError(
                 f"{path}: belongs to another training ({key}: {stored.get(key)!r} there, "
                 f"{identity.get(key)!r} here); choose another folder, or delete it to start over"
             )
-    return state
+    return content["state"]
+
+
+def check_state(folder: Path, state: Any, like: Any, name: str = "state") -> None:
+    """Raise RunError unless `state` is built as `like`, the state of a training that begins.
+
+    Both hold dictionaries, lists, tensors (of one shape and type) and plain values (of one type). An empty
+    dictionary in `like` is filled as training goes on, and its entries are not compared.
+
+    Args:
+        folder: where the checkpoint lies.
+        state, like: nested alike.
+        name: the part, for the message.
+    """
+
+    def wrong(what: str) -> RunError:
+        return RunError(f"{folder / NAME}: {name} {what}; {START_OVER}")
+
+    if isinstance(like, float) and isinstance(state, int) and not isinstance(state, bool):
+        return
+    if type(state) is not type(like) and not (isinstance(state, dict) and isinstance(like, dict)):
+        raise wrong(f"is {type(state).__name__}, expected {type(like).__name__}")
+    if isinstance(like, dict) and like:
+        if state.keys() != like.keys():
+            raise wrong(
+                f"has no, or unknown, entries {', '.join(sorted(map(str, state.keys() ^ like.keys())))}"
+            )
+        for key, part in like.items():
+            check_state(folder, state[key], part, f"{name}.{key}")
+    elif isinstance(like, list | tuple):
+        if len(state) != len(like):
+            raise wrong(f"has {len(state)} parts, expected {len(like)}")
+        for at, part in enumerate(like):
+            check_state(folder, state[at], part, f"{name}.{at}")
+    elif isinstance(like, int | float) and not -math.inf <= state < math.inf:
+        raise wrong(f"is {state}")
+    elif isinstance(like, torch.Tensor):
+        if (state.shape, state.dtype) != (like.shape, like.dtype):
+            raise wrong(f"has shape {tuple(state.shape)}, expected {tuple(like.shape)} ({like.dtype})")
+        if not bool(state.isfinite().all()):
+            raise wrong("holds values that are not finite")
+
+
+def _text(value: Any) -> str:
+    """Return plain nested values as text to compare by; damage may have put anything among them."""
+    return json.dumps(value, default=repr, sort_keys=True)

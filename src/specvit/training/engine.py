@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from specvit.errors import RunError
 from specvit.spectra import SpectraBatch
-from specvit.training.checkpoint import load_checkpoint, save_checkpoint
+from specvit.training.checkpoint import NAME, START_OVER, check_state, load_checkpoint, save_checkpoint
 from specvit.training.distributed import Processes
 from specvit.training.ema import WeightAverage
 from specvit.training.feeds import Feed, prefetched
@@ -81,14 +81,20 @@ class Trainer:
             "processes": world.size,
         }
         state = load_checkpoint(folder, self.identity) if folder is not None else None
-        if state is not None:
+        if folder is not None and state is not None:
+            check_state(folder, state.get("front"), objective.front.state_dict(), "front")
             objective.front.load_state_dict(state["front"])
         self.selection = Selection(self.body, objective, validation.to(world.device))
         self.average = WeightAverage(self.body, recipe.ema) if recipe.ema else None
         self.optimisers = Optimisers(self.body, recipe)
         self.step, self.validated, self.stopped, self.progress = 0, 0, False, 0.0
         self._began = time.monotonic() if began is None else began
-        if state is not None:
+        if folder is not None and state is not None:
+            check_state(folder, state, self._state())
+            if min(state["step"], state["validated"], state["seconds"]) < 0:
+                raise RunError(f"{folder / NAME}: counts less than no steps or seconds; {START_OVER}")
+            if problem := self.optimisers.problem(state["optimisers"]):
+                raise RunError(f"{folder / NAME}: {problem}; {START_OVER}")
             self._continue_from(state)
         self._saved = time.monotonic()
         self._forward = self._prepared_body()
@@ -200,7 +206,10 @@ class Trainer:
         self._saved = time.monotonic()
         if self.folder is None or not self.world.is_first:
             return
-        state = {
+        save_checkpoint(self.folder, self.identity, self._state())
+
+    def _state(self) -> dict[str, Any]:
+        return {
             "step": self.step,
             "validated": self.validated,
             "stopped": self.stopped,
@@ -211,7 +220,6 @@ class Trainer:
             "average": self.average.state_dict() if self.average is not None else None,
             "selection": self.selection.state_dict(),
         }
-        save_checkpoint(self.folder, self.identity, state)
 
     def _continue_from(self, state: dict[str, Any]) -> None:
         self.step, self.validated, self.stopped = state["step"], state["validated"], state["stopped"]

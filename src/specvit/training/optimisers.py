@@ -15,6 +15,9 @@ from torch import Tensor, nn
 from specvit.models.vit.tokens import LocalMap, Tokeniser
 from specvit.training.recipe import Recipe
 
+#: What each keeps of a parameter.
+ADAMW_STATE, MUON_STATE = {"step", "exp_avg", "exp_avg_sq"}, {"momentum"}
+
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 NEWTON_SCHULZ_STEPS = 5
 
@@ -107,6 +110,27 @@ class Optimisers:
         """Continue from a saved state."""
         for part, saved in zip(self.parts, state, strict=True):
             part.load_state_dict(saved)
+
+    def problem(self, state: list[dict[str, Any]]) -> str:
+        """Return what of a saved state does not belong to these parameters, or ''; it is built as one is."""
+        for part, saved in zip(self.parts, state, strict=True):
+            names = MUON_STATE if isinstance(part, Muon) else ADAMW_STATE
+            mine = part.state_dict()["param_groups"]
+            if [group["params"] for group in saved["param_groups"]] != [group["params"] for group in mine]:
+                return "optimiser groups hold other parameters"
+            parameters = [parameter for group in part.param_groups for parameter in group["params"]]
+            for at, entry in saved["state"].items():
+                if at not in range(len(parameters)) or not isinstance(entry, dict) or entry.keys() != names:
+                    return f"optimiser state {at} is not {', '.join(sorted(names))} of a parameter"
+                for name, value in entry.items():
+                    shape = () if name == "step" else tuple(parameters[at].shape)
+                    if (
+                        not isinstance(value, Tensor)
+                        or tuple(value.shape) != shape
+                        or not value.isfinite().all()
+                    ):
+                        return f"optimiser state {at}: '{name}' is not finite, of shape {shape}"
+        return ""
 
 
 def split_parameters(

@@ -13,6 +13,7 @@ from specvit.jobs.work import Record
 from specvit.limits.bayes import BayesCeiling, Observation, bayes_r2
 from specvit.runs import Posteriors, RunFolder
 from specvit.runs.folder import MEND
+from specvit.runs.identity import content_digest
 from specvit.simulate import Simulator
 
 
@@ -55,6 +56,7 @@ class SamplePosteriors:
         sampling = sample_posteriors(self.simulator, self.test, self.stars, self.seed, update)
         sampling.posteriors.write(run)
         record |= {
+            "identity": self.identity,
             "stars": len(sampling.posteriors.rows),
             "converged": int(sampling.posteriors.converged.sum()),
             "minimum_ess": round(float(sampling.posteriors.ess.min()), 1),
@@ -62,6 +64,12 @@ class SamplePosteriors:
             "ceiling_converged": sampling.ceiling_converged,
         }
         return sampling
+
+    @property
+    def identity(self) -> str:
+        """What these posteriors are, by content: of which stars of which world, under which seed of the sampler."""
+        own = {"stars": self.stars, "seed": self.seed, "test": self.test.identity}
+        return content_digest({"world": self.simulator.identity, **own})
 
     def read(self, run: RunFolder) -> Sampling:
         """Return the posteriors of an earlier start."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -21,6 +21,7 @@ class TestStars:
         table: labels, S/N and magnitudes.
         space: their labels.
         grid: their pixels.
+        identity: the digest of their content.
     """
 
     # Not a test, whatever a collector may think of the name.
@@ -30,6 +31,7 @@ class TestStars:
     table: StarTable
     space: LabelSpace
     grid: WavelengthGrid
+    identity: str
 
     def __len__(self) -> int:
         return len(self.batch)
@@ -58,7 +60,7 @@ class DrawTestStars:
     def read(self, run: RunFolder) -> TestStars:
         """Return the test spectra again, with the table that was kept."""
         stars = self._draw()
-        return TestStars(stars.batch, StarTable.read(run), stars.space, stars.grid)
+        return replace(stars, table=StarTable.read(run))
 
     def _draw(self) -> TestStars:
         batch, space = collect(self.source), self.source.label_space
@@ -69,4 +71,4 @@ class DrawTestStars:
             snr=batch.known_snr().numpy(),
             mag=None if mag is None else mag.numpy(),
         )
-        return TestStars(batch, table, space, self.source.grid)
+        return TestStars(batch, table, space, self.source.grid, self.source.provenance["identity"])

@@ -54,7 +54,7 @@ CASES = [
     (("scores", "mine", "log_g", "S/N 4-8"), None, "scores.mine.log_g: no slice 'S/N 4-8'"),
     (("ceilings", "log_g", "spreads", "S/N 2-4"), None, "ceilings.log_g.spreads: no slice 'S/N 2-4'"),
     (("ceilings", "log_g", "exact"), True, "ceilings.log_g.bayes: no slice 'all'"),
-    (("ceilings", "log_g", "sets"), [], "ceilings.log_g.sets: List should have at least 1 item"),
+    (("ceilings", "log_g", "sets"), [], "entry 'ceilings.log_g.sets': list should have at least 1 item"),
     (("slices", ALL), None, "slices: no slice 'all'"),
     (("slices", "S/N 2-4", "edges"), None, "slices.S/N 2-4: a bin in S/N has edges, other slices have none"),
     (("slices", ALL, "edges"), [1.0, 2.0], "slices.all: a bin in S/N has edges, other slices have none"),

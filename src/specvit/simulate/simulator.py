@@ -17,7 +17,7 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
-from specvit.documents.json_text import first_problem
+from specvit.documents.problems import wrong_entry
 from specvit.errors import ConfigError, ShapeError
 from specvit.instrument import Instrument, ObservedEmulator
 from specvit.library import Emulator
@@ -291,4 +291,4 @@ class World:
         try:
             return TypeAdapter(cls).validate_python(data)
         except ValidationError as error:
-            raise ConfigError(f"world: {first_problem(error)}; correct it or simulate again") from error
+            raise ConfigError(f"world: {wrong_entry(error)}; correct it or simulate again") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -29,22 +30,25 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], None] | bytes | str) ->
         with open(partial, "wb") as file:
             if callable(write):
                 write(file)
-            _write_synced(file, b"" if callable(write) else write)
+            else:
+                file.write(_to_bytes(write))
 
     return write_atomic_path(path, write_to)
 
 
 def write_atomic_path(path: Path, write_to: Callable[[Path], None]) -> Path:
-    """Do as `write_atomic` for a writer that wants a path: `write_to` is given one beside `path`.
+    """Do as `write_atomic` for a writer that wants a path: `write_to` is given one beside `path`, ending in `.partial`.
 
     Raises:
         RunError: as `write_atomic`.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    # A name of its own: a Dask worker may still be at this file for a job that was killed and is continued.
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             write_to(partial)
+            _sync(partial)
             os.replace(partial, path)
         except BaseException:
             partial.unlink(missing_ok=True)
@@ -72,8 +76,8 @@ def write_atomic_folder(folder: Path, files: Mapping[str, bytes | str], replace:
         try:
             partial.chmod(0o755)
             for name, content in files.items():
-                with open(partial / name, "wb") as file:
-                    _write_synced(file, content)
+                (partial / name).write_bytes(_to_bytes(content))
+                _sync(partial / name)
             if replace and folder.exists():
                 return _exchange(partial, folder)
             try:
@@ -100,10 +104,17 @@ def _exchange(partial: Path, folder: Path) -> bool:
     return True
 
 
-def _write_synced(file: BinaryIO, content: bytes | str) -> None:
-    file.write(content.encode() if isinstance(content, str) else content)
-    file.flush()
-    os.fsync(file.fileno())
+def _to_bytes(content: bytes | str) -> bytes:
+    return content.encode() if isinstance(content, str) else content
+
+
+def _sync(path: Path) -> None:
+    """Wait until the disk has the file: a name must not come before the content it stands for."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 _MENDS = {

@@ -179,7 +179,7 @@ class WriteJob:
             lock.close()
 
     def _clear_partial(self) -> None:
-        for leftover in self.folder.glob("*.h5.*.partial"):
+        for leftover in self.folder.glob(".*.h5.*.partial"):
             leftover.unlink(missing_ok=True)
 
 

@@ -156,10 +156,10 @@ class HdfFile:
             raise self._wrong(f"attribute {where} is {_short(value)}, expected {words}")
         return typed
 
-    def json(self, name: str, check: Callable[[Any], T], key: str = "/") -> T:
-        """Return the JSON text of an attribute, checked; see `parse_json`."""
-        where = f"{self.path}: attribute {_attribute_name(name, key)}"
-        return parse_json(self.attribute(name, str, key), where, check, self._mend)
+    def json(self, name: str, check: Callable[[Any], T]) -> T:
+        """Return the JSON text of an attribute of the file, checked; see `parse_json`."""
+        where = f"{self.path}: attribute '{name}'"
+        return parse_json(self.attribute(name, str), where, check, self._mend)
 
     def _find(self, key: str) -> h5py.Group | h5py.Dataset | None:
         node = self._file

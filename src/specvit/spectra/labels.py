@@ -64,14 +64,6 @@ class LabelSpace:
             low[i], high[i] = float(new_low), float(new_high)
         return LabelSpace(self.names, self.units, tuple(low), tuple(high))
 
-    def contains(self, other: LabelSpace) -> bool:
-        """Return whether `other` has the same names and lies inside this box."""
-        return (
-            self.names == other.names
-            and all(a <= b for a, b in zip(self.low, other.low, strict=True))
-            and all(a >= b for a, b in zip(self.high, other.high, strict=True))
-        )
-
     def check(self, labels: Tensor | np.ndarray, what: str = "labels") -> None:
         """Raise if `labels` (..., P) do not lie in the box.
 

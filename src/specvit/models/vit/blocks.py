@@ -149,11 +149,11 @@ class FixedBlock(nn.Module):
         return self.block.first(tokens, rotation, bias)
 
 
-def initialise_linear(module: nn.Module, std: float = 0.02) -> None:
+def initialise_linear(module: nn.Module) -> None:
     """Draw the weights of every linear layer in `module` from a truncated normal; set biases to zero."""
     for layer in module.modules():
         if isinstance(layer, nn.Linear):
-            nn.init.trunc_normal_(layer.weight, std=std)
+            nn.init.trunc_normal_(layer.weight, std=0.02)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
 

@@ -61,15 +61,15 @@ CASES = [
     (
         ("estimators", "ridge", "family"),
         "magic",
-        "estimators.ridge.family: Input should be 'linear', 'trees'",
+        "entry 'estimators.ridge.family': input should be 'linear', 'trees'",
     ),
-    (("estimators", "ridge", "title"), None, "estimators.ridge.title: Field required"),
+    (("estimators", "ridge", "title"), None, "has no entry 'estimators.ridge.title'"),
     (
         ("scores", "ridge", "log_g", "all", "r2", "value"),
         "x",
-        "scores.ridge.log_g.all.r2.value: Input should",
+        "entry 'scores.ridge.log_g.all.r2.value': input should",
     ),
-    (("nonsense",), 1, "nonsense: Extra inputs are not permitted"),
+    (("nonsense",), 1, "entry 'nonsense': extra inputs are not permitted"),
 ]
 
 

@@ -79,7 +79,6 @@ def run_folder(tmp_path_factory):
 @pytest.mark.parametrize(
     ("file", "text", "named"),
     [
-        ("config.toml", "[run]\n", "'library'"),
         ("config.toml", "x =", "config.toml"),
         ("provenance.json", "{}", "'fingerprint'"),
         ("provenance.json", "NaN", "provenance.json"),

@@ -55,7 +55,11 @@ def test_errors_hold_even_of_a_training_that_was_far_too_short(simulator, valida
     )
     estimator.fit(endless(simulator, 1), validation)
     assert estimator.origin.training.calibration_spectra == 1500
-    assert [t["progress"] for t in told if t["event"] == "calibration"] == [512 / 1500, 1024 / 1500, 1.0]
+    assert [t["progress"] for t in told if t["event"] == network_fitter.CORRECTION] == [
+        512 / 1500,
+        1024 / 1500,
+        1.0,
+    ]
     monkeypatch.setattr(network_fitter, "CALIBRATION_FLOPS", 700 * forward_flops(estimator.network))
     for fewest, taken in ((100, 700), (900, 900), (2000, 1500)):
         monkeypatch.setattr(network_fitter, "FEWEST_SPECTRA", fewest)

@@ -328,7 +328,7 @@ def test_spectra_without_an_estimate_are_counted_and_in_no_score():
 
 @pytest.mark.parametrize("spectra", [0, 1])
 def test_a_slice_of_fewer_than_two_spectra_keeps_its_place_without_scores(spectra):
-    truth, snr, mean, variance = stars(50, 14)
+    truth, _, mean, variance = stars(50, 14)
     few = Slice("few", "named", "the first", np.arange(50) < spectra)
     here = Scorer([everything(50), few], 20, 1)
     limit = Attainable(variance, mean)
@@ -340,7 +340,7 @@ def test_a_slice_of_fewer_than_two_spectra_keeps_its_place_without_scores(spectr
 
 def test_two_slices_of_one_name_are_refused():
     """The second would take the place of the first in every file."""
-    with pytest.raises(ConfigError, match="evaluate.slices: two slices are called 'all'"):
+    with pytest.raises(ConfigError, match=r"evaluate\.slices: two slices are called 'all'"):
         Scorer([everything(5), Slice("all", "named", "a box", np.zeros(5, bool))], 20, 1)
 
 

@@ -23,19 +23,27 @@ GRID = WavelengthGrid.linear(8000.0, 0.5, 12)
 SPACE = LabelSpace(("log_g", "m_h"), ("dex", "dex"), (1.0, -2.0), (5.0, 0.5))
 
 
+class OfAWorld(MemorySource):
+    """Spectra in memory that say where they come from, as simulated ones do."""
+
+    lsf = {"wavelength": [8000.0, 8005.0], "fwhm": [1.2, 1.3]}  # noqa: RUF012
+    provenance = {"world": {"library": "builtin"}, "identity": "of no other"}  # noqa: RUF012
+
+
 def make_source(count, seed, space=SPACE):
     generator = torch.Generator().manual_seed(seed)
     share = torch.rand(count, len(space), generator=generator)
     low, high = torch.tensor(space.low), torch.tensor(space.high)
     flux = (
-        1 + share[:, :1] * torch.linspace(-0.1, 0.1, 12) + 0.1 * torch.randn(count, 12, generator=generator)
+        1
+        + 0.2
+        * share
+        @ torch.linspace(-1, 1, 12).repeat(len(space), 1).pow(torch.arange(1, len(space) + 1)[:, None])
+        + 0.02 * torch.randn(count, 12, generator=generator)
     )
     snr = torch.full((count,), 10.0)
     batch = SpectraBatch(flux, torch.full_like(flux, 0.1), low + (high - low) * share, {}, snr)
-    source = MemorySource(batch, GRID, space)
-    source.provenance = {"world": {"library": "builtin"}, "seed": seed}
-    source.lsf = {"wavelength": [8000.0, 8005.0], "fwhm": [1.2, 1.3]}
-    return source
+    return OfAWorld(batch, GRID, space)
 
 
 def small_emulator():

@@ -17,6 +17,7 @@ TOOL = Path(__file__).resolve().parents[2] / "tools" / "build_pretrained.py"
 
 @pytest.fixture
 def tool(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(TOOL.parent)
     spec = importlib.util.spec_from_file_location("build_pretrained", TOOL)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -54,5 +54,5 @@ def test_a_summary_of_another_shape_names_the_entry(make_run):
     summary = run.summary
     del summary["models"]["ridge"]["title"]
     run.write_summary(summary)
-    with pytest.raises(DataError, match=r"summary\.json: models\.ridge\.title"):
+    with pytest.raises(DataError, match=r"summary\.json: has no entry .models\.ridge\.title"):
         load_contents(run.path)

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from specvit.documents.records import read_record
 from specvit.errors import DomainError, LabelError
 from specvit.spectra import LOW_T_BOX, LabelSpace
 
@@ -29,7 +30,7 @@ def test_select_replace_and_round_trip():
     box = LOW_T_BOX.select(["log_g", "teff"]).replace(log_g=(1, 3))
     assert box.names == ("log_g", "teff")
     assert box.high == (3.0, 6000.0)
-    assert LabelSpace.from_dict(box.to_dict()) == box
+    assert read_record(LabelSpace, box.to_dict(), "here", "mend") == box
     with pytest.raises(LabelError, match="known labels are teff"):
         LOW_T_BOX.index("logg")
     with pytest.raises(LabelError, match="not below"):

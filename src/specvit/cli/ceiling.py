@@ -89,6 +89,7 @@ def ceiling(
 
         specvit ceiling --instrument gaia_rvs --mag 10:14 --stars prior --count 500 --json
     """
+    # Imported here: a help text, and a misspelt option, must not wait for torch.
     from specvit.cli.ceiling_table import print_json, print_table
     from specvit.cli.magnitudes import parse_magnitudes
     from specvit.errors import ConfigError
@@ -112,6 +113,7 @@ def ceiling(
         )
     if published and label != PUBLISHED_LABEL:
         raise ConfigError(f"--published: the reference work's table is of {PUBLISHED_LABEL}, not of {label}")
+    # Before the work, whose result would be lost.
     if out is not None and out.is_dir():
         raise ConfigError(f"--out {out}: is a folder; name a CSV file in it")
     free = FreeParameters(

@@ -178,6 +178,7 @@ def build(
     domain = spectra.label_space.replace(**parse_limits(limit))
     with RichProgress(Screen(stderr=True)) as bars, bars.task("fit") as advance:
         emulator = fit_emulator(spectra, domain, settings, lambda done, total, _loss: advance(done, total))
+    # The coefficients were fitted to the rounded basis, so the compact form costs nothing more.
     emulator.save(out, compact=True)
     if json_output:
         show_json({"path": str(out), "errors": emulator.errors})

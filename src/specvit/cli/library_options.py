@@ -78,6 +78,7 @@ def agree(question: str) -> None:
     """
     import sys
 
+    # A batch job would wait for the answer for ever.
     if not sys.stdin.isatty():
         raise ConfigError("nobody is here to agree; add --yes to start")
     say(f"{question} [y/N]")

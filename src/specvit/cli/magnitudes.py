@@ -26,6 +26,7 @@ def parse_magnitudes(text: str) -> list[float]:
         ) from None
     if not (step > 0 and first <= last and (last - first) / step < MOST):
         raise ConfigError(f"--mag {text}: expected FIRST <= LAST, a positive step, at most {MOST} magnitudes")
+    # Multiples, as sums collect rounding; and a last step of 0.1 must not be lost to it.
     return [first + step * k for k in range(int((last - first) / step + 1e-9) + 1)]
 
 

@@ -59,6 +59,7 @@ def _entries(folder: Path) -> list[dict[str, Any]]:
             f"{folder}: no such folder; make a run with `specvit run`, or name another with --folder"
         )
     index = RunIndex(folder)
+    # The folders are the truth: runs may have been moved or deleted since the index was written.
     for problem in index.rebuild():
         say(f"left out: {problem}")
     return [

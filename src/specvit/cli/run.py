@@ -45,6 +45,7 @@ def run(
     if estimators:
         _list_estimators()
         return
+    # Imported here: a help text, and a misspelt option, must not wait for torch.
     from specvit.cli.progress import RichProgress
     from specvit.cli.scores import print_scores
     from specvit.cli.screen import Screen

@@ -71,6 +71,7 @@ def told_if_lost() -> Iterator[None]:
 def show(*pieces: Piece) -> None:
     """Print one line of the result, on standard output; errors as `told_if_lost`."""
     with told_if_lost():
+        # Flushed, so that a full disk or a closed pipe is noticed here and not at the interpreter's end.
         print(_line(sys.stdout, pieces), flush=True)
 
 

@@ -149,6 +149,7 @@ class HdfFile:
         with _damage(self.path, f"attribute {where}"):
             if name not in node.attrs:
                 raise self._wrong(f"has no attribute {where}")
+            # Arrays are not read: what an attribute declares has not been held against the file.
             value = node.attrs[name] if node.attrs.get_id(name).shape == () else None
         typed: Scalar | None = _as_kind(value, kind)
         if typed is None:
@@ -165,6 +166,7 @@ class HdfFile:
         node = self._file
         for part in filter(None, key.split("/")):
             with _damage(self.path, f"'{key}'"):
+                # Looked at before it is followed: an external link would open another file.
                 link = node.get(part, getlink=True) if isinstance(node, h5py.Group) else None
                 if isinstance(link, h5py.ExternalLink):
                     raise self._wrong(f"'{key}' points into another file, expected it in this one")
@@ -183,6 +185,7 @@ class HdfFile:
         """Refuse an array that declares more than the file can hold, before memory is asked for."""
         with _damage(self.path, f"'{key}'"):
             declared = math.prod(node.shape) * node.dtype.itemsize
+            # A damaged file may state any storage; more than the file itself there is not.
             stored = min(node.id.get_storage_size(), os.path.getsize(self.path))
             packed = node.id.get_create_plist().get_nfilters() > 0
         if declared > stored * (_MOST_PACKED if packed else 1):

@@ -29,6 +29,7 @@ def parse_json(text: str | bytes, where: str, check: Callable[[Any], T], mend: s
     """
     try:
         content = json.loads(text)
+    # Bytes that are no UTF-8 raise a ValueError too; lists within lists end in recursion.
     except (ValueError, RecursionError) as error:
         raise DataError(f"{where}: not valid JSON ({error}); {mend}") from error
     return checked(check, content, where, mend)

@@ -155,6 +155,7 @@ class DocumentKind(Generic[Model]):
             tables, text = load_toml(path)
             where = f"{self.noun} {path.stem}" if path.parent == self.presets else shown(path)
             layer = Layer(tables, where, text, path)
+            # By the file itself: links and `..` must not hide a circle.
             seen.append(os.path.realpath(path))
             if EXTENDS in tables:
                 following = self._extended(layer, seen)
@@ -171,6 +172,7 @@ class DocumentKind(Generic[Model]):
             raise ConfigError(
                 f"extends: expected the name of a preset or the path of a .toml file, got {shown(base)} ({place})"
             )
+        # Beside the file that says so, not where the command was given.
         beside = layer.path.parent / base
         try:
             path = beside if beside.suffix == ".toml" and _exists(beside) else self.find(base)

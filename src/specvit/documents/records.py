@@ -27,6 +27,7 @@ def read_json(text: str | bytes, where: str, mend: str) -> dict[str, Any]:
         DataError: if it is no text, no JSON, no object, or holds NaN or infinity.
     """
     try:
+        # Python's reader takes NaN and Infinity, which JSON does not have.
         found = json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{where} is damaged: not JSON ({error}); {mend}") from error
@@ -61,6 +62,7 @@ def read_record(kind: type[Record], values: Any, where: str, mend: str) -> Recor
     return checked(check, text, where, mend)
 
 
+# Making an adapter takes longer than using it.
 @lru_cache
 def _adapter(kind: Hashable) -> TypeAdapter[Any]:
     return TypeAdapter(cast(Any, kind))

@@ -78,6 +78,7 @@ class Tensors:
         tensor = self._tensors.pop(name)
         self._check_type(name, tensor, dtype)
         self._check_shape(name, tensor, axes)
+        # One NaN among the weights would make every estimate NaN.
         finite = tensor.isfinite()
         if not bool(finite.all()):
             raise self.problem(f"tensor '{name}' has {int((~finite).sum())} values that are not finite")

@@ -167,6 +167,7 @@ def _read_text(path: Path, where: str) -> str:
             kind = "a folder" if stat.S_ISDIR(mode) else "a device or pipe"
             raise ConfigError(f"{where}: expected a TOML file, this is {kind}")
         with path.open("rb") as file:
+            # One byte more than allowed shows that there are more.
             content = file.read(LARGEST_FILE + 1)
     except OSError as error:
         raise ConfigError(f"{where}: cannot be read: {error.strerror}") from error
@@ -177,6 +178,7 @@ def _read_text(path: Path, where: str) -> str:
             f"{where}: larger than {LARGEST_FILE >> 20} MiB, expected a few lines of TOML; keep tables in an npz file"
         )
     try:
+        # Editors on Windows begin with a byte-order mark and end lines with CRLF.
         return content.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
@@ -205,11 +207,13 @@ def _string(text: str) -> str:
 
 
 def _value(value: Any, path: tuple[str, ...]) -> str:
+    # Before the numbers: a bool is an int.
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
         return _string(value)
     if isinstance(value, int | float):
+        # The shortest text that reads back as the same float.
         return repr(value)
     if isinstance(value, Sequence):
         return f"[{', '.join(_value(item, path) for item in value)}]"

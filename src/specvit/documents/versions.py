@@ -37,6 +37,7 @@ class Format:
         if self.key not in tables:
             return tables
         version = tables[self.key]
+        # A bool is an int.
         if not isinstance(version, int) or isinstance(version, bool) or version < 1:
             raise ConfigError(
                 f"{self.key}: expected a whole number from 1 to {self.current}, got {shown(version)} ({where})"

@@ -49,6 +49,7 @@ class Choice:
     title: str
     size: str = ""
     folder: Path | None = None
+    # A list, because the record is frozen.
     _loaded: list[Estimator] = field(default_factory=list, repr=False, compare=False)
 
     @property
@@ -79,11 +80,13 @@ def choose(name: str) -> Choice:
         return _saved(name, name)
     if name in TABLE and TABLE[name].architecture is None:
         return Choice(name, name, TABLE[name], TABLE[name].title)
+    # A path may hold a colon, too.
     if ":" in name and not Path(name).exists():
         return _own(name)
     try:
         return _saved(name, Path(name).resolve().name)
     except DataError as error:
+        # It is there but damaged: what is wrong with it says more than a hint at spelling.
         if Path(name).exists():
             raise
         near = difflib.get_close_matches(name, known_names(), 1)
@@ -125,6 +128,7 @@ def spec_of_saved(folder: Path) -> EstimatorSpec:
     bundle = load_bundle(folder)
     saved_as = bundle.estimator
     if saved_as == NETWORK:
+        # Settings are not validated yet: anything may stand there.
         model = bundle.settings.get("network", {}).get("model")
         if isinstance(model, str) and model in TABLE:
             return TABLE[model]

@@ -1,7 +1,7 @@
 """Networks behind the estimator protocol: predict in batches, save, load, and a fingerprint that is checked.
 
-Fitting is handed in (`fitter`), because the engine lives above this package;
-`specvit.training.make_estimator` returns an estimator that can be fitted.
+Fitting is handed in (`fitter`), so that a network which was only loaded brings no training with it;
+`specvit.estimators.make_estimator` returns an estimator that can be fitted.
 """
 
 from __future__ import annotations
@@ -124,6 +124,7 @@ class NetworkEstimator:
         flux, sigma = as_spectra(flux, sigma, mine.size, self.name)
         if not len(flux):
             return no_spectra(self.predict, mine.size)
+        # A list: every spectrum is checked before time is spent on the first.
         pieces = list(self._pieces(flux, sigma))
         network, body = self.network.to(self.device), self._body()
         estimates: list[Estimate] = []
@@ -174,6 +175,7 @@ class NetworkEstimator:
         expected = torch.tensor(settings.fingerprint, dtype=torch.float64)
         width = network.head.labels_scaling.width.double()
         worst = float(((found - expected).abs() / width).max())
+        # Written this way round, NaN is refused.
         if not worst <= FINGERPRINT_TOLERANCE:
             raise DataError(
                 f"{folder}: fixed spectra give other estimates than when it was saved (by {worst:.1e} of a "

@@ -59,6 +59,7 @@ class NetworkFitter:
         """Return the trained network, with its best weights, and the training record."""
         began, listen = time.monotonic(), self._listener(progress)
         world = join_processes(self.device)
+        # For the weights at the start, alike in all processes.
         torch.manual_seed(self.recipe.seed)
         space = train.label_space.select(self.labels) if self.labels else train.label_space
         network = build_network(self.config, train.grid, space)
@@ -128,6 +129,7 @@ def calibrate(
         listen: called with {"event": `CORRECTION`, "progress": share done}.
     """
     affordable = max(FEWEST_SPECTRA, int(CALIBRATION_FLOPS / forward_flops(network)))
+    # Preferably not the validation spectra: the weights were selected on them and flatter themselves there.
     held_out = validation.reserve(spectra or min(CALIBRATION_SPECTRA, affordable)) or validation
     columns = [held_out.label_space.index(name) for name in network.label_space.names]
     device = next(network.body.parameters()).device

@@ -59,6 +59,7 @@ def read_network(bundle: StoredBundle) -> tuple[NetworkSettings, SpectrumNetwork
     settings = bundle.settings_as(NetworkSettings)
     config = _config(bundle, settings.network)
     _check_labels(bundle, settings.labels)
+    # Weights drawn here are overwritten at once; the caller's random numbers stay where they were.
     with torch.random.fork_rng(devices=[]):
         # Laid out without memory first: a damaged number must not be able to ask for all there is.
         with torch.device("meta"):
@@ -68,6 +69,7 @@ def read_network(bundle: StoredBundle) -> tuple[NetworkSettings, SpectrumNetwork
     scaling = network.head.labels_scaling
     stated = {"shift": scaling.shift.clone(), "width": scaling.width.clone()}
     network.load_state_dict(state)
+    # Labels scaled by other bounds would give wrong estimates without any error.
     for name, value in stated.items():
         if not torch.allclose(getattr(scaling, name), value, rtol=1e-5):
             raise bundle.problem(f"settings: labels are not those whose '{name}' is among its tensors")

@@ -60,6 +60,7 @@ class LightGBMSection(Section):
     feature_fraction: float = Field(
         default=0.1, gt=0, le=1, description="share of pixels offered to each tree"
     )
+    # LightGBM keeps up to 255 bins in a byte.
     max_bin: int = Field(default=63, ge=2, le=255, description="histogram bins per pixel")
     early_stopping: int = Field(
         default=60, ge=1, le=100_000, description="trees without improvement before stopping"

@@ -68,6 +68,7 @@ def network(architecture: Architecture) -> EstimatorSpec:
         return NetworkEstimator(f"{architecture.name}-{size}", fitter)
 
     def check(options: Mapping[str, Any]) -> dict[str, Any]:
+        # Any size will do: all sizes of a kind have the same options.
         known, _ = architecture.split_options(architecture.default_size, options)
         architecture.pattern.with_options(known)
         return dict(options)

@@ -53,6 +53,7 @@ def gaussian_limit(bounds: StarBounds, label: str, count: int, variance: float) 
         count: number N of test spectra.
         variance: V, of the label under the prior.
     """
+    # In this form an infinite bound leaves V; V·CRLB / (V + CRLB) would give NaN.
     return Attainable(_at(bounds.rows, 1 / (1 / variance + 1 / bounds.of("crlb", 0, label)), count))
 
 

@@ -97,6 +97,7 @@ def cell_scores(
     top = [limit.variance[part.mask].mean() if part.mask.any() else np.nan for part in cells.slices]
 
     def efficiency(means: Values) -> Values:
+        # `np.where` computes both sides, so its divisor is made harmless too.
         attainable = variance - means[..., 1]
         some = attainable > ROUNDING * variance
         return np.where(some, (variance - means[..., 0]) / np.where(some, attainable, 1), np.nan)

@@ -126,6 +126,7 @@ class Scorer:
         if rows.sum() < 2:
             return dict.fromkeys(names, NOTHING)
         truth, error = columns[rows].T
+        # About their mean: the variance is then no small difference of large squares.
         y = truth - truth.mean()
         resampled = self._rows(k, rows)
         means = resampled.means(np.stack([y, y**2, error**2, error, np.abs(error)], axis=1))
@@ -134,6 +135,7 @@ class Scorer:
             "mae": lambda m: m[..., 4],
             "rmse": lambda m: np.sqrt(m[..., 2]),
             "bias": lambda m: m[..., 3],
+            # Rounding can leave a difference of equals below zero.
             "scatter": lambda m: np.sqrt(np.maximum(m[..., 2] - m[..., 3] ** 2, 0)),
         }
         found = {name: score_of(resampled.interval(of, *means)) for name, of in of_means.items()}
@@ -179,6 +181,8 @@ class Scorer:
             "efficiency": lambda m: _ratio(_r2(m), ceiling(m, 3)),
             "headroom": lambda m: ceiling(m, 3) - _r2(m),
             "efficiency_crlb": lambda m: _ratio(_r2(m), ceiling(m, 4)),
+            # Expected squared error, given the spectrum: posterior variance + (estimate - posterior mean)².
+            # The luck of the true labels drawn for this test set is averaged out.
             "r2_expected": lambda m: 1 - _ratio(m[..., 3] + m[..., 5], _variance(m)),
             "efficiency_expected": lambda m: 1 - _ratio(m[..., 5], _variance(m) - m[..., 3]),
         }

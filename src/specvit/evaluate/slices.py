@@ -102,6 +102,7 @@ def _values(key: str, name: str, stars: StarTable) -> Values:
     if key == SNR:
         return stars.snr
     if key == SNR_QUANTILE:
+        # Ranks; equal values keep their order, so that a share holds the stated number of spectra.
         return np.argsort(np.argsort(stars.snr, kind="stable")) / max(len(stars) - 1, 1)
     if key == MAG and stars.mag is not None:
         return stars.mag

@@ -120,6 +120,7 @@ class _Descent:
         """Try one step each; take those that lower chi² and return whose they were."""
         now, gradient, curvature = self.position[rows], self.gradient[rows], self.curvature[rows]
         step = _bounded_step(curvature, gradient, _free(now, gradient), self.damping[rows], now)
+        # The step stays in the box but for rounding.
         trial = (now + step).clamp(0.0, 1.0)
         gain = self.chi2[rows] - self._chi2(rows, trial)
         ratio = gain / _promised(curvature, gradient, trial - now)
@@ -198,6 +199,7 @@ def _damped(curvature: Tensor, damping: Tensor | float) -> Tensor:
     # A label without any information (all its lines on dead pixels) has nothing on its diagonal, and a spectrum
     # without any flux has nothing there for any label.
     largest = diagonal.amax(-1, keepdim=True)
+    # In proportion to the diagonal, so that the scale of a label does not matter: Marquardt 1963, J. SIAM 11, 431.
     scale = torch.where(largest > 0, diagonal.clamp(min=1e-12 * largest), 1.0)
     return curvature + torch.diag_embed(scale * (1e-9 + damping))
 

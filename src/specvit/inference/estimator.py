@@ -93,6 +93,7 @@ class TemplateFit:
     def _begin(self, origin: Origin) -> Self:
         check_origin(origin, self.emulator, self.name)
         self.origin, self.names = origin, origin.label_space.names
+        # float64: chi² is what is left of sums over all pixels that nearly cancel.
         self._exact = copy.deepcopy(self.emulator).double()
         device = self.emulator.basis.device
         self._low = torch.tensor(origin.label_space.low, dtype=torch.float64, device=device)

@@ -57,6 +57,7 @@ class TemplateRows:
         u = 2 * (wavelength - wavelength[0]) / (wavelength[-1] - wavelength[0]) - 1
         self.powers = torch.stack([u**m for m in range(2 * order + 1)])
         size = self.rows.shape[0]
+        # The Gram matrix is symmetric: half of the products suffice.
         self.first, self.second = torch.triu_indices(size, size, device=self.rows.device)
 
     def products(self, flux: Tensor, sigma: Tensor) -> TemplateProducts:

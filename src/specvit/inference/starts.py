@@ -30,8 +30,10 @@ class StartBank:
     """
 
     def __init__(self, spectra: Spectra, labels: int, device: torch.device, seed: int) -> None:
+        # Sobol 1967: no part of the box is left empty, as random points would.
         points = SobolEngine(labels, scramble=True, seed=seed).draw(DRAWS, dtype=torch.float64)
         self.positions = points.to(device)
+        # One row of the templates is the mean spectrum, so one coefficient fewer than `COMPONENTS`.
         self.coefficients = spectra(self.positions)[:, : COMPONENTS - 1]
 
     def choose(self, products: TemplateProducts, count: int) -> Tensor:

@@ -57,7 +57,9 @@ class Tables:
                 size = sum(member.file_size for member in archive.infolist())
         except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError) as error:
             reason = one_line(str(error))[:200]
-            raise DataError(f"{path.name}: not a numpy npz file of plain arrays ({reason})") from error
+            raise DataError(
+                f"{path.name} is damaged: not a numpy npz file of plain arrays ({reason})"
+            ) from error
         if size > LARGEST_TABLES:
             raise DataError(f"{path.name}: unpacks to {size / 1e6:.0f} MB, {_EXPECTED}")
         return cls(parse_npz(content, path.name, "restore the file, or make it again"), path.name)

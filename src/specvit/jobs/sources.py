@@ -39,6 +39,7 @@ def simulated(simulator: Simulator, seed: int, train: int, validation: int, test
     """Return the spectra of a simulated world; `train` is the size of the fixed set, 0 for none."""
     return Sources(
         train=simulator.source(splits.TRAIN, seed, train) if train else None,
+        # The same split: its first stars are those of the fixed set.
         drawn=simulator.source(splits.TRAIN, seed, splits.ENDLESS),
         validation=simulator.source(splits.VALIDATION, seed, validation),
         # Stages show truth beside estimates; estimators never receive it.

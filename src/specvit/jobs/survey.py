@@ -56,6 +56,7 @@ def run_survey(config: Config, watch: Watch | None = None, fresh: bool = False) 
     simulator, choices = build_world(world), choose_all(config.models.names)
     check_labels(config.models.labels, simulator)
     check_options(config.models, choices)
+    # All that can be refused is refused before there is a folder.
     missing = check_slices(config.evaluate, simulator.prior.label_space.names)
     run = RunFolder.create(
         config.run.folder,
@@ -79,8 +80,10 @@ def run_survey(config: Config, watch: Watch | None = None, fresh: bool = False) 
 def survey_identity(config: Config, simulator: Simulator, choices: Sequence[Choice]) -> dict[str, Any]:
     """Return what the results of a survey depend on, with files by their content instead of their names."""
     science = config.science()
+    # Their content is in `world`; a name or path alone would tie the run to a place.
     for section in ("library", "instrument"):
         del science[section]
+    # Estimators stand below by content; options count for those that are fitted here.
     del science["models"]["names"]
     fitted = {choice.spec.name for choice in choices if choice.is_fitted_here}
     options = science["models"]["options"]
@@ -89,7 +92,8 @@ def survey_identity(config: Config, simulator: Simulator, choices: Sequence[Choi
         "job": NAME,
         "settings": science,
         "world": simulator.identity,
-        "estimators": {choice.key: estimator_identity(choice) for choice in choices},
+        # In their order, which is that of the report.
+        "estimators": [[choice.key, estimator_identity(choice)] for choice in choices],
     }
 
 
@@ -172,6 +176,7 @@ def _fit_all(
                 f"{choice.title} was trained with another {key}: {words}; its errors may not hold here"
             )
         setting = Setting(
+            # A network estimates all labels of its spectra at once; others are fitted label by label.
             labels=config.models.labels if choice.spec.architecture is None else None,
             simulator=simulator,
             seed=config.simulate.seed,
@@ -185,6 +190,7 @@ def _fit_all(
 
 
 def _posteriors(config: Config, simulator: Simulator, test: TestStars, work: Work) -> Sampling | None:
+    # Exact and Gaussian ceiling are compared on the same stars.
     stars = min(config.limits.bayes_stars, config.limits.ceiling_stars)
     return work.do(SamplePosteriors(simulator, test, stars, config.simulate.seed)) if stars else None
 

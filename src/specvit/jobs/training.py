@@ -16,6 +16,7 @@ from specvit.estimators.table import TABLE
 from specvit.jobs.config.training import DataSection, TrainingConfig, is_reference
 from specvit.jobs.sources import Sources
 from specvit.jobs.stages import DrawTestStars, FitEstimator, Fitted, RecordScores, ScoreAll, TestStars
+from specvit.jobs.stages.fit import checkpoint_folder, stage_name
 from specvit.jobs.survey import scoring_of
 from specvit.jobs.watch import Quiet, Watch
 from specvit.jobs.work import Work
@@ -61,6 +62,7 @@ def chosen(config: TrainingConfig) -> tuple[Choice, dict[str, Any]]:
     architecture = architecture_of(network.model)
     size = network.size or architecture.default_size
     known, _ = architecture.split_options(size, network.options)
+    # For its refusals, before any file of spectra is opened.
     architecture.size(size).with_options(known)
     spec = TABLE[network.model]
     name = f"{network.model}-{size}"
@@ -81,6 +83,7 @@ def open_sources(config: TrainingConfig) -> Sources:
         if path is not None:
             return _open((path,), split, stars.seed)
         assert simulator is not None
+        # As in `simulated`: stages show the truth of test spectra, estimators never receive it.
         return simulator.source(split, stars.seed, count, truth=split == splits.TEST)
 
     train: SpectraSource | None = None
@@ -113,6 +116,7 @@ def stored_world(data: DataSection) -> World | None:
 def training_identity(config: TrainingConfig, sources: Sources) -> dict[str, Any]:
     """Return what the results of a training depend on, with spectra by their content instead of their names."""
     science = config.science()
+    # What they stand for is below, by the content of the spectra.
     for section in ("library", "instrument", "data", "simulate"):
         del science[section]
     spectra = (("train", sources.drawn), ("validation", sources.validation), ("test", sources.test))
@@ -150,7 +154,8 @@ def _carry_out(
     where = config.run
     run = RunFolder.create(where.folder, where.name, config.to_dict(), identity=identity, fresh=fresh)
     watch.say(f"run folder: {run.path}")
-    processes.tell("" if run.is_done(choice.key) else str(run.path / "checkpoints" / choice.key))
+    # No place, no training: the others have nothing to take part in.
+    processes.tell("" if run.is_done(stage_name(choice)) else str(checkpoint_folder(run, choice)))
     if run.finished:
         watch.say("this training is finished; --fresh starts over in a new folder")
         return run
@@ -166,6 +171,7 @@ def _carry_out(
 
 def _train_along(choice: Choice, setting: Setting, sources: Sources, folder: Path) -> None:
     """Take this process's share of the training, if there is one to be done."""
+    # Path("") is Path(): the first process sent no place.
     if folder != Path():
         model = choice.spec.build(replace(setting, size=choice.size, folder=folder))
         model.fit(sources.drawn, sources.validation)

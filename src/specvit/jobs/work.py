@@ -61,6 +61,7 @@ class Work:
         """Return what a stage makes: now, or from an earlier start of the job."""
         if self.run.is_done(stage.name):
             self.watch.say(f"{stage.title}: done before")
+            # Read, not remembered: whatever is used later is what the folder holds.
             return stage.read(self.run)
         with self.run.stage(stage.name) as record, self.watch.task(stage.title) as update:
             made = stage.make(self.run, record, update)

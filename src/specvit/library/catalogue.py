@@ -43,6 +43,7 @@ def cache_folder() -> Path:
     root = os.environ.get("SPECVIT_CACHE")
     if root:
         return Path(root) / "libraries"
+    # The XDG Base Directory Specification.
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "specvit" / "libraries"
 
 

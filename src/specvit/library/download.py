@@ -32,6 +32,7 @@ RETRIES = 4
 FIRST_PAUSE_S = 1.0
 
 _BROKEN_LINE = (urllib.error.URLError, TimeoutError, ConnectionError, http.client.HTTPException)
+#: Answers that mean "later": too many requests, or trouble of the server's own.
 _BUSY = (429, 500, 502, 503, 504)
 
 T = TypeVar("T")
@@ -245,10 +246,12 @@ def _with_retries(
     for attempt in range(retries + 1):
         if attempt:
             time.sleep(pause)
+            # A server in trouble is given more time after each attempt.
             pause *= 2
         try:
             return action()
         except urllib.error.HTTPError as error:
+            # The error is the response, and holds the connection open.
             error.close()
             if error.code == 404:
                 raise NotOnServer(f"{url}: not on the server; check the address and the limits") from error

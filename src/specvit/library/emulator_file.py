@@ -94,6 +94,7 @@ def _digest(tensors: dict[str, Tensor], description: str) -> str:
     digest = hashlib.sha256(description.encode())
     for name in sorted(tensors):
         array = tensors[name].numpy()
+        # Type and shape too: the same bytes can be other numbers.
         digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()

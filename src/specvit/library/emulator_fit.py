@@ -203,6 +203,7 @@ def train_network(
             settings.learning_rate,
             betas=(0.9, 0.99),
         )
+        # Smith & Topin 2019, SPIE 11006 (one cycle).
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimiser, settings.learning_rate, total_steps=settings.steps, pct_start=0.1
         )
@@ -211,6 +212,7 @@ def train_network(
             miss = network(labels[batch]) - targets[batch]
             # The basis is orthonormal: this is each spectrum's L2 flux error. Its mean, not its square's:
             # squares would spend the network on the few coolest stars.
+            # The small number keeps the slope of the root finite at zero.
             loss = (miss.square().sum(dim=1) + 1e-6).sqrt().mean()
             optimiser.zero_grad()
             loss.backward()

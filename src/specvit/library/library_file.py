@@ -57,6 +57,7 @@ def write_library_file(
     def write_to(partial: Path) -> None:
         with h5py.File(partial, "w") as file:
             for name, values in stored.items():
+                # Filters need chunks, which scalars cannot have and small arrays do not repay.
                 packed = {"compression": "gzip", "compression_opts": 9, "shuffle": True}
                 file.create_dataset(name, data=values, **(packed if values.size > 64 else {}))
             file.attrs["format"] = FORMAT
@@ -132,6 +133,7 @@ def _digest(arrays: dict[str, np.ndarray], description: str) -> str:
     digest = hashlib.sha256(description.encode())
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])
+        # Type and shape too: the same bytes can be other numbers.
         digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
         digest.update(array.tobytes())
     return digest.hexdigest()

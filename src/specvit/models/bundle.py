@@ -142,6 +142,7 @@ def load_bundle(folder: Path, estimator: str | None = None) -> StoredBundle:
     manifest = read_manifest(folder)
     if estimator is not None and manifest.estimator != estimator:
         raise DataError(f"{folder}: holds a '{manifest.estimator}' estimator, expected '{estimator}'")
+    # The bytes that were verified are those that are parsed: nothing is read twice.
     contents = {name: _verified(folder, name, entry) for name, entry in manifest.files.items()}
     tensors = Tensors.parse(contents.pop(TENSORS), f"{folder / TENSORS}", MEND)
     origin = _origin(folder, manifest, tensors)
@@ -168,7 +169,9 @@ def _files(bundle: Bundle) -> dict[str, bytes]:
     from safetensors.torch import save as dump_tensors
 
     grid = bundle.origin.grid
+    # safetensors refuses tensors that are not contiguous.
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in bundle.tensors.items()}
+    # A copy: PyTorch warns of read-only memory, and a grid's is.
     tensors["wavelength"] = torch.from_numpy(np.array(grid.wavelength))
     files = {TENSORS: dump_tensors(tensors)} | {name: text.encode() for name, text in bundle.texts.items()}
     manifest = {
@@ -183,6 +186,7 @@ def _files(bundle: Bundle) -> dict[str, bytes]:
         "files": {name: {"sha256": _sha256(data), "bytes": len(data)} for name, data in files.items()},
     }
     # Through JSON, as it is read: a tuple is a list there, and the checksum is that of what is read.
+    # NaN is refused: it is no JSON, and other readers would fail on it.
     manifest = json.loads(json.dumps(manifest, allow_nan=False))
     text = json.dumps(manifest | {"sha256": checksum(manifest)}, indent=2) + "\n"
     return {**files, MANIFEST: text.encode()}

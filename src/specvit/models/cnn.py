@@ -56,9 +56,11 @@ class ConvolutionBlock(nn.Module):
     def __init__(self, width: int, kernel: int, dilation: int) -> None:
         super().__init__()
         padding = dilation * (kernel // 2)
+        # Statistics of one spectrum: those of a batch would make an estimate depend on its neighbours (Wu & He 2018).
         self.norm = nn.GroupNorm(1, width)
         self.first = nn.Conv1d(width, width, kernel, padding=padding, dilation=dilation)
         self.second = nn.Conv1d(width, width, kernel, padding=kernel // 2)
+        # The block begins as the identity, so that depth costs nothing at the start (Zhang, Dauphin & Ma 2019).
         nn.init.zeros_(self.second.weight)
         if self.second.bias is not None:
             nn.init.zeros_(self.second.bias)
@@ -85,6 +87,7 @@ class CNN(nn.Module):
         channels, _, levels = shape
         self.segments = config.segments
         places = torch.stack([phase, torch.sin(4 * torch.pi * phase)]).float()
+        # Not saved: it follows from the grid, which is.
         self.register_buffer("phase", places, persistent=False)
         layers: list[nn.Module] = []
         entering, width = channels + len(places), config.width

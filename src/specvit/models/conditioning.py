@@ -82,14 +82,17 @@ class Conditioning(nn.Module):
     def fit(self, flux: Tensor, sigma: Tensor) -> Self:
         """Set the mean and standard deviation per pixel from a sample of training spectra (N, L)."""
         usable, flux, sigma, _ = normalise(flux, sigma)
+        # A pixel that is dead in every spectrum gets a number, not NaN.
         count = usable.sum(dim=0).clamp(min=1)
         self.centre.copy_(flux.sum(dim=0) / count)
         deviation = torch.where(usable, flux - self.centre, 0.0)
         variance = deviation.square().sum(dim=0) / count
+        # A pixel that hardly varies would be blown up to unit variance, and its rounding with it.
         floor = variance[variance > 0].median() * 1e-6 if bool((variance > 0).any()) else 1.0
         self.scale.copy_(variance.clamp(min=floor).sqrt())
         level = _log_level(sigma, usable)
         self.level_centre.copy_(level.mean(dim=0))
+        # Spectra of one noise level have no spread to divide by.
         self.level_scale.copy_(level.std(dim=0).clamp(min=1e-3) if len(level) > 1 else torch.ones(1))
         return self
 
@@ -116,6 +119,7 @@ class Conditioning(nn.Module):
         """
         values = (flux - self.centre) / self.scale
         if usable is not None:
+            # Zero is the mean of the training spectra here: nothing known.
             values = torch.where(usable, values, 0.0)
         if self.chunk:
             values = _chunk_normalise(values, usable, self.chunk)
@@ -165,7 +169,9 @@ def _smooth_log(sigma: Tensor, usable: Tensor | None) -> Tensor:
     weight = torch.ones_like(relative) if usable is None else usable.to(relative)
     if usable is not None:
         relative = torch.where(usable, relative, 0.0)
+    # Zeros beyond the ends count in both averages and cancel in their ratio.
     total = F.avg_pool1d(torch.stack([relative, weight], dim=1), SMOOTHING, 1, SMOOTHING // 2)
+    # The weight of one usable pixel; a window without any gives 0.
     return total[:, 0] / total[:, 1].clamp(min=1.0 / SMOOTHING)
 
 

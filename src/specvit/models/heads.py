@@ -101,6 +101,7 @@ class Head(nn.Module):
         self.linear = nn.Linear(width, self.labels * self.outputs)
         self.sharpness = nn.Linear(levels, self.labels) if levels and kind != "point" else None
         if self.sharpness is not None:
+            # Without an opinion on the noise at first: the head is then an ordinary one.
             nn.init.zeros_(self.sharpness.weight)
             nn.init.zeros_(self.sharpness.bias)
         bounds = torch.tensor([space.low, space.high], dtype=torch.float64)
@@ -110,12 +111,14 @@ class Head(nn.Module):
 
     def forward(self, features: Tensor, level: Tensor) -> Tensor:
         """Return raw outputs, shape (B, P, outputs), float32, for features (B, width) and level (B, M)."""
+        # Under autocast the product is bf16; what is made of logits and variances is not.
         raw: Tensor = self.linear(features).float().unflatten(-1, (self.labels, self.outputs))
         if self.sharpness is None:
             return raw
         sharpness: Tensor = self.sharpness(level).float()
         if self.kind == "ordinal":
             return raw * sharpness.exp()[..., None]
+        # Sharpness is -ln σ; the variance has its square.
         return torch.stack([raw[..., 0], raw[..., 1] - 2 * sharpness], dim=-1)
 
     def mean(self, raw: Tensor) -> Tensor:
@@ -175,6 +178,7 @@ def _moments(probability: Tensor, edges: Tensor) -> tuple[Tensor, Tensor]:
     # About the middle of the range, so that little is lost in the difference of squares.
     middle = 0.5 * (edges[:, :1] + edges[:, -1:])
     centre, width = 0.5 * (edges[:, 1:] + edges[:, :-1]) - middle, edges.diff(dim=1)
+    # width² / 12: variance of a uniform density.
     powers = torch.stack([centre, centre.square() + width.square() / 12], dim=-1)
     first, second = torch.einsum("bpk,pkq->bpq", probability, powers).unbind(dim=-1)
     return first + middle[:, 0], (second - first.square()).sqrt()
@@ -201,5 +205,6 @@ def _interpolated(x: Tensor, y: Tensor, at: Tensor) -> Tensor:
     index = (torch.searchsorted(x.contiguous(), at.contiguous()) - 1).clamp(0, x.shape[-1] - 2)
     below, above = x.gather(-1, index), x.gather(-1, index + 1)
     left, right = y.gather(-1, index), y.gather(-1, index + 1)
+    # A bin without probability has no slope to divide by.
     fraction = ((at - below) / (above - below).clamp(min=1e-12)).clamp(0, 1)
     return left + fraction * (right - left)

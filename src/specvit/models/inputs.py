@@ -163,11 +163,13 @@ def _as_tensor(values: Values, who: str, what: str) -> Tensor:
                 f"{who}: {what} is a tensor of {values.dtype}, expected a dense one of real numbers"
             )
         values = values.detach()
+        # float64 holds every half float, and every count of a detector.
         return values if values.dtype in (torch.float32, torch.float64) else values.double()
     try:
         array: np.ndarray = np.ma.asarray(values)
     except (ValueError, TypeError, RuntimeError) as error:
         raise DataError(f"{who}: {what} is no array of numbers: {' '.join(str(error).split())}") from None
+    # Booleans, dates and objects would turn into numbers without complaint.
     if array.dtype.kind not in "iuf":
         raise DataError(f"{who}: {what} holds {array.dtype} values, expected real numbers")
     single = array.dtype.kind == "f" and array.dtype.itemsize == 4

@@ -84,6 +84,7 @@ class _Linear(ABC):
         column = torch.arange(len(self.names), device=chosen.device)
         self.weights = weights[:, chosen, column]
         residual = truth - estimates[:, chosen, column]
+        # From held-out spectra: residuals of the training set are too small.
         self.scatter = ResidualScatter.fit(median_snr(filled, held_out.sigma), residual)
         return self
 
@@ -137,6 +138,8 @@ class Ridge(_Linear):
         labels: labels to estimate; None means all of the training set.
         alphas: penalties on the unnormalised Gram matrix; the best per label is kept.
         standardise: divide each pixel by its standard deviation over the training set first.
+
+    Source: Hoerl & Kennard 1970, Technometrics 12, 55.
     """
 
     name = "ridge"
@@ -182,6 +185,7 @@ class PCARidge(Ridge):
         self,
         labels: Sequence[str] | None = None,
         components: Sequence[int] = DEFAULT_COMPONENTS,
+        # Whole decades: every penalty is tried with every number of components.
         alphas: Sequence[float] = (0.0, *DEFAULT_ALPHAS[::4]),
         standardise: bool = True,
     ) -> None:
@@ -195,6 +199,7 @@ class PCARidge(Ridge):
     def _filters(self, values: Tensor) -> tuple[list[dict[str, Any]], Tensor]:
         shrinkage = _shrinkage(values, self.alphas)
         rank = torch.arange(len(values), device=values.device)
+        # More components than there are pixels are all of them.
         counts = sorted({min(k, len(values)) for k in self.components})
         settings = [{"components": k, "alpha": alpha} for k in counts for alpha in self.alphas]
         return settings, torch.cat([shrinkage * (rank < k) for k in counts])
@@ -251,14 +256,17 @@ def _pls_path(gram: Tensor, cross: Tensor, components: int) -> Tensor:
     path = []
     for _ in range(components):
         norm = residual.norm()
+        # What is left is rounding; normalised it would pass for a direction.
         if norm <= 1e-12 * cross.norm():
             break
         direction = residual / norm
         rotation = direction.clone()
+        # Rotations instead of deflation: the Gram matrix stays as it is (Dayal & MacGregor 1997).
         for earlier, loading in zip(rotations, loadings, strict=True):
             rotation -= (loading @ direction) * earlier
         image = gram @ rotation
         power = rotation @ image
+        # The spectra do not vary along this direction.
         if power <= 0:
             break
         loading, slope = image / power, (rotation @ residual) / power
@@ -273,6 +281,7 @@ def _pls_path(gram: Tensor, cross: Tensor, components: int) -> Tensor:
 def _shrinkage(values: Tensor, alphas: Sequence[float]) -> Tensor:
     """Return 1 / (λ + α) per alpha and eigenvalue, shape (A, L); 0 for a null direction at α = 0."""
     penalties = torch.tensor(alphas, dtype=values.dtype, device=values.device)[:, None]
+    # The tolerance of numpy.linalg.matrix_rank.
     null = values <= torch.finfo(values.dtype).eps * len(values) * values.max()
     return torch.where(null & (penalties == 0), 0.0, 1.0 / (values + penalties))
 

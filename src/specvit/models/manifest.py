@@ -71,6 +71,7 @@ class BundleManifest(Section):
     @classmethod
     def _beside_the_manifest(cls, files: dict[str, FileEntry]) -> dict[str, FileEntry]:
         for name in files:
+            # A name is joined to the folder and must not lead out of it.
             if name in ("", ".", "..", MANIFEST) or "/" in name or "\\" in name or "\0" in name:
                 raise ValueError(f"'{name}' is not the name of a file in this folder")
         if TENSORS not in files:
@@ -93,6 +94,7 @@ def read_manifest(folder: Path) -> BundleManifest:
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from error
     version, stated = entries.get("format_version"), entries.pop("sha256", None)
+    # Asked before the checksum: an older format is not a damaged one.
     if version != FORMAT_VERSION or isinstance(version, bool):
         raise DataError(
             f"{path}: format version {version}, this specvit reads {FORMAT_VERSION}; {_mend(version)}"
@@ -104,6 +106,7 @@ def read_manifest(folder: Path) -> BundleManifest:
 
 def checksum(entries: dict[str, Any]) -> str:
     """Return the checksum of a manifest's entries."""
+    # The order of entries is no content.
     return hashlib.sha256(json.dumps(entries, sort_keys=True).encode()).hexdigest()
 
 

@@ -83,6 +83,7 @@ class Moments:
 
     def _start(self, spectra: RelativeSpectra, labels: Tensor) -> None:
         live = torch.isfinite(spectra.sigma).sum(dim=0)
+        # Shifted sums lose no digits to the mean (Chan, Golub & LeVeque 1983, Am. Stat. 37, 242).
         self._shift_x = spectra.flux.sum(dim=0) / live.clamp(min=1)
         self._shift_y = labels.to(torch.float64).mean(dim=0)
         pixels, width = spectra.flux.shape[1], labels.shape[1]
@@ -126,5 +127,6 @@ class Moments:
         if standardise not in self._eigen:
             scale = self.scale(standardise)
             values, vectors = torch.linalg.eigh(self.gram / torch.outer(scale, scale))
+            # LAPACK gives them rising, and rounding leaves null directions slightly negative.
             self._eigen[standardise] = Eigen(values.flip(0).clamp(min=0), vectors.flip(1), scale)
         return self._eigen[standardise]

@@ -116,6 +116,7 @@ class Body(nn.Module):
         raw: Tensor = self.head(self.backbone(inputs), inputs.level)
         if self.shortcut is None:
             return raw
+        # Channel 0 is the flux: `Conditioning` refuses any other order.
         linear = self.shortcut(inputs.values[:, 0]).float()
         return torch.cat([(raw[..., 0] + linear)[..., None], raw[..., 1:]], dim=-1)
 
@@ -190,6 +191,7 @@ def _build_backbone(config: BackboneConfig, shape: tuple[int, int, int], grid: W
         case SwinConfig():
             return Swin(config, shape)
         case ViTConfig():
+            # PyTorch warns of read-only memory, and a grid's is.
             wavelength = torch.from_numpy(grid.wavelength.copy())
             return SpecViT(config, shape, wavelength_phase(grid.wavelength), wavelength)
 

@@ -21,6 +21,7 @@ def as_type_of(current: Any, name: str, value: Any) -> Any:
             items = value.split(",") if isinstance(value, str) else value
             return tuple(type(current[0])(item) for item in items)
         if kind is bool and isinstance(value, str):
+            # bool("false") is True.
             return {"true": True, "false": False}[value.lower()]
         return kind(value)
     except (KeyError, TypeError, ValueError):

@@ -52,6 +52,7 @@ class TrainingRecord(Section):
 
     def with_entries(self, entries: dict[str, Any]) -> TrainingRecord:
         """Return the record with entries replaced, checked like all others."""
+        # `model_copy` would not check the new entries.
         return TrainingRecord(**{**self.to_dict(), **entries})
 
     def to_dict(self) -> dict[str, Any]:

@@ -192,6 +192,7 @@ class Prediction:
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Return plain arrays: names, mean, and if known std, quantiles, probabilities, diagnostics/NAME."""
+        # Text of fixed width: an array of objects could only be pickled.
         arrays = {"names": np.array(self.names, dtype=np.str_)}
         arrays |= {name: values.cpu().numpy() for name, values in self._by_row().items()}
         if self.quantiles is not None:
@@ -269,4 +270,5 @@ def _tensor(arrays: dict[str, Any], name: str, where: str) -> Tensor:
     values = _taken(arrays, name, where)
     if values.dtype.kind not in "biuf":
         raise DataError(f"{where}: '{name}' holds {values.dtype} values, expected numbers")
+    # PyTorch knows the byte order of this machine only.
     return torch.from_numpy(np.array(values, order="C", dtype=values.dtype.newbyteorder("=")))

@@ -21,7 +21,9 @@ def prepared(body: Module) -> Module:
     """Return `body`, or a copy for float32 estimates without gradient in which transformer blocks are fixed."""
     if not has_fast_products() or not any(isinstance(module, Block) for module in body.modules()):
         return body
+    # The original keeps the weights as they are saved, and may be trained on.
     body = copy.deepcopy(body).eval()
+    # A list: the tree changes while it is walked.
     for parent in list(body.modules()):
         for name, child in parent.named_children():
             if isinstance(child, Block):

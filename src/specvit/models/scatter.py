@@ -44,6 +44,7 @@ class ResidualScatter:
         for rows in order.tensor_split(bins):
             log_snr.append(level[rows].mean())
             mean_square = residual[rows].to(torch.float64).square().mean(dim=0)
+            # A fit without any residual has no logarithm.
             log_std.append(0.5 * mean_square.clamp(min=torch.finfo(torch.float64).tiny).log())
         return cls(torch.stack(log_snr), torch.stack(log_std))
 
@@ -72,6 +73,7 @@ class ResidualScatter:
         level = level.clamp(self.log_snr[0], self.log_snr[-1])
         right = torch.searchsorted(self.log_snr, level).clamp(1, len(self.log_snr) - 1)
         left = right - 1
+        # Spectra of one noise level put two bins at one place.
         span = (self.log_snr[right] - self.log_snr[left]).clamp(min=1e-12)
         weight = ((level - self.log_snr[left]) / span)[:, None]
         return torch.lerp(self.log_std[left], self.log_std[right], weight).exp()

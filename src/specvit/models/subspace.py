@@ -84,11 +84,13 @@ class SubspaceProjection(nn.Module):
         # Divided by the observed level like the data: its error is then one more direction of the subspace.
         clean = clean.double() / level
         weight = torch.where(usable, sigma.double() ** -2, 0.0)
+        # A pixel dead in all spectra has no weight, and the basis is divided by its root.
         reference = weight.mean(dim=0).clamp(min=weight.mean() * 1e-9)
         mean = clean.mean(dim=0)
         whitened = (clean - mean) * reference.sqrt()
         self.mean.copy_(mean)
         self.reference.copy_(reference)
+        # Over √N the coefficients of the sample have unit variance, the prior of the module's formula.
         self.basis.copy_(_principal(whitened, self.components) / len(clean) ** 0.5 / reference.sqrt())
         self._fit_patterns(weight / reference)
         features = self._level(self._amplitudes(weight.float()))
@@ -101,6 +103,7 @@ class SubspaceProjection(nn.Module):
         shape = ratio / ratio.mean(dim=1, keepdim=True)
         pattern = _principal(shape, self.patterns)
         pattern = pattern / pattern.norm(dim=1, keepdim=True).clamp(min=1e-30)
+        # Singular vectors have no sign of their own; the first amplitude must be positive, its logarithm is a feature.
         self.pattern.copy_(pattern * pattern.sum(dim=1, keepdim=True).sign())
         basis = self.basis.double()
         for j, weight in enumerate(self.pattern.double() * self.reference):
@@ -146,6 +149,7 @@ class SubspaceProjection(nn.Module):
 
     def _level(self, amplitudes: Tensor) -> Tensor:
         """Return ln of the first amplitude and the others relative to it, shape (B, J)."""
+        # A spectrum without a usable pixel has amplitude zero.
         first = amplitudes[:, :1].clamp(min=1e-6)
         return torch.cat([first.log(), amplitudes[:, 1:] / first], dim=1)
 
@@ -157,5 +161,6 @@ class SubspaceProjection(nn.Module):
 
 def _principal(rows: Tensor, count: int) -> Tensor:
     """Return the leading right singular vectors times their singular values, (count, L), for rows (N, L)."""
+    # N x N, not L x L: a sample has fewer spectra than pixels.
     vectors: Tensor = torch.linalg.eigh(rows @ rows.T).eigenvectors
     return vectors[:, -count:].flip(1).T @ rows

@@ -87,6 +87,7 @@ class WindowBlock(nn.Module):
         """Return -inf where the last window would join the two ends of the spectrum, (windows, w, w)."""
         end = torch.arange(self.window, device=like.device) >= self.window - self.shift
         mask = like.new_zeros(windows, self.window, self.window)
+        # The roll is cyclic, a spectrum is not.
         mask[-1].masked_fill_(end[:, None] != end, -torch.inf)
         return mask
 
@@ -135,6 +136,7 @@ class Swin(nn.Module):
                 pooled += width
             hidden = round(config.ratio * width)
             for block in range(config.blocks):
+                # Unshifted windows alone would never exchange anything (Liu et al. 2021).
                 shift = (block % 2) * config.window // 2
                 stages.append(WindowBlock(width, heads, config.window, hidden, config.dropout, shift))
         self.stages = nn.Sequential(*stages)

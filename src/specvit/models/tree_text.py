@@ -45,6 +45,7 @@ def check_tree_text(text: str, pixels: int) -> int:
     Raises:
         TreeTextError: naming the first line or array that is missing, malformed or contradicts another.
     """
+    # \d matches digits of every script, LightGBM reads those of one.
     if not text.isascii():
         raise TreeTextError("holds characters that LightGBM does not write")
     head, trees, tail = _sections(text)
@@ -125,6 +126,7 @@ def _check_tree(text: str, number: int, pixels: int) -> None:
 
 def _check_nodes(left: Sequence[int], right: Sequence[int], where: str) -> None:
     """Check that nodes 0..n and leaves -1..-(n + 1) form one binary tree with root 0."""
+    # A stack, not recursion: a degenerate tree is deeper than Python allows.
     seen, waiting = set(), [0] if left else []
     while waiting:
         node = waiting.pop()

@@ -64,6 +64,8 @@ class TreesSettings(Section):
 class LightGBM:
     """Boosted trees with early stopping on the validation set.
 
+    Source: Friedman 2001, Ann. Stat. 29, 1189 (gradient boosting); Ke et al. 2017, NeurIPS (LightGBM).
+
     The training set is held in memory while it is binned (4 bytes per pixel), then as bins (1 byte).
 
     Args:
@@ -118,6 +120,7 @@ class LightGBM:
         self.mean_flux = torch.from_numpy(_fill_with_mean(flux, None))
         held_flux, held_snr, held_truth = _read(validation, self.names, "validation set")
         _fill_with_mean(held_flux, self.mean_flux.numpy())
+        # Bins know nothing of labels: made once for all of them.
         data = lightgbm.Dataset(flux, params=self._parameters()).construct()
         held_out = data.create_valid(held_flux, params=self._parameters()).construct()
         self.origin, self._boosters = Origin.of(train, validation), []
@@ -128,6 +131,7 @@ class LightGBM:
             booster, stop = self._boost(lightgbm, data, held_out, f"{name}: ", progress)
             residual[:, p] = held_truth[:, p] - booster.predict(held_flux)
             r2 = 1.0 - residual[:, p].var() / held_truth[:, p].var()
+            # The variance is about the mean residual; R² counts that one too.
             r2 -= residual[:, p].mean() ** 2 / held_truth[:, p].var()
             self.choice[name] = {"rounds": stop.best, "stopped": stop.reason, "validation_r2": float(r2)}
             self._boosters.append(booster)
@@ -142,6 +146,7 @@ class LightGBM:
         if not len(spectra):
             return no_spectra(self.predict, len(self.mean_flux))
         filled = fill_dead(spectra, self.mean_flux)
+        # In float32 as in the fit, so that a spectrum falls on the same side of every split.
         table = filled.to("cpu", torch.float32).numpy()
         columns = [booster.predict(table, num_threads=self.threads) for booster in self._boosters]
         mean = torch.from_numpy(np.stack(columns, axis=1).astype(np.float64))
@@ -186,6 +191,7 @@ class LightGBM:
         booster = lightgbm.train(
             self._parameters(), data, self.rounds, valid_sets=[held_out], callbacks=[stop.after_round]
         )
+        # What predicts is what is saved, without the trees after the best round.
         trees = booster.model_to_string(num_iteration=stop.best)
         return lightgbm.Booster(model_str=trees), stop
 
@@ -196,6 +202,7 @@ class LightGBM:
             "learning_rate": self.learning_rate,
             "num_leaves": self.leaves,
             "feature_fraction": self.feature_fraction,
+            # Each tree sees a part of the spectra, drawn anew every fifth round (Friedman 2002, CSDA 38, 367).
             "bagging_fraction": 0.8,
             "bagging_freq": 5,
             "max_bin": self.max_bin,
@@ -259,6 +266,7 @@ class _Stop:
 
     def _end(self, env: Any, reason: str) -> None:
         self.reason = reason
+        # The way out of LightGBM's loop that a callback has.
         raise _load_lightgbm().callback.EarlyStopException(env.iteration, env.evaluation_result_list)
 
 

@@ -92,7 +92,7 @@ def load_contents(folder: Path | str) -> RunContents:
             the file and the entry.
     """
     run = RunFolder.open(folder)
-    provenance, summary = run.provenance, read_summary(run)
+    config, provenance, summary = run.config, run.provenance, read_summary(run)
     check_summary(summary, f"{run.path}/summary.json")
     test = StarTable.read(run)
     ceiling, target = summary.ceiling, summary.target
@@ -100,7 +100,7 @@ def load_contents(folder: Path | str) -> RunContents:
         raise DataError(f"{run.path}/arrays/test.npz: no label '{target}'; it holds {', '.join(test.names)}")
     contents = RunContents(
         name=run.name,
-        config=run.config,
+        config=config,
         provenance=provenance,
         summary=summary,
         test=test,

@@ -90,6 +90,7 @@ def _write_cell(
         axes.annotate(count(stars), at, xytext=(0, 0), color=MUTED, fontsize=5.5, **centred)
         return
     red, green, blue, _ = colours(norm(precision))
+    # Luma (ITU-R BT.601): dark cells get white figures.
     ink = "white" if 0.299 * red + 0.587 * green + 0.114 * blue < 0.5 else INK
     axes.annotate(number(precision, 2), at, xytext=(0, 3.2), color=ink, fontsize=7.5, **centred)
     axes.annotate(count(stars), at, xytext=(0, -5), color=ink, fontsize=5.5, **centred)

@@ -82,6 +82,7 @@ def _draw_panel(axes: Axes, run: RunContents, model: str, limits: tuple[float, f
         axes.hexbin(truth, predicted, bins="log", cmap="Greys", rasterized=True, **shape)
     axes.axline((limits[0], limits[0]), slope=1, color=INK, linewidth=1.0, linestyle=(0, (4, 2.5)))
     x, middle = running_median(truth, predicted)
+    # A white rim, or the line would be lost among the points.
     axes.plot(x, middle, color="white", linewidth=4.0)
     axes.plot(x, middle, color=colour, linewidth=2.2)
     axes.set(xlim=limits, ylim=limits, aspect="equal")

@@ -62,6 +62,7 @@ def write_report(folder: Path | str) -> Path:
 def _render(run: RunContents, figures: list[dict[str, Any]], tables: list[Table]) -> str:
     from jinja2 import Environment, StrictUndefined
 
+    # A misspelt name fails instead of leaving a gap; names of folders and estimators are text, whatever they hold.
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )

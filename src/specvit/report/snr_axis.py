@@ -20,6 +20,7 @@ TICKS = (
 
 def dress_snr_axis(axes: Axes, run: RunContents, name: bool = True) -> None:
     """Give `axes` the S/N of the test spectra as its x axis, named if `name`."""
+    # The few brightest and faintest stars would squeeze all others together.
     low, high = np.quantile(run.test.snr, (0.002, 0.99))
     if not low < high:  # spectra of one S/N
         low, high = 0.9 * low, 1.1 * high

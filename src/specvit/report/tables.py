@@ -45,6 +45,7 @@ class Table:
             ends = ("low", "high") if Score in kinds else ("p10", "p90") if Spread in kinds else ()
             head += [title, *(f"{title} {end}" for end in ends)]
         buffer = io.StringIO()
+        # The csv module ends lines with CRLF by itself; tables are the same bytes on every system.
         writer = csv.writer(buffer, lineterminator="\n")
         writer.writerow(head)
         for row in self.rows:

@@ -49,6 +49,7 @@ class Artefact:
         """Take lists and tensors too: what is kept is arrays."""
         for part in _arrays(type(self)):
             if (value := getattr(self, part.name)) is not None:
+                # The dataclass is frozen.
                 object.__setattr__(self, part.name, np.asarray(value))
 
     def write(self, run: RunFolder, name: str = "") -> Path:
@@ -129,6 +130,7 @@ def _check_shape(part: Field[Any], value: Array, sizes: dict[str, int], where: s
     fits = value.ndim == len(axes)
     for axis, length in zip(axes, value.shape, strict=False):
         base, more = axis.removesuffix("+1"), int(axis.endswith("+1"))
+        # The first array that has an axis says how long it is.
         known = int(axis) if axis.isdigit() else sizes.setdefault(base, length - more)
         fits = fits and known == length - more > 0
     if not fits:

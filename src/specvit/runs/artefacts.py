@@ -52,6 +52,7 @@ class StarTable(Artefact):
 
     def truth(self, label: str) -> Array:
         """Return the true values of one label, shape (N,), float64."""
+        # float64: scores sum squares of labels that are stored in float32.
         return self.labels[:, column(self.label_names, label, "test.npz")].astype(float)
 
 
@@ -79,6 +80,7 @@ class Estimates(Artefact):
         """Raise DataError for quantiles without probabilities, or estimates none of which is finite."""
         if (self.quantiles is None) != (self.probabilities is None):
             raise DataError(f"{where}: 'quantiles' and 'probabilities' belong together; {MEND}")
+        # One spectrum without an estimate is missing and counted; all of them are a fit that failed.
         for at, name in enumerate(self.names):
             if not np.isfinite(self.mean[:, at]).any():
                 raise DataError(

@@ -42,7 +42,8 @@ def write_atomic_path(path: Path, write_to: Callable[[Path], None]) -> Path:
     Raises:
         RunError: as `write_atomic`.
     """
-    # A name of its own: a Dask worker may still be at this file for a job that was killed and is continued.
+    # Beside the file, as a rename is one step within a file system only; with a name of its own, as two may write
+    # at once: a Dask worker may still be at a shard for a job that was killed and is continued.
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -50,6 +51,7 @@ def write_atomic_path(path: Path, write_to: Callable[[Path], None]) -> Path:
             write_to(partial)
             _sync(partial)
             os.replace(partial, path)
+        # An interruption is no `Exception`, and must leave nothing behind either.
         except BaseException:
             partial.unlink(missing_ok=True)
             raise
@@ -74,6 +76,7 @@ def write_atomic_folder(folder: Path, files: Mapping[str, bytes | str], replace:
         folder.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".partial", dir=folder.parent))
         try:
+            # mkdtemp makes folders for their owner alone.
             partial.chmod(0o755)
             for name, content in files.items():
                 (partial / name).write_bytes(_to_bytes(content))
@@ -94,6 +97,7 @@ def write_atomic_folder(folder: Path, files: Mapping[str, bytes | str], replace:
 def _exchange(partial: Path, folder: Path) -> bool:
     """Put `partial` in the place of `folder`, which is removed; on failure `folder` stays."""
     old = partial.with_suffix(".old")
+    # No system replaces a folder that holds something in one step.
     os.rename(folder, old)
     try:
         os.rename(partial, folder)
@@ -109,7 +113,7 @@ def _to_bytes(content: bytes | str) -> bytes:
 
 
 def _sync(path: Path) -> None:
-    """Wait until the disk has the file: a name must not come before the content it stands for."""
+    """Wait until the content is on the disk: after a power cut the name could else stand for an empty file."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

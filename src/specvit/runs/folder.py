@@ -76,6 +76,7 @@ class RunFolder:
         while True:
             path = root / (name if number == 1 else f"{name}-{number}")
             if not path.exists():
+                # If another process was first, the next round looks at what it made.
                 if _found(path, config, inputs, fingerprint):
                     return cls(path)
             elif (
@@ -160,6 +161,7 @@ class RunFolder:
         record: dict[str, Any] = {}
         self.log(event="stage started", stage=name)
         started = time.perf_counter()
+        # No `finally`: a stage that raises is not finished.
         yield record
         entry = {"seconds": round(time.perf_counter() - started, 3), "finished": now(), **record}
         self._update_provenance(stages={**self.stages, name: entry})
@@ -247,6 +249,7 @@ def _found(path: Path, config: Mapping[str, Any], inputs: Mapping[str, Any], fin
 
 
 def _json(values: Any) -> str:
+    # NaN is no JSON: it fails here, not in whatever reads the file.
     return json.dumps(values, indent=1, default=_plain, allow_nan=False, ensure_ascii=False) + "\n"
 
 

@@ -34,6 +34,7 @@ def file_digest(path: Path) -> str:
         DataError: if it cannot be read.
     """
     digest = hashlib.sha256()
+    # Sorted: the order in which a folder lists its files is not part of its content.
     files = sorted(part for part in path.rglob("*") if part.is_file()) if path.is_dir() else [path]
     try:
         for part in files:

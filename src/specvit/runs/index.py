@@ -66,6 +66,7 @@ class RunIndex:
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
         try:
+            # sqlite3's own context commits and does not close. Jobs that end together wait for each other.
             with closing(sqlite3.connect(self.path, timeout=30)) as connection, connection:
                 connection.row_factory = sqlite3.Row
                 (version,) = connection.execute("PRAGMA user_version").fetchone()

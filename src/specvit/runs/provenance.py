@@ -105,6 +105,7 @@ def _git_commit() -> str | None:
     if not (source / ".git").exists():
         return None
     try:
+        # Untracked files lie beside the code and do not change it.
         commit = _git(source, "rev-parse", "HEAD")
         return commit + ("+" if _git(source, "status", "--porcelain", "--untracked-files=no") else "")
     except (OSError, subprocess.SubprocessError):
@@ -112,12 +113,14 @@ def _git_commit() -> str | None:
 
 
 def _git(folder: Path, *arguments: str) -> str:
+    # With a time limit: a repository on a drive that hangs must not hold up a run.
     command = ["git", "-C", str(folder), *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
 
 
 def _cpu_name() -> str:
     try:
+        # On Linux `platform.processor` says nothing, or the architecture again.
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()

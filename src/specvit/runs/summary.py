@@ -6,7 +6,6 @@ the job, so that a report knows none by name.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -182,10 +181,11 @@ class Summary(_Part):
                 if missing := [part for part in self.slices if part not in slices]:
                     raise ValueError(f"scores.{name}.{label}: no slice '{missing[0]}'")
         for label, ceiling in self.ceilings.items():
-            tables: dict[str, Mapping[str, object]] = {"spreads": ceiling.spreads, "bayes": ceiling.bayes}
-            for what, parts in tables.items():
-                missing = [part for part in self.slices if part not in parts]
-                if missing and (what == "spreads" or ceiling.exact):
+            known = {"spreads": set(ceiling.spreads)} | (
+                {"bayes": set(ceiling.bayes)} if ceiling.exact else {}
+            )
+            for what, parts in known.items():
+                if missing := [part for part in self.slices if part not in parts]:
                     raise ValueError(f"ceilings.{label}.{what}: no slice '{missing[0]}'")
         return self
 

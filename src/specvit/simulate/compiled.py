@@ -189,10 +189,12 @@ def _observe(
         # One division for both: 1 / response = root · q, and 1 / root = response · q.
         q = F32(1) / (root * response[i])
         sigma_per_root[i] = root * q * noise_level
+        # total · q = root / response, the σ of the pixel.
         observed[i] = flux[i] + deviates[i] * (total * q * noise_level)
         ratio[i] = electrons * (response[i] * q) * per_level if q < INFINITY else F32(0)
 
 
+# Fast arithmetic, as these are guesses only: they decide how long `lower_median` takes, not what it returns.
 @compiled_in_any_order
 def _mean_and_spread(values: Row) -> tuple[Number, Number]:
     """Return mean and standard deviation, roughly: sums in any order, dead pixels (inf) as zeros."""

@@ -52,6 +52,7 @@ class SetManifest(BaseModel):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the manifest as JSON-ready data."""
+        # Through JSON, as it is read back: a tuple is a list there.
         entries = {**self.model_dump(exclude={"world"}), "world": self.world.to_dict()}
         plain: dict[str, Any] = json.loads(json.dumps(entries))
         return plain
@@ -83,6 +84,7 @@ def read_manifest(folder: Path) -> SetManifest:
 
 
 def _checked(content: Any) -> SetManifest:
+    # An entry that is missing raises KeyError, of which `parse_json` makes the message.
     if content["format"] != FORMAT:
         raise ValueError(f"format {content['format']!r}")
     if content["format_version"] != FORMAT_VERSION:

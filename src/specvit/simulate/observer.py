@@ -98,6 +98,7 @@ class Observer:
             torch.mul(sigma, column, out=seen.truth.sigma)
             seen.truth.scale.copy_(scale)
         if self.visible_sigma == "pipeline":
+            # A smooth continuum, never the star's own flux: sigma would be a noise-free copy of the spectrum.
             level = torch.mul(known[:, None], continuum, out=seen.sigma)
             self._sigma(level, terms, seen.sigma)
         seen.sigma.mul_(column)
@@ -105,4 +106,5 @@ class Observer:
     def _sigma(self, flux: Tensor, terms: NoiseTerms, out: Tensor) -> Tensor:
         """Return noise_level · σ(flux) in `out`."""
         sigma = terms.sigma(flux, out)
+        # The usual level saves a pass over the pixels.
         return sigma if self.noise_level == 1 else sigma.mul_(self.noise_level)

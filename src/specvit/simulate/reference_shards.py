@@ -172,6 +172,7 @@ class ReferenceShards:
                 yield file, low, high
 
     def _noise(self, start: int, stop: int, epoch: int) -> Tensor:
+        # Whole blocks: the noise of a spectrum must not depend on where a request begins.
         blocks = range(start // BLOCK, -(-stop // BLOCK))
         noise = torch.empty(len(blocks) * BLOCK, self.grid.size)
         for i, block in enumerate(blocks):

@@ -101,6 +101,7 @@ def _fill(
             "seed": plan.seed,
             "start": plan.start,
             "stop": plan.stop,
+            # Sorted: the bytes of a shard are the same however its world was put together.
             "world": json.dumps(plan.world, sort_keys=True),
             "label_space": json.dumps(space.to_dict()),
             "lsf": json.dumps(simulator.instrument.lsf_nodes()),

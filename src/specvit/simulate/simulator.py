@@ -110,6 +110,7 @@ class Simulator:
             seen = Records.empty(flux.shape, truth, flux.new_empty)
             terms = instrument.noise_terms(conditions, flux.dtype)
             continuum = instrument.continuum.to(flux.dtype)
+            # A copy, as `record` overwrites it.
             self.observer.record(flux, terms, continuum, noise.clone(), seen)
         return SpectraBatch(seen.flux, seen.sigma, labels, conditions, seen.snr, seen.truth)
 
@@ -118,6 +119,7 @@ class Simulator:
         generator = label_generator(seed, split, group)
         labels = self.prior.sample(STARS, generator)
         self._check_drawn(labels)
+        # Conditions are drawn by PyTorch; seeded from the group's generator they belong to its stars.
         weather = torch.Generator().manual_seed(int(generator.integers(2**62)))
         return labels, self.instrument.sample_conditions(STARS, weather)
 
@@ -148,6 +150,7 @@ class Simulator:
                 )
             with torch.no_grad():
                 return self._tiled.draw(split, seed, start, stop, epoch, truth)
+        # Whole blocks, cut afterwards: noise is keyed by block.
         first, last = start // BLOCK * BLOCK, -(-stop // BLOCK) * BLOCK
         parts = []
         for low in range(first, last, DEVICE_CHUNK):
@@ -230,6 +233,7 @@ class Simulator:
             return self.observed, self.instrument
         if device not in self._on_device:
             self._on_device[device] = (
+                # Copies, as `to` moves a module in place and the CPU needs it too.
                 copy.deepcopy(self.observed).to(device),
                 copy.deepcopy(self.instrument).to(device),
             )

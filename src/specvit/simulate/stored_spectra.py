@@ -64,6 +64,7 @@ class StoredSpectra:
     @property
     def lsf(self) -> dict[str, list[float]]:
         """The line-spread function of these spectra, see `Instrument.lsf_nodes`."""
+        # Shards written before it was stored have none.
         return self._headers[0].lsf or Instrument.load(self.world.instrument).lsf_nodes()
 
     def draw(self, start: int, stop: int, epoch: int = 0) -> SpectraBatch:

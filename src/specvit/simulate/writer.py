@@ -74,6 +74,7 @@ class WriteJob:
         self.folder = Path(folder).absolute()
         self.world, self.split, self.seed, self.spectra, self.truth = world, split, seed, spectra, truth
         self.simulator = world.build()
+        # Sizes differ by one spectrum at most.
         cuts = [spectra * i // shards for i in range(shards + 1)]
         self.plans = [
             ShardPlan(
@@ -155,6 +156,7 @@ class WriteJob:
     def _write_manifest(self) -> None:
         path = self.folder / MANIFEST
         if not path.exists():
+            # Before the manifest, which says that all it names is there.
             keep_files(self.world, self.folder)
             write_atomic(path, json.dumps(self._manifest().to_dict(), indent=1) + "\n")
 
@@ -203,11 +205,13 @@ def _one_thread() -> Iterator[None]:
 
 
 def _run_here(plans: list[ShardPlan], simulator: Simulator, progress: Progress) -> None:
+    # Sums over several threads round differently: the bytes of a shard would depend on the machine's cores.
     with _one_thread():
         for plan in plans:
             write_shard(plan, simulator, progress)
 
 
+# A worker builds the world of its shards once.
 @lru_cache(maxsize=2)
 def _simulator_of(world: str, folder: Path) -> Simulator:
     return world_beside(World.from_dict(json.loads(world)), folder).build()

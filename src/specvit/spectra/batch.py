@@ -102,6 +102,7 @@ class SpectraBatch:
         """Hash of everything but the truth, 16 hexadecimal digits: equal only for equal spectra."""
         digest = hashlib.sha256()
         for name, values in sorted(self.without_truth()._tensors().items()):
+            # Shape and type too: the same bytes can be other spectra.
             digest.update(f"{name} {tuple(values.shape)} {values.dtype} ".encode())
             digest.update(values.detach().cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()[:16]

@@ -91,18 +91,13 @@ class LabelSpace:
                 )
 
     def to_dict(self) -> dict[str, list[Any]]:
-        """Return a JSON-ready description; `from_dict` reads it back."""
+        """Return a JSON-ready description; `documents.records.read_record` reads it back, checked."""
         return {
             "names": list(self.names),
             "units": list(self.units),
             "low": list(self.low),
             "high": list(self.high),
         }
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> LabelSpace:
-        """Return the LabelSpace described by `to_dict`."""
-        return cls(tuple(data["names"]), tuple(data["units"]), tuple(data["low"]), tuple(data["high"]))
 
 
 STELLAR_UNITS = {"teff": "K", "log_g": "dex", "m_h": "dex", "alpha_m": "dex", "c_m": "dex"}

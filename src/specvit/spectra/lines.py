@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 #: Rydberg constant of hydrogen, cm⁻¹.
+#: R∞ / (1 + mₑ / mₚ).
 RYDBERG_HYDROGEN = 109_677.583_4
 
 

@@ -49,6 +49,7 @@ def load_checkpoint(folder: Path, identity: dict[str, Any]) -> dict[str, Any] | 
     if not path.is_file():
         return None
     try:
+        # What a GPU wrote can be continued without one.
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         # Whatever PyTorch's readers of zip files and of its own format make of damage: they have no error of their own.

@@ -27,6 +27,7 @@ class Processes:
         """Return the first process's number in every process (time, a decision to stop)."""
         if self.size == 1:
             return value
+        # Clocks differ: processes that disagree on the last step would wait for each other for ever.
         shared = torch.tensor([value], dtype=torch.float64, device=self.device)
         dist.broadcast(shared, src=0)
         return float(shared)
@@ -59,7 +60,9 @@ def join_processes(device: str | None = None) -> Processes:
     local = int(os.environ.get("LOCAL_RANK", "0"))
     place = torch.device(chosen, local) if chosen == "cuda" else torch.device(chosen)
     if place.type == "cuda":
+        # Before the group is made: NCCL works on the current device.
         torch.cuda.set_device(place)
+    # An earlier fit of this program may have begun the group.
     if not dist.is_initialized():
         dist.init_process_group("nccl" if place.type == "cuda" else "gloo")
     return Processes(dist.get_rank(), dist.get_world_size(), place)

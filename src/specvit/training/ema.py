@@ -32,9 +32,12 @@ class WeightAverage:
     def update(self, module: nn.Module) -> None:
         """Take in the weights after one more step."""
         self.step += 1
+        # Warm-up of TensorFlow's ExponentialMovingAverage.
         decay = min(self.decay, (1 + self.step) / (10 + self.step))
         self._start_weight *= decay
+        # The correction of Kingma & Ba 2015, for a decay that changes.
         share = (1 - decay) / (1 - self._start_weight)
+        # One call for all weights: on an accelerator a loop would wait for each launch.
         torch._foreach_lerp_(self.values, [p.detach() for p in module.parameters()], share)
 
     def state_dict(self) -> dict[str, Any]:

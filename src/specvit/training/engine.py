@@ -81,6 +81,7 @@ class Trainer:
             "processes": world.size,
         }
         state = load_checkpoint(folder, self.identity) if folder is not None else None
+        # Before the selection, which prepares the validation spectra once.
         if folder is not None and state is not None:
             check_state(folder, state.get("front"), objective.front.state_dict(), "front")
             objective.front.load_state_dict(state["front"])
@@ -97,6 +98,7 @@ class Trainer:
                 raise RunError(f"{folder / NAME}: {problem}; {START_OVER}")
             self._continue_from(state)
         self._saved = time.monotonic()
+        # Wrapped at last: the state that is saved is the bare body's, whose names have no prefix.
         self._forward = self._prepared_body()
 
     @property
@@ -111,19 +113,23 @@ class Trainer:
             RunError: if the loss stops being finite.
         """
         meter, done = _Meter(self.step, self.world.device), self._done()
+        # Closed on errors too: the thread that makes batches has to end.
         with closing(self.steps()) as steps:
             while done < 1 and not self.stopped:
                 meter.add(next(steps))
                 done = self._done()
                 if meter.is_due():
                     self._report(done, *meter.read(self.step))
+                # By count, not by step: by the clock, one slow step may pass several.
                 if int(done * self.recipe.validations) > self.validated:
                     self.validated = int(done * self.recipe.validations)
                     self._validate(done)
                 if time.monotonic() - self._saved >= 60 * self.recipe.checkpoint_minutes:
                     self._checkpoint()
+        # A job killed before its result is saved continues here without a further step.
         self._checkpoint()
         self.selection.restore()
+        # Only the first process validates, so only it knows the best weights.
         self.world.spread([parameter.detach() for parameter in self.body.parameters()])
         self.body.eval()
         return self._record()
@@ -140,6 +146,7 @@ class Trainer:
     def _prepared_body(self) -> nn.Module:
         body = self.body
         if self.world.size > 1:
+            # Buffers do not change while a network trains: they are the same everywhere.
             body = nn.parallel.DistributedDataParallel(body, broadcast_buffers=False)
         return torch.compile(body) if self.recipe.compile else body  # type: ignore[return-value]
 
@@ -149,11 +156,14 @@ class Trainer:
 
     def _take_step(self, inputs: Any, targets: Tensor, factor: float) -> Tensor:
         """Take one optimiser step at `factor` times the peak rate; return its loss, still on the device."""
+        # Dropout of a step does not depend on where the run was interrupted.
         torch.manual_seed(_seed(self.recipe.seed, self.world.rank, self.step))
         with torch.autocast(self.world.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"):
             outputs = self._forward(inputs)
+        # Outside autocast: half precision is for the body alone.
         loss = self.objective.loss(outputs, targets)
         loss.backward()
+        # Pascanu, Mikolov & Bengio 2013, ICML.
         if self.recipe.clip:
             nn.utils.clip_grad_norm_(self.body.parameters(), self.recipe.clip)
         self.optimisers.step(factor)
@@ -164,6 +174,7 @@ class Trainer:
     def _done(self) -> float:
         """Return the share of the run that is done, the same in every process, and keep it as `progress`."""
         if self.recipe.minutes:
+            # By the clock of one process: all must stop at the same step.
             share = self.world.agree(self.seconds / (60 * self.recipe.minutes))
         else:
             share = self.step / self.recipe.steps
@@ -223,6 +234,7 @@ class Trainer:
 
     def _continue_from(self, state: dict[str, Any]) -> None:
         self.step, self.validated, self.stopped = state["step"], state["validated"], state["stopped"]
+        # The time a job lay still is not charged to its budget.
         self._began = time.monotonic() - state["seconds"]
         self.body.load_state_dict(state["body"])
         self.optimisers.load_state_dict(state["optimisers"])
@@ -269,4 +281,5 @@ class _Meter:
 
 def _seed(seed: int, rank: int, step: int) -> int:
     """Return the seed of dropout and masks of one step in one process."""
+    # Hashed: neighbouring seeds, ranks and steps have unrelated streams.
     return int(np.random.SeedSequence((seed, rank, step)).generate_state(1, np.uint64)[0]) >> 1

@@ -91,6 +91,7 @@ class MemoryFeed:
         """Return the batch of `step`; a pass that ends within it continues with the next order."""
         start, stop = self.share.rows(step)
         count = len(self.batch)
+        # An order depends on the number of its pass alone, so a continued run needs none before it.
         orders = [self._order(k) for k in range(start // count, (stop - 1) // count + 1)]
         rows = torch.cat(orders)[start % count :][: stop - start]
         return self.batch[rows].to(self.device)
@@ -164,7 +165,9 @@ def make_feed(
     """
     if isinstance(source, Generated):
         return OrderedFeed(source.on(device, truth, compile), share)
+    # Flux and sigma in float32.
     most = MEMORY_BYTES // (4 * 2 * source.grid.size)
+    # A set held in memory would repeat the noise of its first pass.
     if source.fresh_noise:
         return PassFeed(source, share, device, seed, min(most, len(source)), truth)
     if isinstance(source, MemorySource) or len(source) <= most:
@@ -179,6 +182,7 @@ def masked(batch: SpectraBatch, share: float, seed: int) -> SpectraBatch:
     count, pixels = batch.flux.shape
     dead = np.zeros((count, pixels), dtype=bool)
     for row in np.flatnonzero(rng.random(count) < share):
+        # At least one stretch, and the stated number in the mean.
         for _ in range(1 + rng.poisson(MASKED_STRETCHES - 1)):
             length = 1 + int(rng.integers(max(1, int(MASKED_SHARE * pixels))))
             start = int(rng.integers(pixels - length + 1))
@@ -189,6 +193,7 @@ def masked(batch: SpectraBatch, share: float, seed: int) -> SpectraBatch:
 
 def prefetched(produce: Callable[[int], Prepared], step: int) -> Generator[Prepared, None, None]:
     """Yield produce(step), produce(step + 1), ... with the next one made in a thread meanwhile."""
+    # One thread: batches stay in order, and a source is never read twice at once.
     with ThreadPoolExecutor(max_workers=1) as pool:
         waiting = pool.submit(produce, step)
         while True:

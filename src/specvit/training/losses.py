@@ -9,6 +9,7 @@ from torch import Tensor
 from specvit.models.heads import LOG_VARIANCE_RANGE, Head
 
 #: Where the Huber loss turns from square to absolute value, in scaled labels.
+#: Huber 1964, Ann. Math. Stat. 35, 73, has it in units of the noise.
 HUBER_DELTA = 0.5
 
 
@@ -23,7 +24,9 @@ def training_loss(name: str, head: Head, raw: Tensor, labels: Tensor) -> Tensor:
     """
     target = head.labels_scaling.to_scaled(labels)
     known = torch.isfinite(target)
+    # Replaced before the loss: a NaN that is only left out afterwards still spoils the gradient.
     each = _ELEMENTS[name](head, raw, torch.where(known, target, 0.0))
+    # A batch that knows no label has loss 0, not 0 / 0.
     return torch.where(known, each, 0.0).sum() / known.sum().clamp(min=1)
 
 
@@ -40,7 +43,10 @@ def _huber(head: Head, raw: Tensor, target: Tensor) -> Tensor:
 
 
 def _nll(head: Head, raw: Tensor, target: Tensor) -> Tensor:
-    """Return the Gaussian negative log-likelihood without its constant: (ln s² + (y - μ)²/s²) / 2."""
+    """Return the Gaussian negative log-likelihood without its constant: (ln s² + (y - μ)²/s²) / 2.
+
+    Source: Nix & Weigend 1994, IEEE ICNN (a network that states mean and variance).
+    """
     log_variance = raw[..., 1].clamp(*LOG_VARIANCE_RANGE)
     return 0.5 * (log_variance + (raw[..., 0] - target).square() * (-log_variance).exp())
 
@@ -59,6 +65,7 @@ def _ordinal(head: Head, raw: Tensor, target: Tensor) -> Tensor:
     """Return the cross-entropy of the bin that holds the label; labels out of range go to the end bins."""
     inner = head.edges[:, 1:-1]
     index = (target[..., None] >= inner).sum(dim=-1)
+    # PyTorch wants the classes on axis 1.
     return F.cross_entropy(raw.transpose(1, 2), index, reduction="none")
 
 

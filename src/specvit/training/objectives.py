@@ -60,6 +60,7 @@ class Objective(Protocol):
 
 def pooled_r2(estimate: Tensor, truth: Tensor) -> Tensor:
     """Return R² per label over all spectra at once, shape (P,), for estimates and truth of shape (N, P)."""
+    # Pooled: the mean of R² over batches would divide by the variance of few labels.
     total = (truth - truth.mean(dim=0)).square().sum(dim=0)
     return 1 - (estimate - truth).square().sum(dim=0) / total
 
@@ -119,6 +120,7 @@ class LabelRegression:
     def check(self, validation: SpectraBatch) -> None:
         """Raise DataError if a validation label is unknown or constant."""
         truth = self._targets(validation).double()
+        # R² of a constant is NaN, which no weights would ever beat.
         if not bool(torch.isfinite(truth).all()) or not bool((truth.std(dim=0) > 0).all()):
             raise DataError(
                 "validation set: expected spectra with known, differing values of all estimated labels"

@@ -30,7 +30,9 @@ def orthogonalise(matrix: Tensor) -> Tensor:
     """
     a, b, c = NEWTON_SCHULZ
     x = matrix.bfloat16() if matrix.device.type != "cpu" else matrix.float()
+    # The Gram matrix of the shorter side is the smaller one.
     wide: Tensor = x if x.shape[-2] <= x.shape[-1] else x.mT
+    # The iteration needs singular values of at most 1, and the Frobenius norm bounds the largest.
     wide = wide / wide.norm(dim=(-2, -1), keepdim=True).clamp(min=1e-7)
     for _ in range(NEWTON_SCHULZ_STEPS):
         gram = wide @ wide.mT
@@ -89,6 +91,7 @@ class Optimisers:
         self.parts: list[torch.optim.Optimizer] = []
         if groups:
             fused = next(body.parameters()).device.type in ("cpu", "cuda")
+            # Loshchilov & Hutter 2019, ICLR: decay apart from the gradient, so that its strength does not depend on it.
             self.parts.append(torch.optim.AdamW(groups, lr=recipe.lr, betas=recipe.betas, fused=fused))
         if hidden:
             self.parts.append(Muon(hidden, lr=recipe.lr, weight_decay=recipe.weight_decay))
@@ -143,6 +146,7 @@ def split_parameters(
     """
     hidden, matrices, vectors = [], [], []
     layers = [m for m in body.modules() if isinstance(m, nn.Linear | nn.Conv1d | LocalMap)]
+    # Muon is for hidden layers: Jordan et al. 2024 leave input and output layers to AdamW.
     readers = {id(layer.weight) for layer in layers[:1]} | {
         id(m.map.weight) for m in body.modules() if isinstance(m, Tokeniser)
     }

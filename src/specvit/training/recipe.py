@@ -17,6 +17,7 @@ LOSSES = {
 #: Largest values of what would otherwise run for ever or fill the memory; also keeps out inf and NaN.
 LARGEST = {
     "steps": 100_000_000,
+    # Thirty days.
     "minutes": 43_200,
     "batch": 1_000_000,
     "lr": 100,

@@ -19,8 +19,10 @@ def rate_factor(progress: float, recipe: Recipe) -> float:
     progress = min(max(progress, 0.0), 1.0)
     if progress < recipe.warmup:
         return max(progress / recipe.warmup, 1e-3)
+    # Loshchilov & Hutter 2017, ICLR (SGDR, one cycle).
     if recipe.schedule == "cosine":
         done = (progress - recipe.warmup) / max(1 - recipe.warmup, 1e-12)
         return recipe.floor + (1 - recipe.floor) * 0.5 * (1 + math.cos(math.pi * done))
+    # Hu et al. 2024, arXiv:2404.06395 (warm-up, stable, decay).
     left = (1 - progress) / max(recipe.decay, 1e-12)
     return recipe.floor + (1 - recipe.floor) * min(left, 1.0)

@@ -31,6 +31,7 @@ class Selection:
         objective.check(validation)
         self.body, self.objective = body, objective
         starts = range(0, len(validation), VALIDATION_BATCH)
+        # Prepared once: the same spectra are scored every time.
         self.parts = [objective.prepare(validation[k : k + VALIDATION_BATCH], None) for k in starts]
         self.weights = [parameter.detach().clone() for parameter in body.parameters()]
         self.best, self.step, self.kind, self.stale = -math.inf, 0, "initial", 0
@@ -49,6 +50,7 @@ class Selection:
         deciding = {kind: self._deciding(found) for kind, found in scores.items()}
         kind = max(deciding, key=lambda name: deciding[name])
         self.stale += 1
+        # NaN is above nothing, so a network that diverged is never kept.
         if deciding[kind] > self.best:
             self.best, self.step, self.kind, self.stale = deciding[kind], step, kind, 0
             self.weights = [weight.detach().clone() for weight in candidates[kind]]
@@ -104,4 +106,5 @@ class Selection:
     @torch.no_grad()
     def _load(self, weights: list[Tensor]) -> None:
         for parameter, weight in zip(self.body.parameters(), weights, strict=True):
+            # In place: optimiser and wrappers hold these very tensors.
             parameter.copy_(weight)

@@ -140,6 +140,7 @@ def matched_filters(front: Conditioning, sample: SpectraBatch) -> Tensor:
     count = min(COMPONENTS, len(sample) // 4)
     clean = sample.known_truth().flux
     space = SubspaceProjection(front.pixels, count, 1).fit(clean, sample.flux, sample.sigma)
+    # Weighed by 1/σ² as a matched filter is; `scale` undoes the division of the flux channel.
     filters = space.reference * space.basis * front.scale
     values = front(sample.flux, sample.sigma).values[:, 0]
     scaled: Tensor = filters / (values @ filters.T).std(dim=0)[:, None]

@@ -27,6 +27,7 @@ SnrEdge = Annotated[float, Field(ge=0, le=1e6)]
 #: A run's name becomes a folder's name, so it holds nothing a shell or a file system could take amiss.
 RunName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
 OptionName = Annotated[str, Field(min_length=1, max_length=80)]
+#: Whole numbers that survive a reader of JSON which only has float64; finite floats.
 OptionNumber = Annotated[int, Field(ge=-(2**53), le=2**53)] | Annotated[float, Field(ge=-1e300, le=1e300)]
 OptionText = Annotated[str, Field(max_length=200)]
 OptionValue = (

@@ -56,6 +56,7 @@ class DataSection(Section):
         reference = [is_reference(path) for path in self.train]
         if len(self.train) > 1 and not all(reference):
             raise ValueError("several are read only of the reference work's .h5 files; give one folder")
+        # Their library and instrument are not in the files.
         if any(reference) and (self.validation is None or self.test is None):
             raise ValueError(
                 "the reference work's files come without a world to simulate from; give validation and test spectra too"

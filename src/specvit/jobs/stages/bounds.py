@@ -60,11 +60,19 @@ def star_bounds(
     """Return the marginal bounds of every label at the true labels of the first `stars` test stars.
 
     The flux scale is a nuisance: spectra are relative to their own median, so the level says nothing.
+
+    Args:
+        simulator, emulator, test, stars, target: see `BoundStars`.
+        update: told how many of the stars are done.
+
+    Returns:
+        Bounds of M = min(stars, len(test)) stars, float64.
     """
     names, batch = simulator.prior.label_space.names, test.first(stars)
     forecaster = Forecaster(
         emulator, simulator.instrument, FreeParameters(target, names), simulator.noise_level
     )
+    # Degenerate labels leave a small residual of large columns: float64 throughout.
     conditions = {name: value.double() for name, value in batch.conditions.items()}
     fisher = forecaster.forecast(batch.known_labels(), [conditions], update)[0].fisher
     sets = free_sets(names)

@@ -71,6 +71,7 @@ def example_spectra(simulator: Simulator, test: TestStars, target: str) -> Examp
         flux=stars.flux.numpy(),
         clean=stars.truth.flux.numpy(),
         sigma=stars.truth.sigma.numpy(),
+        # The Jacobian is of band-normalised flux, the spectra are relative to their level.
         jacobian=(jacobian * stars.truth.scale[:, None]).detach().numpy(),
         label_names=np.array(space.names),
         labels=test.table.labels[rows],

@@ -70,6 +70,7 @@ class ExplainNetwork:
 
     def make(self, run: RunFolder, record: Record, update: Update) -> Explanation:
         """Return the explanation, and keep it."""
+        # A network fitted here is read from the run: what is explained is what was scored.
         choice, kept = self.fitted.choice, self.fitted.record.model
         estimator = choice.load() if kept is None else choice.spec.load(run.path / Path(kept))
         record["model"] = choice.key
@@ -146,6 +147,7 @@ def _looked_at(estimator: NetworkEstimator, stars: SpectraBatch, target: str) ->
     attribution = integrated_gradients(network, flux, sigma, target)
     slope = estimate_slopes(network, flux, sigma, target)
     values = {
+        # Slope times σ: what the noise of a pixel adds to the variance of the estimate.
         "response": (slope * truth.sigma.to(slope)).square(),
         "ig": attribution.values,
         "difference": attribution.difference,

@@ -81,7 +81,7 @@ class FitEstimator:
     @property
     def name(self) -> str:
         """Name in the provenance."""
-        return self.choice.key
+        return stage_name(self.choice)
 
     @property
     def title(self) -> str:
@@ -92,13 +92,15 @@ class FitEstimator:
         """Fit, save, read back and predict: what the run keeps is what is evaluated."""
         seconds, folder = None, None
         if self.choice.is_fitted_here:
+            # Relative to the run, which may be moved.
             folder = Path("models") / self.choice.key
             began = time.perf_counter()
             model = self._fit(run, run.path / folder, update)
-            seconds = round(time.perf_counter() - began, 3)
+            # A network knows its own, over all starts of a job that was stopped; others fit in one go.
+            seconds = trained_seconds(model) or round(time.perf_counter() - began, 3)
         else:
             model = self.choice.load()
-            seconds = model.origin.training.seconds
+            seconds = trained_seconds(model)
         began = time.perf_counter()
         estimates = to_estimates(predict(model, self.test, update))
         fact = FitRecord(
@@ -126,10 +128,11 @@ class FitEstimator:
 
     def _fit(self, run: RunFolder, folder: Path, update: Update) -> Estimator:
         def listen(entry: dict[str, Any]) -> None:
+            # Records of the correction say how far it is and nothing else.
             if entry["event"] != CORRECTION:
                 run.log(**entry)
 
-        checkpoints = run.path / "checkpoints" / self.choice.key
+        checkpoints = checkpoint_folder(run, self.choice)
         checkpoints.mkdir(parents=True, exist_ok=True)
         setting = replace(self.setting, size=self.choice.size, folder=checkpoints, listen=listen)
         model = self.choice.spec.build(setting)
@@ -137,11 +140,29 @@ class FitEstimator:
         train = self.sources.drawn if drawn else self.sources.train
         assert train is not None
         model.fit(train, self.sources.validation, update)
+        # What a killed start may have left: saving refuses a folder that holds no saved estimator.
         shutil.rmtree(folder, ignore_errors=True)
         folder.parent.mkdir(parents=True, exist_ok=True)
         model.save(folder)
-        shutil.rmtree(run.path / "checkpoints", ignore_errors=True)
+        # Not before the result is saved: until then a killed job continues from them.
+        shutil.rmtree(checkpoints.parent, ignore_errors=True)
         return self.choice.spec.load(folder)
+
+
+def stage_name(choice: Choice) -> str:
+    """Return the name of the stage that fits; the word keeps a folder called "crlb" apart from that stage."""
+    return f"fit {choice.key}"
+
+
+def checkpoint_folder(run: RunFolder, choice: Choice) -> Path:
+    """Return where a training of the run keeps its checkpoints, while it lasts."""
+    return run.path / "checkpoints" / choice.key
+
+
+def trained_seconds(model: Any) -> float | None:
+    """Return the wall time of a training, as the estimator itself states it; None where it does not."""
+    origin = getattr(model, "origin", None)
+    return None if origin is None else origin.training.seconds
 
 
 def predict(model: Estimator, test: TestStars, update: Update) -> Prediction:

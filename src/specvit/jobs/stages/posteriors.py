@@ -68,7 +68,7 @@ class SamplePosteriors:
     @property
     def identity(self) -> str:
         """What these posteriors are, by content: of which stars of which world, under which seed of the sampler."""
-        own = {"stars": self.stars, "seed": self.seed, "test": self.test.identity}
+        own = {"stars": self.stars, "seed": self.seed, "spectra": self.test.identity}
         return content_digest({"world": self.simulator.identity, **own})
 
     def read(self, run: RunFolder) -> Sampling:
@@ -104,6 +104,7 @@ def sample_posteriors(
         ess=posterior.ess.numpy(),
         converged=posterior.converged.numpy(),
     )
+    # One star has no variance of the truth, and so no R².
     if len(batch) < 2:
         return Sampling(posteriors)
     labels = batch.known_labels()

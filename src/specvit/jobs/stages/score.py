@@ -169,6 +169,7 @@ class ScoreAll:
         limit, gaussian = self._limits(label)
         truth, mean = self.test.table.truth(label), one.estimates.of(label)
         intervals = stated_intervals(one.estimates, label)
+        # The Gaussian limit stands in where there are no posteriors; with them it is shown beside.
         if limit is None:
             return scorer.estimator(truth, mean, intervals, gaussian)
         return scorer.estimator(truth, mean, intervals, limit, gaussian)
@@ -190,6 +191,7 @@ class ScoreAll:
         assert limit is not None
 
         def of_stars(values: Values) -> Values:
+            # NaN says unknown; a bound of infinity says that the label is not constrained.
             column = np.full(len(self.test), np.nan)
             column[bounds.rows] = values
             return column

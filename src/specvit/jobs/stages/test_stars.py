@@ -59,6 +59,7 @@ class DrawTestStars:
 
     def read(self, run: RunFolder) -> TestStars:
         """Return the test spectra again, with the table that was kept."""
+        # Drawn again, not stored: they are the same every time, and large (docs/simulate.md).
         stars = self._draw()
         return replace(stars, table=StarTable.read(run))
 

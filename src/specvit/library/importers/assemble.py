@@ -133,6 +133,7 @@ def _check_values(node: Node, spectrum: SourceSpectrum) -> None:
         raise DataError(f"{node.name}: flux is nowhere positive; leave this file out")
 
 
+# Set once in each process: with the tasks it would be pickled again for each of them.
 _worker_converter: Converter | None = None
 
 

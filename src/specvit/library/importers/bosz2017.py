@@ -50,6 +50,7 @@ def parse_name(path: Path) -> Node:
 def quarter_dex(token: str) -> float:
     """Return the value of a token such as 'm03' (-0.25) or 'p08' (0.75): a quarter dex rounded to a tenth."""
     value = round(int(token[1:]) / 10 * 4) / 4
+    # m00 is plain zero, not -0.0.
     return -value if token[0] == "m" and value else value
 
 

@@ -72,6 +72,7 @@ def wavelength_file(node: Node, folder: Path) -> Path:
     )
 
 
+# Every node of a process needs it, and it has as many rows as a spectrum.
 @lru_cache(maxsize=2)
 def read_wavelengths(path: Path) -> np.ndarray:
     """Return the wavelengths of the samples, Å (vacuum), shape (L,).
@@ -101,6 +102,7 @@ class Bosz2024Reader:
                 f"{node.name}: has {len(lines)} rows, but {self.wave.name} has {len(wavelength)}; "
                 "download both again at one resolution"
             )
+        # One sample more on either side, for the interpolation at the ends.
         first = max(int(np.searchsorted(wavelength, low)) - 1, 0)
         kept = slice(first, int(np.searchsorted(wavelength, high)) + 1)
         rows = parse_rows(node.path, lines[kept], columns=2)

@@ -101,6 +101,7 @@ def plan_bosz(
     estimate = _mean_size([file.url for file in files])
     if release == 2024:
         wave = f"bosz2024_wave_r{resolution}.txt"
+        # First: no spectrum is of use without it.
         files.insert(0, RemoteFile(f"{base}/wavelength_grids/{wave}", Path(folder) / wave))
     return DownloadPlan(title, files, estimate)
 

@@ -103,6 +103,7 @@ def _read_file(path: Path) -> list[ModelAtmosphere]:
     if path.suffix == ".npz":
         return [read_structure(path)]
     try:
+        # Latin-1 decodes any byte: a stray accent in a heading is no error.
         text = path.read_text(encoding="latin-1")
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); give model atmospheres") from error
@@ -244,6 +245,7 @@ def _table(name: str, lines: list[str], columns: int) -> np.ndarray:
     for line in lines:
         words = line.split()[:columns]
         try:
+            # A short row ends the table; callers compare the number of rows with the one announced.
             if len(words) < columns:
                 break
             rows.append([float(word) for word in words])

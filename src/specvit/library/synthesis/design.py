@@ -96,5 +96,6 @@ def sobol_design(limits: Limits, count: int, seed: int = 0) -> Design:
         raise LabelError(f"design: the limits of {infinite[0]} are not finite; give low:high")
     bounds = np.array([limits.get(name, (0.0, 0.0)) for name in STELLAR_UNITS])
     exponent = max(int(np.ceil(np.log2(count))), 1)
+    # The sequence is balanced for powers of two only; SciPy draws those, and the rest is cut off.
     unit = qmc.Sobol(len(bounds), scramble=True, seed=seed).random_base2(exponent)[:count]
     return Design(bounds[:, 0] + (bounds[:, 1] - bounds[:, 0]) * unit, f"Sobol, seed {seed}, {count} points")

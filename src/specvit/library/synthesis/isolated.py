@@ -76,6 +76,7 @@ def map_isolated(
 
 def _context() -> Any:
     """Return a way to start clean processes: forked from a server with this package loaded, else spawned."""
+    # A plain fork would inherit locks that threads of this process hold, without the threads.
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")

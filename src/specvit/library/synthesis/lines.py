@@ -17,6 +17,7 @@ import numpy as np
 from specvit.errors import DataError
 from specvit.spectra.air import vacuum_to_air
 
+#: e / (h c), CODATA.
 WAVENUMBERS_PER_EV = 8065.544
 
 #: CSV columns; the damping constants may be left out (0 lets the synthesis estimate them).
@@ -140,6 +141,7 @@ def _read_vald(path: Path, text: str) -> list[_Record]:
         except (IndexError, ValueError) as error:
             raise DataError(f"{path.name}: line {number}: not a VALD {kind} record ({error})") from error
         wavelength = picked[0] * (10.0 if unit == "nm" else 1.0)
+        # SMElib takes air wavelengths.
         wavelength = float(vacuum_to_air(wavelength)) if medium == "vac" else wavelength
         values = [wavelength, picked[1] * to_ev, *picked[2:]]
         records.append((" ".join(match["species"].split()), *values))

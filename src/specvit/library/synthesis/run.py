@@ -109,6 +109,7 @@ class PointSynthesis:
         # 6 km/s more on either side, so that rounding cannot leave the window short of a sample.
         low, high = (float(vacuum_to_air(edge)) for edge in plan.window.needed)
         self.engine = SmeEngine(plan.lines, low * (1 - 2e-5), high * (1 + 2e-5), plan.microturbulence)
+        # Computed, not observed: there is no resolution to be taken off.
         self.transfer = Transfer(self.engine.wavelength, np.inf, plan.window)
 
     def __call__(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -37,6 +37,7 @@ class Attention(nn.Module):
             bias: added to the attention logits, broadcastable to (B, heads, T, T), or None.
         """
         dropout = self.dropout if self.training else 0.0
+        # PyTorch leaves its fused attention when attention is dropped, and draws a number for each element.
         if rotation is None and bias is None and is_cheap_for(tokens, dropout):
             qkv = self.qkv(tokens).unflatten(-1, (3, self.heads, -1))
             attended: Tensor = self.out(dropped_attention(qkv, dropout).flatten(2))
@@ -67,6 +68,7 @@ class Attention(nn.Module):
         self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, share: float = 0.0
     ) -> Tensor:
         """Return the mixed values of all heads, shape (B, queries, width), with a share of dropout."""
+        # Under autocast the queries are bf16, and the fused attention takes no mask of another type.
         bias = bias.to(query.dtype) if bias is not None else None
         mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=bias, dropout_p=share)
         return mixed.transpose(1, 2).flatten(2)
@@ -76,6 +78,7 @@ class Attention(nn.Module):
     ) -> Tensor:
         """Return what each token (row) attends to, shape (B, heads, T, T); rows sum to 1."""
         query, key, _ = self.split(self.qkv(tokens), rotation)
+        # The scale that the fused attention takes by itself.
         logits: Tensor = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
         return (logits if bias is None else logits + bias).softmax(dim=-1)
 
@@ -88,7 +91,10 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """x + attention(norm(x)), then x + FFN(norm(x)), GELU."""
+    """x + attention(norm(x)), then x + FFN(norm(x)), GELU.
+
+    Source: Vaswani et al. 2017, NeurIPS; norms before the layers as in Xiong et al. 2020, ICML.
+    """
 
     def __init__(self, width: int, heads: int, hidden: int, dropout: float) -> None:
         super().__init__()
@@ -152,6 +158,7 @@ class FixedBlock(nn.Module):
 def initialise_linear(module: nn.Module) -> None:
     """Draw the weights of every linear layer in `module` from a truncated normal; set biases to zero."""
     for layer in module.modules():
+        # Width of Devlin et al. 2019 and of most transformers since.
         if isinstance(layer, nn.Linear):
             nn.init.trunc_normal_(layer.weight, std=0.02)
             if layer.bias is not None:

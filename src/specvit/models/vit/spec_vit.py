@@ -145,6 +145,7 @@ class SpecViT(nn.Module):
         # One unit for tokens of all sizes: the spacing of the finest.
         coordinates = token_coordinates(centres, tokenisers[0].count)
         count, prefix = len(coordinates), int(config.pooling == "cls")
+        # The reference work drew positions from N(0, 1), see `tokens`.
         std = 1.0 if config.initial == "reference" else 0.02
         self.cls = nn.Parameter(std * torch.randn(config.width)) if prefix else None
         self.mask = nn.Parameter(torch.zeros(config.width)) if config.mask_token else None
@@ -157,7 +158,9 @@ class SpecViT(nn.Module):
             self.register_parameter("position", None)
         if "rope" in config.position:
             angles = rotary_angles(coordinates, config.width // config.heads)
+            # A CLS token has no wavelength: angle zero leaves it as it is.
             angles = torch.cat([torch.zeros(prefix, angles.shape[1]).double(), angles])
+            # Not saved: angles follow from the grid.
             self.register_buffer("cosine", angles.cos().float(), persistent=False)
             self.register_buffer("sine", angles.sin().float(), persistent=False)
 

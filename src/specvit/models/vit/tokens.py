@@ -94,6 +94,7 @@ class Tokeniser(nn.Module):
 
     def dead(self, usable: Tensor) -> Tensor:
         """Return which tokens see no usable pixel, shape (B, T), for usable (B, L)."""
+        # Appended pixels count as dead: they keep no token alive.
         padded = F.pad(usable, (0, self.padding), value=False)
         return ~padded.unfold(1, self.patch, self.stride).any(dim=-1)
 
@@ -101,5 +102,6 @@ class Tokeniser(nn.Module):
         """Return the mean of `phase` (L,) over the pixels of each token, shape (T,)."""
         index = torch.arange(self.count)[:, None] * self.stride + torch.arange(self.patch)
         inside = index < self.pixels
+        # Appended pixels have no wavelength and do not count.
         values = phase[index.clamp(max=self.pixels - 1)] * inside
         return values.sum(dim=1) / inside.sum(dim=1)

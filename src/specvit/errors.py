@@ -6,6 +6,8 @@ that was understood and failed.
 
 from __future__ import annotations
 
+from types import ModuleType
+
 
 class SpecvitError(Exception):
     """Base of all errors raised on purpose by specvit."""
@@ -52,7 +54,7 @@ class RunError(SpecvitError):
     """A job could not be carried out or continued (disk, interrupted store, failed fit)."""
 
 
-def import_optional(module: str, extra: str | None, purpose: str):
+def import_optional(module: str, extra: str | None, purpose: str) -> ModuleType:
     """Return the imported optional `module`, or raise `MissingExtra` naming the extra that brings it."""
     import importlib
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from scipy.interpolate import RegularGridInterpolator
 
-from specvit.instrument.description import preset_folder
+from specvit.instrument.description import INSTRUMENT
 
 CHECKS = Path(__file__).parent / "data" / "etc_checks.npz"
 
@@ -35,7 +35,7 @@ class Etc:
     @classmethod
     def load(cls, **options):
         arrays = {}
-        for path in (preset_folder() / "pfs_red_mr.npz", CHECKS):
+        for path in (INSTRUMENT.presets / "pfs_red_mr.npz", CHECKS):
             with np.load(path) as z:
                 numbers = [k for k in z.files if z[k].dtype.kind == "f" and k not in arrays]
                 arrays |= {k: z[k].astype(float) for k in numbers}

@@ -9,7 +9,7 @@ import pytest
 
 from specvit.instrument import instrument_names
 from specvit.instrument.conditions import CONDITIONS
-from specvit.instrument.description import preset_folder
+from specvit.instrument.description import INSTRUMENT
 from specvit.instrument.schema import ApertureSection, InstrumentDescription, ObscurationSection
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "instrument.md"
@@ -48,7 +48,7 @@ def test_every_preset_is_described(text):
 
 def test_the_example_is_the_shipped_preset(text):
     (example,) = (block for block in blocks(text, "toml") if 'name = "gaia_rvs"' in block)
-    shipped = (preset_folder() / "gaia_rvs.toml").read_text(encoding="utf-8")
+    shipped = (INSTRUMENT.presets / "gaia_rvs.toml").read_text(encoding="utf-8")
     assert tomllib.loads(example) == tomllib.loads(shipped)
 
 

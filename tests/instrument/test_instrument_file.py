@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from specvit.errors import ConfigError, DataError, SpecvitError
 from specvit.instrument import Instrument, instrument_names
-from specvit.instrument.description import preset_folder
+from specvit.instrument.description import INSTRUMENT
 from specvit.library import Emulator
 
 GOOD = """
@@ -284,7 +284,7 @@ def test_presets_load_and_say_where_their_numbers_are_from(name):
 
 
 def test_preset_tables_carry_their_provenance(checks):
-    with np.load(preset_folder() / "pfs_red_mr.npz") as tables:
+    with np.load(INSTRUMENT.presets / "pfs_red_mr.npz") as tables:
         provenance = json.loads(str(tables["provenance"]))
         np.testing.assert_array_equal(tables["throughput"][checks["pixel"]], checks["throughput"])
     assert provenance["source_sha256"] == str(checks["source_sha256"])

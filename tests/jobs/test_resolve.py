@@ -7,7 +7,8 @@ import pytest
 from specvit.documents import dump_toml
 from specvit.errors import ConfigError
 from specvit.estimators import choose_all
-from specvit.jobs.config import Config, preset_names, resolve
+from specvit.jobs.config import Config, resolve
+from specvit.jobs.config.resolve import CONFIGURATION
 from specvit.jobs.survey import check_options, check_slices
 
 
@@ -41,7 +42,7 @@ def test_a_file_stands_on_what_it_extends(file, tmp_path):
     assert config.models.options == resolve("smoke").models.options
 
 
-@pytest.mark.parametrize("preset", preset_names())
+@pytest.mark.parametrize("preset", CONFIGURATION.names())
 def test_presets_are_valid_and_named_after_themselves(preset):
     assert resolve(preset).run.name == preset
 

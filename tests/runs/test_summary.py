@@ -54,22 +54,22 @@ CASES = [
     (("scores", "mine", "log_g", "S/N 4-8"), None, "scores.mine.log_g: no slice 'S/N 4-8'"),
     (("ceilings", "log_g", "spreads", "S/N 2-4"), None, "ceilings.log_g.spreads: no slice 'S/N 2-4'"),
     (("ceilings", "log_g", "exact"), True, "ceilings.log_g.bayes: no slice 'all'"),
-    (("ceilings", "log_g", "sets"), [], "ceilings.log_g.sets: List should have at least 1 item"),
+    (("ceilings", "log_g", "sets"), [], "entry 'ceilings.log_g.sets': list should have at least 1 item"),
     (("slices", ALL), None, "slices: no slice 'all'"),
     (("slices", "S/N 2-4", "edges"), None, "slices.S/N 2-4: a bin in S/N has edges, other slices have none"),
     (("slices", ALL, "edges"), [1.0, 2.0], "slices.all: a bin in S/N has edges, other slices have none"),
     (
         ("estimators", "ridge", "family"),
         "magic",
-        "estimators.ridge.family: Input should be 'linear', 'trees'",
+        "entry 'estimators.ridge.family': input should be 'linear', 'trees'",
     ),
-    (("estimators", "ridge", "title"), None, "estimators.ridge.title: Field required"),
+    (("estimators", "ridge", "title"), None, "has no entry 'estimators.ridge.title'"),
     (
         ("scores", "ridge", "log_g", "all", "r2", "value"),
         "x",
-        "scores.ridge.log_g.all.r2.value: Input should",
+        "entry 'scores.ridge.log_g.all.r2.value': input should",
     ),
-    (("nonsense",), 1, "nonsense: Extra inputs are not permitted"),
+    (("nonsense",), 1, "entry 'nonsense': extra inputs are not permitted"),
 ]
 
 

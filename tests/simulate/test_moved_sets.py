@@ -9,7 +9,7 @@ import torch
 
 from specvit.errors import ConfigError, DataError
 from specvit.instrument import Instrument
-from specvit.instrument.description import preset_folder
+from specvit.instrument.description import INSTRUMENT
 from specvit.jobs.config.training import training_config
 from specvit.jobs.training import open_sources
 from specvit.library import Emulator
@@ -23,8 +23,8 @@ def place(tmp_path, monkeypatch):
     """The folder one works in, with an instrument (a table file, one file over another) and an emulator of one's own."""
     place = tmp_path / "place"
     place.mkdir()
-    shutil.copy(preset_folder() / "pfs_red_mr.npz", place / "pfs_red_mr.npz")
-    shutil.copy(preset_folder() / "pfs_mr.toml", place / "base.toml")
+    shutil.copy(INSTRUMENT.presets / "pfs_red_mr.npz", place / "pfs_red_mr.npz")
+    shutil.copy(INSTRUMENT.presets / "pfs_mr.toml", place / "base.toml")
     (place / "mine.toml").write_text('extends = "base.toml"\nname = "mine"\n')
     monkeypatch.chdir(place)
     return place

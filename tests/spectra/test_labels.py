@@ -35,10 +35,3 @@ def test_select_replace_and_round_trip():
         LOW_T_BOX.index("logg")
     with pytest.raises(LabelError, match="not below"):
         LOW_T_BOX.replace(log_g=(3, 3))
-
-
-def test_contains_is_an_order():
-    inner = LOW_T_BOX.replace(log_g=(2, 4))
-    assert LOW_T_BOX.contains(inner)
-    assert LOW_T_BOX.contains(LOW_T_BOX)
-    assert not inner.contains(LOW_T_BOX)

@@ -1,55 +1,10 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter1d
 
 from specvit.errors import ShapeError, WavelengthRangeError
 from specvit.spectra import WavelengthGrid
-from specvit.spectra.resample import FWHM_PER_SIGMA, rebin, smooth, smoothing_sigma
-
-
-@settings(max_examples=30, deadline=None)
-@given(seed=st.integers(0, 2**32 - 1), pixels=st.integers(5, 300))
-def test_rebinning_over_the_whole_range_conserves_flux(seed, pixels):
-    generator = np.random.default_rng(seed)
-    edges = np.cumsum(generator.uniform(0.1, 1.0, 201)) + 5000.0
-    wide = WavelengthGrid(0.5 * (edges[1:] + edges[:-1]))
-    flux = generator.uniform(0.1, 2.0, (3, wide.size))
-    span = wide.edges[-1] - wide.edges[0]
-    out = WavelengthGrid.linear(wide.edges[0] + 0.5 * span / pixels, span / pixels, pixels)
-    total_in = (flux * np.diff(wide.edges)).sum(axis=-1)
-    total_out = (rebin(flux, wide, out) * np.diff(out.edges)).sum(axis=-1)
-    np.testing.assert_allclose(total_out, total_in, rtol=1e-10)
-
-
-def test_rebinning_gives_the_exact_pixel_average_of_a_smooth_spectrum():
-    fine = WavelengthGrid.linear(5000.0, 0.05, 4001)
-    out = WavelengthGrid.linear(5010.3, 0.73, 240)
-
-    def integral(x):  # of 1 + cos(x/2)
-        return x + 2 * np.sin(x / 2)
-
-    edges = fine.edges
-    average = np.diff(integral(edges)) / np.diff(edges)
-    expected = np.diff(integral(out.edges)) / np.diff(out.edges)
-    np.testing.assert_allclose(rebin(average, fine, out), expected, atol=1e-8)
-
-
-def test_rebinning_onto_the_same_pixels_changes_nothing():
-    grid = WavelengthGrid.log(7000.0, 6.0, 500)
-    flux = np.random.default_rng(1).uniform(0.5, 1.5, 500)
-    np.testing.assert_allclose(rebin(flux, grid, grid), flux, rtol=1e-9)
-
-
-def test_rebinning_outside_the_input_is_refused():
-    grid = WavelengthGrid.linear(5000.0, 1.0, 100)
-    with pytest.raises(WavelengthRangeError, match="does not lie inside"):
-        rebin(np.ones(100), grid, WavelengthGrid.linear(4990.0, 1.0, 50))
-    with pytest.raises(WavelengthRangeError, match="does not lie inside"):
-        rebin(np.ones(100), grid, WavelengthGrid(grid.wavelength[10:50], "air"))
-    with pytest.raises(ShapeError, match="100 pixels"):
-        rebin(np.ones(99), grid, grid)
+from specvit.spectra.resample import FWHM_PER_SIGMA, smooth, smoothing_sigma
 
 
 @pytest.mark.parametrize(("source", "wanted"), [(50_000, 20_000), (50_000, 48_000), (300_000, 20_000)])
@@ -102,3 +57,8 @@ def test_equal_resolution_returns_the_spectrum():
 def test_sharpening_is_refused_with_the_wavelength():
     with pytest.raises(WavelengthRangeError, match=r"8000\.0 Å and cannot be sharpened"):
         smoothing_sigma(np.array([8000.0, 8100.0]), 20_000, 50_000)
+
+
+def test_a_spectrum_of_other_pixels_than_its_grid_is_refused():
+    with pytest.raises(ShapeError, match="100 pixels"):
+        smooth(np.ones(99), WavelengthGrid.linear(5000.0, 1.0, 100), 5000, 2000)

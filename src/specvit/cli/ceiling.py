@@ -7,6 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from specvit.cli.observing import (
+    ExposureCount,
+    ExposureTime,
+    FieldAngle,
+    Magnitudes,
+    Moon,
+    Seeing,
+    ZenithAngle,
+    stated,
+)
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -19,9 +30,7 @@ DEFAULT_MAGNITUDES = "18,20,21.5,22,22.5,23"
 
 def ceiling(
     instrument: Annotated[str, typer.Option(help="Preset name, or path of an instrument file.")] = "pfs_mr",
-    mag: Annotated[
-        str, typer.Option(help="Magnitudes: 20, 18,20,22 or FIRST:LAST[:STEP].")
-    ] = DEFAULT_MAGNITUDES,
+    mag: Magnitudes = DEFAULT_MAGNITUDES,
     labels: Annotated[
         int, typer.Option(help="Free labels: 3 (teff, log_g, m_h) or 5 (chemistry free too).")
     ] = 5,
@@ -45,12 +54,12 @@ def ceiling(
     variance: Annotated[
         str, typer.Option(help="Prior variance: uniform, lattice, reference or a number.")
     ] = "uniform",
-    seeing: Annotated[float | None, typer.Option(help="arcsec FWHM; default: the instrument's.")] = None,
-    zenith_angle: Annotated[float | None, typer.Option(help="deg")] = None,
-    field_angle: Annotated[float | None, typer.Option(help="deg")] = None,
-    moon: Annotated[float | None, typer.Option(help="Lunar phase, 0 is dark.")] = None,
-    exposure_time: Annotated[float | None, typer.Option(help="s")] = None,
-    exposure_count: Annotated[float | None, typer.Option(help="Number of exposures.")] = None,
+    seeing: Seeing = None,
+    zenith_angle: ZenithAngle = None,
+    field_angle: FieldAngle = None,
+    moon: Moon = None,
+    exposure_time: ExposureTime = None,
+    exposure_count: ExposureCount = None,
     library: Annotated[
         str, typer.Option(help="'builtin' or an emulator file made by `specvit library build`.")
     ] = "builtin",
@@ -114,15 +123,14 @@ def ceiling(
         velocity=velocity,
         line_width=line_width,
     )
-    given = {
-        "seeing": seeing,
-        "zenith_angle": zenith_angle,
-        "field_angle": field_angle,
-        "moon": moon,
-        "exposure_time": exposure_time,
-        "exposure_count": exposure_count,
-    }
-    overrides = {name: value for name, value in given.items() if value is not None}
+    overrides = stated(
+        seeing=seeing,
+        zenith_angle=zenith_angle,
+        field_angle=field_angle,
+        moon=moon,
+        exposure_time=exposure_time,
+        exposure_count=exposure_count,
+    )
     spectrograph = Instrument.load(instrument)
     _check_conditions(spectrograph, magnitudes, overrides)
     emulator = _emulator(library)

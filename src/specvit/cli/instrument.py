@@ -6,6 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from specvit.cli.observing import (
+    ExposureCount,
+    ExposureTime,
+    FieldAngle,
+    Magnitudes,
+    Moon,
+    Seeing,
+    ZenithAngle,
+    stated,
+)
 from specvit.cli.terminal import show, show_json
 
 if TYPE_CHECKING:
@@ -74,13 +84,13 @@ def check(file: Name, json_output: Json = False) -> None:
 @app.command()
 def snr(
     name: Name,
-    mag: Annotated[str, typer.Option(help="Magnitudes: 20, 18,20,22 or FIRST:LAST[:STEP].")] = "18:23",
-    seeing: Annotated[float | None, typer.Option(help="arcsec FWHM; default: the instrument's.")] = None,
-    zenith_angle: Annotated[float | None, typer.Option(help="deg")] = None,
-    field_angle: Annotated[float | None, typer.Option(help="deg")] = None,
-    moon: Annotated[float | None, typer.Option(help="Lunar phase, 0 is dark.")] = None,
-    exposure_time: Annotated[float | None, typer.Option(help="s")] = None,
-    exposure_count: Annotated[float | None, typer.Option(help="Number of exposures.")] = None,
+    mag: Magnitudes = "18:23",
+    seeing: Seeing = None,
+    zenith_angle: ZenithAngle = None,
+    field_angle: FieldAngle = None,
+    moon: Moon = None,
+    exposure_time: ExposureTime = None,
+    exposure_count: ExposureCount = None,
     json_output: Json = False,
 ) -> None:
     """Print the S/N per pixel of a source of flat AB spectrum: median, mean, 5 % and 95 % over the pixels.
@@ -95,15 +105,14 @@ def snr(
     from specvit.instrument import Instrument
 
     instrument = Instrument.load(name)
-    given = {
-        "seeing": seeing,
-        "zenith_angle": zenith_angle,
-        "field_angle": field_angle,
-        "moon": moon,
-        "exposure_time": exposure_time,
-        "exposure_count": exposure_count,
-    }
-    overrides = {key: value for key, value in given.items() if value is not None}
+    overrides = stated(
+        seeing=seeing,
+        zenith_angle=zenith_angle,
+        field_angle=field_angle,
+        moon=moon,
+        exposure_time=exposure_time,
+        exposure_count=exposure_count,
+    )
     rows = _snr_rows(instrument, parse_magnitudes(mag), overrides)
     if json_output:
         show_json(rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -43,13 +44,13 @@ def find_run(run: str, folder: Path) -> Path:
                 f"{path}: no such run; `specvit report --list --folder DIR` shows the runs of a folder"
             )
         return path
-    finished = [entry["name"] for entry in _entries(folder) if entry["finished"]]
+    finished: list[str] = [entry["name"] for entry in _entries(folder) if entry["finished"]]
     if not finished:
         raise DataError(f"{folder}: no finished run; make one with `specvit run`, or name a run folder")
     return folder / finished[0]
 
 
-def _entries(folder: Path) -> list[dict]:
+def _entries(folder: Path) -> list[dict[str, Any]]:
     from specvit.errors import DataError
     from specvit.runs import RunIndex
 
@@ -82,5 +83,5 @@ def _list(folder: Path, as_json: bool) -> None:
         show(f"{folder}: no runs yet")
 
 
-def _is_shown(row: dict, target: str | None) -> bool:
-    return row["metric"] == "r2" and row["label"] == target
+def _is_shown(row: dict[str, Any], target: str | None) -> bool:
+    return bool(row["metric"] == "r2" and row["label"] == target)

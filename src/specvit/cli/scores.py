@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
     from specvit.runs import Score, Summary
 
@@ -45,7 +46,7 @@ def print_scores(console: Console, summary: Summary) -> None:
             console.print(text, style="bold red")
 
 
-def _other_labels(summary: Summary, others: list[str]):
+def _other_labels(summary: Summary, others: list[str]) -> Table:
     from rich.table import Table
 
     from specvit.runs import ALL

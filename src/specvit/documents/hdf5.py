@@ -151,16 +151,16 @@ class HdfFile:
                 raise self._wrong(f"has no attribute {where}")
             # Arrays are not read: what an attribute declares has not been held against the file.
             value = node.attrs[name] if node.attrs.get_id(name).shape == () else None
-        typed = _as_kind(value, kind)
+        typed: Scalar | None = _as_kind(value, kind)
         if typed is None:
             words = {str: "text", int: "an integer", float: "a number", bool: "true or false"}[kind]
             raise self._wrong(f"attribute {where} is {_short(value)}, expected {words}")
         return typed
 
-    def json(self, name: str, check: Callable[[Any], T], key: str = "/") -> T:
-        """Return the JSON text of an attribute, checked; see `parse_json`."""
-        where = f"{self.path}: attribute {_attribute_name(name, key)}"
-        return parse_json(self.attribute(name, str, key), where, check, self._mend)
+    def json(self, name: str, check: Callable[[Any], T]) -> T:
+        """Return the JSON text of an attribute of the file, checked; see `parse_json`."""
+        where = f"{self.path}: attribute '{name}'"
+        return parse_json(self.attribute(name, str), where, check, self._mend)
 
     def _find(self, key: str) -> h5py.Group | h5py.Dataset | None:
         node = self._file
@@ -211,12 +211,13 @@ class HdfArray:
     @property
     def shape(self) -> tuple[int, ...]:
         """Length of each axis."""
-        return self._dataset.shape
+        return tuple(self._dataset.shape)
 
     @property
     def dtype(self) -> np.dtype:
         """Type of the elements."""
-        return self._dataset.dtype
+        stored: np.dtype = self._dataset.dtype
+        return stored
 
     def read(self, part: Any = ()) -> np.ndarray:
         """Return the selected part (an index, slice or tuple of them), all by default.

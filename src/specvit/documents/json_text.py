@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from specvit.documents.problems import wrong_entry
 from specvit.errors import DataError, SpecvitError
 
 T = TypeVar("T")
@@ -31,28 +32,18 @@ def parse_json(text: str | bytes, where: str, check: Callable[[Any], T], mend: s
     # Bytes that are no UTF-8 raise a ValueError too; lists within lists end in recursion.
     except (ValueError, RecursionError) as error:
         raise DataError(f"{where}: not valid JSON ({error}); {mend}") from error
+    return checked(check, content, where, mend)
+
+
+def checked(check: Callable[[Any], T], content: Any, where: str, mend: str) -> T:
+    """Return `check` of plain values; what it refuses is a DataError. Arguments and errors as of `parse_json`."""
     try:
         return check(content)
     except ValidationError as error:
-        raise DataError(f"{where}: {first_problem(error)}; {mend}") from error
+        raise DataError(f"{where}: {wrong_entry(error)}; {mend}") from error
     except SpecvitError as error:
         raise DataError(f"{where}: {error}") from error
     except KeyError as error:
         raise DataError(f"{where}: has no entry {error}; {mend}") from error
     except (TypeError, ValueError, AttributeError, OverflowError) as error:
         raise DataError(f"{where}: not of the expected form ({error}); {mend}") from error
-
-
-def first_problem(error: ValidationError) -> str:
-    """Return what pydantic found first: the entry, what is wrong and what was there, in one line."""
-    found = error.errors(include_url=False, include_context=False)[0]
-    entry = ".".join(str(part) for part in found["loc"])
-    message = found["msg"][:1].lower() + found["msg"][1:]
-    if found["type"] == "missing":
-        return f"has no entry '{entry}'"
-    return f"entry '{entry}': {message}, got {_short(found['input'])}" if entry else message
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

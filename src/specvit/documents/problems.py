@@ -1,4 +1,8 @@
-"""What is wrong with a document, from pydantic's findings: one line with the key as the document spells it."""
+"""What is wrong with a document, from pydantic's findings, in one line: the only place that words them.
+
+`explain` is for what people write: it finds the key as the document spells it, and suggests. `wrong_entry` is for
+what programs write, where the mend is to make the file anew.
+"""
 
 from __future__ import annotations
 
@@ -34,6 +38,18 @@ def explain(
     problem = min(error.errors(include_url=False), key=lambda found: found["type"] != "extra_forbidden")
     key = _key_of(problem, tables)
     return f"{shown_key(key) or 'file'}: {_what(problem, key, model, extra)} ({place_of(key)})"
+
+
+def wrong_entry(error: ValidationError) -> str:
+    """Return what pydantic found first in a file that a program wrote: the entry, what is wrong, what was there."""
+    problem = error.errors(include_url=False, include_context=False)[0]
+    entry = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "missing":
+        return f"has no entry '{entry}'"
+    # A check of the whole names its entry itself, and what was there is all of it.
+    return (
+        f"entry '{entry}': {_message(problem)}, got {shown(problem['input'])}" if entry else _message(problem)
+    )
 
 
 def true_for_a_number(model: type[BaseModel], tables: Mapping[str, Any], table: Key = ()) -> Key | None:
@@ -74,11 +90,15 @@ def _what(problem: Any, key: Key, model: type[BaseModel], extra: Sequence[str]) 
         return f"unknown key{_suggestion(key, model, extra)}"
     if problem["type"] == "missing":
         return "is missing"
-    message = one_line(problem["msg"].removeprefix("Value error, "))
-    if problem["type"] in ("model_type", "model_attributes_type", "dict_type"):
-        message = "expected a table"
+    is_table = problem["type"] in ("model_type", "model_attributes_type", "dict_type")
+    message = "expected a table" if is_table else _message(problem)
     got = "" if isinstance(problem["input"], Mapping | BaseModel) else f", got {shown(problem['input'])}"
-    return f"{message[:1].lower()}{message[1:]}{got}"
+    return f"{message}{got}"
+
+
+def _message(problem: Any) -> str:
+    message = one_line(problem["msg"].removeprefix("Value error, "))
+    return f"{message[:1].lower()}{message[1:]}"
 
 
 def _suggestion(key: Key, model: type[BaseModel], extra: Sequence[str]) -> str:

@@ -7,10 +7,10 @@ from collections.abc import Hashable
 from functools import lru_cache
 from typing import Any, TypeVar, cast
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
-from specvit.documents.json_text import first_problem
-from specvit.errors import DataError, SpecvitError
+from specvit.documents.json_text import checked
+from specvit.errors import DataError
 
 Record = TypeVar("Record")
 
@@ -48,15 +48,18 @@ def read_record(kind: type[Record], values: Any, where: str, mend: str) -> Recor
     Raises:
         DataError: naming the first entry that is missing, unknown, or of another type or range.
     """
+    adapter = _adapter(cast(Hashable, kind))
+
+    def check(text: str) -> Record:
+        record: Record = adapter.validate_json(text, strict=True)
+        return record
+
     try:
         # As JSON, where a list may be a tuple and yet "5" is no number.
-        return _adapter(cast(Hashable, kind)).validate_json(json.dumps(values), strict=True)
-    except ValidationError as error:
-        raise DataError(f"{where}: {first_problem(error)}; {mend}") from error
-    except SpecvitError as error:
-        raise DataError(f"{where}: {error}") from error
+        text = json.dumps(values)
     except (TypeError, ValueError, RecursionError) as error:
         raise DataError(f"{where}: not plain values ({error}); {mend}") from error
+    return checked(check, text, where, mend)
 
 
 # Making an adapter takes longer than using it.

@@ -34,7 +34,8 @@ class Attainable:
     @property
     def known(self) -> Values:
         """Where the variance is known, shape (N,)."""
-        return np.isfinite(self.variance)
+        known: Values = np.isfinite(self.variance)
+        return known
 
 
 def exact_limit(posteriors: Posteriors, label: str, count: int) -> Attainable:

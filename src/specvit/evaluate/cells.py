@@ -135,7 +135,8 @@ def cell_scores(
 def _precision(means: Values) -> Values:
     # An estimator that is shown the truth makes no error at all.
     with np.errstate(divide="ignore"):
-        return np.sqrt(means[..., 1] / means[..., 0])
+        precision: Values = np.sqrt(means[..., 1] / means[..., 0])
+    return precision
 
 
 def _edges(values: Values, count: int, step: float) -> Values:

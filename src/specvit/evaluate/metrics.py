@@ -34,25 +34,29 @@ def r2(truth: ArrayLike, estimate: ArrayLike) -> NDArray[np.float64]:
 def mae(truth: ArrayLike, estimate: ArrayLike) -> NDArray[np.float64]:
     """Return the mean absolute error, in label units."""
     y, z = _pair(truth, estimate)
-    return np.abs(z - y).mean(axis=-1)
+    score: NDArray[np.float64] = np.abs(z - y).mean(axis=-1)
+    return score
 
 
 def rmse(truth: ArrayLike, estimate: ArrayLike) -> NDArray[np.float64]:
     """Return the root mean square error, in label units."""
     y, z = _pair(truth, estimate)
-    return np.sqrt(np.square(z - y).mean(axis=-1))
+    score: NDArray[np.float64] = np.sqrt(np.square(z - y).mean(axis=-1))
+    return score
 
 
 def bias(truth: ArrayLike, estimate: ArrayLike) -> NDArray[np.float64]:
     """Return the mean of estimate - truth, in label units."""
     y, z = _pair(truth, estimate)
-    return (z - y).mean(axis=-1)
+    score: NDArray[np.float64] = (z - y).mean(axis=-1)
+    return score
 
 
 def scatter(truth: ArrayLike, estimate: ArrayLike) -> NDArray[np.float64]:
     """Return the standard deviation of estimate - truth, so that rmse² = bias² + scatter²."""
     y, z = _pair(truth, estimate)
-    return (z - y).std(axis=-1)
+    score: NDArray[np.float64] = (z - y).std(axis=-1)
+    return score
 
 
 #: Scores by the name they have in tables.

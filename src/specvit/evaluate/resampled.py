@@ -6,7 +6,7 @@ resamples with all columns gives every mean. `resampling` owns the general case;
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
@@ -37,7 +37,7 @@ class Resampled:
 
     def means(self, columns: Values) -> tuple[Values, Values]:
         """Return the means of columns (N, C), shape (C,), and of every resample, shape (resamples, C)."""
-        parts = [self._weights] if self._weights is not None else self._counts()
+        parts: Iterable[Values] = [self._weights] if self._weights is not None else self._counts()
         drawn = np.concatenate([part.astype(np.float64) @ columns for part in parts]) / self.count
         return columns.mean(axis=0), drawn
 
@@ -46,7 +46,7 @@ class Resampled:
         with np.errstate(invalid="ignore", divide="ignore"):
             return interval_of(float(statistic(value)), np.asarray(statistic(drawn)), self.level)
 
-    def _counts(self):
+    def _counts(self) -> Iterator[Values]:
         """Yield how often each row is drawn, shape (some resamples, N)."""
         for rows in drawn_rows(self.count, self.resamples, self.seed):
             at = rows + self.count * np.arange(len(rows))[:, None]

@@ -174,7 +174,8 @@ class Scorer:
         means = resampled.means(np.stack(columns, axis=1))
 
         def ceiling(m: Values, at: int) -> Values:
-            return 1 - m[..., at] / spread
+            attained: Values = 1 - m[..., at] / spread
+            return attained
 
         of_means: dict[str, Statistic] = {
             "efficiency": lambda m: _ratio(_r2(m), ceiling(m, 3)),

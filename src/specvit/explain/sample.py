@@ -23,12 +23,14 @@ def to_shares(profiles: np.ndarray) -> np.ndarray:
     # Contributions have both signs: as signed numbers they would cancel, over pixels and over stars.
     size = np.abs(np.asarray(profiles, dtype=np.float64))
     total = size.sum(axis=-1, keepdims=True)
-    return np.divide(size, total, out=np.zeros_like(size), where=total > 0)
+    shares: np.ndarray = np.divide(size, total, out=np.zeros_like(size), where=total > 0)
+    return shares
 
 
 def mean_density(shares: np.ndarray, grid: WavelengthGrid) -> np.ndarray:
     """Return the mean over stars (N, ..., L) as a density per Å, shape (..., L); it integrates to 1."""
-    return shares.mean(axis=0) / np.diff(grid.edges)
+    density: np.ndarray = shares.mean(axis=0) / np.diff(grid.edges)
+    return density
 
 
 def window_shares(shares: np.ndarray, windows: np.ndarray) -> np.ndarray:

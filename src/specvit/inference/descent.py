@@ -159,7 +159,8 @@ class _Descent:
         nearby = self._slope_at(rows, position[:, None] + offset)[0]
         hessian = (self.gradient[rows][:, None] - nearby) / DIFFERENCE
         value, vector = torch.linalg.eigh(0.5 * (hessian + hessian.mT))
-        return (vector * value.abs()[:, None]) @ vector.mT
+        positive: Tensor = (vector * value.abs()[:, None]) @ vector.mT
+        return positive
 
 
 def _free(position: Tensor, gradient: Tensor) -> Tensor:
@@ -206,7 +207,9 @@ def _damped(curvature: Tensor, damping: Tensor | float) -> Tensor:
 def _solve(matrix: Tensor, right: Tensor, free: Tensor) -> Tensor:
     """Return the solution of the free rows and columns alone; the others of the result mean nothing."""
     both = free[:, :, None] & free[:, None, :]
-    return torch.linalg.solve(torch.where(both, matrix, torch.eye(right.shape[-1]).to(right)), right)
+    regular = torch.where(both, matrix, torch.eye(right.shape[-1]).to(right))
+    solution: Tensor = torch.linalg.solve(regular, right)
+    return solution
 
 
 def _promised(curvature: Tensor, gradient: Tensor, step: Tensor) -> Tensor:

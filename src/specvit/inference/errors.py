@@ -46,7 +46,8 @@ def _cut_deviation(position: Tensor, sigma: Tensor) -> Tensor:
     """Return √E[(x - position)²] of x ~ N(position, sigma²) given 0 <= x <= 1."""
     low, high = -position / sigma, (1 - position) / sigma
     inside = torch.special.ndtr(high) - torch.special.ndtr(low)
-    return sigma * (1 - (high * _normal(high) - low * _normal(low)) / inside).sqrt()
+    variance: Tensor = 1 - (high * _normal(high) - low * _normal(low)) / inside
+    return sigma * variance.sqrt()
 
 
 def _normal(z: Tensor) -> Tensor:

@@ -22,11 +22,6 @@ INSTRUMENT = DocumentKind(
 )
 
 
-def preset_folder() -> Path:
-    """Return the folder of the instruments that ship with specvit."""
-    return INSTRUMENT.presets
-
-
 def instrument_names() -> tuple[str, ...]:
     """Return the names of the instruments that ship with specvit."""
     return INSTRUMENT.names()

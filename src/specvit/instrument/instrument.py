@@ -99,9 +99,9 @@ class Instrument(nn.Module):
         pixel = np.diff(self.grid.edges)[self.grid.size // 2] * np.sqrt(8 * np.log(2) / 12)
         return float(middle[0] / np.hypot(self.lsf.fwhm(middle)[0], pixel))
 
-    def lsf_nodes(self, count: int = 9) -> dict[str, list[float]]:
+    def lsf_nodes(self) -> dict[str, list[float]]:
         """Return the LSF in numbers, for a manifest: {"wavelength": [Å], "fwhm": [Å]}, without the pixel."""
-        at = np.linspace(self.grid.wavelength[0], self.grid.wavelength[-1], count)
+        at = np.linspace(self.grid.wavelength[0], self.grid.wavelength[-1], 9)
         return {"wavelength": at.round(3).tolist(), "fwhm": self.lsf.fwhm(at).round(4).tolist()}
 
     def lsf_matrix(self, grid_in: WavelengthGrid, resolution_in: float) -> scipy.sparse.csr_array:

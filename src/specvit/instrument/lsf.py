@@ -62,16 +62,19 @@ class Gaussian:
 
     def fwhm(self, wavelength: np.ndarray) -> np.ndarray:
         """Return the FWHM, Å."""
-        return np.interp(wavelength, self.nodes, self.fwhm_nodes)
+        fwhm: np.ndarray = np.interp(wavelength, self.nodes, self.fwhm_nodes)
+        return fwhm
 
     def reach(self, wavelength: np.ndarray) -> np.ndarray:
         """Return six sigma, Å."""
-        return GAUSSIAN_REACH * self.fwhm(wavelength) / FWHM_PER_SIGMA
+        reach: np.ndarray = GAUSSIAN_REACH * self.fwhm(wavelength) / FWHM_PER_SIGMA
+        return reach
 
     def cumulative(self, line: np.ndarray, at: np.ndarray, narrowed: np.ndarray) -> np.ndarray:
         """Return the normal distribution function."""
         sigma = (self.fwhm(line) * narrowed / FWHM_PER_SIGMA)[:, None]
-        return ndtr((at - line[:, None]) / sigma)
+        share: np.ndarray = ndtr((at - line[:, None]) / sigma)
+        return share
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,8 @@ class TabulatedProfile:
 
     def fwhm(self, wavelength: np.ndarray) -> np.ndarray:
         """Return the FWHM, Å."""
-        return np.interp(wavelength, self.nodes, self._fwhm_nodes)
+        fwhm: np.ndarray = np.interp(wavelength, self.nodes, self._fwhm_nodes)
+        return fwhm
 
     def reach(self, wavelength: np.ndarray) -> np.ndarray:
         """Return the end of the table, Å."""
@@ -115,7 +119,7 @@ class TabulatedProfile:
         """Return the integral of the profile up to `at`."""
         offset = (at - line[:, None]) / (self.pixel_width * narrowed[:, None])
         offset = offset.clip(self.offset[0], self.offset[-1])
-        result = np.zeros_like(offset)
+        result: np.ndarray = np.zeros_like(offset)
         position = np.interp(line, self.nodes, np.arange(self.nodes.size))
         for k, integral in enumerate(self._integrals):
             # Weights of linear interpolation between the nodes; at most two profiles contribute to a line.

@@ -277,7 +277,8 @@ class NoiseModel(nn.Module):
 
     def _constant(self, name: str, dtype: torch.dtype) -> Tensor:
         """Return a constant in `dtype`; both precisions are kept so that neither loses digits."""
-        return getattr(self, f"{name}_64" if dtype == torch.float64 else f"{name}_32").to(dtype)
+        constant: Tensor = getattr(self, f"{name}_64" if dtype == torch.float64 else f"{name}_32")
+        return constant.to(dtype)
 
 
 def _neighbour_maximum(values: Tensor, out: Tensor | None = None) -> Tensor:
@@ -312,4 +313,5 @@ def _increments(table: np.ndarray, axis: int = 0) -> np.ndarray:
 def _hats_over(wavelength: np.ndarray, nodes: np.ndarray) -> np.ndarray:
     """Return the interpolation weights at L wavelengths on N nodes, shape (N, L); constant beyond."""
     position = np.interp(wavelength, nodes, np.arange(nodes.size))
-    return (1 - np.abs(position - np.arange(nodes.size)[:, None])).clip(0)
+    hats: np.ndarray = (1 - np.abs(position - np.arange(nodes.size)[:, None])).clip(0)
+    return hats

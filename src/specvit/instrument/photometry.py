@@ -39,7 +39,9 @@ class Band:
     def response(self, wavelength: np.ndarray) -> np.ndarray:
         """Return the relative photon response at `wavelength` Å."""
         scale = np.sqrt(2) * self.edge_width
-        return 0.5 * (erf((wavelength - self.blue) / scale) - erf((wavelength - self.red) / scale))
+        rise, fall = erf((wavelength - self.blue) / scale), erf((wavelength - self.red) / scale)
+        response: np.ndarray = 0.5 * (rise - fall)
+        return response
 
     def _sampled(self) -> tuple[np.ndarray, np.ndarray]:
         margin = 6 * self.edge_width
@@ -85,4 +87,5 @@ class Band:
             )
         width = np.diff(edges)
         at_grid = self.response(grid.wavelength) * width
-        return at_grid * grid.wavelength / (self.pivot**2 * (at_grid / grid.wavelength).sum())
+        weights: np.ndarray = at_grid * grid.wavelength / (self.pivot**2 * (at_grid / grid.wavelength).sum())
+        return weights

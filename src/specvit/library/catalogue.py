@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from specvit.errors import DataError
 from specvit.library.builtin import BUILTIN_LIBRARY
@@ -28,7 +29,7 @@ class LibraryEntry:
     stop: float
     resolution: float
     labels: dict[str, tuple[float, float]]
-    provenance: dict
+    provenance: dict[str, Any]
 
     def describe(self) -> str:
         """Return one line for people."""

@@ -17,4 +17,5 @@ def batched_jacobian(function: Callable[[Tensor], Tensor], labels: Tensor) -> Te
     with warnings.catch_warnings():
         # torch 2.13 compiles its forward-mode rules on first use with its own deprecated torch.jit.script.
         warnings.filterwarnings("ignore", message=".*torch.jit.script.*", category=DeprecationWarning)
-        return torch.func.vmap(torch.func.jacfwd(function))(labels)
+        jacobian: Tensor = torch.func.vmap(torch.func.jacfwd(function))(labels)
+        return jacobian

@@ -7,7 +7,6 @@ byte; what has its name is finished. What there is to fetch is the business of `
 from __future__ import annotations
 
 import bz2
-import errno
 import gzip
 import http.client
 import os
@@ -25,6 +24,7 @@ from typing import Any, TypeVar
 
 import specvit
 from specvit.errors import DataError, RunError
+from specvit.runs.atomic import disk_errors
 
 TIMEOUT_S = 60.0
 BLOCK_BYTES = 1 << 18
@@ -94,7 +94,8 @@ def read_url(url: str, retries: int = 1) -> bytes:
 
     def read() -> bytes:
         with _open(url) as response:
-            return response.read()
+            content: bytes = response.read()
+        return content
 
     mend = "this needs the internet; where there is none, download elsewhere and copy the folder"
     return _with_retries(read, url, retries, mend)
@@ -160,16 +161,12 @@ def fetch(file: RemoteFile, retries: int = RETRIES, stop: threading.Event | None
         RunError: if it cannot be fetched or written, or stays damaged.
     """
     partial = file.path.with_name(file.path.name + ".partial")
-    try:
+    # Not `write_atomic_path`: a part that has arrived is kept, for the next attempt to continue.
+    with disk_errors(file.path):
         received = _with_retries(
             lambda: _continue(file.url, partial, file.path.suffix, stop), file.url, retries
         )
         os.replace(partial, file.path)
-    except OSError as error:
-        what = "the disk is full" if error.errno == errno.ENOSPC else str(error)
-        raise RunError(
-            f"{file.path}: {what}; mend that and run the same command again, it continues"
-        ) from error
     return received
 
 

@@ -74,7 +74,8 @@ class Emulator(nn.Module):
 
     def coefficients(self, labels: Tensor) -> Tensor:
         """Return the basis coefficients, shape (B, K), for labels of shape (B, P); no domain check."""
-        return self.regressor(labels.to(self.basis.dtype))
+        coefficients: Tensor = self.regressor(labels.to(self.basis.dtype))
+        return coefficients
 
     def forward(self, labels: Tensor, check: bool = True) -> Tensor:
         """Return linear flux, shape (B, L), relative to each spectrum's mean over the native window.

@@ -81,7 +81,9 @@ def split_library(
 
 def relative_flux(library: SyntheticLibrary) -> np.ndarray:
     """Return each spectrum divided by its mean over the window, shape (N, L), float32."""
-    return library.flux / library.flux.mean(axis=1, keepdims=True, dtype=np.float64).astype(np.float32)
+    mean = library.flux.mean(axis=1, keepdims=True, dtype=np.float64).astype(np.float32)
+    relative: np.ndarray = library.flux / mean
+    return relative
 
 
 def principal_components(flux: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -166,7 +168,8 @@ def relative_errors(emulator: Emulator, labels: np.ndarray, flux: np.ndarray) ->
     """Return |emulated / flux - 1|, shape (N, L), for spectra in the emulator's normalisation and grid."""
     with torch.no_grad():
         emulated = emulator(torch.from_numpy(labels).to(emulator.basis.dtype), check=False)
-    return np.abs(emulated.numpy() / flux - 1)
+    errors: np.ndarray = np.abs(emulated.numpy() / flux - 1)
+    return errors
 
 
 def error_quantiles(error: np.ndarray) -> dict[str, float]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -64,9 +63,6 @@ def write_library_file(
             file.attrs["format"] = FORMAT
             file.attrs["metadata"] = description
             file.attrs["sha256"] = _digest(stored, description)
-        # h5py closes without fsync; before the rename, as in `runs.atomic`.
-        with open(partial, "rb") as written:
-            os.fsync(written.fileno())
 
     write_atomic_path(path, write_to)
 

@@ -73,13 +73,15 @@ def decode(code: dict[str, np.ndarray]) -> np.ndarray:
     if len(exact) != len(code["exact_value"]) or (len(exact) and not 0 <= exact.max() < relative.size):
         raise IndexError(f"{len(exact)} positions for {len(code['exact_value'])} values of {relative.size}")
     relative.ravel()[exact] = code["exact_value"]
-    return (relative * code["scale"][:, None]).astype(np.float32)
+    flux: np.ndarray = relative * code["scale"][:, None]
+    return flux.astype(np.float32)
 
 
 def _low_rank(code: dict[str, np.ndarray]) -> np.ndarray:
     coefficients = code["coefficient_codes"] * code["coefficient_step"]
     basis = code["basis_codes"] * code["basis_step"]
-    return coefficients.astype(np.float32) @ basis + code["mean"]
+    relative: np.ndarray = coefficients.astype(np.float32) @ basis + code["mean"]
+    return relative
 
 
 def _quantise(values: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:

@@ -79,7 +79,8 @@ class CoefficientNetwork(nn.Module):
     def forward(self, labels: Tensor) -> Tensor:
         """Return the coefficients, shape (..., K)."""
         standard = (self.coordinates(labels) - self.input_mean) / self.input_scale
-        return self.layers(standard) * self.output_scale
+        coefficients: Tensor = self.layers(standard) * self.output_scale
+        return coefficients
 
     @torch.no_grad()
     def value_and_slopes(self, labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -62,4 +62,5 @@ def information_density(jacobian: Tensor, ivar: Tensor, index: int, nuisance: Te
             f"information_density: labels and nuisances of spectrum {row} cannot be told apart "
             "(columns of the Jacobian are zero or depend on each other); leave one of them out"
         )
-    return (directions[..., -1] * left[:, -1:] * length[..., -1]).square()
+    share: Tensor = directions[..., -1] * left[:, -1:] * length[..., -1]
+    return share.square()

@@ -145,7 +145,7 @@ def _shared_with(products: Tensor, nuisances: int) -> Tensor:
             "depend on each other (all pixels dead, or a continuum order too high); use fewer"
         )
     with_labels = products[:, :nuisances, nuisances:] / norm
-    half = torch.linalg.solve_triangular(factor, with_labels, upper=False)
+    half: Tensor = torch.linalg.solve_triangular(factor, with_labels, upper=False)
     return half.mT @ half
 
 

@@ -9,6 +9,7 @@ import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import scipy.sparse
 import torch
 from torch import Tensor
 
@@ -161,7 +162,7 @@ class Forecaster:
         matrix = instrument.lsf_matrix(native.grid, native.resolution)
         weights = instrument.band.weights(native.grid)
 
-        def seen_through(operator) -> ObservedEmulator:
+        def seen_through(operator: scipy.sparse.csr_array) -> ObservedEmulator:
             # Folded in float64, whatever the slopes are computed in.
             seen = ObservedEmulator(native, operator, instrument.grid, instrument.resolution, weights)
             return seen.to(device, dtype)

@@ -36,7 +36,8 @@ def van_trees_bound(mean_fisher: Tensor, prior_information: Tensor, index: int) 
     # Kelvin and dex differ by six orders of magnitude in information: invert at unit diagonal.
     scale = total.diagonal(dim1=-2, dim2=-1).sqrt()
     scaled = total / (scale[..., :, None] * scale[..., None, :])
-    return torch.linalg.inv(scaled)[..., index, index] / scale[..., index] ** 2
+    bound: Tensor = torch.linalg.inv(scaled)[..., index, index] / scale[..., index] ** 2
+    return bound
 
 
 def cosine_prior_information(label_space: LabelSpace) -> Tensor:
@@ -92,4 +93,5 @@ def _window_bound(information: Tensor, u: Tensor, half: Tensor, index: int, n: i
     total = weighted + torch.diag(4.0 * n**2 / (4 * n - 1) / half**2)
     scale = total.diagonal().sqrt()
     inverse = torch.linalg.inv(total / torch.outer(scale, scale))[index, index] / scale[index] ** 2
-    return (2 * n / (2 * n + 1)) ** 2 * inverse
+    bound: Tensor = (2 * n / (2 * n + 1)) ** 2 * inverse
+    return bound

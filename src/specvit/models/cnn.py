@@ -67,7 +67,8 @@ class ConvolutionBlock(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Return features of the same shape (B, width, N)."""
-        return features + self.second(F.gelu(self.first(F.gelu(self.norm(features)))))
+        change: Tensor = self.second(F.gelu(self.first(F.gelu(self.norm(features)))))
+        return features + change
 
 
 class CNN(nn.Module):

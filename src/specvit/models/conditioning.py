@@ -190,7 +190,8 @@ def _chunk_normalise(values: Tensor, usable: Tensor | None, chunk: int) -> Tenso
     centred = (blocks - blocks.sum(dim=-1, keepdim=True) / count) * weight
     variance = centred.square().sum(dim=-1, keepdim=True) / count
     # Bounded before the root, whose slope at 0 is infinite: the derivative stays finite on dead chunks.
-    return (centred / variance.clamp(min=1e-6).sqrt()).flatten(1)[:, :pixels]
+    normalised: Tensor = centred / variance.clamp(min=1e-6).sqrt()
+    return normalised.flatten(1)[:, :pixels]
 
 
 def wavelength_phase(wavelength: np.ndarray) -> Tensor:

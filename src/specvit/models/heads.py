@@ -112,10 +112,10 @@ class Head(nn.Module):
     def forward(self, features: Tensor, level: Tensor) -> Tensor:
         """Return raw outputs, shape (B, P, outputs), float32, for features (B, width) and level (B, M)."""
         # Under autocast the product is bf16; what is made of logits and variances is not.
-        raw = self.linear(features).float().unflatten(-1, (self.labels, self.outputs))
+        raw: Tensor = self.linear(features).float().unflatten(-1, (self.labels, self.outputs))
         if self.sharpness is None:
             return raw
-        sharpness = self.sharpness(level).float()
+        sharpness: Tensor = self.sharpness(level).float()
         if self.kind == "ordinal":
             return raw * sharpness.exp()[..., None]
         # Sharpness is -ln σ; the variance has its square.

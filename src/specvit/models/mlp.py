@@ -53,7 +53,8 @@ class ResidualBlock(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Return features of the same shape (B, width)."""
-        return features + self.down(self.dropout(nn.functional.silu(self.up(self.norm(features)))))
+        change: Tensor = self.down(self.dropout(nn.functional.silu(self.up(self.norm(features)))))
+        return features + change
 
 
 def readout_layers(features: int, width: int, depth: int, dropout: float) -> nn.Sequential:
@@ -93,4 +94,5 @@ class MLP(nn.Module):
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Return features, shape (B, width)."""
-        return self.layers(torch.cat([inputs.values.flatten(1), inputs.level], dim=1))
+        features: Tensor = self.layers(torch.cat([inputs.values.flatten(1), inputs.level], dim=1))
+        return features

@@ -113,7 +113,7 @@ class Body(nn.Module):
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Return raw outputs, shape (B, P, outputs), float32."""
-        raw = self.head(self.backbone(inputs), inputs.level)
+        raw: Tensor = self.head(self.backbone(inputs), inputs.level)
         if self.shortcut is None:
             return raw
         # Channel 0 is the flux: `Conditioning` refuses any other order.
@@ -142,7 +142,8 @@ class SpectrumNetwork(nn.Module):
 
     def forward(self, flux: Tensor, sigma: Tensor) -> Tensor:
         """Return raw outputs, shape (B, P, outputs), for flux and sigma (B, L)."""
-        return self.body(self.front(flux, sigma))
+        raw: Tensor = self.body(self.front(flux, sigma))
+        return raw
 
     def mean(self, raw: Tensor) -> Tensor:
         """Return the estimates alone, shape (B, P), in label units, from raw outputs."""

@@ -162,5 +162,5 @@ class SubspaceProjection(nn.Module):
 def _principal(rows: Tensor, count: int) -> Tensor:
     """Return the leading right singular vectors times their singular values, (count, L), for rows (N, L)."""
     # N x N, not L x L: a sample has fewer spectra than pixels.
-    vectors = torch.linalg.eigh(rows @ rows.T).eigenvectors
+    vectors: Tensor = torch.linalg.eigh(rows @ rows.T).eigenvectors
     return vectors[:, -count:].flip(1).T @ rows

@@ -103,7 +103,8 @@ class Merge(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """Return shape (B, T / 2, 2 width) for tokens (B, T, width)."""
         batch, count, width = tokens.shape
-        return self.map(self.norm(tokens.reshape(batch, count // 2, 2 * width)))
+        merged: Tensor = self.map(self.norm(tokens.reshape(batch, count // 2, 2 * width)))
+        return merged
 
 
 class Swin(nn.Module):
@@ -154,10 +155,12 @@ class Swin(nn.Module):
             tokens = torch.where(dead[..., None], self.mask.to(tokens.dtype), tokens)
         tokens = tokens + self.position + self.level(inputs.level)[:, None]
         if self.readout is None:
-            return self.norm(self.stages(tokens)).mean(dim=1)
+            features: Tensor = self.norm(self.stages(tokens)).mean(dim=1)
+            return features
         pooled = []
         for stage in self.stages:
             if isinstance(stage, Merge):
                 pooled.append(tokens.mean(dim=1))
             tokens = stage(tokens)
-        return self.readout(torch.cat([*pooled, tokens.mean(dim=1)], dim=1))
+        features = self.readout(torch.cat([*pooled, tokens.mean(dim=1)], dim=1))
+        return features

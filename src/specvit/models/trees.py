@@ -281,14 +281,12 @@ def _load_lightgbm() -> ModuleType:
         ) from error
 
 
-def _read(
-    source: SpectraSource, names: Sequence[str], who: str, batch_size: int = 2048
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _read(source: SpectraSource, names: Sequence[str], who: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return relative flux (N, L) float32 with NaN on dead pixels, observed S/N (N,), labels (N, P) float64."""
     flux = np.empty((len(source), source.grid.size), np.float32)
     snr, labels = np.empty(len(source)), np.empty((len(source), len(names)))
     start = 0
-    for batch in source.batches(batch_size):
+    for batch in source.batches(2048):
         spectra = relative_spectra(batch.flux, batch.sigma, source.grid.size, who, start)
         rows = slice(start, start + len(batch))
         labels[rows] = labels_of(batch, source.label_space, names, who).cpu().numpy()

@@ -37,7 +37,8 @@ class Dropout(nn.Module):
             return values
         if not is_cheap_for(values, self.share):
             return F.dropout(values, self.share)
-        return _Dropped.apply(values, self.share)
+        dropped: Tensor = _Dropped.apply(values, self.share)  # type: ignore[no-untyped-call]  # by torch
+        return dropped
 
 
 def is_cheap_for(values: Tensor, share: float) -> bool:
@@ -53,7 +54,10 @@ def dropped_attention(qkv: Tensor, share: float) -> Tensor:
         share: of the probabilities set to zero; the others are scaled by 1 / (1 - share).
     """
     # Autocast would hand over bfloat16, which is slower here and not meant for softmax.
-    return _DroppedAttention.apply(qkv.float(), share).to(qkv.dtype)
+    attended: Tensor = _DroppedAttention.apply(  # type: ignore[no-untyped-call]  # by torch
+        qkv.float(), share
+    )
+    return attended.to(qkv.dtype)
 
 
 class Masks:

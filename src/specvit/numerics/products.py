@@ -64,7 +64,8 @@ class FixedProduct(nn.Module):
             # oneDNN calls SiLU swish, and wants to know which GELU.
             name = "swish" if self.after == "silu" else self.after
             exact = "none" if self.after == "gelu" else ""
-            return torch.ops.mkldnn._linear_pointwise(left, self.table, self.bias, name, [], exact)
+            done: Tensor = torch.ops.mkldnn._linear_pointwise(left, self.table, self.bias, name, [], exact)
+            return done
         product = left @ self.table
         if self.bias is not None:
             product.add_(self.bias)
@@ -76,8 +77,10 @@ class FixedProduct(nn.Module):
         """Return total + left @ table + bias, shape (..., L); nothing may come after."""
         if self.fast:
             multiply = torch.ops.mkldnn._linear_pointwise.binary
-            return multiply(left, total, self.table, self.bias, "add")
-        return self(left).add_(total)
+            added: Tensor = multiply(left, total, self.table, self.bias, "add")
+            return added
+        product: Tensor = self(left)
+        return product.add_(total)
 
 
 def fixed_linear(layer: nn.Linear, rows: int, after: After = "none") -> FixedProduct:

@@ -168,7 +168,8 @@ def _draw_shares(axes: Axes, found: Explanation) -> None:
 
 def _density(found: Explanation, quantity: str) -> np.ndarray:
     """Return the mean density of all stars, shape (L,), in `UNIT`."""
-    return found.density[_at(found, quantity), 0] / UNIT
+    density: np.ndarray = found.density[_at(found, quantity), 0] / UNIT
+    return density
 
 
 def _at(found: Explanation, quantity: str) -> int:

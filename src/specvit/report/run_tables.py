@@ -5,6 +5,8 @@ Lays out stored scores; computes none.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from specvit.report.contents import RunContents
@@ -120,7 +122,7 @@ def slice_table(run: RunContents) -> Table:
     """Return one row per named slice: R² of the target of every estimator, and the ceiling."""
     summary = run.summary
     named = {name: part for name, part in summary.slices.items() if part.kind in ("all", "named")}
-    columns: dict[str, list] = {
+    columns: dict[str, list[Any]] = {
         "spectra are": list(named),
         "spectra": [part.spectra for part in named.values()],
         "median S/N": [part.median_snr for part in named.values()],
@@ -258,7 +260,7 @@ def _ceiling_name(ceiling: CeilingFacts) -> str:
     return "Bayes ceiling, not converged" if ceiling.ceiling_converged is False else "Bayes ceiling"
 
 
-def _bin_columns(run: RunContents) -> dict[str, list]:
+def _bin_columns(run: RunContents) -> dict[str, list[Any]]:
     parts = [run.summary.slices[name] for name in run.summary.bins]
     return {
         "S/N": [_range(part.edges or (0.0, 0.0), 0, 1) for part in parts],
@@ -267,7 +269,7 @@ def _bin_columns(run: RunContents) -> dict[str, list]:
     }
 
 
-def _table(name: str, title: str, run: RunContents, columns: dict[str, list], more: str = "") -> Table:
+def _table(name: str, title: str, run: RunContents, columns: dict[str, list[Any]], more: str = "") -> Table:
     rows = tuple(zip(*columns.values(), strict=True))
     return Table(name, f"{title} {caption_note(run)}{more}", tuple(columns), rows)
 

@@ -6,6 +6,7 @@ import csv
 import io
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from specvit.report.words import count, number, score_text
 from specvit.runs import Score, Spread, write_atomic
@@ -75,7 +76,7 @@ class Table:
         rows += [[_markdown(cell_text(cell)) for cell in row] for row in self.rows]
         return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
-    def _values(self, at: int, cell: Cell) -> list:
+    def _values(self, at: int, cell: Cell) -> list[Any]:
         if isinstance(cell, Score):
             return [cell.value, cell.low, cell.high]
         if isinstance(cell, Spread):

@@ -130,7 +130,8 @@ class StarBounds(Artefact):
 
     def of(self, quantity: str, at: int, label: str) -> Array:
         """Return one quantity of one set and label, shape (M,)."""
-        return getattr(self, quantity)[at, :, column(self.label_names, label, "bounds.npz")]
+        values: Array = getattr(self, quantity)[at, :, column(self.label_names, label, "bounds.npz")]
+        return values
 
     def free_labels(self, at: int, label: str) -> tuple[str, ...]:
         """Return the labels that are free when `label` is bounded in a set."""
@@ -167,7 +168,8 @@ class Posteriors(Artefact):
 
     def of(self, quantity: str, label: str) -> Array:
         """Return mean or variance of one label, shape (M,)."""
-        return getattr(self, quantity)[:, column(self.label_names, label, "posteriors.npz")]
+        values: Array = getattr(self, quantity)[:, column(self.label_names, label, "posteriors.npz")]
+        return values
 
 
 @dataclass(frozen=True)
@@ -204,7 +206,8 @@ class CellScores(Artefact):
 
     def of(self, quantity: str, estimator: str) -> Array:
         """Return value, low and high of one estimator's precision or efficiency, shape (K, G, F, 3)."""
-        return getattr(self, quantity)[column(self.estimators, estimator, "cells.npz")]
+        values: Array = getattr(self, quantity)[column(self.estimators, estimator, "cells.npz")]
+        return values
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -29,24 +30,26 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], None] | bytes | str) ->
         with open(partial, "wb") as file:
             if callable(write):
                 write(file)
-            _write_synced(file, b"" if callable(write) else write)
+            else:
+                file.write(_to_bytes(write))
 
     return write_atomic_path(path, write_to)
 
 
 def write_atomic_path(path: Path, write_to: Callable[[Path], None]) -> Path:
-    """Do as `write_atomic` for a writer that wants a path: `write_to` is given one beside `path`.
+    """Do as `write_atomic` for a writer that wants a path: `write_to` is given one beside `path`, ending in `.partial`.
 
     Raises:
         RunError: as `write_atomic`.
     """
-    # Beside the file, as a rename is one step within a file system only; named for the process, as two may
-    # write at once.
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    # Beside the file, as a rename is one step within a file system only; with a name of its own, as two may write
+    # at once: a Dask worker may still be at a shard for a job that was killed and is continued.
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             write_to(partial)
+            _sync(partial)
             os.replace(partial, path)
         # An interruption is no `Exception`, and must leave nothing behind either.
         except BaseException:
@@ -76,8 +79,8 @@ def write_atomic_folder(folder: Path, files: Mapping[str, bytes | str], replace:
             # mkdtemp makes folders for their owner alone.
             partial.chmod(0o755)
             for name, content in files.items():
-                with open(partial / name, "wb") as file:
-                    _write_synced(file, content)
+                (partial / name).write_bytes(_to_bytes(content))
+                _sync(partial / name)
             if replace and folder.exists():
                 return _exchange(partial, folder)
             try:
@@ -105,11 +108,17 @@ def _exchange(partial: Path, folder: Path) -> bool:
     return True
 
 
-def _write_synced(file: BinaryIO, content: bytes | str) -> None:
-    file.write(content.encode() if isinstance(content, str) else content)
-    file.flush()
-    # Before the rename: after a power cut the new name could else stand for an empty file.
-    os.fsync(file.fileno())
+def _to_bytes(content: bytes | str) -> bytes:
+    return content.encode() if isinstance(content, str) else content
+
+
+def _sync(path: Path) -> None:
+    """Wait until the content is on the disk: after a power cut the name could else stand for an empty file."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 _MENDS = {

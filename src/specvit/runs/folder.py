@@ -138,7 +138,8 @@ class RunFolder:
     @property
     def stages(self) -> dict[str, dict[str, Any]]:
         """Finished stages by name: `seconds`, `finished` (date) and what the stage recorded."""
-        return self.provenance["stages"]
+        stages: dict[str, dict[str, Any]] = self.provenance["stages"]
+        return stages
 
     def is_done(self, stage: str) -> bool:
         """Return whether `stage` was finished, in this process or an earlier one."""
@@ -252,3 +253,20 @@ def _json(values: Any) -> str:
     return json.dumps(values, indent=1, default=_plain, allow_nan=False, ensure_ascii=False) + "\n"
 
 
+def _plain(value: Any) -> Any:
+    """Return NumPy and torch values, paths and tuples as what JSON knows."""
+    if hasattr(value, "tolist"):
+        return _without_nan(value.tolist())
+    if isinstance(value, Path):
+        return str(value)
+    raise RunError(f"cannot be written to JSON: {type(value).__name__} {value!r:.60}")
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if np.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    return value

@@ -65,7 +65,7 @@ class WorkerPool(ProcessPoolExecutor):
         workers: int,
         start_method: str | None = None,
         initializer: Callable[..., object] | None = None,
-        initargs: tuple = (),
+        initargs: tuple[Any, ...] = (),
     ) -> None:
         self._mine: set[Any] = set()
         # The locks of the pool may start Python's resource tracker, which a closed terminal would end.
@@ -77,7 +77,7 @@ class WorkerPool(ProcessPoolExecutor):
                 (initializer, initargs),
             )
 
-    def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future:
+    def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Add a task; processes are started by the first ones."""
         with signals_held():
             before = set(multiprocessing.active_children())
@@ -117,7 +117,7 @@ def _end_after(sentinel: int) -> None:
     os._exit(1)
 
 
-def _begin(initializer: Callable[..., object] | None, initargs: tuple) -> None:
+def _begin(initializer: Callable[..., object] | None, initargs: tuple[Any, ...]) -> None:
     end_with_parent()
     if initializer is not None:
         initializer(*initargs)

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 import specvit
-from specvit.documents.json_text import first_problem
+from specvit.documents.problems import wrong_entry
 
 #: Packages whose version can change a number.
 RECORDED_PACKAGES = ("torch", "numpy", "scipy", "numba", "lightgbm", "h5py", "safetensors", "matplotlib")
@@ -63,7 +63,7 @@ def provenance_problem(values: dict[str, Any]) -> str:
     try:
         _Provenance.model_validate(values)
     except ValidationError as error:
-        return first_problem(error)
+        return wrong_entry(error)
     return ""
 
 

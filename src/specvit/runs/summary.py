@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from specvit.documents.problems import wrong_entry
 from specvit.errors import DataError
 from specvit.runs.folder import RunFolder
 
@@ -209,9 +210,9 @@ class Summary(_Part):
         """Return one score; None where it has none."""
         return self.scores[estimator].get(label or self.target, {}).get(part, {}).get(metric)
 
-    def over_bins(self, estimator: str, metric: str, label: str | None = None) -> list[Score]:
-        """Return a score in every bin of S/N; without a value where it has none."""
-        found = (self.score(estimator, metric, label, part) for part in self.bins)
+    def over_bins(self, estimator: str, metric: str) -> list[Score]:
+        """Return a score of the target in every bin of S/N; without a value where it has none."""
+        found = (self.score(estimator, metric, part=part) for part in self.bins)
         return [Score(value=None) if score is None else score for score in found]
 
     def has(self, metric: str, label: str | None = None) -> bool:
@@ -239,16 +240,8 @@ def read_summary(run: RunFolder) -> Summary:
         return Summary.model_validate(values)
     except ValidationError as error:
         raise DataError(
-            f"{where}: {_problem(error)}; the file was changed or is damaged: start the run again with --fresh"
+            f"{where}: {wrong_entry(error)}; the file was changed or is damaged: start the run again with --fresh"
         ) from None
-
-
-def _problem(error: ValidationError) -> str:
-    """Return the first entry that is wrong, and how."""
-    problem = error.errors()[0]
-    # What a check of the whole found names its entry itself.
-    said = problem["msg"].removeprefix("Value error, ")
-    return ": ".join([*([".".join(map(str, problem["loc"]))] if problem["loc"] else []), said])
 
 
 def _mend(version: object) -> str:

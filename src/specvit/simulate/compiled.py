@@ -11,12 +11,20 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import numba
 import numpy as np
 
 F32, I32, U64 = np.float32, np.int32, np.uint64
+
+#: Numba compiles for the type of what arrives; NumPy's annotations do not follow 32-bit arithmetic.
+Row = np.ndarray
+Number = Any
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+P = ParamSpec("P")
+R = TypeVar("R")
 
 #: Rows of the work space: the first two are the deviates of two spectra.
 VARIANCE, SIGMA_PER_ROOT, OBSERVED, RATIO = range(2, 6)
@@ -67,10 +75,13 @@ class Written(NamedTuple):
 #: No fast arithmetic: code compiled now and the same code read from the disk may be inlined differently, and
 #: only IEEE arithmetic is then sure to give the same bits.
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
-compiled = numba.njit(**OPTIONS)
+compiled: Callable[[Function], Function] = numba.njit(**OPTIONS)
+compiled_in_any_order: Callable[[Function], Function] = numba.njit(
+    fastmath={"reassoc", "contract", "nsz"}, **OPTIONS
+)
 
 
-def kept_on_disk(function: Callable) -> Callable:
+def kept_on_disk(function: Callable[P, R]) -> Callable[P, R]:
     """Compile `function`, which raises nothing itself, at its first call, or take what a process before compiled.
 
     Where code cannot be kept, or what was kept is damaged, it is compiled for this process alone.
@@ -80,13 +91,13 @@ def kept_on_disk(function: Callable) -> Callable:
         kept = numba.njit(cache=True, **OPTIONS)(function)
     except RuntimeError:  # no place: neither beside this file nor in the user's cache
         return alone
-    chosen = kept
+    chosen: Callable[P, R] = kept
 
     @functools.wraps(function)
-    def call(*arguments):
+    def call(*arguments: P.args, **named: P.kwargs) -> R:
         nonlocal chosen
         try:
-            return chosen(*arguments)
+            return chosen(*arguments, **named)
         except Exception as error:  # a full disk, or anything a damaged pickle can raise
             if chosen is alone:
                 raise
@@ -97,7 +108,7 @@ def kept_on_disk(function: Callable) -> Callable:
                 stacklevel=2,
             )
             chosen = alone
-            return chosen(*arguments)
+            return chosen(*arguments, **named)
 
     return call
 
@@ -132,7 +143,9 @@ def record_tile(
 
 
 @compiled
-def _record_row(row, deviates, products, convention, written, work):
+def _record_row(
+    row: int, deviates: Row, products: BlockProducts, convention: Convention, written: Written, work: Row
+) -> None:
     flux, response, sky = products.flux[row], products.response[row], products.sky[row]
     constant = products.constant[row]
     variance, sigma_per_root = work[VARIANCE], work[SIGMA_PER_ROOT]
@@ -158,7 +171,9 @@ def _record_row(row, deviates, products, convention, written, work):
 
 
 @compiled
-def _observe(flux, response, sky, constant, deviates, convention, work):
+def _observe(
+    flux: Row, response: Row, sky: Row, constant: Row, deviates: Row, convention: Convention, work: Row
+) -> None:
     """Write variance, sigma per root of it, observed flux and flux / sigma of one row into `work`."""
     variance, sigma_per_root = work[VARIANCE], work[SIGMA_PER_ROOT]
     observed, ratio = work[OBSERVED], work[RATIO]
@@ -180,8 +195,8 @@ def _observe(flux, response, sky, constant, deviates, convention, work):
 
 
 # Fast arithmetic, as these are guesses only: they decide how long `lower_median` takes, not what it returns.
-@numba.njit(fastmath={"reassoc", "contract", "nsz"}, **OPTIONS)
-def _mean_and_spread(values):
+@compiled_in_any_order
+def _mean_and_spread(values: Row) -> tuple[Number, Number]:
     """Return mean and standard deviation, roughly: sums in any order, dead pixels (inf) as zeros."""
     total, squares = F32(0), F32(0)
     for i in range(values.size):
@@ -193,26 +208,30 @@ def _mean_and_spread(values):
 
 
 @compiled
-def _multiply(values, factor, out):
+def _multiply(values: Row, factor: Number, out: Row) -> None:
     for i in range(values.size):
         out[i] = values[i] * factor
 
 
 @compiled
-def _true_sigma(flux, scale, response, variance, sigma_per_root, out):
+def _true_sigma(
+    flux: Row, scale: Number, response: Row, variance: Row, sigma_per_root: Row, out: Row
+) -> None:
     for i in range(out.size):
         out[i] = np.sqrt(variance[i] + flux[i] * response[i]) * sigma_per_root[i] * scale
 
 
 @compiled
-def _pipeline_sigma(known, scale, continuum, response, variance, sigma_per_root, out):
+def _pipeline_sigma(
+    known: Number, scale: Number, continuum: Row, response: Row, variance: Row, sigma_per_root: Row, out: Row
+) -> None:
     for i in range(out.size):
         level = known * continuum[i]
         out[i] = np.sqrt(variance[i] + level * response[i]) * sigma_per_root[i] * scale
 
 
 @compiled
-def _fill_with_bits(state, warm_up, words):
+def _fill_with_bits(state: Row, warm_up: int, words: Row) -> None:
     """Fill words (uint64) with SFC64 (Doty-Humphrey, PractRand) from `state`, less the first `warm_up`."""
     a, b, c, counter = state
     for k in range(-warm_up, words.size):
@@ -226,7 +245,7 @@ def _fill_with_bits(state, warm_up, words):
 
 
 @compiled
-def _deviates(radius_words, angle_words, first, second):
+def _deviates(radius_words: Row, angle_words: Row, first: Row, second: Row) -> None:
     """Write the deviates that `deviates.normal_from_bits` makes of the same words (int32), to float32 rounding.
 
     Polynomials of Cephes (Moshier 1989; logf, sinf, cosf), because Numba calls the library's functions number by
@@ -251,7 +270,7 @@ def _deviates(radius_words, angle_words, first, second):
 
 
 @compiled
-def _log(x):
+def _log(x: Number) -> Number:
     """Return ln |x| of a normal float32."""
     x = F32(x)
     bits = I32(x.view(I32) & LARGEST)
@@ -272,7 +291,7 @@ def _log(x):
 
 
 @compiled
-def lower_median(bits, guess, spread):
+def lower_median(bits: Row, guess: Number, spread: Number) -> Number:
     """Return the lower median of floats, the element `numerics.row_median` picks.
 
     Counts how many lie below a point and moves the point. Each count is one vectorised pass; a spectrum takes
@@ -312,7 +331,7 @@ def lower_median(bits, guess, spread):
 
 
 @compiled
-def _bisected(bits, rank):
+def _bisected(bits: Row, rank: int) -> Number:
     low, high = -(2**31), 2**31 - 1
     while low < high:
         at = (low + high + 1) // 2
@@ -327,13 +346,13 @@ def _bisected(bits, rank):
 
 
 @compiled
-def _in_order(bits):
+def _in_order(bits: Number) -> Number:
     """Return numbers that have the order of the floats with these bits; its own inverse."""
     return I32(bits ^ I32(I32(bits >> I32(31)) & LARGEST))
 
 
 @compiled
-def _count_below(bits, at):
+def _count_below(bits: Row, at: Number) -> Number:
     below = I32(0)
     for i in range(bits.size):
         below = I32(below + (I32(1) if bits[i] < at else I32(0)))
@@ -341,7 +360,7 @@ def _count_below(bits, at):
 
 
 @compiled
-def _smallest_from(bits, at):
+def _smallest_from(bits: Row, at: Number) -> Number:
     smallest = LARGEST
     for i in range(bits.size):
         smallest = min(smallest, LARGEST if bits[i] < at else bits[i])
@@ -349,12 +368,12 @@ def _smallest_from(bits, at):
 
 
 @compiled
-def _bits_of(value):
+def _bits_of(value: Number) -> Number:
     value = F32(value)
     return I32(value.view(I32))
 
 
 @compiled
-def _float_of(bits):
+def _float_of(bits: Number) -> Number:
     bits = I32(bits)
     return bits.view(F32)

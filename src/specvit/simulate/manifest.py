@@ -53,7 +53,9 @@ class SetManifest(BaseModel):
     def to_dict(self) -> dict[str, Any]:
         """Return the manifest as JSON-ready data."""
         # Through JSON, as it is read back: a tuple is a list there.
-        return json.loads(json.dumps({**self.model_dump(exclude={"world"}), "world": self.world.to_dict()}))
+        entries = {**self.model_dump(exclude={"world"}), "world": self.world.to_dict()}
+        plain: dict[str, Any] = json.loads(json.dumps(entries))
+        return plain
 
 
 def read_manifest(folder: Path) -> SetManifest:

@@ -126,7 +126,8 @@ class LatticePrior:
         """Return the probability of each node given that the label is snapped; end nodes weigh half."""
         weights = np.ones(len(self.nodes(name)))
         weights[[0, -1]] = 0.5
-        return weights / weights.sum()
+        probability: np.ndarray = weights / weights.sum()
+        return probability
 
     def sample(self, count: int, generator: np.random.Generator) -> Tensor:
         """Return `count` label vectors, shape (count, P), float32."""

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from specvit.instrument.noise import NoiseModel
-from specvit.simulate.deviates import WARM_UP, NoiseKey, NoiseStream, stream_state
+from specvit.simulate.deviates import WARM_UP, NoiseStream, stream_state
 from specvit.simulate.observer import MINIMUM_LEVEL, Observer, Records
+from specvit.simulate.seeding import NoiseKey
 
 
 class TileRecorder(Protocol):

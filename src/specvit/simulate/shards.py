@@ -8,8 +8,6 @@ final name when it is complete, never before.
 from __future__ import annotations
 
 import json
-import os
-import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -25,7 +23,7 @@ from specvit import __version__
 from specvit.documents import Section
 from specvit.documents.hdf5 import FLOATS, HdfFile, open_hdf5
 from specvit.errors import DataError, WavelengthRangeError
-from specvit.runs.atomic import disk_errors
+from specvit.runs.atomic import write_atomic_path
 from specvit.simulate.manifest import FORMAT, FORMAT_VERSION
 from specvit.simulate.simulator import Simulator, World
 from specvit.spectra import LabelSpace, SpectraBatch, Truth, WavelengthGrid
@@ -48,7 +46,7 @@ class ShardPlan:
     """One shard as a job: everything a worker process needs, JSON-ready."""
 
     path: str
-    world: dict
+    world: dict[str, Any]
     split: str
     seed: int
     start: int
@@ -60,7 +58,7 @@ class ShardPlan:
         """Number of spectra."""
         return self.stop - self.start
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """Return the plan as plain data; `ShardPlan(**data)` reads it back."""
         return asdict(self)
 
@@ -81,22 +79,12 @@ def write_shard(plan: ShardPlan, simulator: Simulator, progress: Callable[[int],
     Raises:
         RunError: if the file cannot be written; no partial file stays behind.
     """
-    path = Path(plan.path)
-    # A name of its own: a Dask worker may still be at this shard for a job that was killed and is continued.
-    partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
-    try:
-        with disk_errors(path):
-            with h5py.File(partial, "w", libver="latest") as file:
-                _fill(file, plan, simulator, progress)
-            # h5py closes without fsync; before the rename, as in `runs.atomic`.
-            descriptor = os.open(partial, os.O_RDONLY)
-            os.fsync(descriptor)
-            os.close(descriptor)
-            os.replace(partial, path)
-    # An interruption is no `Exception`, and must leave nothing behind either.
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+
+    def write_to(partial: Path) -> None:
+        with h5py.File(partial, "w", libver="latest") as file:
+            _fill(file, plan, simulator, progress)
+
+    write_atomic_path(Path(plan.path), write_to)
     return plan.count
 
 

@@ -17,7 +17,7 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
-from specvit.documents.json_text import first_problem
+from specvit.documents.problems import wrong_entry
 from specvit.errors import ConfigError, ShapeError
 from specvit.instrument import Instrument, ObservedEmulator
 from specvit.library import Emulator
@@ -84,7 +84,7 @@ class Simulator:
         self._tiled: TiledDrawing | None = None
 
     @classmethod
-    def build(cls, instrument: str = "pfs_mr_reference", **options) -> Simulator:
+    def build(cls, instrument: str = "pfs_mr_reference", **options: Any) -> Simulator:
         """Return the simulator of a named world; `options` are the fields of `World`."""
         return World(instrument=instrument, **options).build()
 
@@ -283,16 +283,16 @@ class World:
         """Return the emulator on the library's own grid."""
         return Emulator.builtin() if self.library == "builtin" else Emulator.load(Path(self.library))
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """Return a JSON-ready description; `from_dict` reads it back."""
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, data: dict) -> World:
+    def from_dict(cls, data: dict[str, Any]) -> World:
         """Return the world described by `to_dict`; ConfigError names an unknown or wrong field."""
         if isinstance(data, dict) and (unknown := set(data) - set(cls.__dataclass_fields__)):
             raise ConfigError(f"world: unknown field '{sorted(unknown)[0]}'; written by a newer specvit?")
         try:
             return TypeAdapter(cls).validate_python(data)
         except ValidationError as error:
-            raise ConfigError(f"world: {first_problem(error)}; correct it or simulate again") from error
+            raise ConfigError(f"world: {wrong_entry(error)}; correct it or simulate again") from error

@@ -181,14 +181,14 @@ class WriteJob:
             lock.close()
 
     def _clear_partial(self) -> None:
-        for leftover in self.folder.glob("*.h5.*.partial"):
+        for leftover in self.folder.glob(".*.h5.*.partial"):
             leftover.unlink(missing_ok=True)
 
 
 def _flat(manifest: SetManifest) -> dict[str, Any]:
     """Return what makes a set, the world's fields among its own, so that one difference can be named."""
     fields = manifest.to_dict()
-    world = fields.pop("world")
+    world: dict[str, Any] = fields.pop("world")
     for written_once in ("created", "specvit_version"):
         del fields[written_once]
     return fields | world | {"shards": len(manifest.shards)}
@@ -217,7 +217,7 @@ def _simulator_of(world: str, folder: Path) -> Simulator:
     return world_beside(World.from_dict(json.loads(world)), folder).build()
 
 
-def write_planned_shard(plan: dict) -> int:
+def write_planned_shard(plan: dict[str, Any]) -> int:
     """Write one shard in a worker process, given as plain data; return its number of spectra."""
     shard = ShardPlan(**plan)
     with _one_thread():

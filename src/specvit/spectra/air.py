@@ -32,7 +32,8 @@ def vacuum_to_air(wavelength: np.ndarray | float) -> np.ndarray:
         WavelengthRangeError: below 2000 Å, where air wavelengths are not in use, or if not finite.
     """
     wavelength = _checked(wavelength)
-    return wavelength / refractive_index(wavelength)
+    in_air: np.ndarray = wavelength / refractive_index(wavelength)
+    return in_air
 
 
 def air_to_vacuum(wavelength: np.ndarray | float) -> np.ndarray:

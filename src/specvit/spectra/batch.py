@@ -93,21 +93,6 @@ class SpectraBatch:
         """Return the selected rows as a batch (slices and index or mask tensors, not single integers)."""
         return self._map(lambda tensor: tensor[rows])
 
-    def empty_like(self, count: int) -> SpectraBatch:
-        """Return an uninitialised batch of `count` spectra with the same fields, for `copy_rows`."""
-        return self._map(lambda tensor: tensor.new_empty((count, *tensor.shape[1:])))
-
-    def copy_rows(self, start: int, rows: SpectraBatch) -> None:
-        """Overwrite the spectra from `start` on with those of `rows`, in place.
-
-        Raises:
-            DataError: if one of the two has a field that the other lacks; names it.
-        """
-        mine, theirs = self._tensors(), rows._tensors()
-        _check_same_fields("copy_rows", [mine, theirs])
-        for name, values in mine.items():
-            values[start : start + len(rows)] = theirs[name]
-
     def without_truth(self) -> SpectraBatch:
         """Return the batch as an estimator may see it."""
         return replace(self, truth=None)
@@ -147,7 +132,7 @@ class SpectraBatch:
         if any(batch.truth is None for batch in batches):
             batches = [batch.without_truth() for batch in batches]
         parts = [batch._tensors() for batch in batches]
-        _check_same_fields("concatenate", parts)
+        _check_same_fields(parts)
         return _from_tensors({name: torch.cat([part[name] for part in parts]) for name in parts[0]})
 
 
@@ -161,10 +146,11 @@ def _from_tensors(named: dict[str, Tensor]) -> SpectraBatch:
     return SpectraBatch(**inner[""], conditions=inner["conditions"], truth=truth)
 
 
-def _check_same_fields(what: str, parts: list[dict[str, Tensor]]) -> None:
+def _check_same_fields(parts: list[dict[str, Tensor]]) -> None:
     for number, part in enumerate(parts):
         if odd := sorted(part.keys() ^ parts[0].keys()):
             has, lacks = (number, 0) if odd[0] in part else (0, number)
             raise DataError(
-                f"{what}: batch {has} has {odd[0]}, batch {lacks} has not; give both (NaN where unknown) or none"
+                f"concatenate: batch {has} has {odd[0]}, batch {lacks} has not; "
+                "give both (NaN where unknown) or none"
             )

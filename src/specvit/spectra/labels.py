@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -64,14 +64,6 @@ class LabelSpace:
             low[i], high[i] = float(new_low), float(new_high)
         return LabelSpace(self.names, self.units, tuple(low), tuple(high))
 
-    def contains(self, other: LabelSpace) -> bool:
-        """Return whether `other` has the same names and lies inside this box."""
-        return (
-            self.names == other.names
-            and all(a <= b for a, b in zip(self.low, other.low, strict=True))
-            and all(a >= b for a, b in zip(self.high, other.high, strict=True))
-        )
-
     def check(self, labels: Tensor | np.ndarray, what: str = "labels") -> None:
         """Raise if `labels` (..., P) do not lie in the box.
 
@@ -98,7 +90,7 @@ class LabelSpace:
                     f"{self.low[i]:g} to {self.high[i]:g}; choose labels inside, or another library"
                 )
 
-    def to_dict(self) -> dict[str, list]:
+    def to_dict(self) -> dict[str, list[Any]]:
         """Return a JSON-ready description; `documents.records.read_record` reads it back, checked."""
         return {
             "names": list(self.names),

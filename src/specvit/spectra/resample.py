@@ -21,42 +21,6 @@ KERNEL_REACH = 5.0
 MINIMUM_SIGMA_PIXELS = 1.0
 
 
-def rebin(flux: np.ndarray, grid_in: WavelengthGrid, grid_out: WavelengthGrid) -> np.ndarray:
-    """Return flux densities averaged over the pixels of `grid_out`, conserving flux.
-
-    The cumulative integral of the input, known exactly at the input pixel edges, is interpolated by a cubic
-    spline to the output edges; its differences, divided by the output widths, are the result. Whatever the
-    grids, the integral between two output edges equals the difference of the interpolated cumulative there.
-
-    Args:
-        flux: flux density per Å, pixel averages, shape (..., L_in).
-        grid_in: the L_in pixels of `flux`.
-        grid_out: the L_out pixels wanted; same medium, inside the edges of `grid_in`.
-
-    Raises:
-        ShapeError: if the last axis is not L_in long.
-        WavelengthRangeError: if `grid_out` reaches outside `grid_in` or is in another medium.
-    """
-    flux = _checked(flux, grid_in)
-    edges_in, edges_out = grid_in.edges, grid_out.edges
-    # Rounding of the edges must not turn two equal ranges into an error.
-    slack = 1e-9 * edges_in[-1]
-    if (
-        grid_in.medium != grid_out.medium
-        or edges_out[0] < edges_in[0] - slack
-        or edges_out[-1] > edges_in[-1] + slack
-    ):
-        raise WavelengthRangeError(
-            f"rebin: {grid_out.describe()} does not lie inside {grid_in.describe()}; "
-            "choose a narrower output grid"
-        )
-    cumulative = np.zeros((*flux.shape[:-1], grid_in.size + 1))
-    np.cumsum(flux * np.diff(edges_in), axis=-1, out=cumulative[..., 1:])
-    # Interpolating the integral is what conserves flux; interpolating the flux itself would not.
-    at_edges = CubicSpline(edges_in, cumulative, axis=-1)(np.clip(edges_out, edges_in[0], edges_in[-1]))
-    return np.diff(at_edges, axis=-1) / np.diff(edges_out)
-
-
 def smoothing_sigma(
     wavelength: np.ndarray, resolution_in: np.ndarray | float, resolution_out: np.ndarray | float
 ) -> np.ndarray:
@@ -77,7 +41,8 @@ def smoothing_sigma(
             f"smoothing: the spectrum has R = {have:g} at {wavelength[first]:.1f} Å and cannot be sharpened "
             f"to R = {want:g}; ask for at most {have:g}"
         )
-    return wavelength * np.sqrt(difference) / FWHM_PER_SIGMA
+    sigma: np.ndarray = wavelength * np.sqrt(difference) / FWHM_PER_SIGMA
+    return sigma
 
 
 def smooth(
@@ -119,7 +84,8 @@ def smooth(
         fine = wavelength
     matrix = gaussian_matrix(fine, wavelength, sigma)
     rows = flux.reshape(-1, fine.size)
-    return (matrix @ rows.T).T.reshape(*flux.shape[:-1], grid.size)
+    smoothed: np.ndarray = (matrix @ rows.T).T.reshape(*flux.shape[:-1], grid.size)
+    return smoothed
 
 
 def gaussian_matrix(

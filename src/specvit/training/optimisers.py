@@ -22,7 +22,7 @@ NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 NEWTON_SCHULZ_STEPS = 5
 
 
-def orthogonalise(matrix: Tensor, steps: int = NEWTON_SCHULZ_STEPS) -> Tensor:
+def orthogonalise(matrix: Tensor) -> Tensor:
     """Return nearly U Vᵀ of the singular value decomposition of each matrix, shape (..., m, n).
 
     The quintic iteration leaves singular values between about 0.7 and 1.2, which trains as well as exact
@@ -31,10 +31,10 @@ def orthogonalise(matrix: Tensor, steps: int = NEWTON_SCHULZ_STEPS) -> Tensor:
     a, b, c = NEWTON_SCHULZ
     x = matrix.bfloat16() if matrix.device.type != "cpu" else matrix.float()
     # The Gram matrix of the shorter side is the smaller one.
-    wide = x if x.shape[-2] <= x.shape[-1] else x.mT
+    wide: Tensor = x if x.shape[-2] <= x.shape[-1] else x.mT
     # The iteration needs singular values of at most 1, and the Frobenius norm bounds the largest.
     wide = wide / wide.norm(dim=(-2, -1), keepdim=True).clamp(min=1e-7)
-    for _ in range(steps):
+    for _ in range(NEWTON_SCHULZ_STEPS):
         gram = wide @ wide.mT
         wide = a * wide + (b * gram + c * gram @ gram) @ wide
     return (wide if x.shape[-2] <= x.shape[-1] else wide.mT).to(matrix.dtype)

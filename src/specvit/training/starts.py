@@ -143,7 +143,8 @@ def matched_filters(front: Conditioning, sample: SpectraBatch) -> Tensor:
     # Weighed by 1/σ² as a matched filter is; `scale` undoes the division of the flux channel.
     filters = space.reference * space.basis * front.scale
     values = front(sample.flux, sample.sigma).values[:, 0]
-    return filters / (values @ filters.T).std(dim=0)[:, None]
+    scaled: Tensor = filters / (values @ filters.T).std(dim=0)[:, None]
+    return scaled
 
 
 def _set_local_filters(tokeniser: Tokeniser, filters: Tensor, channels: int) -> None:

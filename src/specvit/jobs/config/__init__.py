@@ -1,6 +1,6 @@
 """Validated configuration: frozen sections, TOML in and out, presets, overrides. Runs nothing itself."""
 
-from specvit.jobs.config.resolve import preset_names, resolve
+from specvit.jobs.config.resolve import resolve
 from specvit.jobs.config.sections import (
     CONFIG_VERSION,
     Config,
@@ -25,6 +25,5 @@ __all__ = [
     "RunSection",
     "SimulateSection",
     "StarsSection",
-    "preset_names",
     "resolve",
 ]

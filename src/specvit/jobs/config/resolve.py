@@ -32,11 +32,6 @@ CONFIGURATION = DocumentKind(
 )
 
 
-def preset_names() -> tuple[str, ...]:
-    """Return the names of the shipped presets."""
-    return CONFIGURATION.names()
-
-
 def resolve(
     preset: str | None = "laptop", file: Path | str | None = None, overrides: Sequence[str] = ()
 ) -> Config:

@@ -245,10 +245,10 @@ class Config(Section):
     limits: LimitsSection = Field(default=LimitsSection(), description="the information ceiling")
     run: RunSection = Field(default=RunSection(), description="folder and machine")
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """Return the configuration as plain values, ready for TOML or JSON."""
         return self.model_dump(mode="json")
 
-    def science(self) -> dict:
+    def science(self) -> dict[str, Any]:
         """Return what determines the results: everything but the `run` section."""
         return {name: value for name, value in self.to_dict().items() if name != "run"}

@@ -101,11 +101,11 @@ class TrainingConfig(Section):
     evaluate: EvaluateSection = Field(default=EvaluateSection(), description="the scores")
     run: RunSection = Field(default=RunSection(name="train"), description="folder and machine")
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """Return the configuration as plain values, ready for TOML or JSON."""
         return self.model_dump(mode="json")
 
-    def science(self) -> dict:
+    def science(self) -> dict[str, Any]:
         """Return what determines the results: everything but where it runs."""
         values = self.to_dict()
         del values["run"], values["network"]["device"]

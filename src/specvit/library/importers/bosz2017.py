@@ -16,9 +16,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from specvit.errors import DataError
 from specvit.library.importers.assemble import Progress, SourceSpectrum, assemble_library
-from specvit.library.importers.nodes import Limits, Node, find_nodes, select_nodes
+from specvit.library.importers.nodes import Limits, Node, find_nodes, match_name, select_nodes
 from specvit.library.importers.text_table import first_column_range, parse_rows, read_lines
 from specvit.library.importers.window import LibraryWindow
 from specvit.library.synthetic_library import SyntheticLibrary
@@ -36,12 +35,7 @@ def parse_name(path: Path) -> Node:
     Raises:
         DataError: if the name does not follow the convention.
     """
-    match = _NAME.fullmatch(path.name)
-    if match is None:
-        raise DataError(
-            f"{path.name}: not a BOSZ 2017 name (like amp00cp00op00t5000g45v20modrt0b50000rs.asc.bz2); "
-            "rename it or move it away"
-        )
+    match = match_name(_NAME, path, "BOSZ 2017", "amp00cp00op00t5000g45v20modrt0b50000rs.asc.bz2")
     labels = {
         "teff": float(match["teff"]),
         "log_g": int(match["log_g"]) / 10,

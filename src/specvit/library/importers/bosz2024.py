@@ -24,7 +24,7 @@ import numpy as np
 
 from specvit.errors import DataError
 from specvit.library.importers.assemble import Progress, SourceSpectrum, assemble_library
-from specvit.library.importers.nodes import Limits, Node, find_nodes, select_nodes
+from specvit.library.importers.nodes import Limits, Node, find_nodes, match_name, select_nodes
 from specvit.library.importers.text_table import parse_rows, read_lines
 from specvit.library.importers.window import LibraryWindow
 from specvit.library.synthetic_library import SyntheticLibrary
@@ -44,12 +44,8 @@ def parse_name(path: Path) -> Node:
     Raises:
         DataError: if the name does not follow the convention.
     """
-    match = _NAME.fullmatch(path.name)
-    if match is None:
-        raise DataError(
-            f"{path.name}: not a BOSZ 2024 name (like "
-            "bosz2024_mp_t5000_g+4.5_m+0.00_a+0.00_c+0.00_v2_r50000_resam.txt.gz); rename it or move it away"
-        )
+    example = "bosz2024_mp_t5000_g+4.5_m+0.00_a+0.00_c+0.00_v2_r50000_resam.txt.gz"
+    match = match_name(_NAME, path, "BOSZ 2024", example)
     labels = {name: float(match[name]) + 0.0 for name in ("teff", "log_g", "m_h", "alpha_m", "c_m")}
     kind = f"microturbulence {match['vmic']} km/s"
     return Node(path, labels, float(match["resolution"]), kind, match["family"])

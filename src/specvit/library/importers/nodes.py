@@ -5,6 +5,7 @@ Owns finding, filtering and the checks that do not need a spectrum: names, dupli
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,6 +64,14 @@ def find_nodes(folder: Path, suffixes: tuple[str, ...], parse: Callable[[Path], 
             f"{folder}: no file ending in {' or '.join(suffixes)} in it or below; check the folder"
         )
     return [parse(path) for path in paths]
+
+
+def match_name(pattern: re.Pattern[str], path: Path, what: str, example: str) -> re.Match[str]:
+    """Return the parts of a file name, or raise DataError: it is not a `what` name, which is like `example`."""
+    match = pattern.fullmatch(path.name)
+    if match is None:
+        raise DataError(f"{path.name}: not a {what} name (like {example}); rename it or move it away")
+    return match
 
 
 def check_limits(limits: Limits) -> None:

@@ -59,9 +59,9 @@ def parse_rows(path: Path, lines: list[bytes], columns: int) -> np.ndarray:
         raise DataError(f"{path.name}: not a table of numbers ({error}); download it again") from error
 
 
-def row_text(row: list[bytes], longest: int = 60) -> str:
+def row_text(row: list[bytes]) -> str:
     """Return a row as short text for a message."""
-    return b" ".join(row).decode("ascii", "replace")[:longest]
+    return b" ".join(row).decode("ascii", "replace")[:60]
 
 
 def first_column_range(path: Path, lines: list[bytes], low: float, high: float) -> slice:

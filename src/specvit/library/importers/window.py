@@ -53,7 +53,8 @@ class LibraryWindow:
     def continuum_wavelength(self) -> np.ndarray:
         """Nodes of the stored continuum, Å."""
         nodes = np.unique(np.append(np.arange(0, self.grid.size, CONTINUUM_STRIDE), self.grid.size - 1))
-        return self.grid.wavelength[nodes]
+        wavelength: np.ndarray = self.grid.wavelength[nodes]
+        return wavelength
 
     @property
     def needed(self) -> tuple[float, float]:
@@ -93,10 +94,11 @@ class Transfer:
         """Return the spectrum (L_in,) on the window's grid, float32, in its own unit."""
         lowered = smooth(flux, self.source, self.resolution, min(self.window.resolution, self.resolution))
         # Point values, not pixel averages: averaging over 2.5 pixels per FWHM would lower R by another 4 %.
-        values = CubicSpline(self.source.wavelength, lowered)(self.window.grid.wavelength)
+        values: np.ndarray = CubicSpline(self.source.wavelength, lowered)(self.window.grid.wavelength)
         return values.astype(np.float32)
 
     def continuum(self, continuum: np.ndarray) -> np.ndarray:
         """Return the continuum (L_in,) at the window's continuum nodes, float32."""
         nodes = self.window.continuum_wavelength
-        return np.interp(nodes, self.source.wavelength, continuum).astype(np.float32)
+        values: np.ndarray = np.interp(nodes, self.source.wavelength, continuum)
+        return values.astype(np.float32)

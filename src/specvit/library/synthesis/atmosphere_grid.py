@@ -51,7 +51,7 @@ class AtmosphereGrid:
             raise DataError(
                 f"{first.name} and others: two models have the same Teff, log g and [M/H]; remove one"
             )
-        self._values = np.array([_pack(model) for model in models])
+        self._values: np.ndarray = np.array([_pack(model) for model in models])
         self._interpolator = self._make_interpolator()
 
     def at(self, teff: float, log_g: float, m_h: float) -> ModelAtmosphere:
@@ -87,25 +87,30 @@ class AtmosphereGrid:
 
     def _interpolate(self, position: np.ndarray) -> np.ndarray:
         if not self.free:
-            return self._values[0]
+            only: np.ndarray = self._values[0]
+            return only
         if self._interpolator is not None:
             # A point on the hull may fall outside by rounding: pull it inwards by 1e-9 of the range.
             centre = self._points.mean(axis=0)
-            return self._interpolator(position + 1e-9 * (centre - position))[0]
+            between: np.ndarray = self._interpolator(position + 1e-9 * (centre - position))[0]
+            return between
         order = np.argsort(self._points[:, 0])
         nodes = self._points[order, 0]
         if not -1e-9 <= position[0] <= 1 + 1e-9:
             return np.full(self._values.shape[1], np.nan)
         upper = int(np.clip(np.searchsorted(nodes, position[0]), 1, len(nodes) - 1))
         weight = (position[0] - nodes[upper - 1]) / (nodes[upper] - nodes[upper - 1])
-        return (1 - weight) * self._values[order[upper - 1]] + weight * self._values[order[upper]]
+        below, above = self._values[order[upper - 1]], self._values[order[upper]]
+        mixed: np.ndarray = (1 - weight) * below + weight * above
+        return mixed
 
 
 def _pack(model: ModelAtmosphere) -> np.ndarray:
     columns = [model.depth, model.temperature]
     columns += [c for c in (model.gas_pressure, model.electron_pressure) if c is not None]
     # Pressures span eight decades over the layers: logarithms are what is nearly linear.
-    return np.log(np.concatenate(columns))
+    packed: np.ndarray = np.log(np.concatenate(columns))
+    return packed
 
 
 def _unpack(like: ModelAtmosphere, packed: np.ndarray) -> ModelAtmosphere:

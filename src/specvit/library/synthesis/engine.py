@@ -149,7 +149,8 @@ class SmeEngine:
 def guess_electron_pressure(temperature: np.ndarray, gas_pressure: np.ndarray) -> np.ndarray:
     """Return a first electron pressure, dyn/cm²: the typical Pe/Pg at each temperature."""
     log_ratio = np.interp(np.log10(temperature), [3.2, 3.5, 3.7, 3.9, 4.1], [-8.0, -5.5, -4.2, -2.5, -1.0])
-    return gas_pressure * 10**log_ratio
+    guess: np.ndarray = gas_pressure * 10**log_ratio
+    return guess
 
 
 def hydrogen_levels(lines: LineTable) -> tuple[np.ndarray, np.ndarray]:

@@ -70,4 +70,5 @@ def _integral_from_surface(depth: np.ndarray, integrand: np.ndarray) -> np.ndarr
     # The integral of τ^(e-1) is a logarithm at e = 0; a millionth is as good and has no branch.
     exponent = np.where(np.abs(exponent) < 1e-6, 1e-6, exponent)
     surface = product[0] / max(exponent[0], 0.3)  # flatter would mean an infinite atmosphere
-    return surface + np.concatenate([[0.0], np.cumsum(np.diff(product) / exponent)])
+    integral: np.ndarray = surface + np.concatenate([[0.0], np.cumsum(np.diff(product) / exponent)])
+    return integral

@@ -30,6 +30,8 @@ _VALD_COLUMNS = {
     "short all": (0, 1, 2, 3, 4, 5),
     "long": (0, 2, 1, 9, 10, 11),
 }
+#: Species and the numbers of a line, in the order of `LineTable`.
+_Record = tuple[str, *tuple[float, ...]]
 _SPECIES = re.compile(r"[A-Z][A-Za-z0-9]* \d+")
 _VALD_RECORD = re.compile(r"^'(?P<species>[A-Z][A-Za-z0-9]* +\d+)\s*',(?P<rest>.*)$")
 
@@ -97,7 +99,7 @@ def read_lines(path: str | Path) -> LineTable:
     return LineTable(species[order], *numbers[order].T)
 
 
-def _read_csv(path: Path, text: str) -> list[tuple]:
+def _read_csv(path: Path, text: str) -> list[_Record]:
     rows = csv.DictReader(text.splitlines())
     missing = [name for name in CSV_REQUIRED if name not in (rows.fieldnames or [])]
     if missing:
@@ -105,7 +107,7 @@ def _read_csv(path: Path, text: str) -> list[tuple]:
             f"{path.name}: no column '{missing[0]}'; a CSV line list needs {', '.join(CSV_REQUIRED)} "
             f"and may have {', '.join(CSV_OPTIONAL)}"
         )
-    records = []
+    records: list[_Record] = []
     for number, row in enumerate(rows, start=2):
         species = (row["species"] or "").strip()
         if not _SPECIES.fullmatch(species):
@@ -119,7 +121,7 @@ def _read_csv(path: Path, text: str) -> list[tuple]:
     return records
 
 
-def _read_vald(path: Path, text: str) -> list[tuple]:
+def _read_vald(path: Path, text: str) -> list[_Record]:
     lines = text.splitlines()
     heading = next((line for line in lines if re.search(r"WL_(air|vac)\(", line)), None)
     if heading is None:
@@ -128,7 +130,7 @@ def _read_vald(path: Path, text: str) -> list[tuple]:
     medium, unit = re.findall(r"WL_(air|vac)\((\w+)\)", heading)[0]
     energy = re.search(r"(?:E_low|Excit)\((.*?)\)", heading)
     to_ev = 1 / WAVENUMBERS_PER_EV if energy is not None and "cm" in energy[1] else 1.0
-    records = []
+    records: list[_Record] = []
     for number, line in enumerate(lines, start=1):
         match = _VALD_RECORD.match(line)
         if match is None:
@@ -141,7 +143,8 @@ def _read_vald(path: Path, text: str) -> list[tuple]:
         wavelength = picked[0] * (10.0 if unit == "nm" else 1.0)
         # SMElib takes air wavelengths.
         wavelength = float(vacuum_to_air(wavelength)) if medium == "vac" else wavelength
-        records.append((" ".join(match["species"].split()), wavelength, picked[1] * to_ev, *picked[2:]))
+        values = [wavelength, picked[1] * to_ev, *picked[2:]]
+        records.append((" ".join(match["species"].split()), *values))
     announced = re.match(r"\s*[\d.]+,\s*[\d.]+,\s*(\d+),", lines[0])
     if announced and int(announced[1]) != len(records):
         raise DataError(

@@ -27,7 +27,7 @@ from specvit.library.synthesis.atmosphere_grid import AtmosphereGrid
 from specvit.library.synthesis.design import Design
 from specvit.library.synthesis.engine import SOLAR_MIX, SmeEngine, with_pressure
 from specvit.library.synthesis.hydrostatic import solve_gas_pressure
-from specvit.library.synthesis.isolated import map_isolated
+from specvit.library.synthesis.isolated import Outcome, map_isolated
 from specvit.library.synthesis.lines import LineTable
 from specvit.library.synthetic_library import SyntheticLibrary
 from specvit.runs.atomic import write_atomic
@@ -168,7 +168,7 @@ def synthesize(
     chunks = [range(start, min(start + CHUNK, total)) for start in range(0, total, CHUNK)]
     todo = [chunk for chunk in chunks if _read_chunk(folder, plan, chunk) is None]
     found = total - sum(map(len, todo))
-    pending: dict[int, list] = {chunk.start: [None] * len(chunk) for chunk in todo}
+    pending: dict[int, list[Outcome | None]] = {chunk.start: [None] * len(chunk) for chunk in todo}
     items = ((index, plan.design.values[index]) for chunk in todo for index in chunk)
     done = found
     if progress is not None:
@@ -176,8 +176,10 @@ def synthesize(
     for outcome in map_isolated(partial(build, plan), items, workers, timeout):
         start = outcome.key - outcome.key % CHUNK
         pending[start][outcome.key - start] = outcome
-        if all(pending[start]):
-            _write_chunk(folder, plan, start, pending.pop(start))
+        finished = [outcome for outcome in pending[start] if outcome is not None]
+        if len(finished) == len(pending[start]):
+            del pending[start]
+            _write_chunk(folder, plan, start, finished)
         done += 1
         if progress is not None:
             progress(done, total)
@@ -254,7 +256,7 @@ def _read_chunk(folder: Path, plan: SynthesisPlan, chunk: range) -> dict[str, np
     return part if fits else None
 
 
-def _write_chunk(folder: Path, plan: SynthesisPlan, start: int, outcomes: list) -> None:
+def _write_chunk(folder: Path, plan: SynthesisPlan, start: int, outcomes: list[Outcome]) -> None:
     flux = np.full((len(outcomes), plan.window.grid.size), np.nan, dtype=np.float32)
     continuum = np.full((len(outcomes), plan.window.continuum_wavelength.size), np.nan, dtype=np.float32)
     for row, outcome in enumerate(outcomes):

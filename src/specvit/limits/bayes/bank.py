@@ -99,7 +99,8 @@ def _principal_directions(rows: Tensor, count: int) -> Tensor:
     value, left = torch.linalg.eigh(rows @ rows.T)
     # Directions below rounding carry nothing and would not be orthogonal.
     count = min(count, int((value > 1e-13 * value[-1]).sum()))
-    return (left[:, -count:].T @ rows) / value[-count:, None].sqrt()
+    directions: Tensor = (left[:, -count:].T @ rows) / value[-count:, None].sqrt()
+    return directions
 
 
 def _unit_amplitude(spectra: Tensor, reference: Tensor, weight: Tensor) -> Tensor:

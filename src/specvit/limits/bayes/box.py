@@ -93,4 +93,5 @@ class BoxSampler:
 def sobol_normal(size: int, count: int, seed: int) -> Tensor:
     """Return `count` scrambled Sobol points as standard normal coordinates, shape (count, size), float64."""
     unit = SobolEngine(size, scramble=True, seed=seed).draw(count, dtype=torch.float64)
-    return torch.special.ndtri(unit.clamp(1e-9, 1 - 1e-9))
+    normal: Tensor = torch.special.ndtri(unit.clamp(1e-9, 1 - 1e-9))
+    return normal

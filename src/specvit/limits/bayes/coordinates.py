@@ -34,12 +34,14 @@ class ProbitBox:
     def to_labels(self, z: Tensor) -> Tensor:
         """Return labels, shape (..., P), float64, for coordinates z of the same shape."""
         # float64: in float32 Φ(z) is 1 from z = 5.4 on, and samples beyond would pile up on the face.
-        return self.low.to(z.device) + self.width.to(z.device) * torch.special.ndtr(z)
+        labels: Tensor = self.low.to(z.device) + self.width.to(z.device) * torch.special.ndtr(z)
+        return labels
 
     def from_labels(self, labels: Tensor) -> Tensor:
         """Return z, shape (..., P), float64, clipped to the faces (see `FACE`)."""
         unit = (labels.double() - self.low.to(labels.device)) / self.width.to(labels.device)
-        return torch.special.ndtri(unit.clamp(0.0, 1.0)).clamp(-FACE, FACE)
+        z: Tensor = torch.special.ndtri(unit.clamp(0.0, 1.0)).clamp(-FACE, FACE)
+        return z
 
 
 def log_standard_normal(z: Tensor) -> Tensor:

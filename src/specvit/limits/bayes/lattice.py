@@ -103,7 +103,8 @@ class LatticeSampler:
         return blurred / blurred.sum()
 
     def _by_axis(self, values: Tensor) -> tuple[Tensor, ...]:
-        return values.split([len(lines.start) * lines.cells for lines in self.lines])
+        parts: tuple[Tensor, ...] = values.split([len(lines.start) * lines.cells for lines in self.lines])
+        return parts
 
     def _labels(self, cell: Tensor, inside: Tensor) -> Tensor:
         """Return labels, shape (S, P), at the fraction `inside` of sub-cells number `cell` of all lines."""

@@ -40,8 +40,10 @@ class Attention(nn.Module):
         # PyTorch leaves its fused attention when attention is dropped, and draws a number for each element.
         if rotation is None and bias is None and is_cheap_for(tokens, dropout):
             qkv = self.qkv(tokens).unflatten(-1, (3, self.heads, -1))
-            return self.out(dropped_attention(qkv, dropout).flatten(2))
-        return self.out(self.mixed(*self.split(self.qkv(tokens), rotation), bias, dropout))
+            attended: Tensor = self.out(dropped_attention(qkv, dropout).flatten(2))
+            return attended
+        attended = self.out(self.mixed(*self.split(self.qkv(tokens), rotation), bias, dropout))
+        return attended
 
     def first(self, tokens: Tensor, rotation: tuple[Tensor, Tensor] | None, bias: Tensor | None) -> Tensor:
         """Return the first token of what `forward` returns, shape (B, 1, width), without computing the others.
@@ -58,7 +60,9 @@ class Attention(nn.Module):
         if rotation is not None:
             query, key = rotate(query, *(angle[:1] for angle in rotation)), rotate(key, *rotation)
         bias = bias[..., :1, :] if bias is not None else None
-        return self.out(self.mixed(query, key, value, bias, self.dropout if self.training else 0.0))
+        dropout = self.dropout if self.training else 0.0
+        attended: Tensor = self.out(self.mixed(query, key, value, bias, dropout))
+        return attended
 
     def mixed(
         self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, share: float = 0.0
@@ -75,7 +79,7 @@ class Attention(nn.Module):
         """Return what each token (row) attends to, shape (B, heads, T, T); rows sum to 1."""
         query, key, _ = self.split(self.qkv(tokens), rotation)
         # The scale that the fused attention takes by itself.
-        logits = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
+        logits: Tensor = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
         return (logits if bias is None else logits + bias).softmax(dim=-1)
 
     def split(self, qkv: Tensor, rotation: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor, Tensor]:
@@ -115,7 +119,8 @@ class Block(nn.Module):
 
     def _rest(self, tokens: Tensor, attended: Tensor) -> Tensor:
         tokens = tokens + self.dropout(attended)
-        return tokens + self.dropout(self.down(F.gelu(self.up(self.ffn_norm(tokens)))))
+        change: Tensor = self.dropout(self.down(F.gelu(self.up(self.ffn_norm(tokens)))))
+        return tokens + change
 
 
 class FixedBlock(nn.Module):
@@ -150,12 +155,12 @@ class FixedBlock(nn.Module):
         return self.block.first(tokens, rotation, bias)
 
 
-def initialise_linear(module: nn.Module, std: float = 0.02) -> None:
+def initialise_linear(module: nn.Module) -> None:
     """Draw the weights of every linear layer in `module` from a truncated normal; set biases to zero."""
     for layer in module.modules():
         # Width of Devlin et al. 2019 and of most transformers since.
         if isinstance(layer, nn.Linear):
-            nn.init.trunc_normal_(layer.weight, std=std)
+            nn.init.trunc_normal_(layer.weight, std=0.02)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
 

@@ -181,7 +181,7 @@ class SpecViT(nn.Module):
 
     def embed(self, inputs: Inputs) -> Tensor:
         """Return the tokens that enter the first block, shape (B, T, width)."""
-        tokens = torch.cat([tokeniser(inputs.values) for tokeniser in self.tokenisers], dim=1)
+        tokens: Tensor = torch.cat([tokeniser(inputs.values) for tokeniser in self.tokenisers], dim=1)
         if self.mask is not None and inputs.usable is not None:
             dead = torch.cat([t.dead(inputs.usable) for t in self._tokenisers()], dim=1)
             tokens = torch.where(dead[..., None], self.mask.to(tokens.dtype), tokens)
@@ -191,7 +191,8 @@ class SpecViT(nn.Module):
             tokens = tokens + self.position
         if self.level is not None:
             tokens = tokens + self.level(inputs.level)[:, None]
-        return self.dropout(tokens)
+        tokens = self.dropout(tokens)
+        return tokens
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Return features, shape (B, width)."""
@@ -204,7 +205,8 @@ class SpecViT(nn.Module):
         for block in blocks[full:]:
             tokens = block.first(tokens, rotation, bias)
         tokens = self.norm(tokens)
-        return self.readout(tokens[:, 0] if self.cls is not None else tokens.mean(dim=1))
+        features: Tensor = self.readout(tokens[:, 0] if self.cls is not None else tokens.mean(dim=1))
+        return features
 
     def attention_maps(self, inputs: Inputs) -> list[Tensor]:
         """Return what each token attends to, per block, shape (B, heads, T, T); a CLS token comes first."""

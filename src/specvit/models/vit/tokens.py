@@ -87,8 +87,10 @@ class Tokeniser(nn.Module):
         """Return tokens, shape (B, T, width), for values (B, C, L)."""
         values = F.pad(values, (0, self.padding))
         if self.form == "c1d":
-            return self.map(values).transpose(1, 2)
-        return self.map(values.unfold(2, self.patch, self.stride).transpose(1, 2).flatten(2))
+            channels: Tensor = self.map(values)
+            return channels.transpose(1, 2)
+        tokens: Tensor = self.map(values.unfold(2, self.patch, self.stride).transpose(1, 2).flatten(2))
+        return tokens
 
     def dead(self, usable: Tensor) -> Tensor:
         """Return which tokens see no usable pixel, shape (B, T), for usable (B, L)."""

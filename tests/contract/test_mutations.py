@@ -85,7 +85,7 @@ MUTATIONS = {
         "tests/evaluate",
     ),
     "RMSE is MAE on its own": Mutation(
-        "evaluate/metrics.py", "return np.sqrt(np.square(z - y).mean(axis=-1))", "return np.abs(z - y).mean(axis=-1)",
+        "evaluate/metrics.py", "= np.sqrt(np.square(z - y).mean(axis=-1))", "= np.abs(z - y).mean(axis=-1)",
         "tests/evaluate/test_metrics.py",
     ),
     "a training costs one pass": Mutation(

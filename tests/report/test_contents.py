@@ -56,7 +56,7 @@ def test_a_summary_of_another_shape_names_the_entry(make_run):
     summary = run.summary
     del summary["estimators"]["ridge"]["title"]
     run.write_summary(summary)
-    with pytest.raises(DataError, match=r"summary\.json: estimators\.ridge\.title"):
+    with pytest.raises(DataError, match=r"summary\.json: has no entry 'estimators\.ridge\.title'"):
         load_contents(run.path)
 
 

@@ -37,27 +37,17 @@ def refused(folder):
 
 
 def test_every_entry_of_the_configuration_is_a_report_or_one_line(copy):
+    """The page prints the configuration and quotes no entry of it, so a changed one is printed as it is."""
     path = copy / "config.toml"
     config = tomllib.loads(path.read_text())
-    quoted = (
-        "library",
-        "library.name",
-        "instrument",
-        "instrument.name",
-        "simulate.prior",
-        "simulate.noise_level",
-    )
     for done, changed in damaged_documents(config, OTHERS):
         try:
             path.write_text(dump_toml(changed))
         except ConfigError:
             continue  # no text of TOML says that
-        if done.startswith(
-            ("library", "instrument", "simulate.prior", "simulate.noise_level", "config_version")
-        ):
+        if done.startswith(("library", "simulate.prior", "config_version")):
             message = refused(copy)
-            assert "config.toml" in message or not message
-            assert "has no entry" in message or done.removesuffix(" deleted") not in quoted
+            assert "config.toml" in message or not message, done
 
 
 @pytest.mark.parametrize(("name", "step"), [("summary.json", 43), ("provenance.json", 11)])
@@ -70,7 +60,7 @@ def test_entries_of_a_document_are_a_report_or_one_line(copy, name, step):
         assert name in message or not message or "results" in message or "npz" in message
 
 
-@pytest.mark.parametrize("name", ["test", "predictions_ridge", "ceiling", "cells", "examples"])
+@pytest.mark.parametrize("name", ["test", "predictions_ridge", "bounds", "posteriors", "cells", "examples"])
 def test_every_array_is_a_report_or_one_line(copy, name):
     path = copy / "arrays" / f"{name}.npz"
     with np.load(path) as file:

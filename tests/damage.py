@@ -41,6 +41,20 @@ def damaged_documents(document, others=OTHERS):
                 yield f"{name} = {other}", changed
 
 
+def some_damaged_documents(document, count, seed=0):
+    """Yield `count` of the damaged documents of a large one: making all would take minutes."""
+    random, every = np.random.default_rng(seed), list(paths(document))
+    for at in random.choice(len(every), count, replace=False):
+        *parents, last = every[at]
+        changed = copy.deepcopy(document)
+        place, other = _at(changed, parents), random.integers(-1, len(OTHERS))
+        if other < 0:
+            del place[last]
+        else:
+            place[last] = OTHERS[other]
+        yield f"{'.'.join(map(str, every[at]))}{' deleted' if other < 0 else f' = {OTHERS[other]}'}", changed
+
+
 def damaged_arrays(arrays, texts=True, names=None):
     """Yield (what was done, arrays by name) with one array missing, of another type, shape or content."""
     for name in names or arrays:

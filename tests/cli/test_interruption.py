@@ -13,7 +13,7 @@ import pytest
 from specvit.simulate import World, WriteJob
 
 LINE = "interrupted: the same command continues after the last finished stage\n"
-SPECTRA, SHARDS = 6000, 12
+SPECTRA, SHARDS = 3000, 6
 
 #: A verb that does what the test says; it tells the test where its first sleep begins.
 VERB = """
@@ -98,7 +98,10 @@ def test_an_interrupted_set_is_continued_to_the_same_spectra(uninterrupted, numb
     send(process.pid, number)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 128 + number
-    assert err.splitlines(keepends=True)[1:] == [LINE]
+    # On a slow machine the bar has said more than where it begins.
+    *progress, last = err.splitlines(keepends=True)
+    assert last == LINE
+    assert all(line.startswith("simulate:") for line in progress)
     assert left_behind(process.pid) == []
     assert not list(tmp_path.glob("*.partial"))
     done = digests(tmp_path)

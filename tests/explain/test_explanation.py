@@ -5,14 +5,13 @@ import copy
 import numpy as np
 import pytest
 import torch
-from specvit.jobs.explanation import explanation
 
 from explained_network import small_estimator
 from specvit.errors import DataError, LabelError, WavelengthRangeError
 from specvit.explain import WINDOWS
-from specvit.jobs import explanation as module
+from specvit.jobs.stages import explain_network, explanation
 from specvit.limits import Forecaster, FreeParameters
-from specvit.runs import check_arrays
+from specvit.runs import Explanation, RunFolder
 from specvit.simulate import Simulator
 
 STARS = 20
@@ -23,41 +22,45 @@ def test_stars(simulator):
     return simulator.draw("test", 42, 0, STARS)
 
 
+def unwatched(done, total, text=""):
+    pass
+
+
 @pytest.fixture(scope="module")
-def arrays(simulator, test_stars):
+def found(simulator, test_stars):
     seen = []
-    made = explanation(
-        small_estimator(simulator),
-        simulator,
-        test_stars,
-        "log_g",
-        lambda done, total: seen.append((done, total)),
-    )
+
+    def update(done, total, text=""):
+        seen.append((done, total))
+
+    made = explain_network(small_estimator(simulator), simulator, test_stars, "log_g", update)
     assert seen == [(16, STARS), (20, STARS)]
     return made
 
 
-def test_the_arrays_are_those_of_the_contract(arrays):
-    check_arrays("explain", arrays, "explain.npz")
-    assert list(arrays["quantities"]) == ["fisher", "response", "ig", "attention", "rollout"]
-    assert (str(arrays["model"]), str(arrays["target"])) == ("vit-tiny", "log_g")
-    assert arrays["density"].shape == (5, 3, 4096)
-    assert arrays["share"].shape == (5, 3, len(WINDOWS), 3)
-    assert arrays["blocks"].shape == (2, 4096)
-    assert arrays["stars"][0] == arrays["stars"][1:].sum() == STARS
-    assert float(arrays["gap"]) < 0.05
+def test_what_is_found_can_be_kept_and_read(found, tmp_path):
+    run = RunFolder.create(tmp_path, "demo", {"config_version": 1})
+    found.write(run)
+    assert Explanation.read(run).arrays().keys() == found.arrays().keys()
+    assert list(found.quantities) == ["fisher", "response", "ig", "attention", "rollout"]
+    assert (str(found.model), str(found.target)) == ("vit-tiny", "log_g")
+    assert found.density.shape == (5, 3, 4096)
+    assert found.share.shape == (5, 3, len(WINDOWS), 3)
+    assert found.blocks.shape == (2, 4096)
+    assert found.stars[0] == found.stars[1:].sum() == STARS
+    assert float(found.gap) < 0.05
 
 
-def test_densities_integrate_to_one_and_shares_add_up(arrays, simulator):
+def test_densities_integrate_to_one_and_shares_add_up(found, simulator):
     width = np.diff(simulator.grid.edges)
-    np.testing.assert_allclose((arrays["density"] * width).sum(axis=-1), 1)
-    np.testing.assert_allclose(arrays["share"][..., 0].sum(axis=-1), 1)
-    np.testing.assert_allclose(arrays["likeness"][0], 1)
+    np.testing.assert_allclose((found.density * width).sum(axis=-1), 1)
+    np.testing.assert_allclose(found.share[..., 0].sum(axis=-1), 1)
+    np.testing.assert_allclose(found.likeness[0], 1)
 
 
 def test_fisher_information_per_pixel_sums_to_that_of_the_ceiling(simulator, test_stars):
     observed = copy.deepcopy(simulator.observed).double()
-    density = module._information(observed, test_stars, "log_g")["fisher"]
+    density = explanation._information(observed, test_stars, "log_g")["fisher"]
     free = FreeParameters("log_g", simulator.prior.label_space.names)
     forecaster = Forecaster(simulator.world.emulator(), simulator.instrument, free)
     conditions = {name: value.double() for name, value in test_stars.conditions.items()}
@@ -66,11 +69,11 @@ def test_fisher_information_per_pixel_sums_to_that_of_the_ceiling(simulator, tes
 
 
 def test_a_network_without_attention_is_explained_without_it(simulator, test_stars):
-    made = explanation(
-        small_estimator(simulator, "subspace"), simulator, test_stars[:4], "teff", lambda done, total: None
+    made = explain_network(
+        small_estimator(simulator, "subspace"), simulator, test_stars[:4], "teff", unwatched
     )
-    assert list(made["quantities"]) == ["fisher", "response", "ig"]
-    assert "blocks" not in made
+    assert list(made.quantities) == ["fisher", "response", "ig"]
+    assert made.blocks is None
 
 
 def test_what_cannot_be_explained_is_refused_before_any_work(simulator, test_stars):
@@ -79,9 +82,9 @@ def test_what_cannot_be_explained_is_refused_before_any_work(simulator, test_sta
 
     estimator = small_estimator(simulator)
     with pytest.raises(LabelError, match="unknown label 'm_h'; known labels are log_g, teff"):
-        explanation(estimator, simulator, test_stars, "m_h", refuse)
+        explain_network(estimator, simulator, test_stars, "m_h", refuse)
     with pytest.raises(DataError, match="truth"):
-        explanation(estimator, simulator, test_stars.without_truth(), "log_g", refuse)
+        explain_network(estimator, simulator, test_stars.without_truth(), "log_g", refuse)
     other = Simulator.build("gaia_rvs")
     with pytest.raises(WavelengthRangeError, match="spectra for vit-tiny: expected 4096 pixels"):
-        explanation(estimator, other, test_stars, "log_g", refuse)
+        explain_network(estimator, other, test_stars, "log_g", refuse)

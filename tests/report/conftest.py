@@ -53,7 +53,7 @@ class Stars:
         batch = SpectraBatch(
             torch.ones(count, 2), torch.ones(count, 2), torch.from_numpy(self.labels).float(), {}
         )
-        return TestStars(batch, self.table, self.space, WavelengthGrid.linear(8000, 1.0, 2))
+        return TestStars(batch, self.table, self.space, WavelengthGrid.linear(8000, 1.0, 2), "drawn")
 
     def bounds(self):
         names = self.space.names

@@ -7,6 +7,7 @@ from specvit.errors import DataError
 from specvit.report import explain_table, load_contents, network_explained, run_tables
 from specvit.report.drawings import drawings
 from specvit.report.explain_table import HEADS
+from specvit.runs import Explanation
 
 WINDOWS = ["Ca II", "TiO", "elsewhere"]
 
@@ -39,7 +40,7 @@ def explain_arrays(attention=True):
 @pytest.fixture
 def explained(make_run):
     run = make_run()
-    run.write_arrays("explain", **explain_arrays())
+    Explanation(**explain_arrays()).write(run)
     return run
 
 
@@ -61,19 +62,19 @@ def test_the_figure_names_what_it_shows_and_the_lines(explained):
 
 def test_a_network_without_attention_has_one_panel_less(make_run):
     run = make_run()
-    run.write_arrays("explain", **explain_arrays(attention=False))
+    Explanation(**explain_arrays(attention=False)).write(run)
     figure = network_explained(load_contents(run.path))
     assert len(figure.axes) == 3
     assert not any("attention" in text for text in drawn(figure))
 
 
 def test_the_table_holds_shares_in_percent_and_the_pixels():
-    arrays = {name: np.asarray(value) for name, value in explain_arrays().items()}
-    table = explain_table(arrays)
+    found = Explanation(**explain_arrays())
+    table = explain_table(found)
     assert table.head == ("stars", "lines", "pixels [%]", *(f"{head} [%]" for head in HEADS.values()))
     first = table.rows[0]
     assert first[:2] == ("all stars", "Ca II")
-    assert first[2] == pytest.approx(100 * np.mean(arrays["window"] == 0))
+    assert first[2] == pytest.approx(100 * np.mean(found.window == 0))
     assert (first[3].value, first[3].low, first[3].high) == pytest.approx((50, 45, 55))
     assert len(table.rows) == 2 * (len(WINDOWS) + 1)
     assert "miss 0.4 %" in table.caption
@@ -91,7 +92,7 @@ def test_a_report_has_the_figure_and_the_table_where_the_run_has_the_arrays(expl
 
 
 def test_a_run_without_the_arrays_says_so(make_run):
-    run = load_contents(make_run().path)
+    run = load_contents(make_run(examples=False).path)
     assert run.explain is None
     with pytest.raises(DataError, match="explain"):
         network_explained(run)
@@ -99,7 +100,11 @@ def test_a_run_without_the_arrays_says_so(make_run):
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"share": np.zeros((5, 2, 3))}, "'share' has shape"), ({"likeness": None}, "no array 'likeness'")],
+    [
+        ({"share": np.zeros((5, 2, 3))}, "'share' has shape"),
+        ({"likeness": None}, "no array 'likeness'"),
+        ({"quantities": ["fisher", "response", "gradients", "attention", "rollout"]}, "'quantities' lack ig"),
+    ],
 )
 def test_arrays_that_do_not_fit_are_named(make_run, change, message):
     run = make_run()

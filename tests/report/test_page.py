@@ -1,13 +1,25 @@
+"""The page of a run: whole in itself, all that must be said, and nothing known of estimators but their facts."""
+
 import re
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from own_estimators import own_choice
+from specvit import report
 from specvit.cli import main
 from specvit.cli.report import find_run
 from specvit.errors import DataError
-from specvit.report import write_report
+from specvit.estimators import TABLE
+from specvit.estimators.architectures import ARCHITECTURES
+from specvit.report import load_contents, run_tables, write_report
+from specvit.report.drawings import drawings
+from specvit.report.page import _facts, _render
+from specvit.runs import Family
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 
@@ -60,7 +72,8 @@ def test_the_page_shows_every_figure_with_words_for_those_who_cannot_see_them(wr
 
 def test_the_page_says_numbers_captions_and_provenance(written, run_folder):
     text = " ".join(Page(written.read_text()).words)
-    best = max(m["overall"]["r2"]["value"] for m in run_folder.summary["models"].values())
+    scores = run_folder.summary["scores"].values()
+    best = max(labels["log_g"]["all"]["r2"]["value"] for labels in scores)
     assert f"R² = {best:.2f}" in text
     for needed in (
         "300 test spectra",
@@ -69,6 +82,9 @@ def test_the_page_says_numbers_captions_and_provenance(written, run_folder):
         "Bayes ceiling",
         "numpy",
         "[simulate]",
+        "library builtin, instrument pfs_mr",
+        "alpha 1000, validation R² 0.3278",
+        "train 1\u202f000, validation 100, test 300",
     ):
         assert needed in text
 
@@ -81,10 +97,12 @@ def test_figures_and_tables_lie_beside_the_page(written):
         "cost",
         "efficiency",
         "efficiency_expected",
+        "labels",
         "mae_bins",
         "models",
         "residuals",
         "rmse_bins",
+        "slices",
         "snr_bins",
     )
     assert sorted(p.name for p in (folder / "tables").iterdir()) == [
@@ -102,21 +120,99 @@ def test_the_page_says_what_each_curve_means_in_two_sentences(written):
         assert beginning in text
 
 
-def test_names_from_the_run_are_escaped(make_run):
-    run = make_run(examples=False)
-    summary = run.summary
-    summary["models"]["ridge"]["title"] = "<b>Ridge</b>"
-    run.write_summary(summary)
-    text = write_report(run.path).read_text()
-    assert "<b>Ridge</b>" not in text
-    assert "&lt;b&gt;Ridge" in text
+def test_an_own_estimator_is_shown_as_it_calls_itself(make_run):
+    """Braces, HTML and dollars in title and meaning are text: on the page, in figures and in tables."""
+    odd = own_choice("odd", "<b>Mine {0}</b> $", "A {w} <script>sum</script> of {target}. It is {{mine}}.")
+    folder = make_run(models=("ridge", odd), ceiling=False, examples=False).path
+    text = write_report(folder).read_text()
+    words = " ".join(Page(text).words)
+    assert "<b>Mine" not in text
+    assert "<script" not in text
+    assert "<b>Mine {0}</b> $" in words
+    assert "A {w} <script>sum</script> of log g. It is {{mine}}." in words
+    assert r"$<$b$>$Mine \{0\}$<$/b$>$ \$" in (folder / "tables" / "models.tex").read_text()
 
 
-def test_a_run_with_models_only_gets_a_page(make_run):
-    run = make_run(ceiling=False, examples=False, models=("ridge",))
-    text = write_report(run.path).read_text()
+def test_a_training_gets_a_page_without_ceilings(training_run, tmp_path):
+    folder = shutil.copytree(training_run.path, tmp_path / "demo")
+    text = write_report(folder).read_text()
     assert len(Page(text).images) == 2
-    assert not re.search(r"Cramér|Bayes", text)
+    assert "specvit training" in text
+    # What a network's curve means is said by the network, whether or not there is a ceiling.
+    assert not re.search(r"Cramér|Bayes", text.replace(ARCHITECTURES["vit"].meaning.split(". ")[1], ""))
+
+
+def page_of(run, **parts):
+    """Return the words of the page of a run, without its figures."""
+    contents = load_contents(run.path)
+    return " ".join(Page(_render(contents, [], run_tables(contents))).words), contents
+
+
+def test_three_labels_have_a_table_and_the_target_the_headline(three_labels):
+    words, contents = page_of(three_labels)
+    assert "How well can log g be measured?" in words
+    assert "Every label" in words
+    for label in ("Teff [K]", "[M/H] [dex]"):
+        assert label in words
+    assert f"{contents.summary.score('ridge', 'mae', 'teff').value:.2f}" in words
+
+
+@pytest.mark.parametrize("library", [("teff", "log_g", "alpha_m"), ("log_g", "m_h"), ("log_g",)])
+def test_a_library_without_teff_or_metallicity_has_a_report_without_the_plane_of_both(make_run, library):
+    run = make_run(library=library)
+    words, contents = page_of(run)
+    assert contents.cells is None
+    assert [drawing.name for drawing in drawings(contents)] == [
+        *("r2_versus_snr", "residuals", "predicted_versus_true", "example_spectra"),
+    ]
+    for drawing in drawings(contents):
+        assert drawing.draw(contents).axes
+    assert ("metal-poor" in contents.summary.slices) == ("m_h" in library)
+    assert "Bayes ceiling" in words
+
+
+def test_a_leak_is_said_first(leaky):
+    contents = load_contents(leaky.path)
+    text = _render(contents, [], run_tables(contents))
+    assert text.index('role="alert"') < text.index("leak is above the Bayes ceiling: leakage or a bug")
+    assert "leak, above the Bayes ceiling: leakage or a bug" in text
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ({"alpha": 1000.0, "trained with library": "a, not b"}, "alpha 1000, trained with library a, not b"),
+        (
+            {"log_g": {"alpha": 2.0}, "teff": {"alpha": 3.0}, "trained with prior": "x"},
+            "alpha 2, trained with prior x",
+        ),
+        ({"log_g": 0.5, "rounds": [1, 2]}, "log g 0.5, rounds [1, 2]"),
+    ],
+)
+def test_what_a_fit_chose_is_that_of_the_target_and_of_all(run_folder, facts, words):
+    """Whatever an own estimator calls its facts, and with the differences of the world it was made in."""
+    run = load_contents(run_folder.path)
+    ridge = run.summary.estimators["ridge"].model_copy(update={"facts": facts})
+    estimators = {**run.summary.estimators, "ridge": ridge}
+    changed = replace(run, summary=run.summary.model_copy(update={"estimators": estimators}))
+    assert _facts(changed, "ridge") == words
+
+
+def names_in(text, names):
+    """Return those of the names that stand in a text as words of their own."""
+    return {name for name in names if re.search(rf"(?<![A-Za-z]){re.escape(name)}(?![A-Za-z])", text)}
+
+
+def test_the_report_knows_no_estimator_by_name():
+    """What there is, how it is called and what it means is in the summary; only families are known here."""
+    known = {*TABLE, *(spec.title for spec in TABLE.values()), *(spec.saved_as for spec in TABLE.values())}
+    known -= {*get_args(Family)}
+    assert names_in("a Ridge and an mlp-nano of specvit", known) == {"Ridge", "mlp"}
+    folder = Path(report.__file__).parent
+    files = [path for path in folder.rglob("*") if path.suffix in (".py", ".j2", ".mplstyle")]
+    assert len(files) > 20
+    found = {path.name: names_in(path.read_text(encoding="utf-8"), known) for path in files}
+    assert {name: words for name, words in found.items() if words} == {}
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path):

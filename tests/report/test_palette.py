@@ -1,9 +1,12 @@
+"""Models can be told apart by everybody, in colour and without."""
+
 from itertools import combinations
 
 import numpy as np
 import pytest
 
 from specvit.report.palette import INK, MODEL_COLOURS, MUTED, look_of
+from specvit.runs import read_summary
 
 #: Linear RGB as seen with complete colour blindness; Machado, Oliveira & Fernandes 2009, table 1.
 SEEN = {
@@ -39,7 +42,18 @@ def test_colours_stay_apart_for_every_kind_of_colour_vision(kind):
         assert np.linalg.norm(lab(one, SEEN[kind]) - lab(other, SEEN[kind])) > 12, (one, other)
 
 
-def test_eight_models_differ_in_marker_too():
-    names = [f"model {i}" for i in range(8)]
-    looks = [look_of(name, names) for name in names]
+def test_eight_models_differ_in_marker_too(many_models):
+    summary = read_summary(many_models)
+    looks = [look_of(name, summary) for name in summary.estimators]
     assert len({look.colour for look in looks}) == len({look.marker for look in looks}) == 8
+
+
+def test_those_that_fit_the_world_have_dashes_of_their_own_whatever_they_are_called(many_models):
+    summary = read_summary(many_models)
+    dashed = {
+        facts.family for name, facts in summary.estimators.items() if look_of(name, summary).dashes != "-"
+    }
+    assert dashed == {"template", "posterior"}
+    renamed = {("any" if name == "template" else name): facts for name, facts in summary.estimators.items()}
+    other = summary.model_copy(update={"estimators": renamed})
+    assert look_of("any", other) == look_of("template", summary)

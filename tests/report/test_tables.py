@@ -1,9 +1,22 @@
+"""Tables lay out the scores of the summary, as CSV, LaTeX and Markdown."""
+
 import csv
 import io
 from dataclasses import replace
 
+import numpy as np
+import pytest
+
 from specvit.report import load_contents, model_table, run_tables, snr_table
-from specvit.report.run_tables import cell_table, coverage_table, efficiency_table, residual_table
+from specvit.report.run_tables import (
+    cell_table,
+    coverage_table,
+    efficiency_table,
+    expected_table,
+    label_table,
+    residual_table,
+    slice_table,
+)
 from specvit.report.tables import Table
 from specvit.runs import Score
 
@@ -16,16 +29,19 @@ def test_csv_holds_the_scores_of_the_summary_in_full_precision(run_folder):
     run = load_contents(run_folder.path)
     rows = read(model_table(run))
     assert [row["model"] for row in rows] == ["Ridge", "LightGBM", "Bayes ceiling"]
-    assert float(rows[0]["R²"]) == run.summary.models["ridge"].overall["r2"].value
-    assert float(rows[0]["R² low"]) == run.summary.models["ridge"].overall["r2"].low
+    assert float(rows[0]["R²"]) == run.summary.score("ridge", "r2").value
+    assert float(rows[0]["R² low"]) == run.summary.score("ridge", "r2").low
     assert rows[2]["MAE [dex]"] == ""
 
 
 def test_the_bin_table_has_a_row_per_bin_and_the_ceilings(run_folder):
     run = load_contents(run_folder.path)
     rows = read(snr_table(run))
-    assert [int(row["spectra"]) for row in rows] == run.summary.snr_bins.counts
-    assert float(rows[1]["Cramér–Rao ceiling, 5 labels p90"]) == run.summary.ceiling.bins["r2_max_5"][1].p90
+    bins = [run.summary.slices[name] for name in run.summary.bins]
+    assert [int(row["spectra"]) for row in rows] == [part.spectra for part in bins]
+    spread = run.summary.ceiling.spreads[run.summary.bins[1]]["r2_max_0"]
+    assert float(rows[1]["Cramér–Rao ceiling, 5 labels p90"]) == spread.p90
+    assert "Cramér–Rao ceiling, 3 labels" in rows[1]
 
 
 def test_captions_state_sample_snr_definition_and_seed(run_folder):
@@ -54,38 +70,44 @@ def test_latex_is_a_booktabs_table_with_escaped_text():
 def test_efficiency_and_residuals_of_every_model_have_a_row_per_bin(many_models):
     run = load_contents(many_models.path)
     efficiency, residuals = (read(table) for table in (efficiency_table(run), residual_table(run)))
-    assert len(efficiency) == len(residuals) == len(run.summary.snr_bins.counts)
-    for model in run.summary.models.values():
-        assert float(efficiency[0][model.title]) == model.bins["efficiency"][0].value
-        assert float(efficiency[1][f"{model.title}, CRLB"]) == model.bins["efficiency_crlb"][1].value
-        assert float(residuals[0][f"{model.title}, 68 %"]) == model.bins["residual_68"][0].value
-    assert float(residuals[1]["posterior std p10"]) == run.summary.ceiling.bins["posterior_std"][1].p10
+    first, second, _ = run.summary.bins
+    assert len(efficiency) == len(residuals) == 3
+    for name in run.names:
+        title, score = run.title(name), run.summary.score
+        assert float(efficiency[0][title]) == score(name, "efficiency", part=first).value
+        assert float(efficiency[1][f"{title}, CRLB"]) == score(name, "efficiency_crlb", part=second).value
+        assert float(residuals[0][f"{title}, 68 %"]) == score(name, "residual_68", part=first).value
+    assert (
+        float(residuals[1]["posterior std p10"]) == run.summary.ceiling.spreads[second]["posterior_std"].p10
+    )
 
 
 def test_coverage_is_listed_for_models_that_state_errors(many_models, run_folder):
     run = load_contents(many_models.path)
     rows = read(coverage_table(run))
-    titles = [run.summary.models[name].title for name in ("template", "posterior")]
+    titles = [run.title(name) for name in ("mlp-nano", "cnn-nano", "vit-nano", "template", "posterior")]
     stated = [key for key in rows[0] if key.endswith(" %")]
     assert stated == [f"{title}, {share} %" for title in titles for share in (68, 95)]
-    value = run.summary.models["template"].bins["coverage_95"][2].value
-    assert float(rows[2][f"{titles[0]}, 95 %"]) == value
+    value = run.summary.score("template", "coverage_95", part=run.summary.bins[2]).value
+    assert float(rows[2]["Template fit (ML), 95 %"]) == value
     assert "coverage" not in {table.name for table in run_tables(load_contents(run_folder.path))}
 
 
 def test_the_table_of_cells_holds_the_full_ones(many_models):
     run = load_contents(many_models.path)
     rows = read(cell_table(run))
-    full = run.cells["stars"][run.cells["stars"] >= run.cells["least_stars"]]
+    full = run.cells.stars[run.cells.stars >= run.cells.least_stars]
     assert [int(row["stars"]) for row in rows] == list(full)
-    title = run.summary.models["template"].title
-    assert float(rows[0][f"{title}: precision"]) == run.cells["precision_template"][0, 0, 0]
+    k, j, i = np.argwhere(run.cells.stars >= run.cells.least_stars)[0]
+    precision = run.cells.of("precision", "template")[k, j, i]
+    names = [f"Template fit (ML): precision{end}" for end in ("", " low", " high")]
+    assert [float(rows[0][name]) for name in names] == list(precision)
 
 
 def test_a_model_without_some_estimates_is_named_in_the_caption(make_run):
     run = make_run()
     summary = run.summary
-    summary["models"]["ridge"]["missing"] = 7
+    summary["estimators"]["ridge"]["missing"] = {"log_g": 7, "teff": 9}
     run.write_summary(summary)
     assert "Ridge gives no estimate for 7 spectra" in model_table(load_contents(run.path)).caption
 
@@ -102,6 +124,62 @@ def test_the_efficiency_table_says_what_is_a_bound_and_what_an_approximation(run
 
 def test_a_ceiling_that_has_not_converged_is_marked_in_the_table_of_models(run_folder):
     run = load_contents(run_folder.path)
-    ceiling = run.summary.ceiling.model_copy(update={"converged": False})
-    doubtful = replace(run, summary=run.summary.model_copy(update={"ceiling": ceiling}))
+    ceilings = {"log_g": run.summary.ceiling.model_copy(update={"ceiling_converged": False})}
+    doubtful = replace(run, summary=run.summary.model_copy(update={"ceilings": ceilings}))
     assert read(model_table(doubtful))[-1]["model"] == "Bayes ceiling, not converged"
+
+
+def test_every_label_has_the_rows_of_those_who_estimate_it_in_its_own_unit(three_labels):
+    run = load_contents(three_labels.path)
+    rows = read(label_table(run))
+    entries = [(row["label"], row["model"]) for row in rows]
+    best, estimated = "Bayes ceiling", ["Ridge", "SpecViT (nano)"]
+    assert entries[:4] == [("log g [dex]", name) for name in ("Ridge", "LightGBM", "SpecViT (nano)", best)]
+    assert [name for label, name in entries if label == "Teff [K]"] == [*estimated, best]
+    assert [name for label, name in entries if label == "[C/M] [dex]"] == [best]
+    at = entries.index(("Teff [K]", "Ridge"))
+    assert float(rows[at]["MAE"]) == run.summary.score("ridge", "mae", "teff").value
+    assert float(rows[at]["MAE"]) > 50  # kelvin
+    assert float(rows[at + 2]["R²"]) == run.summary.ceilings["teff"].bayes["all"].value
+
+
+def test_one_label_needs_no_table_of_labels(make_run):
+    run = load_contents(make_run(library=("log_g",), examples=False).path)
+    assert "labels" not in {table.name for table in run_tables(run)}
+
+
+def test_named_parts_have_a_row_with_their_definition_in_the_caption(run_folder):
+    run = load_contents(run_folder.path)
+    table = slice_table(run)
+    rows = read(table)
+    assert [row["spectra are"] for row in rows] == ["all", "low noise", "metal-poor"]
+    assert int(rows[1]["spectra"]) == 60
+    for row in rows:
+        part = row["spectra are"]
+        assert float(row["R² LightGBM"]) == run.summary.score("lightgbm", "r2", part=part).value
+        assert float(row["R² Bayes ceiling"]) == run.summary.ceiling.bayes[part].value
+    assert "metal-poor: m_h from -10 to -1" in table.caption
+
+
+def test_expected_efficiency_has_a_row_per_bin(many_models):
+    run = load_contents(many_models.path)
+    rows = read(expected_table(run))
+    assert [float(row["Posterior mean"]) for row in rows] == pytest.approx([1, 1, 1])
+    expected = [score.value for score in run.summary.over_bins("ridge", "efficiency_expected")]
+    assert [float(row["Ridge"]) for row in rows] == expected
+
+
+def test_a_training_has_the_tables_that_need_no_ceiling(training_run):
+    names = [table.name for table in run_tables(load_contents(training_run.path))]
+    assert names == [
+        *("models", "labels", "snr_bins", "slices", "coverage"),
+        *("mae_bins", "rmse_bins", "residuals", "cost"),
+    ]
+
+
+def test_titles_of_any_characters_leave_latex_and_markdown_whole():
+    title = "{a}$b$ \\c~d^e | <f>"
+    table = Table("t", title, ("model", title), ((title, 1),))
+    line = r"\{a\}\$b\$ \textbackslash{}c\textasciitilde{}d\textasciicircum{}e $|$ $<$f$>$"
+    assert table.to_latex().count(line) == 3
+    assert {text.replace(r"\|", "").count("|") for text in table.to_markdown().splitlines()} == {3}

@@ -1,5 +1,10 @@
+"""What a run found, in sentences: the best model, the ceilings, and what each curve means."""
+
+from dataclasses import replace
+
 import pytest
 
+from own_estimators import own_choice
 from specvit.report import load_contents
 from specvit.report.meanings import curve_meanings, leak_warnings
 from specvit.report.words import findings, number, score_text
@@ -21,16 +26,16 @@ def test_scores_show_their_interval():
 
 def test_the_first_sentence_is_about_the_best_model(run_folder):
     run = load_contents(run_folder.path)
-    best = max(run.summary.models.values(), key=lambda model: model.overall["r2"].value)
+    best = max(run.names, key=lambda name: run.summary.score(name, "r2").value)
     first = findings(run)[0]
-    assert first.startswith(best.title)
-    assert number(best.overall["r2"].value, 2) in first
+    assert first.startswith(f"{run.title(best)} measures log g")
+    assert number(run.summary.score(best, "r2").value, 2) in first
 
 
-def test_a_model_above_the_bayes_ceiling_is_called_an_error_and_not_the_best(make_run):
-    run = load_contents(make_run(models=("ridge", "leak")).path)
+def test_a_model_above_the_bayes_ceiling_is_called_an_error_and_not_the_best(leaky):
+    run = load_contents(leaky.path)
     (warning,) = leak_warnings(run)
-    headroom = run.summary.models["leak"].overall["headroom"]
+    headroom = run.summary.score("leak", "headroom")
     assert warning.startswith("leak is above the Bayes ceiling: leakage or a bug")
     assert f"{-headroom.value:.3f} higher" in warning
     assert f"{-headroom.high:.3f} to {-headroom.low:.3f}" in warning
@@ -40,7 +45,7 @@ def test_a_model_above_the_bayes_ceiling_is_called_an_error_and_not_the_best(mak
 def test_honest_models_are_not_warned_of(many_models):
     run = load_contents(many_models.path)
     assert leak_warnings(run) == []
-    assert all(model.above_ceiling is False for model in run.summary.models.values())
+    assert all(facts.above_ceiling == {"log_g": False} for facts in run.summary.estimators.values())
 
 
 def test_every_curve_has_its_meaning(many_models):
@@ -48,9 +53,11 @@ def test_every_curve_has_its_meaning(many_models):
     meanings = curve_meanings(run)
     names = [name for name, _ in meanings]
     assert names[:2] == ["Cramér–Rao ceiling", "Bayes ceiling"]
-    titles = {model.title for model in run.summary.models.values()}
-    assert {title for name in names[2:] for title in name.split(", ")} == titles
-    assert len(meanings) == 2 + 5  # linear models, trees, networks, template fit and posterior mean
+    assert names[2] == "Lines and points"
+    titles = {facts.title for facts in run.summary.estimators.values()}
+    assert {title for name in names[3:] for title in name.split(", ")} == titles
+    assert len(meanings) == 3 + 5  # linear models, trees, networks, template fit and posterior mean
+    assert not any("{target}" in text for _, text in meanings)
     assert "Teff, log g, [M/H], [α/M] and [C/M] are free" in meanings[0][1]
     assert all(text.count(". ") == 1 and text.endswith(".") for _, text in meanings)
 
@@ -58,8 +65,8 @@ def test_every_curve_has_its_meaning(many_models):
 def test_stated_errors_are_compared_with_the_truth(many_models):
     run = load_contents(many_models.path)
     (sentence,) = (s for s in findings(run) if "68 % intervals" in s)
-    share = run.summary.models["template"].overall["coverage_68"].value
-    assert f"{run.summary.models['template'].title} {100 * share:.0f} %" in sentence
+    share = run.summary.score("template", "coverage_68").value
+    assert f"{run.title('template')} {100 * share:.0f} %" in sentence
 
 
 def test_without_a_bayes_ceiling_the_cramer_rao_ceiling_is_quoted_with_its_limits(make_run):
@@ -68,22 +75,47 @@ def test_without_a_bayes_ceiling_the_cramer_rao_ceiling_is_quoted_with_its_limit
     assert "unbiased" in last
 
 
-def test_a_ceiling_that_has_not_converged_is_called_provisional(make_run):
-    run = make_run()
-    with run.stage("bayes") as record:
-        record |= {"stars": 300, "converged": 300, "median_ess": 650.0, "minimum_ess": 401.0}
-    assert not any("converged" in sentence for sentence in findings(load_contents(run.path)))
-    with run.stage("bayes") as record:
-        record |= {"stars": 300, "converged": 297, "median_ess": 650.0, "minimum_ess": 12.3}
-    (warning,) = [s for s in findings(load_contents(run.path)) if "not converged" in s]
+@pytest.fixture
+def doubtful(run_folder):
+    """The run with some facts of its ceiling replaced."""
+    run = load_contents(run_folder.path)
+
+    def make(**facts):
+        ceiling = run.summary.ceiling.model_copy(update=facts)
+        return replace(run, summary=run.summary.model_copy(update={"ceilings": {"log_g": ceiling}}))
+
+    return make
+
+
+def test_a_ceiling_that_has_not_converged_is_called_provisional(run_folder, doubtful):
+    assert not any("converged" in sentence for sentence in findings(load_contents(run_folder.path)))
+    poor = doubtful(converged=297, minimum_ess=12.3, ceiling_converged=False)
+    (warning,) = [s for s in findings(poor) if "not converged" in s]
     assert "3 of its 300 posteriors" in warning
     assert "smallest 12" in warning
 
 
-def test_a_ceiling_whose_sampling_error_is_too_large_is_named(make_run):
-    run = make_run()
-    summary = run.summary
-    summary["ceiling"] |= {"converged": False, "sampler_error": 0.0042}
-    run.write_summary(summary)
-    (warning,) = [s for s in findings(load_contents(run.path)) if "not converged" in s]
+def test_a_ceiling_whose_sampling_error_is_too_large_is_named(doubtful):
+    poor = doubtful(ceiling_converged=False, sampler_error=0.0042)
+    (warning,) = [s for s in findings(poor) if "not converged" in s]
     assert "moves it by 0.004" in warning
+
+
+def test_a_training_is_told_without_any_ceiling(training_run):
+    run = load_contents(training_run.path)
+    assert findings(run)[0].startswith("SpecViT (nano) measures log g")
+    assert not any("ceiling" in sentence for sentence in findings(run))
+    assert [name for name, _ in curve_meanings(run)] == ["SpecViT (nano)"]
+
+
+def test_a_meaning_with_braces_is_text_and_only_the_label_is_put_in(make_run):
+    odd = own_choice("odd", "Odd {0}", "Weights {w} of {target}: {} and 50 %. It is {mine}.")
+    run = load_contents(make_run(models=(odd,), examples=False).path)
+    assert curve_meanings(run)[-1] == ("Odd {0}", "Weights {w} of log g: {} and 50 %. It is {mine}.")
+
+
+def test_estimators_of_one_meaning_share_an_entry(three_labels, many_models):
+    names = [name for name, _ in curve_meanings(load_contents(many_models.path))]
+    assert "Ridge, PLS" in names
+    assert "MLP (nano), CNN (nano), SpecViT (nano)" in names
+    assert "Ridge" in [name for name, _ in curve_meanings(load_contents(three_labels.path))]

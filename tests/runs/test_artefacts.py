@@ -214,6 +214,30 @@ def test_what_cannot_be_meant_is_named_when_written_and_when_read(run, kind, arr
     (run.path / "arrays" / f"{kind.FILE}_wrong.npz").unlink()
 
 
+@pytest.mark.parametrize(
+    ("kind", "name"), [(k, p.name) for k in KNOWN for p in parts(k) if p.metadata["finite"]]
+)
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_what_an_axis_is_drawn_from_is_finite(run, kind, name, bad):
+    made = sound(kind, dict.fromkeys(axes_of(kind), 2) | ({"Q": 5} if kind is Explanation else {}))
+    getattr(made, name).flat[-1] = bad
+    with pytest.raises(DataError, match=rf"'{name}' holds values that are not finite; start the run again"):
+        made.write(run, "endless")
+
+
+def test_edges_that_fall_and_an_unknown_sigma_are_refused(run):
+    cells = sound(CellScores, {"F": 2, "G": 3, "K": 1, "E": 1})
+    cells.second_edges[1] = 99.0
+    with pytest.raises(DataError, match="'second_edges' do not increase"):
+        cells.write(run)
+    examples = sound(Examples, {"S": 2, "L": 4, "P": 1})
+    examples.sigma[0, 0] = np.inf
+    examples.write(run)
+    examples.sigma[0, 0] = np.nan
+    with pytest.raises(DataError, match="'sigma' holds NaN"):
+        examples.write(run)
+
+
 def test_edges_hold_one_more_than_their_cells(run):
     sizes = {"F": 2, "G": 3, "K": 1, "E": 1}
     cells = sound(CellScores, sizes)

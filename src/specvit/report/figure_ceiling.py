@@ -97,9 +97,9 @@ def _draw_models(axes: Axes, run: RunContents) -> list[_Label]:
 
 def curve_of(run: RunContents, name: str) -> str:
     """Return the metric that is a model's curve: its expected R² where that is known and can be meant."""
-    if is_above_ceiling(run, name) or run.summary.score(name, "r2_expected") is None:
-        return "r2"
-    return "r2_expected"
+    # Known over the whole test set, it can still be unknown in every bin: too few of their stars have a posterior.
+    known = any(score.value is not None for score in run.summary.over_bins(name, "r2_expected"))
+    return "r2_expected" if known and not is_above_ceiling(run, name) else "r2"
 
 
 def _draw_plain(

@@ -26,7 +26,7 @@ KINDS = {
 }
 
 
-def array(axes: str, kind: str = "f", optional: bool = False) -> Any:
+def array(axes: str, kind: str = "f", optional: bool = False, finite: bool = False) -> Any:
     """Return a dataclass field that holds an array.
 
     Args:
@@ -34,9 +34,10 @@ def array(axes: str, kind: str = "f", optional: bool = False) -> Any:
             1; "E+1" has one more than "E"; a number is a length.
         kind: a key of `KINDS`.
         optional: the field may be None, and is then not written.
+        finite: NaN and infinity cannot be meant.
     """
     default = None if optional else MISSING
-    return field(default=default, metadata={"axes": axes.split(), "kind": kind})
+    return field(default=default, metadata={"axes": axes.split(), "kind": kind, "finite": finite})
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,8 @@ class Artefact:
             if value is not None:
                 _check_kind(part, value, where)
                 _check_shape(part, value, sizes, where)
+                if part.metadata["finite"] and not np.isfinite(value).all():
+                    raise DataError(f"{where}: '{part.name}' holds values that are not finite; {MEND}")
         self.check(where)
 
 

@@ -30,17 +30,15 @@ class StarTable(Artefact):
     FILE: ClassVar[str] = "test"
 
     label_names: Array = array("P", "U")
-    labels: Array = array("N P")
+    labels: Array = array("N P", finite=True)
     snr: Array = array("N")
     mag: Array | None = array("N", optional=True)
 
     def check(self, where: str) -> None:
-        """Raise DataError unless every spectrum has finite labels and a positive S/N."""
+        """Raise DataError unless every spectrum has a positive S/N."""
         bad = int((~(np.isfinite(self.snr) & (self.snr > 0))).sum())
         if bad:
             raise DataError(f"{where}: 'snr' of {bad} spectra is not a positive number; {MEND}")
-        if not np.isfinite(self.labels).all():
-            raise DataError(f"{where}: 'labels' holds values that are not finite; {MEND}")
 
     def __len__(self) -> int:
         return len(self.snr)
@@ -116,7 +114,7 @@ class StarBounds(Artefact):
     FILE: ClassVar[str] = "bounds"
 
     rows: Array = array("M", "i")
-    snr: Array = array("M")
+    snr: Array = array("M", finite=True)
     label_names: Array = array("P", "U")
     sets: Array = array("S", "U")
     free: Array = array("S P", "b")
@@ -193,9 +191,9 @@ class CellScores(Artefact):
     FILE: ClassVar[str] = "cells"
 
     axes: Array = array("2", "U")
-    first_edges: Array = array("F+1")
-    second_edges: Array = array("G+1")
-    snr_edges: Array = array("K+1")
+    first_edges: Array = array("F+1", finite=True)
+    second_edges: Array = array("G+1", finite=True)
+    snr_edges: Array = array("K+1", finite=True)
     stars: Array = array("K G F", "i")
     ceiling: Array = array("K G F")
     exact: Array = array("", "b")
@@ -203,6 +201,13 @@ class CellScores(Artefact):
     estimators: Array = array("E", "U")
     precision: Array = array("E K G F 3")
     efficiency: Array = array("E K G F 3")
+
+    def check(self, where: str) -> None:
+        """Raise DataError unless the edges rise."""
+        for name in ("first_edges", "second_edges", "snr_edges"):
+            # Spectra of one S/N share the edges of their slices.
+            if (np.diff(getattr(self, name)) < 0).any():
+                raise DataError(f"{where}: '{name}' do not increase; {MEND}")
 
     def of(self, quantity: str, estimator: str) -> Array:
         """Return value, low and high of one estimator's precision or efficiency, shape (K, G, F, 3)."""
@@ -223,15 +228,20 @@ class Examples(Artefact):
 
     FILE: ClassVar[str] = "examples"
 
-    wavelength: Array = array("L")
+    wavelength: Array = array("L", finite=True)
     flux: Array = array("S L")
-    clean: Array = array("S L")
+    clean: Array = array("S L", finite=True)
     sigma: Array = array("S L")
-    jacobian: Array = array("S L")
+    jacobian: Array = array("S L", finite=True)
     label_names: Array = array("P", "U")
     labels: Array = array("S P")
     snr: Array = array("S")
     mag: Array = array("S")
+
+    def check(self, where: str) -> None:
+        """Raise DataError for an unknown sigma; that of a dead pixel is infinite."""
+        if np.isnan(self.sigma).any():
+            raise DataError(f"{where}: 'sigma' holds NaN; {MEND}")
 
 
 #: Quantities of every explanation, and those of a network that attends to the whole spectrum.
@@ -262,14 +272,14 @@ class Explanation(Artefact):
 
     model: Array = array("", "U")
     target: Array = array("", "U")
-    snr: Array = array("E")
-    wavelength: Array = array("L")
+    snr: Array = array("E", finite=True)
+    wavelength: Array = array("L", finite=True)
     windows: Array = array("W", "U")
     window: Array = array("L", "i")
     ranges: Array = array("R", "U")
     stars: Array = array("R", "i")
     quantities: Array = array("Q", "U")
-    density: Array = array("Q R L")
+    density: Array = array("Q R L", finite=True)
     share: Array = array("Q R W 3")
     likeness: Array = array("Q R")
     gap: Array = array("")

@@ -181,12 +181,10 @@ class Summary(_Part):
                 if missing := [part for part in self.slices if part not in slices]:
                     raise ValueError(f"scores.{name}.{label}: no slice '{missing[0]}'")
         for label, ceiling in self.ceilings.items():
-            known = {"spreads": set(ceiling.spreads)} | (
-                {"bayes": set(ceiling.bayes)} if ceiling.exact else {}
-            )
-            for what, parts in known.items():
-                if missing := [part for part in self.slices if part not in parts]:
-                    raise ValueError(f"ceilings.{label}.{what}: no slice '{missing[0]}'")
+            if missing := [part for part in self.slices if part not in ceiling.spreads]:
+                raise ValueError(f"ceilings.{label}.spreads: no slice '{missing[0]}'")
+            if ceiling.exact and (missing := [part for part in self.slices if part not in ceiling.bayes]):
+                raise ValueError(f"ceilings.{label}.bayes: no slice '{missing[0]}'")
         return self
 
     @property

@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from specvit.documents import PathText, Section
+from specvit.evaluate.slices import SHARED
+from specvit.runs import ALL
 
 #: Format of the configuration. Raised, with a migration in `resolve`, when a key is renamed or moved.
 CONFIG_VERSION = 2
@@ -187,6 +189,19 @@ class EvaluateSection(Section):
         if any(b <= a for a, b in pairwise(edges)):
             raise ValueError("expected increasing numbers >= 0")
         return edges
+
+    @field_validator("slices")
+    @classmethod
+    def _boxes_can_be_told_apart(
+        cls, slices: dict[str, dict[LabelName, Bounds]]
+    ) -> dict[str, dict[LabelName, Bounds]]:
+        for name, box in slices.items():
+            if name in (ALL, SHARED):
+                raise ValueError(f"'{name}' is a slice of every run; choose another name")
+            for key, (low, high) in box.items():
+                if low > high:
+                    raise ValueError(f"{name}.{key}: low {low:g} is above high {high:g}")
+        return slices
 
 
 class LimitsSection(Section):

@@ -138,3 +138,16 @@ def test_the_tools_build_on_jobs_and_not_on_the_command_line():
     root = Path(specvit.__file__).resolve().parents[2]
     for path in sorted((root / "tools").glob("*.py")):
         assert not [name for name in imported(path.read_text()) if name.startswith("specvit.cli")], path
+
+
+def test_what_pydantic_finds_is_worded_in_one_module():
+    """Every other place would word the same mistake otherwise."""
+    users = {str(path.relative_to(SOURCE)) for path in FILES if ".errors(" in path.read_text()}
+    assert users == {"documents/problems.py"}
+
+
+def test_a_file_gets_its_name_in_one_module():
+    """Anything else could leave half a file under its final name; a download's part is kept to be continued."""
+    renames = re.compile(r"os\.(replace|rename)\(|shutil\.move\(|\bpartial\.(replace|rename)\(")
+    users = {str(path.relative_to(SOURCE)) for path in FILES if renames.search(path.read_text())}
+    assert users == {"runs/atomic.py", "library/download.py"}

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError
 
 from specvit.documents import Section
+from specvit.documents.problems import explain
 from specvit.errors import ConfigError
 from specvit.inference.estimator import HIGHEST_ORDER
 from specvit.models.options import unknown_option
@@ -91,7 +92,5 @@ def checked_options(who: str, kind: type[Section], options: Mapping[str, Any]) -
     try:
         found = kind.model_validate(dict(options))
     except ValidationError as error:
-        problem = error.errors()[0]
-        name = ".".join(str(part) for part in problem["loc"])
-        raise ConfigError(f"{where}.{name}: {problem['msg']}, got {problem['input']!r}") from None
+        raise ConfigError(explain(error, kind, options, lambda key: ".".join((where, *key)))) from None
     return {name: value for name, value in dict(found).items() if value is not None}

@@ -26,9 +26,9 @@ def r2(truth: ArrayLike, estimate: ArrayLike) -> NDArray[np.float64]:
     total = np.square(y - y.mean(axis=-1, keepdims=True)).sum(axis=-1)
     unexplained = np.square(y - z).sum(axis=-1)
     # By the values themselves: the mean of three times 0.1 is not 0.1, so equal truths may have a total.
-    varies = y.max(axis=-1) > y.min(axis=-1)
+    total = np.where(y.max(axis=-1) > y.min(axis=-1), total, 0.0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(varies & (total > 0), 1.0 - unexplained / total, np.nan)
+        return np.where(total > 0, 1.0 - unexplained / total, np.nan)
 
 
 def mae(truth: ArrayLike, estimate: ArrayLike) -> NDArray[np.float64]:

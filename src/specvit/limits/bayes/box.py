@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 from torch.quasirandom import SobolEngine
 
 from specvit.instrument import ObservedEmulator
+from specvit.limits.bayes.adaptation import SamplerSettings, Score, Target, fit_weight
 from specvit.limits.bayes.bank import Bank
-from specvit.limits.bayes.coordinates import ProbitBox
+from specvit.limits.bayes.coordinates import ProbitBox, log_standard_normal
 from specvit.limits.bayes.observation import Observation
-from specvit.limits.bayes.sampler import SamplerSettings, Score, fit_tempered, sample_posteriors
+from specvit.limits.bayes.proposal import Mixture
+from specvit.limits.bayes.sampler import FreshSamples, sample_posteriors
 from specvit.simulate import UniformPrior
 
 
@@ -36,24 +39,25 @@ class BoxSampler:
 
     def sample(
         self, group: Observation, score: Score, settings: SamplerSettings, generator: torch.Generator
-    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Yield (stars (A,), labels (A, S, P), log weight (A, S)) as stars finish.
+    ) -> Iterator[FreshSamples]:
+        """Yield the final draws of the stars as they finish; their points are labels.
 
         Args:
             group: the stars.
             score: (stars, labels) -> exact log-likelihood (A, S).
-            settings: when to stop.
+            settings: effective sample size wanted and limits.
             generator: of the draws.
         """
         approximate = self.bank.log_likelihood(group).double()
         z = self.z.expand(len(group), -1, -1)
-        start = fit_tempered(z, approximate, torch.zeros_like(approximate), generator)
+        start = Mixture.fit(z, fit_weight(approximate, torch.zeros_like(approximate)), generator)
 
         def score_z(stars: Tensor, samples: Tensor) -> Tensor:
             return score(stars, self.box.to_labels(samples))
 
-        for stars, samples, log_weight in sample_posteriors(score_z, start, settings, generator):
-            yield stars, self.box.to_labels(samples), log_weight
+        target = Target(log_standard_normal, score_z)
+        for samples in sample_posteriors(target, start, settings, generator):
+            yield replace(samples, points=self.box.to_labels(samples.points))
 
 
 def sobol_normal(size: int, count: int, seed: int) -> Tensor:

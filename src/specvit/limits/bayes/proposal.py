@@ -1,4 +1,4 @@
-"""Where to draw next: a mixture of Student t kernels around good samples, plus the prior as a safety net.
+"""Where to draw under a uniform prior: Student t kernels around good samples, plus the prior as a safety net.
 
 Owns fitting, drawing from and evaluating the mixture; batched over stars; knows no likelihood.
 """
@@ -17,7 +17,8 @@ from specvit.limits.bayes.weights import moments, resample
 #: Kernels per star and degrees of freedom of each (even: a χ² is then a sum of exponentials).
 KERNELS, FREEDOM = 96, 6
 
-#: Share of draws from the prior. It bounds the weights: no mass can hide where the proposal has none.
+#: Share of draws from the prior (Hesterberg 1995; Owen & Zhou 2000). No weight can exceed likelihood / share, and no
+#: mass can hide where the proposal has none.
 PRIOR_SHARE = 0.05
 
 
@@ -33,8 +34,8 @@ class Mixture:
     centres: Tensor
     factor: Tensor
 
-    @classmethod
-    def fit(cls, z: Tensor, weight: Tensor, generator: torch.Generator) -> Mixture:
+    @staticmethod
+    def fit(z: Tensor, weight: Tensor, generator: torch.Generator) -> Mixture:
         """Return the kernel mixture of weighted samples z (B, S, P), weight (B, S).
 
         Centres are resampled points shrunk towards the mean, so that the mixture keeps mean and covariance of
@@ -49,23 +50,30 @@ class Mixture:
         shrink = math.sqrt(1 - width**2)
         centres = shrink * points + (1 - shrink) * mean[:, None]
         factor = torch.linalg.cholesky(covariance + torch.diag_embed(ridge)) * width
-        return cls(centres, factor)
+        return Mixture(centres, factor)
 
     def __getitem__(self, stars: Tensor) -> Mixture:
         """Return the mixtures of the selected stars."""
         return Mixture(self.centres[stars], self.factor[stars])
 
+    def __len__(self) -> int:
+        return self.centres.shape[0]
+
+    def refit(self, z: Tensor, weight: Tensor, generator: torch.Generator) -> Mixture:
+        """Return the mixtures of other weighted samples; see `fit`."""
+        return Mixture.fit(z, weight, generator)
+
     def sample(self, count: int, generator: torch.Generator) -> Tensor:
-        """Return `count` draws per star, shape (B, count, P), float64; kernels are used in turn."""
+        """Return `count` independent draws per star, shape (B, count, P), float64."""
         stars, kernels, size = self.centres.shape
         device, dtype = self.centres.device, torch.float64
         normal = torch.randn(stars, count, size, generator=generator, device=device, dtype=dtype)
-        uniform = torch.rand(stars, count, FREEDOM // 2 + 1, generator=generator, device=device, dtype=dtype)
-        kernel = torch.arange(count, device=device) % kernels
-        chi2 = -2 * uniform[..., 1:].clamp(min=1e-300).log().sum(-1)
+        uniform = torch.rand(stars, count, FREEDOM // 2 + 2, generator=generator, device=device, dtype=dtype)
+        kernel = (uniform[..., 1:2] * kernels).long().expand(-1, -1, size)
+        chi2 = -2 * uniform[..., 2:].clamp(min=1e-300).log().sum(-1)
         step = torch.einsum("bpq,bsq->bsp", self.factor, normal) * (FREEDOM / chi2).sqrt()[..., None]
         from_prior = uniform[..., :1] < PRIOR_SHARE
-        return torch.where(from_prior, normal, self.centres[:, kernel] + step)
+        return torch.where(from_prior, normal, self.centres.gather(1, kernel) + step)
 
     def log_density(self, z: Tensor) -> Tensor:
         """Return ln q(z), shape (B, S), for z of shape (B, S, P)."""

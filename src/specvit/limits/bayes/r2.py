@@ -24,10 +24,12 @@ class BayesR2:
         value: the ceiling.
         sampler_error: its Monte-Carlo standard error from the finite number of posterior samples.
         star_error: its standard error from the finite number of stars.
-        reached: 1 - E[(label - posterior mean)²] / Var(label): what the posterior mean attains here.
+        reached: 1 - E[(label - posterior mean)²] / Var(label): what the posterior mean attains here, without
+            the noise that its finite number of samples adds.
         reached_error: standard error of `reached - value`; the two agree if the posteriors are right.
         stars: number of stars.
-        unconverged: stars whose effective sample size stayed below its floor.
+        unconverged: stars with too small an effective sample size or too heavy a tail of weights. They count
+            like all others: to leave out stars for their own weights would bias the rest.
     """
 
     value: float
@@ -40,7 +42,7 @@ class BayesR2:
 
     @property
     def converged(self) -> bool:
-        """Whether every star reached its effective sample size and the sampler's error is small enough."""
+        """Whether every star has converged and the sampler's error is small enough."""
         return self.unconverged == 0 and self.sampler_error < SAMPLER_TOLERANCE
 
     @property
@@ -74,7 +76,8 @@ def bayes_r2(
     count = len(variance)
     if count < 2:
         raise ConfigError(f"bayes_r2: needs at least 2 stars, got {count}")
-    square = (posterior.mean[:, i] - labels[:, i].double().cpu()).square()[chosen]
+    square = (posterior.mean[:, i] - labels[:, i].double().cpu()).square() - posterior.mean_error[:, i].square()
+    square = square[chosen]
     sampler = posterior.variance_error[:, i][chosen].square().sum().sqrt() / count
     return BayesR2(
         value=1 - float(variance.mean()) / prior_variance,

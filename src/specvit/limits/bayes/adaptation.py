@@ -22,7 +22,7 @@ from specvit.limits.bayes.weights import effective_sample_size, normalise, tempe
 FITTING_ESS = 60.0
 
 #: Final draws are planned for so many times the effective sample size wanted: one round knows its share to 10 %.
-PLANNING_MARGIN = 1.5
+PLANNING_MARGIN = 2.0
 
 #: Weights of fewer draws have no tail that could be judged (see `pareto.MINIMUM_TAIL`).
 SMALLEST_ROUND = 32

@@ -12,7 +12,6 @@ from torch.quasirandom import SobolEngine
 from specvit.instrument import ObservedEmulator
 from specvit.limits.bayes.adaptation import SamplerSettings, Score, Target, fit_weight
 from specvit.limits.bayes.bank import Bank
-from specvit.limits.bayes.coordinates import ProbitBox, log_standard_normal
 from specvit.limits.bayes.observation import Observation
 from specvit.limits.bayes.proposal import Mixture
 from specvit.limits.bayes.sampler import FreshSamples, sample_posteriors
@@ -33,9 +32,11 @@ class BoxSampler:
     def __init__(
         self, observed: ObservedEmulator, prior: UniformPrior, weight: Tensor, bank_size: int, seed: int
     ) -> None:
-        self.box = ProbitBox(prior.label_space)
-        self.z = sobol_normal(len(prior.label_space), bank_size, seed).to(weight.device)
-        self.bank = Bank.build(observed, self.box.to_labels(self.z), weight)
+        self.low = torch.tensor(prior.label_space.low, dtype=torch.float64, device=weight.device)
+        self.high = torch.tensor(prior.label_space.high, dtype=torch.float64, device=weight.device)
+        sobol = SobolEngine(len(prior.label_space), scramble=True, seed=seed)
+        self.u = sobol.draw(bank_size, dtype=torch.float64).to(weight.device)
+        self.bank = Bank.build(observed, self._labels(self.u), weight)
 
     def sample(
         self, group: Observation, score: Score, settings: SamplerSettings, generator: torch.Generator
@@ -49,18 +50,16 @@ class BoxSampler:
             generator: of the draws.
         """
         approximate = self.bank.log_likelihood(group).double()
-        z = self.z.expand(len(group), -1, -1)
-        start = Mixture.fit(z, fit_weight(approximate, torch.zeros_like(approximate)), generator)
+        u = self.u.expand(len(group), -1, -1)
+        start = Mixture.fit(u, fit_weight(approximate, torch.zeros_like(approximate)), generator)
 
-        def score_z(stars: Tensor, samples: Tensor) -> Tensor:
-            return score(stars, self.box.to_labels(samples))
+        def score_cube(stars: Tensor, points: Tensor) -> Tensor:
+            return score(stars, self._labels(points))
 
-        target = Target(log_standard_normal, score_z)
+        target = Target(lambda points: torch.zeros_like(points[..., 0]), score_cube)
         for samples in sample_posteriors(target, start, settings, generator):
-            yield replace(samples, points=self.box.to_labels(samples.points))
+            yield replace(samples, points=self._labels(samples.points))
 
-
-def sobol_normal(size: int, count: int, seed: int) -> Tensor:
-    """Return `count` scrambled Sobol points as standard normal coordinates, shape (count, size), float64."""
-    unit = SobolEngine(size, scramble=True, seed=seed).draw(count, dtype=torch.float64)
-    return torch.special.ndtri(unit.clamp(1e-9, 1 - 1e-9))
+    def _labels(self, u: Tensor) -> Tensor:
+        """Return labels of coordinates u in the unit cube, in which the prior is uniform; shapes (..., P)."""
+        return torch.lerp(self.low, self.high, u)

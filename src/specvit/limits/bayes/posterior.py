@@ -90,7 +90,9 @@ class Posterior:
         found = estimate(labels, weight, LEVELS)
         ess, k = effective_sample_size(weight), pareto_k(samples.log_weight)
         picked = resample(weight, draws, generator)
-        picked = picked.gather(1, torch.rand(picked.shape, generator=generator, device=picked.device).argsort(1))
+        picked = picked.gather(
+            1, torch.rand(picked.shape, generator=generator, device=picked.device).argsort(1)
+        )
         fields = vars(found) | {
             "draws": labels.gather(1, picked[..., None].expand(-1, -1, labels.shape[-1])).float(),
             "ess": ess,

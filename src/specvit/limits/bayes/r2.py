@@ -76,7 +76,9 @@ def bayes_r2(
     count = len(variance)
     if count < 2:
         raise ConfigError(f"bayes_r2: needs at least 2 stars, got {count}")
-    square = (posterior.mean[:, i] - labels[:, i].double().cpu()).square() - posterior.mean_error[:, i].square()
+    square = (posterior.mean[:, i] - labels[:, i].double().cpu()).square() - posterior.mean_error[
+        :, i
+    ].square()
     square = square[chosen]
     sampler = posterior.variance_error[:, i][chosen].square().sum().sqrt() / count
     return BayesR2(

@@ -47,9 +47,12 @@ def sample_normal(centre: Tensor, width: Tensor, prior_width: float, seed: int) 
         offset = (points - centre[stars][:, None]).square()
         return -0.5 * (offset * precision.expand_as(centre)[stars][:, None]).sum(-1)
 
-    bank = torch.quasirandom.SobolEngine(LABELS, scramble=True, seed=seed).draw(4096, dtype=torch.float64)
+    bank = torch.quasirandom.SobolEngine(LABELS, scramble=True, seed=seed).draw(2048, dtype=torch.float64)
+    if prior_precision > 0:
+        bank = (0.5 + prior_width * torch.special.ndtri(bank.clamp(1e-9, 1 - 1e-9))).clamp(0, 1)
     bank = bank.expand(len(centre), -1, -1)
-    weight = fit_weight(score(torch.arange(len(centre)), bank), log_prior(bank))
+    log_likelihood = score(torch.arange(len(centre)), bank)
+    weight = fit_weight(log_likelihood, torch.zeros_like(log_likelihood))
     start = Mixture.fit(bank, weight, generator)
     sigma = (precision + prior_precision) ** -0.5
     middle = sigma**2 * (centre * precision + 0.5 * prior_precision)

@@ -5,10 +5,10 @@ import math
 import numpy as np
 import pytest
 import torch
-from posterior_targets import LABELS, Sampled, sample_normal
 from scipy import stats
 from torch import Tensor
 
+from posterior_targets import LABELS, Sampled, sample_normal
 from specvit.errors import ConfigError
 from specvit.limits.bayes import SamplerSettings
 from specvit.limits.bayes.adaptation import Target, planned_draws
@@ -16,7 +16,7 @@ from specvit.limits.bayes.pareto import k_limit, pareto_k
 from specvit.limits.bayes.proposal import Mixture
 from specvit.limits.bayes.sampler import sample_posteriors
 
-STARS = 500
+STARS = 300
 
 #: The prior is a standard normal in these units of the cube: its faces are six standard deviations away.
 UNIT = 1 / 12
@@ -48,7 +48,7 @@ def cut() -> Sampled:
 
 
 def check_variance(sampled: Sampled) -> None:
-    """The mean of 500 stars · 5 labels is known to about 0.1 %: 0.5 % is seen with 4 σ, at 3.9 σ false alarm 1e-4."""
+    """The mean of 300 stars · 5 labels is known to 0.125 % or better: 0.5 % is seen with 4 σ; false alarm rate 1e-4."""
     ratio = sampled.ratio.mean(1)
     error = float(ratio.std()) / math.sqrt(STARS)
     assert error < 0.00125
@@ -64,14 +64,15 @@ def test_variance_of_posteriors_cut_off_by_faces_is_right_to_half_a_percent(cut)
 
 
 def check_errors(sampled: Sampled) -> None:
-    """Pulls have unit scatter: rms of 2500 is known to 1.4 %, less for the skewed ones of variances."""
+    """Pulls have unit scatter: rms of 1500 is known to 1.8 %, less for the skewed ones of variances."""
     for pull, low, high in (
         (sampled.mean_pull, 0.94, 1.06),
-        (sampled.variance_pull, 0.94, 1.10),
-        (sampled.level_pull, 0.94, 1.06),
+        (sampled.variance_pull, 0.94, 1.15),
+        (sampled.level_pull, 0.94, 1.10),
     ):
         assert low < float(pull.square().mean().sqrt()) < high
-        assert abs(float(pull.mean())) < 0.1
+        # A variance that came out small has a small error, too: its pulls are skewed.
+        assert abs(float(pull.mean())) < 0.15
 
 
 def test_estimates_scatter_around_the_truth_as_their_errors_say(normal):
@@ -132,7 +133,7 @@ def test_number_of_final_draws_is_that_planned_from_the_last_round_before_them()
 
 
 def test_mixture_draws_stay_in_the_cube_and_follow_their_density():
-    # The mean of 1/q over draws of q is the volume of the cube. q is cut off at a corner: 30 % of it is inside.
+    # The mean of 1/q over draws of q is the volume of the cube. q is cut off at a corner: two thirds of it are inside.
     generator = torch.Generator().manual_seed(2)
     z = torch.randn(2, 300, 3, generator=generator, dtype=torch.float64)
     u = (0.5 * torch.tensor([0.2, 0.1, 0.4]) * z).abs().clamp(max=1.0)
@@ -140,11 +141,11 @@ def test_mixture_draws_stay_in_the_cube_and_follow_their_density():
     draws = mixture.sample(40_000, generator)
     assert draws.min() >= 0
     assert draws.max() <= 1
-    assert (mixture.inside < 0.6).all()
+    assert (mixture.inside < 0.7).all()
     ratio = (-mixture.log_density(draws)).exp()
     error = ratio.std(1) / 200
-    # The part inside is known from 1024 draws, to 5 % of itself.
-    assert ((ratio.mean(1) - 1).abs() < 0.2 + 4 * error).all()
+    # The part inside is known from 1024 draws, to 2.4 % of itself.
+    assert ((ratio.mean(1) - 1).abs() < 0.12 + 4 * error).all()
     # Within one mixture that part cancels: means over the cube of functions of u are exact.
     weight = ratio / ratio.sum(1, keepdim=True)
     for power, expected in ((1, 1 / 2), (2, 1 / 3)):
@@ -171,10 +172,10 @@ def test_fitted_shape_is_that_of_a_generalised_pareto_law():
 
 
 def test_tails_too_heavy_for_the_draws_are_told_from_light_ones():
-    # A normal of unit width drawn with one of 0.5 (k = 0.75) and with one of 1.2 (bounded weights).
+    # A normal of unit width drawn with one of 0.4 (k = 0.84, one fit scatters by 0.15) and of 1.2 (bounded weights).
     normal = torch.randn(100, 2048, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
     heavy, light = (pareto_k(-0.5 * (s * normal).square() * (1 - s**-2)) for s in (0.4, 1.2))
-    assert (heavy > k_limit(2048)).double().mean() > 0.8
+    assert (heavy > k_limit(2048)).double().mean() > 0.5
     assert (light < k_limit(2048)).all()
 
 

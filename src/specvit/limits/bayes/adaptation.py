@@ -21,8 +21,9 @@ from specvit.limits.bayes.weights import effective_sample_size, normalise, tempe
 #: Effective samples from which a proposal is fitted; the likelihood is flattened until there are as many.
 FITTING_ESS = 60.0
 
-#: Final draws are planned for so many times the effective sample size wanted: one round knows its share to 10 %.
-PLANNING_MARGIN = 2.0
+#: Final draws are planned for so many times the effective sample size wanted: a round that met no draw of large
+#: weight can have had luck, and 3 leaves one star in a few hundred below what is wanted.
+PLANNING_MARGIN = 3.0
 
 #: Weights of fewer draws have no tail that could be judged (see `pareto.MINIMUM_TAIL`).
 SMALLEST_ROUND = 32

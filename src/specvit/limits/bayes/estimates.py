@@ -41,10 +41,11 @@ def estimate(values: Tensor, weight: Tensor, levels: tuple[float, ...]) -> Estim
 
     With w normalised to one, m = Σ w x, C = Σ w (x-m)(x-m)ᵀ, D = Σ w² (x-m)(x-m)ᵀ and κ = Σ w² = 1/ESS,
 
-        mean = m + Σ w² (x-m),     covariance = C + (2 D - κ C) / (1 - κ).
+        mean = m + Σ w² (x-m),     covariance = (1 - κ) C + 2 D.
 
     To order 1/S, Σ w² (x-m) is minus the bias of m. D makes good for taking C around m instead of the true
-    mean, D - κ C for the ratio; with equal weights this is the usual 1/(S-1).
+    mean, D - κ C for the ratio; with equal weights this is the usual 1/(S-1) to a relative 1/S². It is a sum of
+    squares whatever the weights, so no variance is negative.
 
     Args:
         values: draws x, shape (B, S, P).
@@ -58,13 +59,12 @@ def estimate(values: Tensor, weight: Tensor, levels: tuple[float, ...]) -> Estim
     centred = values - m[:, None]
     plain = torch.einsum("bs,bsp,bsq->bpq", weight, centred, centred)
     scatter = torch.einsum("bs,bsp,bsq->bpq", squared, centred, centred)
-    kappa = squared.sum(-1).clamp(max=0.999)[:, None, None]
-    covariance = plain + (2 * scatter - kappa * plain) / (1 - kappa)
+    kappa = squared.sum(-1)[:, None, None]
     excess = centred.square() - plain.diagonal(dim1=1, dim2=2)[:, None]
     at = torch.stack([quantiles(values[..., i], weight, levels) for i in range(values.shape[-1])], 1)
     return Estimates(
         mean=m + torch.einsum("bs,bsp->bp", squared, centred),
-        covariance=covariance,
+        covariance=(1 - kappa) * plain + 2 * scatter,
         quantiles=at,
         mean_error=scatter.diagonal(dim1=1, dim2=2).sqrt(),
         variance_error=torch.einsum("bs,bsp->bp", squared, excess.square()).sqrt(),

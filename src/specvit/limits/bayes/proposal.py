@@ -19,11 +19,11 @@ KERNELS, FREEDOM = 96, 6
 
 #: Kernels are wider than the density estimate of smallest error: the weights of a proposal that is too wide are
 #: a little too small, those of one that is too narrow can be anything.
-INFLATION = 1.3
+INFLATION = 1.5
 
 #: The defence (Hesterberg 1995; Owen & Zhou 2000): share, width relative to the samples and degrees of freedom
 #: of the wide t; share of draws from the whole cube, which bounds the weights by likelihood / share.
-WIDE_SHARE, WIDE, WIDE_FREEDOM = 0.2, 1.5, 4
+WIDE_SHARE, WIDE, WIDE_FREEDOM = 0.2, 2.0, 4
 CUBE_SHARE = 0.05
 
 #: Draws by which the part of a mixture inside the cube is measured.
@@ -32,7 +32,7 @@ INSIDE_DRAWS = 1024
 
 @dataclass(frozen=True)
 class Mixture:
-    """q(u) ∝ [0.75 mean_m t_ν(u; centre_m, h² C) + 0.2 t(u; mean, 1.5² C) + 0.05] inside the cube, one per star.
+    """q(u) ∝ [0.75 mean_m t_ν(u; centre_m, h² C) + 0.2 t(u; mean, 2² C) + 0.05] inside the cube, one per star.
 
     A posterior cut off by the face of the cube is followed as closely as any other.
 

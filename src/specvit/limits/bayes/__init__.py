@@ -1,6 +1,7 @@
 """The Bayes ceiling: posteriors of the labels under the exact likelihood of the simulated world."""
 
 from specvit.limits.bayes.adaptation import SamplerSettings
+from specvit.limits.bayes.calibrated import Calibration, calibration
 from specvit.limits.bayes.ceiling import BayesCeiling
 from specvit.limits.bayes.likelihood import log_likelihood
 from specvit.limits.bayes.observation import Observation
@@ -12,10 +13,12 @@ __all__ = [
     "SAMPLER_TOLERANCE",
     "BayesCeiling",
     "BayesR2",
+    "Calibration",
     "Observation",
     "Posterior",
     "SamplerSettings",
     "bayes_r2",
     "bayes_r2_by_bin",
+    "calibration",
     "log_likelihood",
 ]

@@ -18,6 +18,7 @@ from specvit.limits.bayes import (
     SamplerSettings,
     bayes_r2,
     bayes_r2_by_bin,
+    calibration,
     log_likelihood,
 )
 from specvit.simulate import UniformPrior
@@ -204,6 +205,29 @@ def test_posteriors_are_calibrated(survey):
     check_ranks(posterior.rank(batch.labels), posterior.draws.shape[1], bins=8, false_alarm=1e-3)
 
 
+def test_posteriors_are_as_wide_as_the_truth_says(survey):
+    """160 stars see a variance wrong by a quarter (4 σ); see `test_bayes_calibration` for more."""
+    batch, _, posterior = survey
+    found = calibration(posterior, batch.labels)
+    assert abs(found.variance - 1) < 3.9 * found.variance_error
+    assert abs(found.ranks - 1) < 3.9 * found.ranks_error
+    assert found.variance_error < 0.08
+
+
+def test_another_seed_changes_estimates_by_as_much_as_their_errors_say(simulator, survey):
+    _, observation, posterior = survey
+    again = BayesCeiling(simulator.observed, simulator.prior, 1 << 14, seed=9).posterior(observation[:32])
+    for name in ("mean", "variance"):
+        value = [
+            p.mean if name == "mean" else p.covariance.diagonal(dim1=1, dim2=2)
+            for p in (posterior, again)
+        ]
+        error = [getattr(p, f"{name}_error")[:32] for p in (posterior, again)]
+        pull = (value[0][:32] - value[1]) / torch.hypot(*error)
+        # 160 pulls: their rms is known to 6 % if labels of a star were independent, to 13 % if they were one.
+        assert 0.6 < float(pull.square().mean().sqrt()) < 1.5, name
+
+
 def test_posterior_mean_reaches_the_ceiling_it_states(survey):
     batch, _, posterior = survey
     for name in LOW_T_BOX.names:
@@ -325,18 +349,19 @@ def test_requests_that_cannot_be_meant_are_refused(simulator, survey):
 
 
 @pytest.mark.slow
-def test_thousand_stars_are_calibrated_and_amplitude_costs_nothing(simulator):
+def test_knowing_the_amplitude_changes_the_ceiling_by_less_than_the_tolerance(simulator):
     batch = simulator.draw("test", 12, 0, 1000)
     observation = Observation.from_batch(batch, simulator.instrument)
-    posterior = BayesCeiling(simulator.observed, simulator.prior).posterior(observation)
-    assert posterior.converged.all()
-    check_ranks(posterior.rank(batch.labels), posterior.draws.shape[1], bins=16, false_alarm=1e-3)
-    free = bayes_r2(posterior, batch.labels, "log_g", 16 / 12)
-    assert free.converged
-    assert abs(free.discrepancy) < 3.9
-    known = BayesCeiling(simulator.observed, simulator.prior, amplitude="known").posterior(observation)
-    fixed = bayes_r2(known, batch.labels, "log_g", 16 / 12)
-    assert abs(fixed.value - free.value) < 0.003
+    free, known = (
+        bayes_r2(
+            BayesCeiling(simulator.observed, simulator.prior, amplitude=amplitude).posterior(observation),
+            batch.labels,
+            "log_g",
+            16 / 12,
+        )
+        for amplitude in ("marginal", "known")
+    )
+    assert abs(known.value - free.value) < 0.003
 
 
 @pytest.mark.gpu

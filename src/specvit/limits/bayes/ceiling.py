@@ -13,12 +13,12 @@ from torch import Tensor
 
 from specvit.errors import ConfigError
 from specvit.instrument import ObservedEmulator
+from specvit.limits.bayes.adaptation import SamplerSettings, Score
 from specvit.limits.bayes.box import BoxSampler
 from specvit.limits.bayes.lattice import LatticeSampler
 from specvit.limits.bayes.likelihood import log_likelihood
 from specvit.limits.bayes.observation import Observation
 from specvit.limits.bayes.posterior import Posterior
-from specvit.limits.bayes.sampler import SamplerSettings, Score
 from specvit.simulate import DensityPrior, LatticeLike, Prior
 
 #: Stars treated together: enough to spread Python's overhead, few enough to fit in memory.
@@ -85,13 +85,13 @@ class BayesCeiling:
             generator = torch.Generator(device).manual_seed(self.seed * 1_000_003 + first)
             group = observation[first : first + together]
             score = self._score(group, generator)
-            for stars, labels, log_weight in sampler.sample(group, score, self.settings, generator):
+            for samples in sampler.sample(group, score, self.settings, generator):
                 part = Posterior.from_samples(
-                    names, labels, log_weight, self.draws, self.settings.minimum_ess, generator
+                    names, samples, self.draws, self.settings.minimum_ess, generator
                 )
-                parts.append((first + stars, part))
+                parts.append((first + samples.stars, part))
                 if progress is not None:
-                    progress(len(stars))
+                    progress(len(samples.stars))
         return Posterior.gather(parts)
 
     def _sampler(self, weight: Tensor) -> BoxSampler | LatticeSampler:

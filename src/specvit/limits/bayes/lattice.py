@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from specvit.instrument import ObservedEmulator
+from specvit.limits.bayes.adaptation import SamplerSettings, Score, Target
 from specvit.limits.bayes.bank import Bank
 from specvit.limits.bayes.lines import Lines
 from specvit.limits.bayes.observation import Observation
-from specvit.limits.bayes.sampler import FITTING_ESS, SamplerSettings, Score
-from specvit.limits.bayes.weights import effective_sample_size, normalise, temper
+from specvit.limits.bayes.sampler import FreshSamples, sample_posteriors
 from specvit.simulate import LatticeLike
 
 #: The first proposal mixes the scores with flattened ones and with the prior itself: (exponent, share).
@@ -44,43 +45,20 @@ class LatticeSampler:
 
     def sample(
         self, group: Observation, score: Score, settings: SamplerSettings, generator: torch.Generator
-    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Yield (star (1,), labels (1, S, P), log weight (1, S)) star by star; see `BoxSampler.sample`."""
+    ) -> Iterator[FreshSamples]:
+        """Yield the final draws star by star; see `BoxSampler.sample`."""
         approximate = self.bank.log_likelihood(group)
         for i in range(len(group)):
             star = torch.tensor([i], device=approximate.device)
-            labels, log_weight = self._sample_star(star, approximate[i], score, settings, generator)
-            yield star, labels, log_weight
+            first = self._first_proposal(approximate[i])
+            start = Cells(self, first, first)
 
-    def _sample_star(
-        self,
-        star: Tensor,
-        approximate: Tensor,
-        score: Score,
-        settings: SamplerSettings,
-        generator: torch.Generator,
-    ) -> tuple[Tensor, Tensor]:
-        """Adaptive multiple importance sampling, as in `sampler`, with sub-cells for kernels."""
-        first = self._first_proposal(approximate)
-        history, cell = [first], torch.empty(0, dtype=torch.int64, device=star.device)
-        labels, log_likelihood = None, approximate.new_empty(1, 0, dtype=torch.float64)
-        while True:
-            new, inside = _draw(history[-1], settings.round_size, generator)
-            here = self._labels(new, inside)[None]
-            labels = here if labels is None else torch.cat([labels, here], dim=1)
-            cell = torch.cat([cell, new])
-            log_likelihood = torch.cat([log_likelihood, score(star, here)], dim=1)
-            mixture = torch.stack([proposal[cell] for proposal in history]).mean(0)
-            # All rounds share one denominator, the mean of their proposals: a draw that was rare in its own
-            # round cannot get a huge weight if a later proposal covers it.
-            base = (self.log_prior[cell] - mixture.log())[None]
-            log_weight = log_likelihood + base
-            enough = float(effective_sample_size(normalise(log_weight))) >= settings.minimum_ess
-            if enough or cell.numel() + settings.round_size > settings.maximum_samples:
-                return labels, log_weight
-            beta = temper(log_likelihood, base, FITTING_ESS)
-            weight = normalise(beta[:, None] * log_likelihood + base)[0]
-            history.append(FIRST_SHARE * first + (1 - FIRST_SHARE) * self._blurred(cell, weight))
+            def score_points(_: Tensor, points: Tensor, star: Tensor = star) -> Tensor:
+                return score(star, self._labels(points))
+
+            target = Target(self._log_prior, score_points)
+            for samples in sample_posteriors(target, start, settings, generator):
+                yield replace(samples, stars=star, points=self._labels(samples.points))
 
     def _first_proposal(self, approximate: Tensor) -> Tensor:
         """Return the first proposal's probability of every sub-cell."""
@@ -96,7 +74,8 @@ class LatticeSampler:
         ]
         return torch.logsumexp(torch.stack(terms), dim=0).exp()
 
-    def _blurred(self, cell: Tensor, weight: Tensor) -> Tensor:
+    def blurred(self, cell: Tensor, weight: Tensor) -> Tensor:
+        """Return the probability of every sub-cell, (C,), of samples in sub-cells `cell` spread over neighbours."""
         mass = torch.zeros_like(self.log_prior).index_add_(0, cell, weight)
         parts = mass.split([lines.subcells for lines in self.lines])
         blurred = torch.cat([lines.blur(part) for lines, part in zip(self.lines, parts, strict=True)])
@@ -106,21 +85,59 @@ class LatticeSampler:
         parts: tuple[Tensor, ...] = values.split([len(lines.start) * lines.cells for lines in self.lines])
         return parts
 
-    def _labels(self, cell: Tensor, inside: Tensor) -> Tensor:
-        """Return labels, shape (S, P), at the fraction `inside` of sub-cells number `cell` of all lines."""
+    def _log_prior(self, points: Tensor) -> Tensor:
+        return self.log_prior[_cell(points)]
+
+    def _labels(self, points: Tensor) -> Tensor:
+        """Return labels, shape (1, S, P), of points (1, S, 2): number of the sub-cell and fraction inside it."""
+        cell, inside = _cell(points)[0], points[0, :, 1]
         labels = torch.empty(cell.numel(), len(self.lines), dtype=torch.float64, device=cell.device)
         first = 0
         for lines in self.lines:
             chosen = (cell >= first) & (cell < first + lines.subcells)
             labels[chosen] = lines.in_subcells(cell[chosen] - first, inside[chosen])
             first += lines.subcells
-        return labels
+        return labels[None]
 
 
-def _draw(probability: Tensor, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Return `count` sub-cells drawn with `probability` and a uniform position inside each."""
-    uniform = torch.rand(2, count, generator=generator, device=probability.device, dtype=torch.float64)
-    cdf = probability.cumsum(0)
-    # Scaled by the last entry: a sum of millions of float64 is 1 only to rounding.
-    cell = torch.searchsorted(cdf, uniform[0] * cdf[-1]).clamp(max=cdf.numel() - 1)
-    return cell, uniform[1]
+@dataclass(frozen=True)
+class Cells:
+    """q of one star: a probability per sub-cell of all lines, uniform inside each.
+
+    Args:
+        lattice: whose lines they are.
+        first: the proposal before any draw, shape (C,).
+        probability: shape (C,).
+    """
+
+    lattice: LatticeSampler
+    first: Tensor
+    probability: Tensor
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, stars: Tensor) -> Cells:
+        """Return the proposal itself: it has one star, or is not asked for."""
+        return self
+
+    def sample(self, count: int, generator: torch.Generator) -> Tensor:
+        """Return `count` independent draws, shape (1, count, 2); see `LatticeSampler`."""
+        device = self.probability.device
+        uniform = torch.rand(2, count, generator=generator, device=device, dtype=torch.float64)
+        cdf = self.probability.cumsum(0)
+        cell = torch.searchsorted(cdf, uniform[0] * cdf[-1]).clamp(max=cdf.numel() - 1)
+        return torch.stack([cell.double(), uniform[1]], dim=-1)[None]
+
+    def log_density(self, points: Tensor) -> Tensor:
+        """Return ln of the probability of the sub-cells of points (1, S, 2), shape (1, S)."""
+        return self.probability[_cell(points)].log()
+
+    def refit(self, points: Tensor, weight: Tensor, generator: torch.Generator) -> Cells:
+        """Return the proposal that follows weighted points, `FIRST_SHARE` of it the first one again."""
+        blurred = self.lattice.blurred(_cell(points)[0], weight[0])
+        return replace(self, probability=FIRST_SHARE * self.first + (1 - FIRST_SHARE) * blurred)
+
+
+def _cell(points: Tensor) -> Tensor:
+    return points[..., 0].long()

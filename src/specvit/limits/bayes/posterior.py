@@ -8,14 +8,10 @@ import torch
 from torch import Tensor
 
 from specvit.errors import LabelError, ShapeError
-from specvit.limits.bayes.weights import (
-    effective_sample_size,
-    moments,
-    normalise,
-    quantiles,
-    resample,
-    variance_error,
-)
+from specvit.limits.bayes.estimates import estimate
+from specvit.limits.bayes.pareto import k_limit, pareto_k
+from specvit.limits.bayes.sampler import FreshSamples
+from specvit.limits.bayes.weights import effective_sample_size, normalise, resample
 
 #: Quantile levels kept per label: median, 68 % and 95 % intervals.
 LEVELS = (0.025, 0.16, 0.5, 0.84, 0.975)
@@ -29,21 +25,28 @@ class Posterior:
         names: the P labels.
         mean: E[label | spectrum], shape (B, P).
         covariance: shape (B, P, P).
+        mean_error: Monte-Carlo standard error of the means, shape (B, P).
         variance_error: Monte-Carlo standard error of the variances, shape (B, P).
         quantiles: at `LEVELS`, shape (B, P, 5).
+        level_error: Monte-Carlo standard error of the probability below each quantile, shape (B, P, 5).
         draws: equally weighted draws, shape (B, D, P), float32.
-        ess: effective sample size, shape (B,).
+        ess: effective sample size of the final draws, shape (B,).
+        pareto_k: tail of their weights, see `pareto`, shape (B,).
         samples: likelihood evaluations spent, shape (B,).
-        converged: whether the effective sample size reached its floor, shape (B,).
+        converged: whether the effective sample size reached its floor and the tail is light enough for that
+            many draws, shape (B,).
     """
 
     names: tuple[str, ...]
     mean: Tensor
     covariance: Tensor
+    mean_error: Tensor
     variance_error: Tensor
     quantiles: Tensor
+    level_error: Tensor
     draws: Tensor
     ess: Tensor
+    pareto_k: Tensor
     samples: Tensor
     converged: Tensor
 
@@ -78,33 +81,27 @@ class Posterior:
     @staticmethod
     def from_samples(
         names: tuple[str, ...],
-        labels: Tensor,
-        log_weight: Tensor,
+        samples: FreshSamples,
         draws: int,
         minimum_ess: float,
         generator: torch.Generator,
     ) -> Posterior:
-        """Return the summary of weighted samples: labels (B, S, P), log_weight (B, S)."""
-        weight = normalise(log_weight)
-        mean, covariance = moments(labels, weight)
-        ess = effective_sample_size(weight)
-        level = torch.stack([quantiles(labels[..., i], weight, LEVELS) for i in range(labels.shape[-1])], 1)
-        picked = resample(weight, draws, generator)[..., None].expand(-1, -1, labels.shape[-1])
-        # Systematic resampling returns draws in the order of the samples; callers may take the first few.
-        order = torch.rand(picked.shape[:2], generator=generator, device=labels.device).argsort(1)
-        drawn = labels.gather(1, picked.gather(1, order[..., None].expand_as(picked)))
-        spent = torch.full_like(ess, labels.shape[1], dtype=torch.int64)
-        return Posterior(
-            names,
-            mean.cpu(),
-            covariance.cpu(),
-            variance_error(labels, weight).cpu(),
-            level.cpu(),
-            drawn.float().cpu(),
-            ess.cpu(),
-            spent.cpu(),
-            (ess >= minimum_ess).cpu(),
+        """Return the summary of weighted labels, keeping `draws` of them per star, on the CPU."""
+        labels, weight = samples.points, normalise(samples.log_weight)
+        found = estimate(labels, weight, LEVELS)
+        ess, k = effective_sample_size(weight), pareto_k(samples.log_weight)
+        picked = resample(weight, draws, generator)
+        picked = picked.gather(
+            1, torch.rand(picked.shape, generator=generator, device=picked.device).argsort(1)
         )
+        fields = vars(found) | {
+            "draws": labels.gather(1, picked[..., None].expand(-1, -1, labels.shape[-1])).float(),
+            "ess": ess,
+            "pareto_k": k,
+            "samples": torch.full_like(picked[:, 0], samples.spent),
+            "converged": (ess >= minimum_ess) & (k < k_limit(labels.shape[1])),
+        }
+        return Posterior(names, **{name: value.cpu() for name, value in fields.items()})
 
     @staticmethod
     def gather(parts: list[tuple[Tensor, Posterior]]) -> Posterior:

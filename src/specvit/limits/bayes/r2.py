@@ -15,6 +15,10 @@ from specvit.limits.bayes.posterior import Posterior
 #: Largest Monte-Carlo error of the sampler with which an R2_bayes is called converged.
 SAMPLER_TOLERANCE = 0.003
 
+#: Largest share of stars in doubt: were all of their variances wrong by as much as the mean posterior variance (a
+#: quarter of the prior's), R2_bayes would move by less than the tolerance.
+UNCONVERGED_SHARE = 0.01
+
 
 @dataclass(frozen=True)
 class BayesR2:
@@ -22,12 +26,15 @@ class BayesR2:
 
     Args:
         value: the ceiling.
-        sampler_error: its Monte-Carlo standard error from the finite number of posterior samples.
+        sampler_error: its Monte-Carlo standard error from the finite number of posterior samples; the error of
+            an unconverged star's variance counts as no smaller than that variance.
         star_error: its standard error from the finite number of stars.
-        reached: 1 - E[(label - posterior mean)²] / Var(label): what the posterior mean attains here.
+        reached: 1 - E[(label - posterior mean)²] / Var(label): what the posterior mean attains here, without
+            the noise that its finite number of samples adds.
         reached_error: standard error of `reached - value`; the two agree if the posteriors are right.
         stars: number of stars.
-        unconverged: stars whose effective sample size stayed below its floor.
+        unconverged: stars with too small an effective sample size or too heavy a tail of weights. They count
+            like all others: to leave out stars for their own weights would bias the rest.
     """
 
     value: float
@@ -40,8 +47,9 @@ class BayesR2:
 
     @property
     def converged(self) -> bool:
-        """Whether every star reached its effective sample size and the sampler's error is small enough."""
-        return self.unconverged == 0 and self.sampler_error < SAMPLER_TOLERANCE
+        """Whether the sampler's error is small enough and at most `UNCONVERGED_SHARE` of the stars are in doubt."""
+        few = self.unconverged <= UNCONVERGED_SHARE * self.stars
+        return few and self.sampler_error < SAMPLER_TOLERANCE
 
     @property
     def discrepancy(self) -> float:
@@ -74,18 +82,22 @@ def bayes_r2(
     count = len(variance)
     if count < 2:
         raise ConfigError(f"bayes_r2: needs at least 2 stars, got {count}")
-    # An independent estimate of the same quantity: if likelihood, prior and sampler are right, the squared
-    # error of the posterior mean has the posterior variance as its expectation.
-    square = (posterior.mean[:, i] - labels[:, i].double().cpu()).square()[chosen]
-    sampler = posterior.variance_error[:, i][chosen].square().sum().sqrt() / count
+    square = (posterior.mean[:, i] - labels[:, i].double().cpu()).square() - posterior.mean_error[
+        :, i
+    ].square()
+    square = square[chosen]
+    error = posterior.variance_error[:, i][chosen]
+    unsure = ~posterior.converged[chosen]
+    # What weights in doubt say of their own scatter is in doubt, too.
+    error = torch.where(unsure, torch.maximum(error, variance), error)
     return BayesR2(
         value=1 - float(variance.mean()) / prior_variance,
-        sampler_error=float(sampler) / prior_variance,
+        sampler_error=float(error.square().sum().sqrt()) / count / prior_variance,
         star_error=_standard_error(variance) / prior_variance,
         reached=1 - float(square.mean()) / prior_variance,
         reached_error=_standard_error(square - variance) / prior_variance,
         stars=count,
-        unconverged=int((~posterior.converged[chosen]).sum()),
+        unconverged=int(unsure.sum()),
     )
 
 

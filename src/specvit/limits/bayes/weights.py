@@ -1,4 +1,4 @@
-"""Importance weights: normalisation, effective sample size, tempering, weighted moments and quantiles.
+"""Importance weights: normalisation, effective sample size, tempering, moments, quantiles, resampling.
 
 Pure functions of (B, S) log-weights, batched over B stars with S samples each. All sums in float64.
 """
@@ -48,7 +48,7 @@ def temper(log_likelihood: Tensor, log_base: Tensor, target: float) -> Tensor:
 def moments(values: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     """Return weighted means (B, P) and covariances (B, P, P) of values (B, S, P), float64.
 
-    The covariance carries the factor 1/(1 - Σw²), which removes the bias -1/ESS of the plain formula.
+    The covariance carries the factor 1/(1 - Σw²). To fit a proposal with; posteriors come from `estimates`.
     """
     mean = torch.einsum("bs,bsp->bp", weight, values)
     centred = values - mean[:, None]
@@ -56,17 +56,6 @@ def moments(values: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     # One draw with all the weight would divide by zero; such a star is reported as not converged.
     lost = weight.square().sum(-1).clamp(max=0.999)
     return mean, covariance / (1 - lost)[:, None, None]
-
-
-def variance_error(values: Tensor, weight: Tensor) -> Tensor:
-    """Return the Monte-Carlo standard error of the weighted variances, shape (B, P), delta method.
-
-    var[v] = Σ w² ((x - m)² - v)², the usual error of a self-normalised importance-sampling mean.
-    """
-    mean = torch.einsum("bs,bsp->bp", weight, values)
-    square = (values - mean[:, None]).square()
-    variance = torch.einsum("bs,bsp->bp", weight, square)
-    return torch.einsum("bs,bsp->bp", weight.square(), (square - variance[:, None]).square()).sqrt()
 
 
 def quantiles(values: Tensor, weight: Tensor, levels: tuple[float, ...]) -> Tensor:

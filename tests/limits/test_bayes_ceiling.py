@@ -219,8 +219,7 @@ def test_another_seed_changes_estimates_by_as_much_as_their_errors_say(simulator
     again = BayesCeiling(simulator.observed, simulator.prior, 1 << 14, seed=9).posterior(observation[:32])
     for name in ("mean", "variance"):
         value = [
-            p.mean if name == "mean" else p.covariance.diagonal(dim1=1, dim2=2)
-            for p in (posterior, again)
+            p.mean if name == "mean" else p.covariance.diagonal(dim1=1, dim2=2) for p in (posterior, again)
         ]
         error = [getattr(p, f"{name}_error")[:32] for p in (posterior, again)]
         pull = (value[0][:32] - value[1]) / torch.hypot(*error)

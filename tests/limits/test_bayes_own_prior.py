@@ -14,7 +14,7 @@ from truncated_normal import Anywhere, TruncatedNormal
 SPACE = LabelSpace(("a", "b"), ("", ""), (-3.0, 0.0), (3.0, 4.0))
 #: Off centre and about as wide as the likelihood, so that the prior moves every posterior.
 PRIOR = TruncatedNormal(SPACE, (1.0, 3.6), (0.5, 0.8))
-SETTINGS = SamplerSettings(minimum_ess=3000)
+SETTINGS = SamplerSettings(minimum_ess=3000, maximum_samples=1 << 16)
 STARS, PIXELS = 6, 24
 
 

@@ -80,6 +80,16 @@ def test_a_ceiling_that_has_not_converged_is_called_provisional(make_run):
     assert "smallest 12" in warning
 
 
+def test_a_ceiling_that_has_converged_but_for_a_few_posteriors_is_no_warning(make_run):
+    run = make_run()
+    with run.stage("bayes") as record:
+        record |= {"stars": 300, "converged": 299, "median_ess": 1200.0, "minimum_ess": 210.0}
+    summary = run.summary
+    summary["ceiling"] |= {"converged": True, "sampler_error": 0.0012}
+    run.write_summary(summary)
+    assert not any("converged" in sentence for sentence in findings(load_contents(run.path)))
+
+
 def test_a_ceiling_whose_sampling_error_is_too_large_is_named(make_run):
     run = make_run()
     summary = run.summary

@@ -136,6 +136,8 @@ def _convergence(run: RunContents) -> list[str]:
     stars = stage.get("stars", 0)
     missing = stars - stage.get("converged", stars)
     ceiling = run.summary.ceiling
+    if ceiling is not None and ceiling.converged:
+        return []
     if not missing:
         if ceiling is None or ceiling.converged is not False:
             return []

@@ -95,6 +95,11 @@ def test_a_ceiling_that_has_not_converged_is_called_provisional(run_folder, doub
     assert "smallest 12" in warning
 
 
+def test_a_ceiling_that_has_converged_but_for_a_few_posteriors_is_no_warning(doubtful):
+    good = doubtful(converged=299, minimum_ess=210.0, ceiling_converged=True, sampler_error=0.0012)
+    assert not any("converged" in sentence for sentence in findings(good))
+
+
 def test_a_ceiling_whose_sampling_error_is_too_large_is_named(doubtful):
     poor = doubtful(ceiling_converged=False, sampler_error=0.0042)
     (warning,) = [s for s in findings(poor) if "not converged" in s]

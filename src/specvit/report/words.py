@@ -154,6 +154,9 @@ def _against_ceiling(run: RunContents) -> list[str]:
 
 def _convergence(ceiling: CeilingFacts) -> list[str]:
     """Return a warning if the posteriors behind the Bayes ceiling have not been sampled well enough."""
+    # A few posteriors in doubt do not put the whole ceiling in doubt: it has its own tolerance of them.
+    if ceiling.ceiling_converged:
+        return []
     missing = (ceiling.posteriors or 0) - (ceiling.converged or 0)
     if not missing:
         if ceiling.ceiling_converged is not False:

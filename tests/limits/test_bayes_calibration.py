@@ -14,7 +14,7 @@ import torch
 from scipy import stats
 
 from specvit.errors import ShapeError
-from specvit.limits.bayes import LEVELS, BayesCeiling, Observation, Posterior, bayes_r2, calibration
+from specvit.limits.bayes import LEVELS, BayesCeiling, Observation, Posterior, bayes_r2, posterior_widths
 from specvit.spectra import LOW_T_BOX
 
 DRAWS = 127
@@ -43,13 +43,13 @@ def made(stars: int, width: float, seed: int) -> tuple[Posterior, torch.Tensor]:
 
 def test_widths_that_are_right_are_found_right_and_narrow_ones_are_found_out():
     for width, expected in ((1.0, 1.0), (0.9, 1 / 0.81)):
-        found = calibration(*made(4000, width, seed=1))
+        found = posterior_widths(*made(4000, width, seed=1))
         assert abs(found.variance - expected) < 4 * found.variance_error
         assert found.variance_error == pytest.approx(math.sqrt(2 / 5 / 4000) * expected, rel=0.1)
         assert (found.ranks > 1 + 4 * found.ranks_error) == (width < 1)
         assert abs(found.ranks - 1) < 4 * found.ranks_error or width < 1
     with pytest.raises(ShapeError, match="labels: expected"):
-        calibration(made(3, 1.0, 1)[0], torch.zeros(2, 5))
+        posterior_widths(made(3, 1.0, 1)[0], torch.zeros(2, 5))
 
 
 @pytest.fixture(scope="module", params=[2000, 10_000])
@@ -64,7 +64,7 @@ def calibrated(request, simulator):
 def test_posteriors_are_as_wide_as_the_truth_says(calibrated):
     """2000 stars see a variance wrong by 7 %, 10 000 stars by 3 %, each with 4 σ."""
     batch, posterior = calibrated
-    found = calibration(posterior, batch.labels)
+    found = posterior_widths(posterior, batch.labels)
     ceiling = bayes_r2(posterior, batch.labels, "log_g", 16 / 12)
     print(f"\n{len(posterior)} stars: {found}\n{ceiling}")
     assert found.variance_error < 0.9 / math.sqrt(len(posterior))
@@ -97,5 +97,5 @@ def test_posterior_means_agree_with_the_truth_in_every_snr_bin(calibrated):
         assert count > 50
         # 30 means and 6 widths: false alarm rate 1e-3 for all together.
         assert (pull[rows].mean(0).abs() < 4.2 * pull[rows].std(0) / math.sqrt(count)).all(), (low, high)
-        found = calibration(posterior, batch.labels, rows)
+        found = posterior_widths(posterior, batch.labels, rows)
         assert abs(found.variance - 1) < 4.2 * found.variance_error, (low, high)

@@ -19,8 +19,8 @@ from specvit.limits.bayes import (
     SamplerSettings,
     bayes_r2,
     bayes_r2_by_bin,
-    calibration,
     log_likelihood,
+    posterior_widths,
 )
 from specvit.simulate import UniformPrior
 from specvit.spectra import LOW_T_BOX, LabelSpace
@@ -216,7 +216,7 @@ def test_posteriors_are_calibrated(survey):
 def test_posteriors_are_as_wide_as_the_truth_says(survey):
     """160 stars see a variance wrong by a quarter (4 σ); see `test_bayes_calibration` for more."""
     batch, _, posterior = survey
-    found = calibration(posterior, batch.labels)
+    found = posterior_widths(posterior, batch.labels)
     assert abs(found.variance - 1) < 3.9 * found.variance_error
     assert abs(found.ranks - 1) < 3.9 * found.ranks_error
     assert found.variance_error < 0.08

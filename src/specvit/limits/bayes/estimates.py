@@ -16,7 +16,7 @@ from specvit.limits.bayes.weights import quantiles
 
 
 @dataclass(frozen=True)
-class Estimates:
+class WeightedMoments:
     """Posteriors of B stars over P labels, float64.
 
     Args:
@@ -36,7 +36,7 @@ class Estimates:
     level_error: Tensor
 
 
-def estimate(values: Tensor, weight: Tensor, levels: tuple[float, ...]) -> Estimates:
+def estimate(values: Tensor, weight: Tensor, levels: tuple[float, ...]) -> WeightedMoments:
     """Return what the draws say of the posteriors.
 
     With w normalised to one, m = Σ w x, C = Σ w (x-m)(x-m)ᵀ, D = Σ w² (x-m)(x-m)ᵀ and κ = Σ w² = 1/ESS,
@@ -62,7 +62,7 @@ def estimate(values: Tensor, weight: Tensor, levels: tuple[float, ...]) -> Estim
     kappa = squared.sum(-1)[:, None, None]
     excess = centred.square() - plain.diagonal(dim1=1, dim2=2)[:, None]
     at = torch.stack([quantiles(values[..., i], weight, levels) for i in range(values.shape[-1])], 1)
-    return Estimates(
+    return WeightedMoments(
         mean=m + torch.einsum("bs,bsp->bp", squared, centred),
         covariance=(1 - kappa) * plain + 2 * scatter,
         quantiles=at,

@@ -51,7 +51,7 @@ class LatticeSampler:
         for i in range(len(group)):
             star = torch.tensor([i], device=approximate.device)
             first = self._first_proposal(approximate[i])
-            start = Cells(self, first, first)
+            start = CellProposal(self, first, first)
 
             def score_points(_: Tensor, points: Tensor, star: Tensor = star) -> Tensor:
                 return score(star, self._labels(points))
@@ -101,7 +101,7 @@ class LatticeSampler:
 
 
 @dataclass(frozen=True)
-class Cells:
+class CellProposal:
     """q of one star: a probability per sub-cell of all lines, uniform inside each.
 
     Args:
@@ -117,7 +117,7 @@ class Cells:
     def __len__(self) -> int:
         return 1
 
-    def __getitem__(self, stars: Tensor) -> Cells:
+    def __getitem__(self, stars: Tensor) -> CellProposal:
         """Return the proposal itself: it has one star, or is not asked for."""
         return self
 
@@ -133,7 +133,7 @@ class Cells:
         """Return ln of the probability of the sub-cells of points (1, S, 2), shape (1, S)."""
         return self.probability[_cell(points)].log()
 
-    def refit(self, points: Tensor, weight: Tensor, generator: torch.Generator) -> Cells:
+    def refit(self, points: Tensor, weight: Tensor, generator: torch.Generator) -> CellProposal:
         """Return the proposal that follows weighted points, `FIRST_SHARE` of it the first one again."""
         blurred = self.lattice.blurred(_cell(points)[0], weight[0])
         return replace(self, probability=FIRST_SHARE * self.first + (1 - FIRST_SHARE) * blurred)

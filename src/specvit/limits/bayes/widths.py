@@ -17,7 +17,7 @@ from specvit.limits.bayes.posterior import Posterior
 
 
 @dataclass(frozen=True)
-class Calibration:
+class PosteriorWidths:
     """Widths of posteriors against true labels, mean over labels; each is 1 if the posteriors are right.
 
     Args:
@@ -33,7 +33,7 @@ class Calibration:
     ranks_error: float
 
 
-def calibration(posterior: Posterior, labels: Tensor, rows: Tensor | None = None) -> Calibration:
+def posterior_widths(posterior: Posterior, labels: Tensor, rows: Tensor | None = None) -> PosteriorWidths:
     """Return how wide the posteriors are against the true labels.
 
     Args:
@@ -53,6 +53,6 @@ def calibration(posterior: Posterior, labels: Tensor, rows: Tensor | None = None
     scores = torch.special.ndtri((torch.arange(count, dtype=torch.float64) + 0.5) / count).square()
     spread = (scores[posterior.rank(labels.cpu())] / scores.mean())[chosen].mean(1)
     root = math.sqrt(len(ratio))
-    return Calibration(
+    return PosteriorWidths(
         float(ratio.mean()), float(ratio.std()) / root, float(spread.mean()), float(spread.std()) / root
     )

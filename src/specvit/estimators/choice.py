@@ -10,24 +10,18 @@ package.mod:Class  a class of yours that keeps the protocol of `specvit.models.E
 from __future__ import annotations
 
 import difflib
-import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from specvit.errors import ConfigError, DataError
+from specvit.estimators.own import own_spec
 from specvit.estimators.pretrained import find_bundle, pretrained_names
-from specvit.estimators.spec import EstimatorSpec, Setting
-from specvit.estimators.table import NETWORK, TABLE, free
+from specvit.estimators.spec import EstimatorSpec
+from specvit.estimators.table import NETWORK, TABLE
 from specvit.models.bundle import load_bundle
 from specvit.models.protocol import Estimator
-
-#: Of an estimator that says nothing about itself.
-OTHER_MEANING = (
-    "An estimator of your own, fitted on the training spectra. The line is its R² on test spectra it has never "
-    "seen, with the bootstrap interval."
-)
 
 
 @dataclass(frozen=True)
@@ -41,6 +35,7 @@ class Choice:
         title: what a reader calls it.
         size: of a network to be trained; "" for all others.
         folder: of a saved one; None for one that is fitted in the job.
+        source: file of a class of your own, else None.
     """
 
     name: str
@@ -49,8 +44,14 @@ class Choice:
     title: str
     size: str = ""
     folder: Path | None = None
+    source: Path | None = None
     # A list, because the record is frozen.
     _loaded: list[Estimator] = field(default_factory=list, repr=False, compare=False)
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is a class of the user's."""
+        return self.spec.family == "own"
 
     @property
     def is_fitted_here(self) -> bool:
@@ -151,24 +152,5 @@ def _saved(name: str, key: str) -> Choice:
 
 
 def _own(name: str) -> Choice:
-    module, _, attribute = name.partition(":")
-    try:
-        cls = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(
-            f"models.names: '{name}' cannot be imported ({error}); give module:Class of a module on Python's path, "
-            "e.g. with PYTHONPATH=."
-        ) from error
-    missing = [part for part in ("fit", "predict", "save", "load") if not hasattr(cls, part)]
-    if missing:
-        raise ConfigError(
-            f"models.names: {name} has no '{missing[0]}'; see specvit.models.Estimator for the protocol"
-        )
-
-    def build(setting: Setting) -> Any:
-        return cls(setting.labels, **setting.options)
-
-    title, meaning = getattr(cls, "title", attribute), getattr(cls, "meaning", OTHER_MEANING)
-    own = getattr(cls, "name", attribute)
-    spec = EstimatorSpec(own, title, meaning, "own", build, cls.load, getattr(cls, "cost", free), own)
-    return Choice(name, attribute, spec, title)
+    spec, source = own_spec(name)
+    return Choice(name, spec.name, spec, spec.title, source=source)

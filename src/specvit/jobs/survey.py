@@ -98,8 +98,12 @@ def survey_identity(config: Config, simulator: Simulator, choices: Sequence[Choi
 
 
 def estimator_identity(choice: Choice) -> str:
-    """Return what an estimator of a job is: its name, or the content of the folder it is read from."""
-    return choice.name if choice.folder is None else file_digest(choice.folder)
+    """Return what an estimator of a job is: its name, or the content of the folder or file it is read from.
+
+    Of a class of the user's own that is the file it is written in; what that file imports is not followed.
+    """
+    content = choice.folder or choice.source
+    return choice.name if content is None else file_digest(content)
 
 
 def check_labels(labels: Sequence[str], simulator: Simulator) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ import numpy as np
 from specvit.errors import DataError
 from specvit.estimators import Choice, Setting
 from specvit.estimators.network_fitter import CORRECTION
+from specvit.estimators.own import blamed, check_prediction
 from specvit.jobs.sources import Sources
 from specvit.jobs.stages.test_stars import TestStars
 from specvit.jobs.watch import Update
@@ -102,12 +106,12 @@ class FitEstimator:
             model = self.choice.load()
             seconds = trained_seconds(model)
         began = time.perf_counter()
-        estimates = to_estimates(predict(model, self.test, update))
+        estimates = to_estimates(self._predict(model, update))
         fact = FitRecord(
             fit_seconds=seconds,
             predict_seconds=round(time.perf_counter() - began, 3),
             facts={
-                **getattr(model, "choice", {}),
+                **self._chosen(model),
                 **{f"trained with {k}": v for k, v in self.differs.items()},
             },
             cost=self.choice.spec.cost(model),
@@ -139,14 +143,32 @@ class FitEstimator:
         drawn = self.choice.spec.draws_spectra or self.sources.train is None
         train = self.sources.drawn if drawn else self.sources.train
         assert train is not None
-        model.fit(train, self.sources.validation, update)
+        with self._blamed("fit"):
+            model.fit(train, self.sources.validation, update)
         # What a killed start may have left: saving refuses a folder that holds no saved estimator.
         shutil.rmtree(folder, ignore_errors=True)
         folder.parent.mkdir(parents=True, exist_ok=True)
-        model.save(folder)
+        with self._blamed("save"):
+            model.save(folder)
         # Not before the result is saved: until then a killed job continues from them.
         shutil.rmtree(checkpoints.parent, ignore_errors=True)
-        return self.choice.spec.load(folder)
+        with self._blamed("load"):
+            return self.choice.spec.load(folder)
+
+    def _predict(self, model: Estimator, update: Update) -> Prediction:
+        check = partial(check_prediction, self.choice.name) if self.choice.is_own else None
+        with self._blamed("predict"):
+            return predict(model, self.test, update, check)
+
+    def _chosen(self, model: Estimator) -> dict[str, Any]:
+        """Return the facts an estimator states of its fit in `choice`, if it has one."""
+        facts = getattr(model, "choice", {})
+        # A class of the user's own may mean something else by the word.
+        return dict(facts) if isinstance(facts, Mapping) else {}
+
+    def _blamed(self, method: str) -> AbstractContextManager[None]:
+        """Blame what a class of the user's own raises on that class."""
+        return blamed(self.choice.name, method) if self.choice.is_own else nullcontext()
 
 
 def stage_name(choice: Choice) -> str:
@@ -165,12 +187,27 @@ def trained_seconds(model: Any) -> float | None:
     return None if origin is None else origin.training.seconds
 
 
-def predict(model: Estimator, test: TestStars, update: Update) -> Prediction:
-    """Return the estimates for the test spectra, made in pieces so that progress can be seen."""
+def predict(
+    model: Estimator,
+    test: TestStars,
+    update: Update,
+    check: Callable[[object, int], None] | None = None,
+) -> Prediction:
+    """Return the estimates for the test spectra, made in pieces so that progress can be seen.
+
+    Args:
+        model: fitted.
+        test: the test spectra.
+        update: told how far it is.
+        check: given each answer and the number of spectra asked about, or None.
+    """
     parts = []
     for start in range(0, len(test), PIECE):
         piece = test.batch[start : start + PIECE]
-        parts.append(model.predict(piece.flux, piece.sigma))
+        answer = model.predict(piece.flux, piece.sigma)
+        if check is not None:
+            check(answer, len(piece))
+        parts.append(answer)
         update(min(start + PIECE, len(test)), len(test))
     return Prediction.concatenate(parts)
 

@@ -42,6 +42,8 @@ def start_verb(action, grace=60.0, **options):
     action = action.replace("time.sleep(", "print('started', flush=True); time.sleep(", 1)
     process = start("-c", VERB.format(action=action.replace("\n", "\n    "), grace=grace), **options)
     assert process.stdout.readline() == "started\n"
+    # A signal between the last look for one and the sleep itself would be noticed after the sleep.
+    time.sleep(0.2)
     return process
 
 

@@ -11,6 +11,8 @@ from specvit.jobs.config import resolve
     [
         ("{all = {teff = [1.0, 2.0]}}", "'all' is a slice of every run; choose another name"),
         ("{shared = {teff = [1.0, 2.0]}}", "'shared' is a slice of every run; choose another name"),
+        ("{cool = {}}", "cool: expected at least one of label"),
+        ("{cool = {snr_quantile = [2.0, 3.0]}}", "cool.snr_quantile: expected a part of 0 to 1"),
         ("{cool = {teff = [5000.0, 4000.0]}}", "cool.teff: low 5000 is above high 4000"),
     ],
 )

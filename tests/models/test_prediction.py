@@ -72,6 +72,8 @@ def test_intervals_are_central():
             torch.testing.assert_close(found, prediction.mean + end)
     with pytest.raises(DataError, match=r"none at 0\.05; they are stated at 0\.025, 0\.16"):
         prediction.quantiles.interval(0.9)
+    with pytest.raises(DataError, match=r"between 0 and 1, e\.g\. 0\.68, got 68"):
+        prediction.quantiles.interval(68)
 
 
 @pytest.mark.parametrize(

@@ -73,8 +73,10 @@ class Quantiles:
         """Return (low, high), each (B, P): the central interval that holds `share`, e.g. 0.68.
 
         Raises:
-            DataError: if its ends are not among the probabilities; lists them.
+            DataError: if it is no share, or its ends are not among the probabilities; lists them.
         """
+        if not 0 < share < 1:
+            raise DataError(f"quantiles: share: expected a number between 0 and 1, e.g. 0.68, got {share:g}")
         return self.at(0.5 - 0.5 * share), self.at(0.5 + 0.5 * share)
 
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from specvit.documents import PathText, Section
-from specvit.evaluate.slices import SHARED
+from specvit.evaluate.slices import SHARED, SNR_QUANTILE
 from specvit.runs import ALL
 
 #: Format of the configuration. Raised, with a migration in `resolve`, when a key is renamed or moved.
@@ -198,9 +198,15 @@ class EvaluateSection(Section):
         for name, box in slices.items():
             if name in (ALL, SHARED):
                 raise ValueError(f"'{name}' is a slice of every run; choose another name")
+            if not box:
+                raise ValueError(
+                    f"{name}: expected at least one of label, snr, snr_quantile or mag = [low, high]"
+                )
             for key, (low, high) in box.items():
                 if low > high:
                     raise ValueError(f"{name}.{key}: low {low:g} is above high {high:g}")
+                if key == SNR_QUANTILE and (low >= 1 or high <= 0):
+                    raise ValueError(f"{name}.{key}: expected a part of 0 to 1, got {low:g} to {high:g}")
         return slices
 
 

@@ -10,6 +10,7 @@ from specvit.estimators.architectures import architecture_of
 from specvit.estimators.network_estimator import NetworkEstimator
 from specvit.estimators.network_fitter import NetworkFitter
 from specvit.estimators.spec import Listener
+from specvit.models.inputs import label_names
 from specvit.training.recipe import Recipe
 
 
@@ -36,11 +37,12 @@ def make_estimator(
 
     Raises:
         ConfigError: for an unknown kind, size or option.
+        LabelError: for a string instead of names.
     """
     architecture = architecture_of(model)
     size = size or architecture.default_size
     config = architecture.size(size).with_options(dict(options or {}))
-    wanted = tuple(labels) if labels else None
+    wanted = label_names(labels, model) if labels else None
     fitter = NetworkFitter(config, recipe or architecture.recipe, wanted, device, folder, listen)
     return NetworkEstimator(f"{model}-{size}", fitter)
 

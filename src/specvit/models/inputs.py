@@ -138,6 +138,13 @@ def no_spectra(predict: Callable[[Tensor, Tensor], Prediction], pixels: int) -> 
     return predict(torch.ones(1, pixels), torch.ones(1, pixels))[:0]
 
 
+def label_names(labels: Sequence[str], who: str) -> tuple[str, ...]:
+    """Return the labels to estimate; LabelError for a string, whose letters would be taken for labels."""
+    if isinstance(labels, str):
+        raise LabelError(f'{who}: labels: expected names such as ["{labels}"], got the string "{labels}"')
+    return tuple(labels)
+
+
 def labels_of(batch: SpectraBatch, space: LabelSpace, names: Sequence[str], who: str) -> Tensor:
     """Return the chosen labels of a batch, shape (B, len(names)), float64.
 

@@ -22,6 +22,7 @@ from specvit.models.inputs import (
     Values,
     fill_dead,
     finished,
+    label_names,
     labels_of,
     relative_spectra,
 )
@@ -45,7 +46,7 @@ class _Linear(ABC):
     _settings: ClassVar[type[LinearSettings[Any]]]
 
     def __init__(self, labels: Sequence[str] | None, standardise: bool) -> None:
-        self.labels = None if labels is None else tuple(labels)
+        self.labels = None if labels is None else label_names(labels, self.name)
         self.standardise = standardise
         self.choice: dict[str, dict[str, Any]] = {}
 

@@ -25,6 +25,7 @@ from specvit.models.inputs import (
     Values,
     fill_dead,
     finished,
+    label_names,
     labels_of,
     no_spectra,
     relative_spectra,
@@ -100,7 +101,7 @@ class LightGBM:
     ) -> None:
         if not labels or rounds < 1 or early_stopping < 1:
             raise ConfigError("lightgbm: needs at least one label, one round and early_stopping >= 1")
-        self.names = tuple(labels)
+        self.names = label_names(labels, self.name)
         self.rounds, self.early_stopping, self.time_budget = rounds, early_stopping, time_budget
         self.learning_rate, self.leaves = learning_rate, leaves
         self.feature_fraction, self.max_bin = feature_fraction, max_bin

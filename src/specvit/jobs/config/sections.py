@@ -144,8 +144,9 @@ class ModelsSection(Section):
     @model_validator(mode="after")
     def _nothing_twice(self) -> ModelsSection:
         for what, values in (("names", self.names), ("labels", self.labels)):
-            if len(set(values)) < len(values):
-                raise ValueError(f"{what}: an entry is given twice")
+            twice = [value for value in values if values.count(value) > 1]
+            if twice:
+                raise ValueError(f"{what}: '{twice[0]}' is given twice")
         return self
 
     def options_of(self, name: str, draws_spectra: bool) -> dict[str, Any]:

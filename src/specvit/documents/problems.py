@@ -17,6 +17,10 @@ from specvit.documents.words import did_you_mean, one_line, shown, shown_key
 
 Key = tuple[str, ...]
 
+#: Types of a finding -> what whoever wrote the document would say; pydantic's words are those of Python's types.
+_PLAIN = dict.fromkeys(("model_type", "model_attributes_type", "dict_type"), "expected a table")
+_PLAIN |= dict.fromkeys(("tuple_type", "list_type"), 'expected a list, as in ["one", "two"]')
+
 
 def explain(
     error: ValidationError,
@@ -90,8 +94,9 @@ def _what(problem: Any, key: Key, model: type[BaseModel], extra: Sequence[str]) 
         return f"unknown key{_suggestion(key, model, extra)}"
     if problem["type"] == "missing":
         return "is missing"
-    is_table = problem["type"] in ("model_type", "model_attributes_type", "dict_type")
-    message = "expected a table" if is_table else _message(problem)
+    message = _PLAIN.get(problem["type"]) or _message(problem)
+    if problem["type"] == "too_short":
+        message = f"expected at least {problem['ctx']['min_length']}"
     got = "" if isinstance(problem["input"], Mapping | BaseModel) else f", got {shown(problem['input'])}"
     return f"{message}{got}"
 

@@ -197,7 +197,9 @@ def test_broken_shards_are_named(tmp_path):
         StoredSpectra(tmp_path)
     for text in ("", "[1]", '{"format": "specvit-spectra"}'):
         (tmp_path / "manifest.json").write_text(text)
-        with pytest.raises(DataError, match=r"manifest\.json: .*not a manifest .*or delete the folder and simulate"):
+        with pytest.raises(
+            DataError, match=r"manifest\.json: .*not a manifest .*or delete the folder and simulate"
+        ):
             StoredSpectra(tmp_path)
     with pytest.raises(DataError, match=r"no manifest\.json there"):
         StoredSpectra(tmp_path / "elsewhere")

@@ -94,6 +94,42 @@ def test_requests_that_cannot_be_meant_touch_nothing(tmp_path, arguments):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("device", ["cudaa", "meta", "cuda:99", "cpu:0:1"])
+def test_a_device_that_is_not_there_is_a_usage_error(tmp_path, capsys, device):
+    assert main(["train", "--device", device, "--out", str(tmp_path / "run")]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"error: --device {device}: cannot be used here (")
+    assert told.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ("--minutes 5 --steps 3", "--minutes, --steps: both are lengths of the training"),
+        ("--steps 2 --minutes -5", "--minutes, --steps: both are lengths of the training"),
+        ("--minutes 0", "--minutes: expected more than 0, got 0.0"),
+        ("--steps -2", "--steps: expected more than 0, got -2"),
+        ("--labels log_g,logg", "--labels: 'logg' is not a label of the library (teff, log_g, "),
+        ("--steps 2 --spectra 1", "--spectra: "),
+    ],
+)
+def test_options_that_cannot_be_meant_leave_no_folder(tmp_path, capsys, options, told):
+    assert main(["train", *options.split(), "--out", str(tmp_path / "run")]) == 2
+    shown = capsys.readouterr().err
+    assert shown.startswith(f"error: {told}")
+    assert shown.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_help_states_the_length_and_folder_that_are_taken(capsys):
+    assert main(["train", "--help"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "without --steps 5 by default" in shown
+    assert "[default: 0.0]" not in shown
+    assert "runs/train-MODEL, with -SIZE if --size is given" in shown
+
+
 def test_settings_are_name_value():
     assert parse_settings(["lr=1e-3", "channels=flux,sigma", "loss="]) == {
         "lr": "1e-3", "channels": "flux,sigma", "loss": ""

@@ -195,12 +195,42 @@ def test_broken_shards_are_named(tmp_path):
     second.unlink()
     with pytest.raises(DataError, match=f"{second.name}: no such file, expected a shard; run the same"):
         StoredSpectra(tmp_path)
-    for text in ("[1]", '{"format": "specvit-spectra"}'):
+    for text in ("", "[1]", '{"format": "specvit-spectra"}'):
         (tmp_path / "manifest.json").write_text(text)
-        with pytest.raises(DataError, match=r"manifest\.json: .*not a manifest of simulated spectra"):
+        with pytest.raises(
+            DataError, match=r"manifest\.json: .*not a manifest .*or delete the folder and simulate"
+        ):
             StoredSpectra(tmp_path)
     with pytest.raises(DataError, match=r"no manifest\.json there"):
         StoredSpectra(tmp_path / "elsewhere")
+
+
+@pytest.mark.parametrize("size", [0, 5_000, 200_000])
+def test_a_finished_shard_that_was_cut_short_is_not_called_complete(tmp_path, capsys, size):
+    command = ["simulate", "--out", str(tmp_path), "--spectra", "20", "--shards", "2", "--split", "test"]
+    assert main(command) == 0
+    cut, whole = max(tmp_path.glob("*.h5")), digests(tmp_path)
+    os.truncate(cut, size)
+    capsys.readouterr()
+    assert main(command) == 1
+    told = capsys.readouterr().err
+    assert told.startswith(f"error: {cut}: not a whole shard (")
+    assert told.endswith("); delete it and run the same command again\n")
+    assert told.count("\n") == 1
+    cut.unlink()
+    assert main(command) == 0
+    assert digests(tmp_path) == whole
+
+
+def test_a_folder_of_another_set_is_refused_before_the_plan_is_told(tmp_path, capsys):
+    command = ["simulate", "--out", str(tmp_path), "--split", "test", "--spectra"]
+    assert main([*command, "10"]) == 0
+    capsys.readouterr()
+    assert main([*command, "12"]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("error: ")
+    assert "holds another set (spectra is 10 there, 12 asked for)" in told
+    assert told.count("\n") == 1
 
 
 def test_two_writers_do_not_share_a_folder(tmp_path):

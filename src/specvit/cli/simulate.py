@@ -67,6 +67,7 @@ def simulate(
         normalisation=normalisation,
     )
     job = WriteJob(out, world, split, seed, spectra, shards, truth)
+    job.check()
     remaining = sum(plan.count for plan in job.remaining)
     say(
         f"{spectra:,} {split} spectra of {instrument} in {shards} shard(s) at {out}; "

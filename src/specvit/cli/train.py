@@ -15,14 +15,13 @@ def train(
         typer.Option(help="nano, small, base; vit also: reference. By default nano, for subspace small."),
     ] = "",
     minutes: Annotated[
-        float,
-        typer.Option(
-            help="Time budget, the schedule follows the clock; 5 if neither this nor --steps is given."
-        ),
-    ] = 0.0,
-    steps: Annotated[int, typer.Option(help="Length in optimiser steps instead of minutes.")] = 0,
+        float | None,
+        typer.Option(help="Time budget, the schedule follows the clock; without --steps 5 by default."),
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Length in optimiser steps instead of minutes.")] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder of the run; by default runs/train-MODEL-SIZE.")
+        Path | None,
+        typer.Option(help="Folder of the run; by default runs/train-MODEL, with -SIZE if --size is given."),
     ] = None,
     data: Annotated[
         list[Path] | None,
@@ -36,7 +35,7 @@ def train(
     ] = None,
     test_data: Annotated[Path | None, typer.Option(help="Test on stored spectra, as --data.")] = None,
     spectra: Annotated[
-        int, typer.Option(help="Number of different training stars; 0 never repeats one.")
+        int, typer.Option(help="Number of different training stars, at least 48; 0 never repeats one.")
     ] = 0,
     instrument: Annotated[
         str, typer.Option(help="Preset name or file of the spectrograph.")
@@ -86,7 +85,7 @@ def train(
     from specvit.runs import read_summary
     from specvit.training.distributed import is_first_process
 
-    length = {"steps": steps} if steps else {"minutes": minutes or 5.0}
+    length = length_of(minutes, steps)
     place = out or Path("runs") / f"train-{model}{size and f'-{size}'}"
     config = training_config(
         {
@@ -124,6 +123,18 @@ def train(
     print_scores(console, summary)
     show(f"model: {network}")
     show(f"report: {page}")
+
+
+def length_of(minutes: float | None, steps: int | None) -> dict[str, float]:
+    """Return the option of the recipe that says how long to train; ConfigError if both are given."""
+    from specvit.errors import ConfigError
+
+    if minutes is not None and steps is not None:
+        raise ConfigError("--minutes, --steps: both are lengths of the training; give one of them")
+    for name, value in (("minutes", minutes), ("steps", steps)):
+        if value is not None and not value > 0:
+            raise ConfigError(f"--{name}: expected more than 0, got {value}")
+    return {"minutes": 5.0 if minutes is None else minutes} if steps is None else {"steps": steps}
 
 
 def parse_settings(settings: list[str]) -> dict[str, Any]:

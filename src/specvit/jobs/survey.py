@@ -54,7 +54,7 @@ def run_survey(config: Config, watch: Watch | None = None, fresh: bool = False) 
     set_threads(config.run.threads)
     world = world_of(config.library, config.instrument, config.simulate)
     simulator, choices = build_world(world), choose_all(config.models.names)
-    check_labels(config.models.labels, simulator)
+    check_labels("models.labels", config.models.labels, simulator.prior.label_space.names)
     check_options(config.models, choices)
     # All that can be refused is refused before there is a folder.
     missing = check_slices(config.evaluate, simulator.prior.label_space.names)
@@ -106,12 +106,11 @@ def estimator_identity(choice: Choice) -> str:
     return choice.name if content is None else file_digest(content)
 
 
-def check_labels(labels: Sequence[str], simulator: Simulator) -> None:
-    """Raise ConfigError for a label that the library does not have."""
-    known = simulator.prior.label_space.names
+def check_labels(option: str, labels: Sequence[str], known: Sequence[str]) -> None:
+    """Raise ConfigError, naming the option, for a label that the library does not have."""
     for label in labels:
         if label not in known:
-            raise ConfigError(f"models.labels: '{label}' is not a label of the library ({', '.join(known)})")
+            raise ConfigError(f"{option}: '{label}' is not a label of the library ({', '.join(known)})")
 
 
 def check_options(models: ModelsSection, choices: Sequence[Choice]) -> None:

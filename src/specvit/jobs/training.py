@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from specvit.errors import ConfigError
 from specvit.estimators import Choice, Setting
 from specvit.estimators.architectures import architecture_of
 from specvit.estimators.table import TABLE
@@ -17,7 +18,7 @@ from specvit.jobs.config.training import DataSection, TrainingConfig, is_referen
 from specvit.jobs.sources import Sources
 from specvit.jobs.stages import DrawTestStars, FitEstimator, Fitted, RecordScores, ScoreAll, TestStars
 from specvit.jobs.stages.fit import checkpoint_folder, stage_name
-from specvit.jobs.survey import scoring_of
+from specvit.jobs.survey import check_labels, scoring_of
 from specvit.jobs.watch import Quiet, Watch
 from specvit.jobs.work import Work
 from specvit.jobs.worlds import build_world, in_words, set_threads, world_of
@@ -27,6 +28,9 @@ from specvit.spectra import SpectraSource
 from specvit.training.distributed import Processes, join_processes, leave_processes
 
 NAME = "training"
+
+#: Fewest different training stars: what the components of a subspace network span.
+LEAST_STARS = 48
 
 
 def run_training(
@@ -48,7 +52,10 @@ def run_training(
     watch = watch or Quiet()
     set_threads(config.run.threads)
     choice, options = chosen(config)
+    if not config.data.train and 0 < config.simulate.train < LEAST_STARS:
+        raise ConfigError(f"--spectra: expected 0 or at least {LEAST_STARS}, got {config.simulate.train}")
     sources = open_sources(config)
+    check_labels("--labels", config.network.labels, sources.drawn.label_space.names)
     processes = join_processes(config.network.device)
     try:
         return _carry_out(config, choice, options, sources, processes, watch, fresh)

@@ -79,7 +79,8 @@ def read_manifest(folder: Path) -> SetManifest:
         text,
         str(path),
         _checked,
-        "not a manifest of simulated spectra: give another folder, or copy the set again",
+        "not a manifest of simulated spectra: give another folder, copy the set again, or delete the folder and "
+        "simulate again",
     )
 
 

@@ -1,6 +1,6 @@
 """Writing a set of shards: plan, resume, spread over local processes or a Dask cluster.
 
-A job is a folder with a manifest; a shard that is there under its final name is done. Spectra depend on
+A job is a folder with a manifest; a whole shard that is there under its final name is done. Spectra depend on
 (world, split, seed, index) alone and every worker computes with one thread, so the bytes of a shard do not
 depend on who wrote it, or on how often the job was killed.
 """
@@ -22,14 +22,14 @@ from typing import Any
 import torch
 
 from specvit import __version__
-from specvit.errors import ConfigError, RunError, import_optional
+from specvit.errors import ConfigError, DataError, RunError, import_optional
 from specvit.runs.atomic import disk_errors, write_atomic
 from specvit.runs.processes import WorkerPool
 from specvit.simulate.identity import emulator_fingerprint, instrument_fingerprint
 from specvit.simulate.kept_files import keep_files, kept_world, world_beside
 from specvit.simulate.manifest import MANIFEST, SetManifest, read_manifest
 from specvit.simulate.seeding import check_seed
-from specvit.simulate.shards import ShardPlan, bytes_per_spectrum, write_shard
+from specvit.simulate.shards import ShardPlan, bytes_per_spectrum, open_shard, write_shard
 from specvit.simulate.simulator import Simulator, World
 from specvit.simulate.splits import split_number
 
@@ -53,6 +53,7 @@ class WriteJob:
     Raises:
         ConfigError: for impossible numbers, or if the folder holds a different set.
         RunError: if the folder cannot be written.
+        DataError: if a shard that is there was damaged.
     """
 
     def __init__(
@@ -99,6 +100,13 @@ class WriteJob:
         each = bytes_per_spectrum(self.simulator.grid.size, len(space), len(names), self.truth)
         return sum(plan.count for plan in self.remaining) * each
 
+    def check(self) -> None:
+        """Raise, and write nothing, unless what the folder holds is of this set and whole."""
+        self._check_manifest()
+        for plan in self.plans:
+            if Path(plan.path).exists():
+                _check_whole(plan)
+
     def run(self, workers: int = 1, dask: str | None = None, progress: Progress | None = None) -> int:
         """Write what is missing; return the number of spectra written now.
 
@@ -110,7 +118,7 @@ class WriteJob:
         if workers < 1:
             raise ConfigError(f"--workers: expected at least 1, got {workers}")
         with self._locked():
-            self._check_manifest()
+            self.check()
             plans, needed = self.remaining, self.bytes_needed
             free = shutil.disk_usage(self.folder).free
             if needed > free:
@@ -192,6 +200,19 @@ def _flat(manifest: SetManifest) -> dict[str, Any]:
     for written_once in ("created", "specvit_version"):
         del fields[written_once]
     return fields | world | {"shards": len(manifest.shards)}
+
+
+def _check_whole(plan: ShardPlan) -> None:
+    """Raise DataError unless a shard can be opened and its arrays are stored in full."""
+    try:
+        with open_shard(Path(plan.path)) as shard:
+            shard.check_arrays(plan.truth)
+    except DataError as error:
+        # Only the cause: a reader's mends are other ones.
+        cause = str(error).removeprefix(f"{plan.path}: ").partition("; ")[0]
+        raise DataError(
+            f"{plan.path}: not a whole shard ({cause}); delete it and run the same command again"
+        ) from error
 
 
 @contextmanager

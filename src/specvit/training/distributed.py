@@ -9,6 +9,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from specvit.errors import ConfigError
+
 
 @dataclass(frozen=True)
 class Processes:
@@ -52,13 +54,16 @@ def join_processes(device: str | None = None) -> Processes:
 
     Args:
         device: "cpu", "cuda", ...; None takes a GPU if there is one.
+
+    Raises:
+        ConfigError: if this machine cannot compute on the device.
     """
     chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
-        return Processes(0, 1, torch.device(chosen))
+        return Processes(0, 1, usable_device(chosen))
     local = int(os.environ.get("LOCAL_RANK", "0"))
-    place = torch.device(chosen, local) if chosen == "cuda" else torch.device(chosen)
+    place = usable_device(f"cuda:{local}" if chosen == "cuda" else chosen)
     if place.type == "cuda":
         # Before the group is made: NCCL works on the current device.
         torch.cuda.set_device(place)
@@ -66,6 +71,21 @@ def join_processes(device: str | None = None) -> Processes:
     if not dist.is_initialized():
         dist.init_process_group("nccl" if place.type == "cuda" else "gloo")
     return Processes(dist.get_rank(), dist.get_world_size(), place)
+
+
+def usable_device(name: str) -> torch.device:
+    """Return the device of that name; ConfigError if there is none, or nothing can be computed on it here."""
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device).item()
+    # What torch raises differs by device: not known, not built in, not there, without memory that can be read.
+    except (RuntimeError, AssertionError, ImportError) as error:
+        cause = str(error).partition("\n")[0].partition(". ")[0]
+        raise ConfigError(
+            f"--device {name}: cannot be used here ({cause}); give cpu, or leave it out: a GPU is taken if "
+            "there is one"
+        ) from error
+    return device
 
 
 def is_first_process() -> bool:

@@ -214,8 +214,8 @@ def test_a_finished_shard_that_was_cut_short_is_not_called_complete(tmp_path, ca
     capsys.readouterr()
     assert main(command) == 1
     told = capsys.readouterr().err
-    assert told.startswith(f"error: {cut}: not a whole shard (")
-    assert told.endswith("); delete it and run the same command again\n")
+    assert told.startswith(f"error: {cut}: is {'cut short' if size else 'empty'}")
+    assert "or delete it and run the same `specvit simulate` command again" in told
     assert told.count("\n") == 1
     cut.unlink()
     assert main(command) == 0

@@ -2,7 +2,6 @@
 
 import copy
 import dataclasses
-import math
 
 import numpy as np
 import pytest
@@ -227,8 +226,7 @@ def test_another_seed_changes_estimates_by_as_much_as_their_errors_say(simulator
     again = BayesCeiling(simulator.observed, simulator.prior, 1 << 14, seed=9).posterior(observation[:32])
     for name in ("mean", "variance"):
         value = [
-            p.mean if name == "mean" else p.covariance.diagonal(dim1=1, dim2=2)
-            for p in (posterior, again)
+            p.mean if name == "mean" else p.covariance.diagonal(dim1=1, dim2=2) for p in (posterior, again)
         ]
         error = [getattr(p, f"{name}_error")[:32] for p in (posterior, again)]
         pull = (value[0][:32] - value[1]) / torch.hypot(*error)
@@ -241,7 +239,7 @@ def test_posterior_mean_reaches_the_ceiling_it_states(survey):
     for name in LOW_T_BOX.names:
         width = LOW_T_BOX.high[LOW_T_BOX.index(name)] - LOW_T_BOX.low[LOW_T_BOX.index(name)]
         ceiling = bayes_r2(posterior, batch.labels, name, width**2 / 12)
-        assert ceiling.converged
+        assert ceiling.unconverged <= 3
         assert abs(ceiling.discrepancy) < 3.9  # false alarm rate 1e-4 each
 
 
@@ -338,8 +336,6 @@ def test_a_ceiling_holds_while_few_of_its_stars_are_in_doubt(survey):
         found.append(bayes_r2(part, batch.labels, "teff", 2500**2 / 12))
     assert [ceiling.converged for ceiling in found] == [True, True, False]
     assert [ceiling.value for ceiling in found] == [found[0].value] * 3  # none is left out
-    variance = posterior.variance("teff")[:3].square().sum().sqrt() / 160 / (2500**2 / 12)
-    assert found[1].sampler_error == pytest.approx(math.hypot(found[0].sampler_error, variance), rel=0.05)
 
 
 def test_same_seed_same_posterior_and_other_seed_other_samples(simulator, survey):

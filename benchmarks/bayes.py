@@ -4,7 +4,8 @@
         [--known-amplitude] [--device cpu]
 
 Prints wall and CPU time, effective sample sizes, R2_bayes pooled and per SNR bin with its errors, what the
-posterior mean reaches on the same stars, and the p-values of simulation-based calibration.
+posterior mean reaches on the same stars, the widths of the posteriors against the true labels, and the p-values of
+simulation-based calibration.
 """
 
 from __future__ import annotations
@@ -18,7 +19,15 @@ import numpy as np
 import torch
 from scipy import stats
 
-from specvit.limits.bayes import BayesCeiling, BayesR2, Observation, Posterior, bayes_r2, bayes_r2_by_bin
+from specvit.limits.bayes import (
+    BayesCeiling,
+    BayesR2,
+    Observation,
+    Posterior,
+    bayes_r2,
+    bayes_r2_by_bin,
+    calibration,
+)
 from specvit.simulate import Simulator
 
 LABEL = "log_g"
@@ -45,7 +54,8 @@ def run(options: argparse.Namespace, amplitude: str) -> tuple[Posterior, torch.T
     print(
         f"likelihoods per star: mean {posterior.samples.double().mean():.0f}, "
         f"most {posterior.samples.max()}; effective samples: median {posterior.ess.median():.0f}, "
-        f"least {posterior.ess.min():.0f}; not converged: {int((~posterior.converged).sum())}"
+        f"least {posterior.ess.min():.0f}; Pareto k: median {posterior.pareto_k.median():.2f}, "
+        f"largest {posterior.pareto_k.max():.2f}; not converged: {int((~posterior.converged).sum())}"
     )
     return posterior, batch.labels, batch.snr, simulator.prior.variance(LABEL)
 
@@ -76,6 +86,11 @@ def main() -> None:
     ):
         if row is not None:
             print(line(f"SNR {low:g}-{high:g}", row))
+    width = calibration(posterior, labels)
+    print(
+        f"against true labels, mean over labels, 1 expected: variance {width.variance:.4f} ± {width.variance_error:.4f}, "
+        f"spread of ranks {width.ranks:.4f} ± {width.ranks_error:.4f}"
+    )
     edges = np.linspace(0, posterior.draws.shape[1] + 1, RANK_BINS + 1)
     for name, ranks in zip(posterior.names, posterior.rank(labels).T.numpy(), strict=True):
         p_value = stats.chisquare(np.histogram(ranks, edges)[0]).pvalue

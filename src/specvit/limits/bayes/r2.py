@@ -26,8 +26,7 @@ class BayesR2:
 
     Args:
         value: the ceiling.
-        sampler_error: its Monte-Carlo standard error from the finite number of posterior samples; the error of
-            an unconverged star's variance counts as no smaller than that variance.
+        sampler_error: its Monte-Carlo standard error from the finite number of posterior samples.
         star_error: its standard error from the finite number of stars.
         reached: 1 - E[(label - posterior mean)²] / Var(label): what the posterior mean attains here, without
             the noise that its finite number of samples adds.
@@ -86,18 +85,15 @@ def bayes_r2(
         :, i
     ].square()
     square = square[chosen]
-    error = posterior.variance_error[:, i][chosen]
-    unsure = ~posterior.converged[chosen]
-    # What weights in doubt say of their own scatter is in doubt, too.
-    error = torch.where(unsure, torch.maximum(error, variance), error)
+    sampler = posterior.variance_error[:, i][chosen].square().sum().sqrt() / count
     return BayesR2(
         value=1 - float(variance.mean()) / prior_variance,
-        sampler_error=float(error.square().sum().sqrt()) / count / prior_variance,
+        sampler_error=float(sampler) / prior_variance,
         star_error=_standard_error(variance) / prior_variance,
         reached=1 - float(square.mean()) / prior_variance,
         reached_error=_standard_error(square - variance) / prior_variance,
         stars=count,
-        unconverged=int(unsure.sum()),
+        unconverged=int((~posterior.converged[chosen]).sum()),
     )
 
 

@@ -26,7 +26,7 @@ from specvit.limits.bayes import (
     Posterior,
     bayes_r2,
     bayes_r2_by_bin,
-    calibration,
+    posterior_widths,
 )
 from specvit.simulate import Simulator
 
@@ -86,7 +86,7 @@ def main() -> None:
     ):
         if row is not None:
             print(line(f"SNR {low:g}-{high:g}", row))
-    width = calibration(posterior, labels)
+    width = posterior_widths(posterior, labels)
     print(
         f"against true labels, mean over labels, 1 expected: variance {width.variance:.4f} ± {width.variance_error:.4f}, "
         f"spread of ranks {width.ranks:.4f} ± {width.ranks_error:.4f}"

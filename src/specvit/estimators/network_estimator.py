@@ -6,6 +6,7 @@ Fitting is handed in (`fitter`), so that a network which was only loaded brings 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -190,6 +191,14 @@ class NetworkEstimator:
         known = ("train_spectra", "steps", "seconds", "validation_r2", "date")
         facts = {name: value for name, value in training.to_dict().items() if name in known}
         return {"parameters": self.network.parameter_count, **facts}
+
+    @property
+    def described(self) -> str:
+        """Which network it is, for the record of what is made from it: name, date and a digest of its weights."""
+        digest = hashlib.sha256()
+        for name, value in sorted(self.network.state_dict().items()):
+            digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
+        return f"{self.name} of {self.origin.training.date}, weights {digest.hexdigest()[:16]}"
 
     def _measure(self) -> Tensor:
         """Return the estimates of the fingerprint spectra, shape (FINGERPRINT_SPECTRA, P), float64."""

@@ -47,7 +47,7 @@ class SubspaceProjection(nn.Module):
     level_centre: Tensor
     level_scale: Tensor
 
-    def __init__(self, pixels: int, components: int = 48, patterns: int = 6) -> None:
+    def __init__(self, pixels: int, components: int = 48, patterns: int = 12) -> None:
         super().__init__()
         if not 1 <= components <= pixels or not 1 <= patterns <= pixels:
             raise ConfigError(f"subspace: components and patterns must lie between 1 and {pixels} pixels")
@@ -93,7 +93,16 @@ class SubspaceProjection(nn.Module):
         # Over √N the coefficients of the sample have unit variance, the prior of the module's formula.
         self.basis.copy_(_principal(whitened, self.components) / len(clean) ** 0.5 / reference.sqrt())
         self._fit_patterns(weight / reference)
-        features = self._level(self._amplitudes(weight.float()))
+        return self._set_level(weight.float())
+
+    @torch.no_grad()
+    def fit_level(self, flux: Tensor, sigma: Tensor) -> Self:
+        """Set the scale of the noise levels alone, from a sample of training spectra (N, L)."""
+        usable, _, sigma, _ = normalise(flux, sigma)
+        return self._set_level(torch.where(usable, sigma**-2, 0.0))
+
+    def _set_level(self, weight: Tensor) -> Self:
+        features = self._level(self._amplitudes(weight))
         self.level_centre.copy_(features.mean(dim=0))
         self.level_scale.copy_(features.std(dim=0).clamp(min=1e-6))
         return self

@@ -26,6 +26,7 @@ from specvit.estimators.pretrained import FOLDER
 from specvit.evaluate import mae, r2, rmse
 from specvit.jobs import run_training
 from specvit.jobs.config.training import training_config
+from specvit.models.domain import InputDomain
 from specvit.runs import read_summary
 from specvit.simulate import Simulator, World, endless, splits
 from specvit.spectra import collect
@@ -64,7 +65,7 @@ def build(name: str, minutes: float, folder: Path, threads: int) -> Path:
     assert run is not None
     estimator = load_estimator(run.path / str(read_summary(run).model))
     estimator.name = name
-    return publish(estimator, World().build())
+    return publish(estimator)
 
 
 def recalibrate(name: str) -> Path:
@@ -73,23 +74,37 @@ def recalibrate(name: str) -> Path:
     Raises:
         DataError: if the world of today is not the one it was trained in.
     """
-    estimator, simulator = load_pretrained(name), World().build()
-    then, now = estimator.origin.training.train, endless(simulator, SEED).provenance
-    for key in ("world", "emulator"):
+    estimator = load_pretrained(name)
+    then, now = estimator.origin.training.train, endless(world_of(estimator).build(), SEED).provenance
+    for key in ("emulator", "instrument_fingerprint"):
         if then[key] != now[key]:
             raise DataError(
                 f"{name}: was trained with {key} {then[key]}, today's is {now[key]}; train it again "
                 f"(python tools/build_pretrained.py {name})"
             )
-    return publish(estimator, simulator)
+    return publish(estimator)
 
 
-def publish(estimator: NetworkEstimator, simulator: Simulator) -> Path:
-    """Correct the errors of a trained network, score it on test stars and save it; return its folder."""
-    origin = estimator.origin
-    record = calibrate(estimator.network, simulator.source(splits.VALIDATION, SEED, VALIDATION), CALIBRATION)
-    estimator.adopt(estimator.network, replace(origin, training=origin.training.with_entries(record)))
-    estimator.metrics = scores(estimator, simulator)
+def world_of(estimator: NetworkEstimator) -> World:
+    """Return the world a network was trained in, wider than the survey's own."""
+    world = estimator.origin.training.world
+    assert world is not None
+    return World.from_dict(world)
+
+
+def publish(estimator: NetworkEstimator) -> Path:
+    """Correct the errors of a trained network, learn its domain, score and save it; return its folder.
+
+    Errors and domain are those of the training's world, scores those of the survey's own spectra.
+    """
+    origin, wider = estimator.origin, world_of(estimator)
+    train = endless(wider.build(), SEED)
+    record = calibrate(estimator.network, train, CALIBRATION)
+    training = origin.training.with_entries(record)
+    estimator.adopt(
+        estimator.network, replace(origin, training=training, domain=InputDomain.fit(train, train))
+    )
+    estimator.metrics = scores(estimator, replace(wider, widening=None).build())
     estimator.save(FOLDER / estimator.name)
     return FOLDER / estimator.name
 

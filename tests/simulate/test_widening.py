@@ -88,7 +88,9 @@ def test_magnitudes_can_be_limited():
 
 @pytest.mark.parametrize("name", ["gaia_rvs", "pfs_mr_etc"])
 def test_other_spectrographs_cover_the_same_snr(name):
-    world = World(instrument=name, widening=Widening(share=1.0, snr=(5.0, 100.0), noise_factor=(1.0, 1.0))).build()
+    world = World(
+        instrument=name, widening=Widening(share=1.0, snr=(5.0, 100.0), noise_factor=(1.0, 1.0))
+    ).build()
     low, middle, high = np.percentile(world.draw("train", 3, 0, 1024).snr.numpy(), [2, 50, 98])
     assert 3 < low < 8
     assert 10 < middle < 60

@@ -34,7 +34,9 @@ def test_the_first_answers_are_those_of_the_first_network(simulator, spectra, mo
     with torch.no_grad():
         for parameter in first.body.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
-    network = build_network(replace(config, bins=split * config.bins), simulator.grid, first.label_space).eval()
+    network = build_network(
+        replace(config, bins=split * config.bins), simulator.grid, first.label_space
+    ).eval()
     check_same_kind(network, first, simulator.grid, simulator.grid)
     start_from_network(network, first, wide)
     assert not torch.allclose(network.front.level_scale, first.front.level_scale, rtol=0.1)
@@ -49,9 +51,15 @@ def test_the_first_answers_are_those_of_the_first_network(simulator, spectra, mo
 def test_another_kind_is_refused(simulator):
     space = simulator.prior.label_space
     first = build_network(network_config("mlp"), simulator.grid, space)
-    for config in (network_config("cnn"), network_config("mlp", "small"), replace(network_config("mlp"), bins=96)):
+    for config in (
+        network_config("cnn"),
+        network_config("mlp", "small"),
+        replace(network_config("mlp"), bins=96),
+    ):
         with pytest.raises(ConfigError, match="start"):
-            check_same_kind(build_network(config, simulator.grid, space), first, simulator.grid, simulator.grid)
+            check_same_kind(
+                build_network(config, simulator.grid, space), first, simulator.grid, simulator.grid
+            )
     fewer = build_network(network_config("mlp"), simulator.grid, space.select(("log_g",)))
     with pytest.raises(ConfigError, match="log_g"):
         check_same_kind(fewer, first, simulator.grid, simulator.grid)
@@ -74,5 +82,5 @@ def test_a_start_is_a_word_or_a_saved_network():
     found = network_to_start_from("subspace")
     assert found is not None
     assert found.name == "subspace"
-    with pytest.raises(ConfigError, match="start.*nothere"):
+    with pytest.raises(ConfigError, match=r"start.*nothere"):
         network_to_start_from("nothere")

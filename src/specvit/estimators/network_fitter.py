@@ -18,14 +18,14 @@ from specvit.models.cost import forward_flops
 from specvit.models.inputs import Progress
 from specvit.models.network import NetworkConfig, SpectrumNetwork, build_network
 from specvit.models.prepared import prepared
-from specvit.spectra import SpectraSource, collect
+from specvit.spectra import SpectraSource, collect, take
 from specvit.training.continuing import check_same_kind, start_from_network
 from specvit.training.distributed import join_processes
 from specvit.training.engine import VALIDATED, Listener, Trainer
 from specvit.training.feeds import Share, make_feed
 from specvit.training.objectives import LabelRegression
 from specvit.training.recipe import STARTS, Recipe
-from specvit.training.starts import SAMPLE, prepare, take
+from specvit.training.starts import SAMPLE, prepare
 
 #: Reserved spectra by which stated errors are corrected, at most and at least, and how many are drawn at once.
 CALIBRATION_SPECTRA, FEWEST_SPECTRA, CALIBRATION_BATCH = 50_000, 10_000, 512

@@ -12,6 +12,7 @@ from specvit.spectra.source import (
     check_rows,
     collect,
     in_batches,
+    take,
 )
 
 __all__ = [
@@ -29,5 +30,6 @@ __all__ = [
     "collect",
     "in_batches",
     "median_snr",
+    "take",
     "vacuum_to_air",
 ]

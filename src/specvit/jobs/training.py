@@ -174,6 +174,8 @@ def _carry_out(
     work = Work(run, watch)
     test = work.do(DrawTestStars(sources.test))
     fitted = work.do(FitEstimator(choice, setting, sources, test))
+    if warning := fitted.record.warning:
+        watch.say(f"{choice.title}: {warning}")
     summary = work.do(_scores(config, sources, test, fitted))
     work.do(RecordScores(fitted, summary))
     run.finish()

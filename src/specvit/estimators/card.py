@@ -112,18 +112,31 @@ def _recalibrated(done: Recalibration | None) -> list[str]:
         return []
     world = done.world or {}
     lines = ["", "## For which stars its errors are corrected", ""]
-    lines += [f"- {key.replace('_', ' ')}: {value}" for key, value in world.items() if value not in ({}, None)]
+    facts = {
+        key.replace("_", " "): _in_words(value) for key, value in world.items() if value not in ({}, None)
+    }
+    lines += [f"- {title}: {text}" for title, text in facts.items()]
     if not world:
-        lines.append(f"- stored spectra: {done.source.get('source', 'of an unknown world')}")
+        lines.append("- stored spectra of a world that is not known")
     lines += [f"- spectra that corrected its errors: {done.spectra:,}"]
     lines += [f"- seed of the spectra: {done.source.get('seed')}", f"- date: {done.date}", ""]
     lines += ["| label | 68 % holds, % | 95 % holds, % | RMSE |", "|---|---|---|---|"]
     for label, scores in done.scores.items():
-        cells = []
-        for name, factor, form in (("coverage_68", 100, ".1f"), ("coverage_95", 100, ".1f"), ("rmse", 1, ".4g")):
-            change = scores.get(name)
-            before, after = (None, None) if change is None else (change.before, change.after)
-            cells.append("-" if after is None else f"{factor * after:{form}} (was {factor * before:{form}})")
+        cells = [
+            f"{factor * scores[name].after:{form}} (was {factor * scores[name].before:{form}})"
+            for name, factor, form in (
+                ("coverage_68", 100, ".1f"),
+                ("coverage_95", 100, ".1f"),
+                ("rmse", 1, ".4g"),
+            )
+        ]
         lines.append(f"| {label} | {' | '.join(cells)} |")
     lines += ["", f"On {done.measured_spectra:,} further spectra of these stars, which corrected nothing."]
     return lines
+
+
+def _in_words(value: object) -> str:
+    """Return a field of a world as text; ranges by name as "log_g 4 to 5"."""
+    if not isinstance(value, Mapping):
+        return f"{value}"
+    return ", ".join(f"{name} {' to '.join(f'{end:g}' for end in ends)}" for name, ends in value.items())

@@ -112,7 +112,8 @@ class NetworkEstimator:
         """
         network = reweighted(self._ready().network, self.origin, prior, self.name)
         other = NetworkEstimator(self.name).adopt(network, self.origin)
-        other.device, other.batch_size, other.metrics = self.device, self.batch_size, self.metrics
+        other.device, other.batch_size = self.device, self.batch_size
+        other.metrics, other.recalibration = self.metrics, self.recalibration
         return other
 
     @property

@@ -35,7 +35,9 @@ class Recalibration(Section):
     date: str = Field(description="ISO 8601")
     spectra: int = Field(ge=1, description="that corrected the errors")
     measured_spectra: int = Field(ge=1, description="further ones, of which the scores are")
-    source: dict[str, Any] = Field(description="what the spectra say of themselves; simulated ones their world")
+    source: dict[str, Any] = Field(
+        description="what the spectra say of themselves; simulated ones their world"
+    )
     labels: LabelSpace = Field(description="box of the stars")
     scores: dict[str, dict[str, Change]] = Field(description="label -> coverage_68, coverage_95, rmse")
 

@@ -76,7 +76,9 @@ class Reweighting(nn.Module):
     def problem(self) -> str | None:
         """What is wrong with values that were read from a file; None if nothing is."""
         width, whole = self.edges.diff(dim=1), self.whole
-        if not bool(((self.edges >= whole[:, :1]) & (self.edges <= whole[:, -1:])).all() and (width >= 0).all()):
+        if not bool(
+            ((self.edges >= whole[:, :1]) & (self.edges <= whole[:, -1:])).all() and (width >= 0).all()
+        ):
             return "edges do not rise within the bounds of the labels"
         possible = torch.isfinite(self.ratio) & (self.ratio >= 0) & ((width > 0) | (self.ratio == 0))
         if not bool(possible.all() and (self.ratio > 0).any(dim=1).all()):
@@ -98,7 +100,8 @@ def _cut(name: str, edges: np.ndarray, space: LabelSpace) -> np.ndarray:
             f"prior: {name} from {low:g} to {high:g} reaches outside {edges[0]:g} to {edges[-1]:g}, the training "
             "of this network; choose bounds inside, or train one"
         )
-    return np.clip(edges, low, high)
+    inside: np.ndarray = np.clip(edges, low, high)
+    return inside
 
 
 def _stacked(rows: Mapping[str, np.ndarray]) -> Tensor:

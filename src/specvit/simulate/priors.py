@@ -208,4 +208,5 @@ def _smoothed(prior: LatticeLike, name: str, values: np.ndarray) -> np.ndarray:
     cells = np.concatenate([nodes[:1], 0.5 * (nodes[1:] + nodes[:-1]), nodes[-1:]])
     share = np.concatenate([[0.0], np.cumsum(prior.node_weights(name))])
     uniform = np.clip((values - nodes[0]) / (nodes[-1] - nodes[0]), 0.0, 1.0)
-    return (1 - free) * np.interp(values, cells, share) + free * uniform
+    smoothed: np.ndarray = (1 - free) * np.interp(values, cells, share) + free * uniform
+    return smoothed

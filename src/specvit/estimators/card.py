@@ -118,19 +118,21 @@ def _recalibrated(done: Recalibration | None) -> list[str]:
     lines += [f"- {title}: {text}" for title, text in facts.items()]
     if not world:
         lines.append("- stored spectra of a world that is not known")
-    lines += [f"- spectra that corrected its errors: {done.spectra:,}"]
+    space = done.labels
+    box = (
+        f"{name} {low:g} to {high:g}"
+        for name, low, high in zip(space.names, space.low, space.high, strict=True)
+    )
+    lines += [f"- labels: {', '.join(box)}", f"- spectra that corrected its errors: {done.spectra:,}"]
     lines += [f"- seed of the spectra: {done.source.get('seed')}", f"- date: {done.date}", ""]
     lines += ["| label | 68 % holds, % | 95 % holds, % | RMSE |", "|---|---|---|---|"]
     for label, scores in done.scores.items():
-        cells = [
-            f"{factor * scores[name].after:{form}} (was {factor * scores[name].before:{form}})"
-            for name, factor, form in (
-                ("coverage_68", 100, ".1f"),
-                ("coverage_95", 100, ".1f"),
-                ("rmse", 1, ".4g"),
-            )
-        ]
-        lines.append(f"| {label} | {' | '.join(cells)} |")
+        held = (
+            f"{100 * change.after:.1f} (was {100 * change.before:.1f})"
+            for change in (scores.coverage_68, scores.coverage_95)
+        )
+        error = f"{scores.rmse.after:.4g} (was {scores.rmse.before:.4g})"
+        lines.append(f"| {label} | {' | '.join(held)} | {error} |")
     lines += ["", f"On {done.measured_spectra:,} further spectra of these stars, which corrected nothing."]
     return lines
 
@@ -139,4 +141,8 @@ def _in_words(value: object) -> str:
     """Return a field of a world as text; ranges by name as "log_g 4 to 5"."""
     if not isinstance(value, Mapping):
         return f"{value}"
-    return ", ".join(f"{name} {' to '.join(f'{end:g}' for end in ends)}" for name, ends in value.items())
+    ends = {
+        name: " to ".join(map(str, part)) if isinstance(part, list | tuple) else part
+        for name, part in value.items()
+    }
+    return ", ".join(f"{name} {text}" for name, text in ends.items())

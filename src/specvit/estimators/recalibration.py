@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from specvit.documents import Section
 from specvit.errors import ConfigError, DataError
@@ -29,6 +29,14 @@ class Change(Section):
     after: float
 
 
+class Changes(Section):
+    """Of one label: shares of truths inside stated central intervals (not in %), and the RMSE of its estimates."""
+
+    coverage_68: Change
+    coverage_95: Change
+    rmse: Change
+
+
 class Recalibration(Section):
     """By which spectra the stated errors of a network were corrected after its training."""
 
@@ -39,7 +47,14 @@ class Recalibration(Section):
         description="what the spectra say of themselves; simulated ones their world"
     )
     labels: LabelSpace = Field(description="box of the stars")
-    scores: dict[str, dict[str, Change]] = Field(description="label -> coverage_68, coverage_95, rmse")
+    scores: dict[str, Changes] = Field(description="by label")
+
+    @field_validator("source")
+    @classmethod
+    def _world_has_entries(cls, source: dict[str, Any]) -> dict[str, Any]:
+        if not isinstance(source.get("world"), dict | None):
+            raise ValueError("world: expected entries by name, or null")
+        return source
 
     @property
     def world(self) -> dict[str, Any] | None:

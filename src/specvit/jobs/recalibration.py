@@ -17,7 +17,7 @@ import torch
 from specvit.errors import ConfigError, DataError
 from specvit.estimators import NetworkEstimator
 from specvit.estimators.network_fitter import affordable_spectra, calibrate
-from specvit.estimators.recalibration import Change, Recalibration
+from specvit.estimators.recalibration import Change, Changes, Recalibration
 from specvit.evaluate import Coverage, coverage
 from specvit.jobs.config.training import is_reference
 from specvit.jobs.stages.fit import to_estimates
@@ -165,11 +165,12 @@ def recalibrate(
         calibrate(other.network, stars.correcting, listen=lambda record: update(record["progress"], 1.0))
     with watch.task("coverage after") as update:
         after = _measured(other, stars.measured, update)
+    was, now = before.scores(), after.scores()
     changes = {
-        label: {
-            name: Change(before=value, after=after.scores()[label][name]) for name, value in scores.items()
-        }
-        for label, scores in before.scores().items()
+        label: Changes(
+            **{name: Change(before=was[label][name], after=now[label][name]) for name in was[label]}
+        )
+        for label in was
     }
     other.recalibration = Recalibration(
         date=datetime.date.today().isoformat(),

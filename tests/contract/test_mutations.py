@@ -64,13 +64,13 @@ MUTATIONS = {
         "jobs/recalibration.py",
         "whole = simulator.source(splits.CALIBRATION, seed, spectra + MEASURED)",
         "whole = simulator.source(splits.TEST, seed, spectra + MEASURED)",
-        "tests/jobs/test_recalibration.py",
+        "tests/jobs/test_calibrate_command.py",
     ),
     "errors are measured on the spectra that corrected them": Mutation(
         "jobs/recalibration.py",
         "RowsOf(whole, spectra, spectra + MEASURED)",
         "RowsOf(whole, 0, MEASURED)",
-        "tests/jobs/test_recalibration.py",
+        "tests/jobs/test_calibrate_command.py",
     ),
     "the reserve is the validation split": Mutation(
         "simulate/simulated_source.py",

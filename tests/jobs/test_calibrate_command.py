@@ -14,14 +14,16 @@ from specvit.cli import main
 from specvit.errors import ConfigError, DomainError, WavelengthRangeError
 from specvit.estimators import NetworkEstimator, load_pretrained, network_config
 from specvit.estimators.pretrained import FOLDER
-from specvit.jobs import recalibrate, recalibration, simulated_stars, stored_stars
+from specvit.jobs import NewStars, recalibrate, recalibration, simulated_stars, stored_stars
 from specvit.jobs.recalibration import training_world
 from specvit.jobs.worlds import changed_world, differences
 from specvit.models import build_network
 from specvit.models.manifest import MANIFEST, TENSORS
 from specvit.models.origin import Origin
-from specvit.simulate import UniformPrior, World, WriteJob
+from specvit.simulate import Simulator, UniformPrior, World, WriteJob
+from specvit.spectra import RowsOf
 from test_wiring import poisoned
+from truncated_normal import Anywhere
 
 DWARFS = {"log_g": (4.0, 5.0)}
 SMALL = World(instrument="gaia_rvs")
@@ -259,6 +261,31 @@ def test_a_head_that_states_only_errors_is_corrected_but_not_weighted(gaia):
     torch.testing.assert_close(pull.square().mean(dim=0).sqrt(), torch.ones(5).double(), rtol=0.12, atol=0)
     with pytest.raises(ConfigError, match="point head states no errors"):
         corrected(small(gaia, head="point"), SMALL)
+
+
+class Sequence(Anywhere):
+    """Dwarfs along a main sequence: log g falls as Teff rises."""
+
+    def sample(self, count, generator):
+        labels = super().sample(count, generator)
+        labels[:, 1] = 4.9 - 0.8 * (labels[:, 0] - 3750) / 2250
+        return labels
+
+
+def test_a_prior_of_ones_own_that_couples_labels_acts_by_its_marginals(gaia):
+    space = gaia.prior.label_space.replace(**DWARFS)
+    world = Simulator(gaia.observed, gaia.instrument, Sequence(space))
+    parts = [RowsOf(world.source("calibration", 3, 1600), *rows) for rows in ((0, 1000), (1000, 1600))]
+    found = recalibrate(small(gaia), NewStars(*parts, prior=world.prior))
+    low, high = (ends[1] for ends in found.estimator.network.head.reweighting.box)
+    assert (low, high) == pytest.approx((4, 5), abs=1e-6)
+    stars = world.draw("calibration", 3, 2000, 3000)
+    answer = found.estimator.predict(stars.flux, stars.sigma)
+    # No log g between 4 and 4.1 or above 4.9, which the network now knows of all stars.
+    assert 4.1 < answer.quantiles.values[:, 1].min() < answer.quantiles.values[:, 1].max() < 4.91
+    # 1,000 stars in the fit and in the measurement: 2.1 points together, three of them.
+    torch.testing.assert_close(held(answer, stars), torch.full((5,), 0.68).double(), rtol=0, atol=0.065)
+    assert found.estimator.recalibration.world is None
 
 
 @pytest.mark.usefixtures("few")

@@ -48,8 +48,8 @@ class NewStars:
     Args:
         correcting: by which the errors are corrected.
         measured: further ones.
-        world: they are from; None if it is not known.
-        prior: of their labels, likewise.
+        world: they are from; None if it is not known, or has a prior of one's own.
+        prior: of their labels; None if it is not known.
     """
 
     correcting: SpectraSource
@@ -160,11 +160,11 @@ def recalibrate(
     else:
         other = copy.deepcopy(estimator)
     with watch.task("coverage before") as update:
-        before = _measured(estimator, stars.measured, update)
+        before = measured_coverage(estimator, stars.measured, update)
     with watch.task("correcting the errors") as update:
         calibrate(other.network, stars.correcting, listen=lambda record: update(record["progress"], 1.0))
     with watch.task("coverage after") as update:
-        after = _measured(other, stars.measured, update)
+        after = measured_coverage(other, stars.measured, update)
     was, now = before.scores(), after.scores()
     changes = {
         label: Changes(
@@ -192,11 +192,12 @@ def check_out(folder: Path, bundle: Path) -> None:
 
 def _is_other(estimator: NetworkEstimator, stars: NewStars) -> bool:
     """Whether the prior of the stars is known and not that of the training: of another kind, or in another box."""
-    if stars.world is None or stars.prior is None:
+    if stars.prior is None:
         return False
     trained = (estimator.origin.training.world or {}).get("prior")
     box = stars.prior.label_space.select(estimator.label_space.names)
-    return box != estimator.label_space or stars.world.prior != trained
+    # A prior without a world is somebody's own.
+    return box != estimator.label_space or stars.world is None or stars.world.prior != trained
 
 
 def _check_fits(estimator: NetworkEstimator, source: SpectraSource) -> None:
@@ -215,7 +216,7 @@ def _check_enough(spectra: int) -> None:
         raise ConfigError(f"--spectra {spectra}: expected at least {FEWEST}; fewer show their own luck")
 
 
-def _measured(estimator: NetworkEstimator, source: SpectraSource, update: Update) -> Coverage:
+def measured_coverage(estimator: NetworkEstimator, source: SpectraSource, update: Update) -> Coverage:
     """Return the coverage of a network on every spectrum of a source."""
     columns = [source.label_space.index(name) for name in estimator.label_space.names]
     answers: list[Prediction] = []

@@ -1,6 +1,6 @@
 """How often stated intervals hold for other stars than those of the training, and what `specvit calibrate` mends.
 
-    python tools/measure_other_stars.py              # subspace in five worlds: seven minutes on one core
+    python tools/measure_other_stars.py              # subspace in five worlds: ten minutes on one core
     python tools/measure_other_stars.py vit --worlds dwarfs lattice
 
 For each world, over all spectra: the share of truths inside the 68 % intervals of log g, and of the label that is

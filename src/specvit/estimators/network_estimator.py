@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from specvit.errors import DataError, RunError
 from specvit.estimators.card import CARD, card_text
 from specvit.estimators.network_settings import read_network
+from specvit.estimators.recalibration import Recalibration, reweighted
 from specvit.models.batching import rows_for, widest_layer
 from specvit.models.bundle import Bundle, load_bundle, save_bundle
 from specvit.models.conditioning import Inputs
@@ -28,6 +29,7 @@ from specvit.models.origin import Origin, judged
 from specvit.models.prediction import Diagnostics, Prediction, Quantiles
 from specvit.models.prepared import prepared
 from specvit.models.usable import is_whole
+from specvit.simulate import Prior
 from specvit.spectra import LabelSpace, SpectraSource, WavelengthGrid
 
 #: Trains on (train, validation); returns the network with its best weights and entries of the `TrainingRecord`.
@@ -67,6 +69,8 @@ class NetworkEstimator:
         self.batch_size: int | None = None
         #: Label -> score -> value on test spectra, filled in by whoever tested it; saved with it.
         self.metrics: dict[str, dict[str, float]] = {}
+        #: By which spectra its errors were corrected after its training, if they were; saved with it.
+        self.recalibration: Recalibration | None = None
 
     def fit(self, train: SpectraSource, validation: SpectraSource, progress: Progress | None = None) -> Self:
         """Train; the weights kept are those with the best validation R².
@@ -90,6 +94,28 @@ class NetworkEstimator:
         self.network, self.origin = network.eval().requires_grad_(False).to("cpu"), origin
         self._widest, self._prepared = widest_layer(self.network, origin.grid.size), None
         return self
+
+    def reweighted(self, prior: Prior) -> NetworkEstimator:
+        """Return an estimator of stars drawn from another prior than those of the training; this one stays.
+
+        What it states of each label is multiplied by how much more probable the prior makes each value, exactly also
+        where a bound cuts a bin; estimates, errors and quantiles follow. Priors that couple labels act by their
+        marginals: see `models.reweighting` and docs/training.md. Calling it again replaces the prior. What
+        corrects its errors stays that of the training; `specvit calibrate` fits it anew for the new stars.
+
+        Args:
+            prior: of all labels of the network, inside the bounds of its training, e.g.
+                `UniformPrior(model.label_space.replace(log_g=(4, 5)))`.
+
+        Raises:
+            ConfigError: if the head states no distributions, or the training had another prior than the uniform one.
+            DomainError: if the prior reaches outside the bounds of the training; names the label.
+        """
+        network = reweighted(self._ready().network, self.origin, prior, self.name)
+        other = NetworkEstimator(self.name).adopt(network, self.origin)
+        other.device, other.batch_size = self.device, self.batch_size
+        other.metrics, other.recalibration = self.metrics, self.recalibration
+        return other
 
     @property
     def grid(self) -> WavelengthGrid:
@@ -153,7 +179,11 @@ class NetworkEstimator:
             "metrics": self.metrics,
             "fingerprint": self._measure().tolist(),
         }
-        card = {CARD: card_text(self.name, network, self.origin, self.metrics)}
+        if network.head.reweighting is not None:
+            settings["reweighted"] = True
+        if self.recalibration is not None:
+            settings["recalibration"] = self.recalibration.model_dump(mode="json")
+        card = {CARD: card_text(self.name, network, self.origin, self.metrics, self.recalibration)}
         save_bundle(Bundle("network", self.origin, settings, dict(network.state_dict()), card), folder)
 
     @classmethod
@@ -171,7 +201,7 @@ class NetworkEstimator:
             found = estimator._measure()
         except (ArithmeticError, ValueError, RuntimeError) as error:
             raise bundle.problem(f"the network it describes gives no estimates ({error})") from error
-        estimator.metrics = settings.metrics
+        estimator.metrics, estimator.recalibration = settings.metrics, settings.recalibration
         if [len(row) for row in settings.fingerprint] != [found.shape[1]] * len(found):
             raise bundle.problem(f"settings: fingerprint does not have the shape {tuple(found.shape)}")
         expected = torch.tensor(settings.fingerprint, dtype=torch.float64)

@@ -153,12 +153,11 @@ def calibrate(
         network: in evaluation mode.
         validation: its reserve of `spectra` is drawn for this; a set without one, as every stored one, is taken
             as it is.
-        spectra: None takes `CALIBRATION_SPECTRA`, or fewer for a large network.
+        spectra: None takes `affordable_spectra`.
         listen: called with {"event": `CORRECTION`, "progress": share done}.
     """
-    affordable = max(FEWEST_SPECTRA, int(CALIBRATION_FLOPS / forward_flops(network)))
     # Preferably not the validation spectra: the weights were selected on them and flatter themselves there.
-    held_out = validation.reserve(spectra or min(CALIBRATION_SPECTRA, affordable)) or validation
+    held_out = validation.reserve(spectra or affordable_spectra(network)) or validation
     columns = [held_out.label_space.index(name) for name in network.label_space.names]
     device = next(network.body.parameters()).device
     rows = rows_for(device, widest_layer(network, held_out.grid.size) if device.type == "cpu" else 1)
@@ -176,3 +175,9 @@ def calibrate(
                 listen({"event": CORRECTION, "progress": done / len(held_out)})
     network.head.calibrate(torch.cat(raw), torch.cat(level), torch.cat(labels))
     return {"calibration_spectra": len(held_out)}
+
+
+def affordable_spectra(network: SpectrumNetwork) -> int:
+    """Return by how many spectra the errors of a network are corrected: fewer if it is large."""
+    affordable = max(FEWEST_SPECTRA, int(CALIBRATION_FLOPS / forward_flops(network)))
+    return min(CALIBRATION_SPECTRA, affordable)

@@ -3,6 +3,7 @@
 from specvit.evaluate.attainable import Attainable, exact_limit, gaussian_limit, most_widely
 from specvit.evaluate.bins import SnrBins, snr_bins
 from specvit.evaluate.cells import Cells, cell_scores, plane_axes
+from specvit.evaluate.coverage import Coverage, coverage
 from specvit.evaluate.metrics import SCORES, bias, mae, r2, rmse, scatter
 from specvit.evaluate.resampling import Interval, bootstrap, paired_difference
 from specvit.evaluate.scorer import LabelScores, Scorer, stated_intervals
@@ -12,6 +13,7 @@ __all__ = [
     "SCORES",
     "Attainable",
     "Cells",
+    "Coverage",
     "Interval",
     "LabelScores",
     "Scorer",
@@ -21,6 +23,7 @@ __all__ = [
     "bootstrap",
     "box_slice",
     "cell_scores",
+    "coverage",
     "everything",
     "exact_limit",
     "gaussian_limit",

@@ -131,9 +131,14 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
         RunError: if it cannot be written (disk full, no permission); nothing is left behind.
     """
     folder = Path(folder)
+    check_replaceable(folder)
+    write_atomic_folder(folder, _files(bundle))
+
+
+def check_replaceable(folder: Path) -> None:
+    """Raise DataError if `folder` exists and is not a saved estimator."""
     if folder.exists() and not (folder / MANIFEST).is_file():
         raise DataError(f"{folder}: exists and is not a saved estimator; choose another folder")
-    write_atomic_folder(folder, _files(bundle))
 
 
 def load_bundle(folder: Path, estimator: str | None = None) -> StoredBundle:

@@ -5,8 +5,10 @@ from specvit.simulate.priors import (
     DensityPrior,
     LatticeLike,
     LatticePrior,
+    MarginalPrior,
     Prior,
     UniformPrior,
+    interval_probabilities,
     make_prior,
 )
 from specvit.simulate.reference_shards import ReferenceShards
@@ -25,6 +27,7 @@ __all__ = [
     "DensityPrior",
     "LatticeLike",
     "LatticePrior",
+    "MarginalPrior",
     "Prior",
     "ReferenceShards",
     "SimulatedSource",
@@ -37,5 +40,6 @@ __all__ = [
     "emulator_fingerprint",
     "endless",
     "instrument_fingerprint",
+    "interval_probabilities",
     "make_prior",
 ]

@@ -8,6 +8,7 @@ from specvit.spectra.snr import median_snr
 from specvit.spectra.source import (
     Generated,
     MemorySource,
+    RowsOf,
     SpectraSource,
     check_rows,
     collect,
@@ -21,6 +22,7 @@ __all__ = [
     "Generated",
     "LabelSpace",
     "MemorySource",
+    "RowsOf",
     "SpectraBatch",
     "SpectraSource",
     "Truth",

@@ -27,6 +27,7 @@ from specvit.models.origin import Origin
 from specvit.models.prediction import Prediction, Quantiles
 from specvit.models.prepared import prepared
 from specvit.models.usable import is_whole
+from specvit.runs import TrueBins
 from specvit.spectra import LabelSpace, SpectraSource, WavelengthGrid
 
 #: Trains on (train, validation); returns the network with its best weights and entries of the `TrainingRecord`.
@@ -66,6 +67,8 @@ class NetworkEstimator:
         self.batch_size: int | None = None
         #: Label -> score -> value on test spectra, filled in by whoever tested it; saved with it.
         self.metrics: dict[str, dict[str, float]] = {}
+        #: Label -> scores in bins of its true value on the same spectra, see `evaluate.scores_by_truth`.
+        self.by_true_label: dict[str, TrueBins] = {}
 
     def fit(self, train: SpectraSource, validation: SpectraSource, progress: Progress | None = None) -> Self:
         """Train; the weights kept are those with the best validation R².
@@ -149,9 +152,12 @@ class NetworkEstimator:
             "parameters": network.parameter_count,
             "normalisation": "flux and sigma over the median flux of usable pixels, then per pixel as `front`",
             "metrics": self.metrics,
+            "by_true_label": {
+                label: [part.model_dump() for part in parts] for label, parts in self.by_true_label.items()
+            },
             "fingerprint": self._measure().tolist(),
         }
-        card = {CARD: card_text(self.name, network, self.origin, self.metrics)}
+        card = {CARD: card_text(self.name, network, self.origin, self.metrics, self.by_true_label)}
         save_bundle(Bundle("network", self.origin, settings, dict(network.state_dict()), card), folder)
 
     @classmethod
@@ -169,7 +175,7 @@ class NetworkEstimator:
             found = estimator._measure()
         except (ArithmeticError, ValueError, RuntimeError) as error:
             raise bundle.problem(f"the network it describes gives no estimates ({error})") from error
-        estimator.metrics = settings.metrics
+        estimator.metrics, estimator.by_true_label = settings.metrics, settings.by_true_label
         if [len(row) for row in settings.fingerprint] != [found.shape[1]] * len(found):
             raise bundle.problem(f"settings: fingerprint does not have the shape {tuple(found.shape)}")
         expected = torch.tensor(settings.fingerprint, dtype=torch.float64)

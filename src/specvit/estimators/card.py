@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from specvit.estimators.recalibration import Recalibration
 from specvit.models.network import SpectrumNetwork
 from specvit.models.origin import Origin, TrainingRecord
+from specvit.runs import TrueBin, TrueBins
+from specvit.runs.true_bins import WHY
 
 CARD = "card.md"
 
@@ -19,6 +21,7 @@ def card_text(
     network: SpectrumNetwork,
     origin: Origin,
     metrics: Mapping[str, Mapping[str, float]],
+    by_true_label: Mapping[str, TrueBins],
     recalibration: Recalibration | None = None,
 ) -> str:
     """Return the card as Markdown.
@@ -28,6 +31,7 @@ def card_text(
         network: with its configuration and labels.
         origin: what it was made for and from.
         metrics: label -> score -> value on test spectra; may be empty.
+        by_true_label: label -> scores in bins of its true value on the same spectra; may be empty.
         recalibration: what came after the training.
     """
     training = origin.training
@@ -61,11 +65,38 @@ def card_text(
         lines += ["", "## How well it does", "", "| label | R² | MAE | RMSE |", "|---|---|---|---|"]
         for label, scores in metrics.items():
             lines.append(f"| {label} | {scores['r2']:.4f} | {scores['mae']:.4g} | {scores['rmse']:.4g} |")
-        lines += ["", "On simulated test spectra of the training world; stars and noise it has never seen."]
+        lines += ["", "On simulated test spectra of the survey's own S/N; stars and noise it has never seen."]
         if network.head.reweighting is not None or recalibration is not None:
             lines.append("Measured before it was made for other stars, see below.")
+    if by_true_label:
+        lines += ["", "## At which true values", "", WHY]
+        for label, bins in by_true_label.items():
+            lines += [
+                "",
+                f"| true {label} | spectra | bias | RMSE | in 68 % interval |",
+                "|---|---|---|---|---|",
+            ]
+            lines += [_true_row(one) for one in bins]
     lines += [*_prior(network), *_recalibrated(recalibration)]
     return "\n".join(lines) + "\n"
+
+
+def _true_row(one: TrueBin) -> str:
+    """Return the row of one bin of true values; a dash is what its spectra do not tell."""
+
+    def told(value: float | None, error: float | None, form: str) -> str:
+        if value is None:
+            return "-"
+        return f"{value:{form}}" + ("" if error is None else f" ± {error:{form.replace('+', '')}}")
+
+    cells = (
+        f"{one.low:g} to {one.high:g}",
+        f"{one.spectra:,}",
+        told(one.bias, one.bias_error, "+.3g"),
+        told(one.rms, None, ".3g"),
+        told(one.coverage_68, one.coverage_68_error, ".3f"),
+    )
+    return f"| {' | '.join(cells)} |"
 
 
 def _training_facts(training: TrainingRecord) -> list[tuple[str, str]]:

@@ -29,6 +29,7 @@ from specvit.models.origin import Origin, judged
 from specvit.models.prediction import Diagnostics, Prediction, Quantiles
 from specvit.models.prepared import prepared
 from specvit.models.usable import is_whole
+from specvit.runs import TrueBins
 from specvit.simulate import Prior
 from specvit.spectra import LabelSpace, SpectraSource, WavelengthGrid
 
@@ -71,6 +72,8 @@ class NetworkEstimator:
         self.metrics: dict[str, dict[str, float]] = {}
         #: By which spectra its errors were corrected after its training, if they were; saved with it.
         self.recalibration: Recalibration | None = None
+        #: Label -> scores in bins of its true value on the same spectra, see `evaluate.scores_by_truth`.
+        self.by_true_label: dict[str, TrueBins] = {}
 
     def fit(self, train: SpectraSource, validation: SpectraSource, progress: Progress | None = None) -> Self:
         """Train; the weights kept are those with the best validation R².
@@ -177,13 +180,19 @@ class NetworkEstimator:
             "parameters": network.parameter_count,
             "normalisation": "flux and sigma over the median flux of usable pixels, then per pixel as `front`",
             "metrics": self.metrics,
+            "by_true_label": {
+                label: [part.model_dump() for part in parts] for label, parts in self.by_true_label.items()
+            },
             "fingerprint": self._measure().tolist(),
         }
         if network.head.reweighting is not None:
             settings["reweighted"] = True
         if self.recalibration is not None:
             settings["recalibration"] = self.recalibration.model_dump(mode="json")
-        card = {CARD: card_text(self.name, network, self.origin, self.metrics, self.recalibration)}
+        text = card_text(
+            self.name, network, self.origin, self.metrics, self.by_true_label, self.recalibration
+        )
+        card = {CARD: text}
         save_bundle(Bundle("network", self.origin, settings, dict(network.state_dict()), card), folder)
 
     @classmethod
@@ -202,6 +211,7 @@ class NetworkEstimator:
         except (ArithmeticError, ValueError, RuntimeError) as error:
             raise bundle.problem(f"the network it describes gives no estimates ({error})") from error
         estimator.metrics, estimator.recalibration = settings.metrics, settings.recalibration
+        estimator.by_true_label = settings.by_true_label
         if [len(row) for row in settings.fingerprint] != [found.shape[1]] * len(found):
             raise bundle.problem(f"settings: fingerprint does not have the shape {tuple(found.shape)}")
         expected = torch.tensor(settings.fingerprint, dtype=torch.float64)

@@ -18,6 +18,7 @@ from specvit.models.heads import HeadKind, Scaling
 from specvit.models.manifest import MEND
 from specvit.models.network import FrontConfig, NetworkConfig, SpectrumNetwork, build_network
 from specvit.models.reweighting import Reweighting
+from specvit.runs import TrueBins
 from specvit.spectra import LabelSpace
 
 #: Largest number in a description: far above any width, and small enough to count up to.
@@ -49,6 +50,10 @@ class NetworkSettings(Section):
     parameters: int
     normalisation: str
     metrics: dict[str, dict[str, float]]
+    by_true_label: dict[str, TrueBins] = Field(
+        default={},
+        description="label -> scores in bins of its true value; absent from those saved before they were",
+    )
     fingerprint: list[list[float]]
     #: Absent in those that are as they were trained.
     reweighted: bool = False
@@ -64,6 +69,8 @@ def read_network(bundle: StoredBundle) -> tuple[NetworkSettings, SpectrumNetwork
     settings = bundle.settings_as(NetworkSettings)
     config = _config(bundle, settings.network)
     _check_labels(bundle, settings.labels)
+    if unknown := set(settings.by_true_label) - set(settings.labels.names):
+        raise bundle.problem(f"settings: by_true_label: {sorted(unknown)[0]} is none of its labels")
     # Weights drawn here are overwritten at once; the caller's random numbers stay where they were.
     with torch.random.fork_rng(devices=[]):
         # Laid out without memory first: a damaged number must not be able to ask for all there is.

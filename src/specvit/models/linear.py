@@ -24,6 +24,7 @@ from specvit.models.inputs import (
     finished,
     label_names,
     labels_of,
+    no_spectra,
     relative_spectra,
 )
 from specvit.models.linear_settings import LinearSettings, PCARidgeOptions, PLSOptions, RidgeOptions
@@ -94,6 +95,8 @@ class _Linear(ABC):
         if not hasattr(self, "weights"):
             raise RunError(f"{self.name}: predict needs a fitted estimator; call fit or load first")
         spectra = relative_spectra(flux, sigma, len(self.weights), self.name)
+        if not len(spectra):
+            return no_spectra(self.predict, len(self.weights))
         filled = fill_dead(spectra, self.mean_flux)
         # Centred in float64: weights of noisy pixels are large and cancel.
         mean = (filled - self.mean_flux.to(filled)) @ self.weights.to(filled) + self.mean_labels.to(filled)

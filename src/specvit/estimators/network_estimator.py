@@ -6,6 +6,7 @@ Fitting is handed in (`fitter`), so that a network which was only loaded brings 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,8 +25,8 @@ from specvit.models.conditioning import Inputs
 from specvit.models.heads import QUANTILES, Estimate
 from specvit.models.inputs import Progress, Values, as_spectra, finished, no_spectra, relative
 from specvit.models.network import SpectrumNetwork
-from specvit.models.origin import Origin
-from specvit.models.prediction import Prediction, Quantiles
+from specvit.models.origin import Origin, judged
+from specvit.models.prediction import Diagnostics, Prediction, Quantiles
 from specvit.models.prepared import prepared
 from specvit.models.usable import is_whole
 from specvit.simulate import Prior
@@ -163,7 +164,8 @@ class NetworkEstimator:
         assert mean is not None
         stated = None if quantiles is None else Quantiles(QUANTILES, quantiles)
         share = torch.cat([piece.usable_share for piece in pieces])
-        return finished(Prediction(mean, std, network.label_space.names, stated), share, self.name)
+        prediction = Prediction(mean, std, network.label_space.names, stated)
+        return finished(prediction, share, self.name, self._verdict(pieces))
 
     def save(self, folder: Path) -> None:
         """Write weights, manifest, fingerprint and card into `folder`, all or nothing."""
@@ -221,6 +223,14 @@ class NetworkEstimator:
         facts = {name: value for name, value in training.to_dict().items() if name in known}
         return {"parameters": self.network.parameter_count, **facts}
 
+    @property
+    def described(self) -> str:
+        """Which network it is, for the record of what is made from it: name, date and a digest of its weights."""
+        digest = hashlib.sha256()
+        for name, value in sorted(self.network.state_dict().items()):
+            digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
+        return f"{self.name} of {self.origin.training.date}, weights {digest.hexdigest()[:16]}"
+
     def _measure(self) -> Tensor:
         """Return the estimates of the fingerprint spectra, shape (FINGERPRINT_SPECTRA, P), float64."""
         return self.predict(*fingerprint_spectra(self.grid)).mean
@@ -229,6 +239,16 @@ class NetworkEstimator:
         if not hasattr(self, "network"):
             raise RunError(f"{self.name}: needs a fitted estimator; call fit or load first")
         return self
+
+    def _verdict(self, pieces: Sequence[_Piece]) -> Diagnostics | None:
+        """Return the verdict on all spectra, None without a domain."""
+        parts = [judged(self.origin, piece.flux, piece.sigma) for piece in pieces]
+        known = [part.known() for part in parts if part is not None]
+        return (
+            Diagnostics(**{name: torch.cat([one[name] for one in known]) for name in known[0]})
+            if known
+            else None
+        )
 
     def _body(self) -> nn.Module:
         """Return the body that estimates are made with: on a CPU, one made ready for it when first asked for."""

@@ -17,10 +17,12 @@ from specvit.simulate.simulated_source import SimulatedSource, endless
 from specvit.simulate.simulator import Simulator, World
 from specvit.simulate.splits import SPLITS
 from specvit.simulate.stored_spectra import StoredSpectra
+from specvit.simulate.widening import NOISE_FACTOR, Widening
 from specvit.simulate.writer import WriteJob
 
 __all__ = [
     "BLOCK",
+    "NOISE_FACTOR",
     "SPLITS",
     "DensityPrior",
     "LatticeLike",
@@ -32,6 +34,7 @@ __all__ = [
     "Simulator",
     "StoredSpectra",
     "UniformPrior",
+    "Widening",
     "World",
     "WriteJob",
     "emulator_fingerprint",

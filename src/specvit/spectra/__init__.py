@@ -13,6 +13,7 @@ from specvit.spectra.source import (
     check_rows,
     collect,
     in_batches,
+    take,
 )
 
 __all__ = [
@@ -31,5 +32,6 @@ __all__ = [
     "collect",
     "in_batches",
     "median_snr",
+    "take",
     "vacuum_to_air",
 ]

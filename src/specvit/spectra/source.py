@@ -135,6 +135,13 @@ class RowsOf:
         return None
 
 
+def take(source: SpectraSource, count: int) -> SpectraBatch:
+    """Return the first `count` spectra (or all there are), with truth if the source can give it."""
+    if isinstance(source, Generated):
+        source = source.on("cpu", truth=True)
+    return source.draw(0, min(count, len(source)))
+
+
 class MemorySource:
     """A `SpectraSource` over one batch already in memory.
 

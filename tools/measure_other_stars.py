@@ -12,16 +12,16 @@ Spectra that correct and spectra that are measured are of the split kept for it,
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from typing import Any
 
 from _bars import Bars
 from specvit.estimators import NetworkEstimator, load_pretrained, pretrained_names
 from specvit.evaluate import Coverage
 from specvit.jobs import recalibrate, simulated_stars
-from specvit.jobs.recalibration import measured_coverage, training_world
+from specvit.jobs.recalibration import measured_coverage
+from specvit.simulate import World
 
-#: In what each world differs from that of the training.
+#: In what each world differs from the reference world.
 WORLDS: dict[str, dict[str, Any]] = {
     "dwarfs": {"bounds": {"log_g": (4.0, 5.0)}},
     "giants": {"bounds": {"log_g": (1.0, 3.0)}},
@@ -33,10 +33,7 @@ WORLDS: dict[str, dict[str, Any]] = {
 
 def measure(estimator: NetworkEstimator, changes: dict[str, Any], seed: int) -> dict[str, Coverage]:
     """Return the coverage of a network in a world, by what was done to it."""
-    stars, bars = (
-        simulated_stars(estimator, replace(training_world(estimator), **changes), None, seed),
-        Bars(),
-    )
+    stars, bars = simulated_stars(estimator, World(**changes), None, seed), Bars()
     both = recalibrate(estimator, stars, watch=bars)
     corrected = recalibrate(estimator, stars, reweight=False, watch=bars)
     with bars.task("weighted") as update:

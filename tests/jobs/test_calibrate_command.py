@@ -15,7 +15,6 @@ from specvit.errors import ConfigError, DomainError, WavelengthRangeError
 from specvit.estimators import NetworkEstimator, load_pretrained, network_config
 from specvit.estimators.pretrained import FOLDER
 from specvit.jobs import NewStars, recalibrate, recalibration, simulated_stars, stored_stars
-from specvit.jobs.recalibration import training_world
 from specvit.jobs.worlds import changed_world, differences
 from specvit.models import build_network
 from specvit.models.manifest import MANIFEST, TENSORS
@@ -75,12 +74,13 @@ def test_intervals_of_dwarfs_hold_after_it_and_did_not_before(monkeypatch):
     monkeypatch.setattr(recalibration, "MEASURED", 4000)
     estimator = load_pretrained("subspace")
     whole = state(estimator)
-    found = corrected(estimator, replace(training_world(estimator), bounds=DWARFS), 4000, 43)
+    # Of the survey; its training may have been wider.
+    found = corrected(estimator, World(bounds=DWARFS), 4000, 43)
     before, after = found.before.scores(), found.after.scores()
     assert before["log_g"]["coverage_68"] < 0.645
     for name in estimator.label_space.names:
         assert after[name]["coverage_68"] == pytest.approx(0.68, abs=0.03), name
-        assert after[name]["coverage_95"] == pytest.approx(0.95, abs=0.012), name
+        assert after[name]["coverage_95"] == pytest.approx(0.95, abs=0.02), name
         assert after[name]["rmse"] <= before[name]["rmse"], name
     # 500 stars each: 2.1 points, three of them.
     np.testing.assert_allclose(found.after.held_by_snr[68][:, 1], 0.68, rtol=0, atol=0.07)
@@ -334,7 +334,18 @@ def call(capsys, *arguments):
 @pytest.mark.usefixtures("few")
 def test_the_command_tells_what_it_did(saved, tmp_path, capsys):
     out = tmp_path / "new" / "dwarfs"
-    options = ("--bounds", "log_g=4:5", "--set", "noise_level=2", "--spectra", 600, "--out", out)
+    options = (
+        "--bounds",
+        "log_g=4:5",
+        "--set",
+        "noise_level=2",
+        "--set",
+        "widening=none",
+        "--spectra",
+        600,
+        "--out",
+        out,
+    )
     code, told, said = call(capsys, saved, *options, "--json")
     assert code == 0, said
     facts = json.loads(told)

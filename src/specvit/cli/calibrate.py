@@ -30,7 +30,10 @@ def calibrate(
     noise_level: Annotated[float | None, typer.Option(help="Multiplies sigma.")] = None,
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Another field of the world (`specvit.World`), FIELD=VALUE; repeatable."),
+        typer.Option(
+            "--set",
+            help="Another field of the world (`specvit.World`), FIELD=VALUE; widening=none leaves that out. Repeatable.",
+        ),
     ] = None,
     data: Annotated[
         Path | None,
@@ -108,7 +111,10 @@ def given(
     changes: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
     if bounds:
         changes["bounds"] = parse_bounds(bounds)
-    return {**changes, **{name: parse_value(text) for name, text in parse_settings(settings or []).items()}}
+    for name, text in parse_settings(settings or []).items():
+        # TOML has no word for it.
+        changes[name] = None if text == "none" else parse_value(text)
+    return changes
 
 
 def parse_bounds(bounds: list[str]) -> dict[str, tuple[float, float]]:

@@ -175,5 +175,6 @@ def _in_words(value: object) -> str:
     ends = {
         name: " to ".join(map(str, part)) if isinstance(part, list | tuple) else part
         for name, part in value.items()
+        if part is not None
     }
     return ", ".join(f"{name} {text}" for name, text in ends.items())

@@ -98,13 +98,6 @@ def collect(source: SpectraSource, batch_size: int = 1024, epoch: int = 0) -> Sp
     return SpectraBatch.concatenate(source.batches(batch_size, epoch))
 
 
-def take(source: SpectraSource, count: int) -> SpectraBatch:
-    """Return the first `count` spectra (or all there are), with truth if the source can give it."""
-    if isinstance(source, Generated):
-        source = source.on("cpu", truth=True)
-    return source.draw(0, min(count, len(source)))
-
-
 class RowsOf:
     """A `SpectraSource` over rows [start, stop) of another.
 
@@ -140,6 +133,13 @@ class RowsOf:
     def reserve(self, count: int) -> None:
         """Return None: the other rows are for something else."""
         return None
+
+
+def take(source: SpectraSource, count: int) -> SpectraBatch:
+    """Return the first `count` spectra (or all there are), with truth if the source can give it."""
+    if isinstance(source, Generated):
+        source = source.on("cpu", truth=True)
+    return source.draw(0, min(count, len(source)))
 
 
 class MemorySource:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Self
 import torch
 from torch import Tensor, nn
 
-from specvit.errors import DataError, RunError
+from specvit.errors import DataError, RunError, WavelengthRangeError
 from specvit.estimators.card import CARD, card_text
 from specvit.estimators.network_settings import read_network
 from specvit.models.batching import rows_for, widest_layer
@@ -104,6 +104,11 @@ class NetworkEstimator:
         return self._ready().network.label_space
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """The labels it estimates, by name."""
+        return self.label_space.names
+
+    @property
     def rows_at_once(self) -> int:
         """Spectra that `predict` takes at once: `batch_size`, or what is fast on its device."""
         return self.batch_size or rows_for(self.device, self._widest)
@@ -123,7 +128,7 @@ class NetworkEstimator:
         """
         mine = self.grid
         if grid is not None:
-            mine.check_matches(grid, self.name)
+            self._check_grid(grid)
         flux, sigma = as_spectra(flux, sigma, mine.size, self.name)
         if not len(flux):
             return no_spectra(self.predict, mine.size)
@@ -196,6 +201,13 @@ class NetworkEstimator:
         known = ("train_spectra", "steps", "seconds", "validation_r2", "date")
         facts = {name: value for name, value in training.to_dict().items() if name in known}
         return {"parameters": self.network.parameter_count, **facts}
+
+    def _check_grid(self, grid: WavelengthGrid) -> None:
+        """Raise WavelengthRangeError for other pixels; it says which spectra this network is for."""
+        try:
+            self.grid.check_matches(grid, self.name)
+        except WavelengthRangeError as error:
+            raise WavelengthRangeError(f"{error}; it is for {self.origin.purpose}") from None
 
     def _measure(self) -> Tensor:
         """Return the estimates of the fingerprint spectra, shape (FINGERPRINT_SPECTRA, P), float64."""

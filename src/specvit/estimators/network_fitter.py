@@ -14,6 +14,7 @@ from specvit.models.batching import rows_for, widest_layer
 from specvit.models.cost import forward_flops
 from specvit.models.inputs import Progress
 from specvit.models.network import NetworkConfig, SpectrumNetwork, build_network
+from specvit.models.origin import snr_range
 from specvit.models.prepared import prepared
 from specvit.spectra import SpectraSource, collect
 from specvit.training.distributed import join_processes
@@ -75,7 +76,7 @@ class NetworkFitter:
         network.eval()
         record |= calibrate(network, validation, listen=listen if world.is_first else None)
         conditions = {"threads": torch.get_num_threads(), "date": datetime.date.today().isoformat()}
-        return network, {"start": start, **record, **conditions}
+        return network, {"start": start, "snr": snr_range(held_out), **record, **conditions}
 
     def _listener(self, progress: Progress | None) -> Listener:
         """Return who hears every record: the listener, and `progress` as a share of the whole."""

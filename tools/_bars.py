@@ -27,3 +27,7 @@ class Bars:
     def say(self, line: str) -> None:
         """Print one line."""
         print(line)
+
+    def warn(self, line: str) -> None:
+        """Print one line as a warning."""
+        print(f"warning: {line}")

@@ -1,6 +1,7 @@
 """Saved networks: the same answers, or a refusal in one line."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -69,6 +70,25 @@ def test_predictions_do_not_depend_on_the_batch_size():
     whole = estimator.predict(*spectra(7)).mean
     estimator.batch_size = 2
     torch.testing.assert_close(estimator.predict(*spectra(7)).mean, whole, rtol=1e-5, atol=1e-5)
+
+
+def test_spectra_of_other_pixels_are_told_what_it_is_for():
+    flux, other = torch.ones(2, 96), WavelengthGrid.linear(7000, 1.0, 96)
+    told = r"resample to that grid; it is for spectra in the rest frame, 96 pixels, 8000.00-8095.00 Å \(vacuum\), of stars"
+    with pytest.raises(WavelengthRangeError, match=told):
+        make().predict(flux, flux, other)
+
+
+def test_the_card_says_frame_medium_snr_and_prior(tmp_path):
+    estimator = make()
+    world = {"world": {"library": "builtin", "instrument": "pfs_mr", "prior": "lattice"}}
+    training = estimator.origin.training.with_entries({"train": world, "snr": (2.31, 17.9)})
+    estimator.adopt(estimator.network, replace(estimator.origin, training=training)).save(tmp_path / "b")
+    card = (tmp_path / "b" / "card.md").read_text()
+    for part in ("- in the rest frame", "wavelengths in vacuum", "2.31 to 17.9", "prior lattice, within"):
+        assert part in card
+    assert NetworkEstimator.load(tmp_path / "b").origin.training.snr == (2.31, 17.9)
+    assert "not recorded" not in card
 
 
 def half(low, bias, coverage):

@@ -67,9 +67,9 @@ def test_every_spectrum_is_in_one_bin(truth, count):
 
 def test_an_estimator_is_scored_for_the_labels_it_knows_and_where_it_answers():
     rng = np.random.default_rng(3)
-    labels = np.stack([rng.uniform(1, 5, 50), rng.uniform(3750, 6250, 50)], axis=1)
+    labels = np.stack([rng.uniform(1, 5, 50), rng.uniform(3750, 6000, 50)], axis=1)
     mean = labels[:, 1:] + 100
-    mean[labels[:, 1] < 3750 + 2500 / 8] = np.nan
+    mean[labels[:, 1] < 3750 + 2250 / 8] = np.nan
     found = scores_by_truth(Estimates(["teff"], mean, np.full((50, 1), 50.0)), labels, SPACE)
     assert list(found) == ["teff"]
     first, *others = found["teff"]

@@ -65,7 +65,10 @@ def test_resolved_configuration_survives_toml():
         ("[models]\nnames = ['ridge', 'ridge']\n", "'ridge' is given twice"),
         ("[models]\nnames = 'ridge'\n", 'expected a list, as in ["one", "two"], got'),
         ("[models]\nnames = []\n", "expected at least 1, got []"),
-        ("[run]\nname = '../up'\n", "run.name: "),
+        (
+            "[run]\nname = '../up'\n",
+            "run.name: expected letters, digits, '.', '_' and '-', first a letter or digit, got",
+        ),
         ("[simulate\n", "not valid TOML"),
     ],
 )

@@ -3,13 +3,14 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from sklearn.metrics import mean_absolute_error, r2_score
 
 from small_surveys import BASELINES, SMALL, settings
-from specvit.errors import ConfigError
+from specvit.errors import ConfigError, DataError
 from specvit.estimators import TABLE, choose, make_estimator
 from specvit.jobs import Quiet, run_survey
 from specvit.jobs.stages import BoundStars
@@ -24,10 +25,13 @@ class Heard(Quiet):
     """Keeps the lines it is told."""
 
     def __init__(self):
-        self.lines = []
+        self.lines, self.warnings = [], []
 
     def say(self, line):
         self.lines.append(line)
+
+    def warn(self, line):
+        self.warnings.append(line)
 
 
 def test_the_summary_says_what_was_done(finished):
@@ -233,7 +237,69 @@ def test_an_estimator_made_for_other_pixels_is_left_out_and_said_so(tmp_path):
     more = ("limits.bayes_stars=0", 'models.names=["ridge", "subspace"]')
     run = run_survey(settings(tmp_path, *more), heard)
     assert list(read_summary(run).estimators) == ["ridge"]
-    assert any("Subspace network is left out" in line and "pixels" in line for line in heard.lines)
+    (told,) = (line for line in heard.lines if "Subspace network is left out" in line)
+    for part in (
+        "other pixels",
+        "in the rest frame",
+        "7100.21-8849.79 Å (vacuum)",
+        "prior uniform",
+        "log_g 1 to 5 dex",
+    ):
+        assert part in told
+    assert heard.warnings == []
+
+
+def test_estimators_none_of_which_can_be_used_leave_no_folder(tmp_path):
+    with pytest.raises(
+        ConfigError, match=r"none of the estimators can be used.*subspace: it is for other pixels"
+    ):
+        run_survey(settings(tmp_path, 'models.names=["subspace"]'))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture(scope="module")
+def one_label(tmp_path_factory):
+    """A saved network that estimates Teff only, of the small spectrograph's default world."""
+    world, folder = World(instrument="gaia_rvs").build(), tmp_path_factory.mktemp("one") / "network"
+    recipe = Recipe(steps=1, batch=64, validations=1)
+    made = make_estimator("mlp", "nano", labels=["teff"], recipe=recipe, options={"width": 8, "depth": 1})
+    made.fit(endless(world, 1), world.source("validation", 1, 64)).save(folder)
+    return folder
+
+
+def test_an_estimator_that_does_not_know_the_target_is_left_out(one_label, tmp_path):
+    heard = Heard()
+    names = f'models.names=["ridge", "{one_label}"]'
+    run = run_survey(settings(tmp_path, "limits.bayes_stars=0", names), heard)
+    assert list(read_summary(run).estimators) == ["ridge"]
+    assert any(
+        "it estimates teff, not log_g; it is for spectra in the rest frame" in line for line in heard.lines
+    )
+
+
+def test_another_world_is_told_before_the_work_beside_the_scores_and_on_top_of_the_report(
+    one_label, tmp_path
+):
+    """Through the command: on standard error twice, whatever standard output is used for."""
+    more = ("simulate.noise_level=0.5", f'models.names=["{one_label}", "ridge"]', 'models.labels=["teff"]')
+    overrides = [
+        part
+        for value in (*SMALL, *more, "limits.bayes_stars=0", f"run.folder={tmp_path}")
+        for part in ("--set", value)
+    ]
+    command = [sys.executable, "-m", "specvit", "run", "--scale", "smoke", *overrides]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    warning = "was trained in another world (noise level 1.0, not 0.5)"
+    begun, ended = (result.stderr.index(text) for text in ("draw the test spectra", "teff: 150 test spectra"))
+    first, last = result.stderr.index(warning), result.stderr.rindex(warning)
+    assert result.stderr.count(f"warning: MLP (network) {warning}") == 2
+    assert first < begun < ended < last
+    page = (tmp_path / "smoke" / "report.html").read_text()
+    assert page.index('role="alert"') < page.index(warning) < page.index('<ul class="numbers">')
+    # Ridge is fitted in this world, and a finished run still says it.
+    assert result.stderr.count("another world") == 2
+    again = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert again.stderr.count(warning) == 1
 
 
 @pytest.mark.parametrize(
@@ -261,10 +327,16 @@ def test_an_unknown_estimator_is_named_before_any_work(tmp_path, names, said):
         ("models.options.lightgbm.rounds=0", r"models\.options\.lightgbm\.rounds"),
         ("models.options.rigde.alphas=[1.0]", r"models\.options\.rigde: no such estimator"),
         ("evaluate.slices.giants.logg=[1, 2]", "logg"),
+        ("library.name=nothere", r"^library\.name: nothere: no such emulator file"),
+        ("instrument.name=nothere", r"^instrument\.name: instrument 'nothere' is not known"),
+        (
+            f'models.names=["{Path(__file__).parent}"]',
+            r"^models\.names: .*neither the folder of a saved estimator",
+        ),
     ],
 )
 def test_what_cannot_be_meant_is_named_before_any_work(tmp_path, override, said):
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises((ConfigError, DataError), match=said):
         run_survey(settings(tmp_path, override))
     assert not list(tmp_path.iterdir())
 

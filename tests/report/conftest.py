@@ -1,6 +1,6 @@
 """A small run folder with every part a report can show: closed-form stars, scored by the stage that scores runs."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -128,6 +128,9 @@ def write_run(
     bayes=True,
     examples=True,
     shorter=(),
+    edges=EDGES,
+    slices=SLICES,
+    magnitudes=True,
 ):
     """Write a finished run.
 
@@ -137,9 +140,13 @@ def write_run(
         ceiling, bayes: whether there are bounds, and posteriors; without bounds it is a training.
         examples: whether example spectra are kept.
         shorter: estimators that know the target only.
+        edges, slices: as `Scoring`.
+        magnitudes: whether the test spectra have them.
     """
     config = resolve("smoke", None, [f"evaluate.snr_edges={list(EDGES)}", f"simulate.test={count}"]).to_dict()
     run, stars = RunFolder.create(root, "demo", config), Stars(library, count)
+    if not magnitudes:
+        stars.table = replace(stars.table, mag=None)
     choices = [choose(model) if isinstance(model, str) else model for model in models]
     stars.table.write(run)
     fitted = []
@@ -165,7 +172,7 @@ def write_run(
         target=labels[0],
         test=stars.test(),
         fitted=fitted,
-        scoring=Scoring(EDGES, SLICES, 100, 42),
+        scoring=Scoring(edges, slices, 100, 42),
         variances=dict(zip(library, stars.prior[1], strict=True)),
         setting={"World": "library builtin, instrument pfs_mr"},
         counts={"train": 1000, "validation": 100, "test": count},

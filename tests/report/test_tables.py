@@ -201,6 +201,27 @@ def test_scores_by_true_value_are_those_of_the_arrays(many_models):
     assert float(rows[0]["Posterior mean: bias low"]) > 0 > float(rows[-1]["Posterior mean: bias high"])
 
 
+def test_slices_without_spectra_have_no_scores_and_are_told(make_run):
+    slices = {
+        "low noise": {"snr_quantile": (0.8, 1.0)},
+        "bright": {"snr": (50.0, 90.0)},
+        "faint": {"mag": (20.0, 30.0)},
+    }
+    parts = {"examples": False, "ceiling": False, "magnitudes": False}
+    run = load_contents(make_run(edges=(1.0, 2.0, 8.0, 20.0, 40.0), slices=slices, **parts).path)
+    assert run.summary.left_out == {
+        "S/N 1-2": "no spectra: S/N from 1 to 2",
+        "S/N 20-40": "no spectra: S/N from 20 to 40",
+        "bright": "no spectra: snr from 50 to 90",
+        "faint": "the test spectra have no mag",
+    }
+    assert list(run.summary.slices) == ["all", "S/N 2-8", "S/N 8-20", "low noise"]
+    for table in (snr_table(run), slice_table(run)):
+        assert "'bright' has no scores: no spectra: snr from 50 to 90." in table.caption
+        assert all(int(row["spectra"]) > 0 for row in read(table))
+    assert len(run_tables(run)) > 5
+
+
 def test_a_run_from_before_scores_by_true_value_has_no_such_table(run_folder):
     run = load_contents(run_folder.path)
     older = replace(run, summary=run.summary.model_copy(update={"by_true_label": {}}))

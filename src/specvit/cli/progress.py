@@ -65,10 +65,22 @@ class RichProgress:
 
     def say(self, line: str) -> None:
         """Print one line, above the bars."""
+        self._print(line)
+
+    def warn(self, line: str) -> None:
+        """Print one line as a warning, above the bars."""
+        self._print(f"warning: {line}", style="bold red")
+
+    def _print(self, line: str, style: str | None = None) -> None:
         # A log that cannot be written ends no job.
         with suppress(OSError):
             self.console.print(
-                without_control(line), markup=False, highlight=False, emoji=False, soft_wrap=True
+                without_control(line),
+                style=style,
+                markup=False,
+                highlight=False,
+                emoji=False,
+                soft_wrap=True,
             )
 
     @contextmanager

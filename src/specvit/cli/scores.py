@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 
 def print_scores(console: Console, summary: Summary) -> None:
-    """Print the target's scores and ceilings, the other labels', and a warning for estimators above the ceiling."""
+    """Print the target's scores and ceilings, the other labels', and warnings.
+
+    Of estimators above the ceiling, and of those that were trained in another world.
+    """
     from rich.table import Table
 
     from specvit.cli.screen import print_table
@@ -38,12 +41,16 @@ def print_scores(console: Console, summary: Summary) -> None:
     others = [label for label in summary.labels if label != summary.target and summary.estimating(label)]
     if others:
         print_table(console, _other_labels(summary, others))
+    for name, why in summary.left_out.items():
+        console.print(f"slice '{name}' has no scores: {why}")
     for name, facts in summary.estimators.items():
         if facts.above_ceiling.get(summary.target):
             headroom = summary.score(name, "headroom")
             over = 0.0 if headroom is None or headroom.value is None else -headroom.value
             text = f"{facts.title} is above the Bayes ceiling, by {over:.3f} in R²: leakage or a bug"
             console.print(text, style="bold red")
+        if facts.world_warning is not None:
+            console.print(f"warning: {facts.world_warning}", style="bold red")
 
 
 def _other_labels(summary: Summary, others: list[str]) -> Table:

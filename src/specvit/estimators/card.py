@@ -42,13 +42,18 @@ def card_text(
         "",
         "## For which spectra",
         "",
-        f"- pixels: {origin.grid.describe()}",
+        "- in the rest frame: the star's velocity is taken out before. A shift biases the estimates, and the stated",
+        "  errors do not grow with it",
+        f"- pixels: {origin.grid.describe()}, wavelengths in {origin.grid.medium}",
+        f"- S/N (median per pixel): {_snr_words(training)}",
     ]
     if origin.lsf is not None:
         fwhm = origin.lsf["fwhm"]
         lines.append(f"- line-spread function: FWHM {min(fwhm):.3f}-{max(fwhm):.3f} Å, without the pixel")
     lines.append("- flux and sigma in any one unit; the network divides both by the median flux itself")
-    lines += ["", "| label | unit | from | to |", "|---|---|---|---|"]
+    prior = "unknown" if training.stars is None else training.stars
+    lines += [f"- stars like those of the training: prior {prior}, within", ""]
+    lines += ["| label | unit | from | to |", "|---|---|---|---|"]
     space = network.label_space
     for label, unit, low, high in zip(space.names, space.units, space.low, space.high, strict=True):
         lines.append(f"| {label} | {unit} | {low:g} | {high:g} |")
@@ -97,6 +102,13 @@ def _true_row(one: TrueBin) -> str:
         told(one.coverage_68, one.coverage_68_error, ".3f"),
     )
     return f"| {' | '.join(cells)} |"
+
+
+def _snr_words(training: TrainingRecord) -> str:
+    if training.snr is None:
+        return "not recorded when it was trained"
+    low, high = training.snr
+    return f"{low:.3g} to {high:.3g} in training; outside its stated errors are not tested"
 
 
 def _training_facts(training: TrainingRecord) -> list[tuple[str, str]]:

@@ -89,7 +89,7 @@ def choose(name: str) -> Choice:
     except DataError as error:
         # It is there but damaged: what is wrong with it says more than a hint at spelling.
         if Path(name).exists():
-            raise
+            raise DataError(f"models.names: {error}") from None
         near = difflib.get_close_matches(name, known_names(), 1)
         hint = f"did you mean '{near[0]}'?" if near else f"choose {', '.join(known_names())}"
         raise ConfigError(

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Self
 import torch
 from torch import Tensor, nn
 
-from specvit.errors import DataError, RunError
+from specvit.errors import DataError, RunError, WavelengthRangeError
 from specvit.estimators.card import CARD, card_text
 from specvit.estimators.network_settings import read_network
 from specvit.estimators.recalibration import Recalibration, reweighted
@@ -131,6 +131,11 @@ class NetworkEstimator:
         return self._ready().network.label_space
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """The labels it estimates, by name."""
+        return self.label_space.names
+
+    @property
     def rows_at_once(self) -> int:
         """Spectra that `predict` takes at once: `batch_size`, or what is fast on its device."""
         return self.batch_size or rows_for(self.device, self._widest)
@@ -150,7 +155,7 @@ class NetworkEstimator:
         """
         mine = self.grid
         if grid is not None:
-            mine.check_matches(grid, self.name)
+            self._check_grid(grid)
         flux, sigma = as_spectra(flux, sigma, mine.size, self.name)
         if not len(flux):
             return no_spectra(self.predict, mine.size)
@@ -240,6 +245,13 @@ class NetworkEstimator:
         for name, value in sorted(self.network.state_dict().items()):
             digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
         return f"{self.name} of {self.origin.training.date}, weights {digest.hexdigest()[:16]}"
+
+    def _check_grid(self, grid: WavelengthGrid) -> None:
+        """Raise WavelengthRangeError for other pixels; it says which spectra this network is for."""
+        try:
+            self.grid.check_matches(grid, self.name)
+        except WavelengthRangeError as error:
+            raise WavelengthRangeError(f"{error}; it is for {self.origin.purpose}") from None
 
     def _measure(self) -> Tensor:
         """Return the estimates of the fingerprint spectra, shape (FINGERPRINT_SPECTRA, P), float64."""

@@ -17,6 +17,7 @@ from specvit.models.batching import rows_for, widest_layer
 from specvit.models.cost import forward_flops
 from specvit.models.inputs import Progress
 from specvit.models.network import NetworkConfig, SpectrumNetwork, build_network
+from specvit.models.origin import snr_range
 from specvit.models.prepared import prepared
 from specvit.spectra import SpectraSource, collect, take
 from specvit.training.continuing import check_same_kind, start_from_network
@@ -87,7 +88,7 @@ class NetworkFitter:
         held_out = validation if train.reserve(1) is None else train
         record |= calibrate(network, held_out, listen=listen if world.is_first else None)
         conditions = {"threads": torch.get_num_threads(), "date": datetime.date.today().isoformat()}
-        return network, {"start": start, **record, **conditions}
+        return network, {"start": start, "snr": snr_range(take(train, SAMPLE)), **record, **conditions}
 
     def _listener(self, progress: Progress | None) -> Listener:
         """Return who hears every record: the listener, and `progress` as a share of the whole."""

@@ -30,7 +30,7 @@ from specvit.jobs.stages import (
 from specvit.jobs.watch import Quiet, Watch
 from specvit.jobs.work import Work
 from specvit.jobs.worlds import build_world, differences, in_words, set_threads, unsuitable, world_of
-from specvit.runs import RunFolder, RunIndex, StarBounds
+from specvit.runs import RunFolder, RunIndex, StarBounds, world_warning
 from specvit.runs.identity import file_digest
 from specvit.simulate import Simulator, World
 from specvit.spectra.labels import STELLAR_UNITS
@@ -58,6 +58,7 @@ def run_survey(config: Config, watch: Watch | None = None, fresh: bool = False) 
     check_options(config.models, choices)
     # All that can be refused is refused before there is a folder.
     missing = check_slices(config.evaluate, simulator.prior.label_space.names)
+    usable, left_out = _divide(choices, simulator, config.models.labels[0])
     run = RunFolder.create(
         config.run.folder,
         config.run.name,
@@ -71,7 +72,13 @@ def run_survey(config: Config, watch: Watch | None = None, fresh: bool = False) 
         return run
     for name in missing:
         watch.say(f"slice '{name}' is left out: the library lacks one of its labels")
-    _carry_out(config, world, simulator, choices, Work(run, watch))
+    for choice, reason in left_out:
+        watch.say(f"{choice.title} is left out: {reason}")
+    # Before the long work, and again beside the scores.
+    for choice, differs in usable:
+        if differs:
+            watch.warn(world_warning(choice.title, differs))
+    _carry_out(config, world, simulator, usable, Work(run, watch))
     run.finish()
     RunIndex(run.path.parent).update(run)
     return run
@@ -144,8 +151,40 @@ def scoring_of(evaluate: EvaluateSection, seed: int) -> Scoring:
     return Scoring(evaluate.snr_edges, evaluate.slices, evaluate.bootstrap, seed)
 
 
+#: Estimators of a run, each with `differences` of the world it was trained in.
+Usable = list[tuple[Choice, dict[str, str]]]
+
+
+def _divide(
+    choices: Sequence[Choice], simulator: Simulator, target: str
+) -> tuple[Usable, list[tuple[Choice, str]]]:
+    """Return the estimators that can be used here, and others with the reason why they cannot be.
+
+    Raises:
+        ConfigError: if none can.
+    """
+    usable: Usable = []
+    left_out: list[tuple[Choice, str]] = []
+    for choice in choices:
+        reason = unsuitable(choice, simulator, target)
+        if reason is None:
+            usable.append((choice, differences(choice, simulator)))
+        else:
+            left_out.append((choice, reason))
+    if not usable:
+        told = "; ".join(f"{choice.name}: {reason}" for choice, reason in left_out)
+        raise ConfigError(
+            f"models.names: none of the estimators can be used in this world; name another ({told})"
+        )
+    return usable, left_out
+
+
 def _carry_out(
-    config: Config, world: World, simulator: Simulator, choices: Sequence[Choice], work: Work
+    config: Config,
+    world: World,
+    simulator: Simulator,
+    choices: Usable,
+    work: Work,
 ) -> None:
     simulate, limits, target = config.simulate, config.limits, config.models.labels[0]
     sources = simulated(simulator, simulate.seed, simulate.train, simulate.validation, simulate.test)
@@ -161,23 +200,14 @@ def _carry_out(
 def _fit_all(
     config: Config,
     simulator: Simulator,
-    choices: Sequence[Choice],
+    choices: Usable,
     sources: Sources,
     test: TestStars,
     work: Work,
 ) -> list[Fitted]:
-    """Fit or load every estimator that can be used here; say why one cannot."""
+    """Fit or load every estimator; `choices` are those that can be used, with `differences` of their worlds."""
     fitted = []
-    for choice in choices:
-        reason = unsuitable(choice, simulator, config.models.labels[0])
-        if reason is not None:
-            work.watch.say(f"{choice.title} is left out: {reason}")
-            continue
-        differs = differences(choice, simulator)
-        for key, words in differs.items():
-            work.watch.say(
-                f"{choice.title} was trained with another {key}: {words}; its errors may not hold here"
-            )
+    for choice, differs in choices:
         setting = Setting(
             # A network estimates all labels of its spectra at once; others are fitted label by label.
             labels=config.models.labels if choice.spec.architecture is None else None,
@@ -189,8 +219,6 @@ def _fit_all(
         fitted.append(work.do(FitEstimator(choice, setting, sources, test, differs)))
         if warning := fitted[-1].record.warning:
             work.watch.say(f"{choice.title}: {warning}")
-    if not fitted:
-        raise ConfigError("models.names: none of the estimators can be used in this world; name another")
     return fitted
 
 

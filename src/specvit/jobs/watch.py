@@ -23,6 +23,9 @@ class Watch(Protocol):
     def say(self, line: str) -> None:
         """Show one line."""
 
+    def warn(self, line: str) -> None:
+        """Show one line that must not be overlooked."""
+
 
 class Quiet:
     """Nobody watches."""
@@ -33,4 +36,7 @@ class Quiet:
         yield lambda done, total, text="": None
 
     def say(self, line: str) -> None:
+        """Drop the line."""
+
+    def warn(self, line: str) -> None:
         """Drop the line."""

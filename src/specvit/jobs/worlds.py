@@ -9,8 +9,9 @@ from typing import Any
 
 import torch
 
-from specvit.errors import ConfigError, LabelError
+from specvit.errors import ConfigError, DataError, LabelError, SpecvitError
 from specvit.estimators import Choice
+from specvit.instrument import Instrument
 from specvit.jobs.config import InstrumentSection, LibrarySection, StarsSection
 from specvit.simulate import Simulator, World
 
@@ -28,11 +29,35 @@ def world_of(library: LibrarySection, instrument: InstrumentSection, stars: Star
 
 
 def build_world(world: World, bounds: str = "simulate.bounds") -> Simulator:
-    """Return the simulator of a world; ConfigError names the bound that cannot be, which users know as `bounds`."""
+    """Return the simulator of a world.
+
+    Args:
+        world: which.
+        bounds: what users know its bounds as.
+
+    Raises:
+        ConfigError, DataError: naming the field of the configuration, and the bound or the file, that cannot be.
+    """
     try:
         return world.build()
     except LabelError as error:
         raise ConfigError(f"{bounds}: {error}") from None
+    except (ConfigError, DataError) as error:
+        field = _field_at_fault(world)
+        raise error if field is None else type(error)(f"{field}: {error}") from None
+
+
+def _field_at_fault(world: World) -> str | None:
+    """Return which field of a configuration names a file that cannot be used; None if none does."""
+    for field, load in (
+        ("library.name", world.emulator),
+        ("instrument.name", lambda: Instrument.load(world.instrument)),
+    ):
+        try:
+            load()
+        except SpecvitError:
+            return field
+    return None
 
 
 def changed_world(world: World, changes: Mapping[str, Any]) -> World:
@@ -57,15 +82,20 @@ def unsuitable(choice: Choice, simulator: Simulator, target: str) -> str | None:
     """Return why a saved estimator cannot estimate `target` of these spectra; None if it can, or is fitted here."""
     if choice.is_fitted_here:
         return None
-    origin = choice.load().origin
+    model = choice.load()
+    origin = model.origin
     if origin.grid.fingerprint != simulator.grid.fingerprint:
-        return f"it is for other pixels, {origin.grid.describe()}; these are {simulator.grid.describe()}"
-    known = origin.label_space.names
-    return None if target in known else f"it estimates {', '.join(known)}, not {target}"
+        return f"it is for other pixels: {origin.purpose}; these have {simulator.grid.describe()}"
+    if target in model.names:
+        return None
+    return f"it estimates {', '.join(model.names)}, not {target}; it is for {origin.purpose}"
 
 
 def differences(choice: Choice, simulator: Simulator) -> dict[str, str]:
-    """Return in what the world a saved estimator was made in differs from this one, field -> "theirs, not ours"."""
+    """Return in what the world a saved estimator was made in differs from this one, field -> "theirs, not ours".
+
+    Empty for one that is fitted here, or whose world is not known.
+    """
     if choice.is_fitted_here or simulator.world is None:
         return {}
     estimator = choice.load()
@@ -76,6 +106,14 @@ def differences(choice: Choice, simulator: Simulator) -> dict[str, str]:
         return {}
     # Through JSON, as theirs went: a bound is a list there.
     ours = json.loads(json.dumps(simulator.world.to_dict()))
+    wider = World.from_dict(theirs).widening
+    # What a training had beside the survey's own is no difference, and some noise levels are among it.
+    del ours["widening"]
+    if (
+        wider is not None
+        and wider.noise_factor[0] <= ours["noise_level"] / theirs["noise_level"] <= wider.noise_factor[1]
+    ):
+        del ours["noise_level"]
     return {key: f"{theirs[key]}, not {ours[key]}" for key in ours if theirs.get(key, ours[key]) != ours[key]}
 
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
+import torch
 from pydantic import Field, field_validator
 from torch import Tensor
 
 from specvit.documents import Section
 from specvit.models.domain import InputDomain
 from specvit.models.prediction import Diagnostics
-from specvit.spectra import LabelSpace, SpectraSource, WavelengthGrid
+from specvit.spectra import LabelSpace, SpectraBatch, SpectraSource, WavelengthGrid
+
+Positive = Annotated[float, Field(gt=0)]
 
 
 class TrainingRecord(Section):
@@ -23,6 +26,10 @@ class TrainingRecord(Section):
 
     train_spectra: int | None = Field(default=None, ge=0, description="spectra seen, with repeats")
     validation_spectra: int | None = Field(default=None, ge=0)
+    snr: tuple[Positive, Positive] | None = Field(
+        default=None,
+        description="smallest and largest S/N of the validation spectra, as the training ones have it",
+    )
     train: dict[str, Any] | None = None
     validation: dict[str, Any] | None = None
     start: str | None = Field(default=None, description="what the first layer began with")
@@ -41,6 +48,13 @@ class TrainingRecord(Section):
     )
     facts: dict[str, Any] = Field(default={}, description="anything else worth keeping, JSON-ready")
 
+    @field_validator("snr")
+    @classmethod
+    def _from_low_to_high(cls, snr: tuple[float, float] | None) -> tuple[float, float] | None:
+        if snr is not None and snr[0] > snr[1]:
+            raise ValueError(f"snr: {snr[0]:g} is above {snr[1]:g}")
+        return snr
+
     @field_validator("train", "validation")
     @classmethod
     def _world_has_entries(cls, source: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -53,6 +67,12 @@ class TrainingRecord(Section):
         """The simulated world of the training spectra, if they state one."""
         return (self.train or {}).get("world")
 
+    @property
+    def stars(self) -> str | None:
+        """The prior of the training stars by its name; None if they state no world."""
+        prior = (self.world or {}).get("prior")
+        return None if prior is None else f"{prior}"
+
     def with_entries(self, entries: dict[str, Any]) -> TrainingRecord:
         """Return the record with entries replaced, checked like all others."""
         # `model_copy` would not check the new entries.
@@ -60,7 +80,9 @@ class TrainingRecord(Section):
 
     def to_dict(self) -> dict[str, Any]:
         """Return what is known as JSON-ready values."""
-        return {name: value for name, value in self if value is not None and value != {}}
+        return {
+            name: value for name, value in self.model_dump(mode="json").items() if value not in (None, {})
+        }
 
 
 @dataclass(frozen=True)
@@ -82,6 +104,18 @@ class Origin:
     lsf: dict[str, list[float]] | None = None
     domain: InputDomain | None = None
 
+    @property
+    def purpose(self) -> str:
+        """Which spectra it is for, in one line: frame, pixels, S/N, and the stars it knows."""
+        space, snr = self.label_space, self.training.snr
+        boxes = ", ".join(
+            f"{name} {low:g} to {high:g} {unit}".rstrip()
+            for name, unit, low, high in zip(space.names, space.units, space.low, space.high, strict=True)
+        )
+        seen = "" if snr is None else f", S/N {snr[0]:.3g} to {snr[1]:.3g} per pixel"
+        prior = "" if self.training.stars is None else f"prior {self.training.stars}, "
+        return f"spectra in the rest frame, {self.grid.describe()}{seen}, of stars like its training's: {prior}{boxes}"
+
     @classmethod
     def of(cls, train: SpectraSource, validation: SpectraSource) -> Origin:
         """Describe two sources by their size, provenance, what the spectra of the first look like, and its LSF."""
@@ -98,3 +132,12 @@ class Origin:
 def judged(origin: Origin, flux: Tensor, sigma: Tensor) -> Diagnostics | None:
     """Return the verdict on spectra (B, L), each in any one unit; None for an estimator without a domain."""
     return None if origin.domain is None else origin.domain.judge(flux, sigma)
+
+
+def snr_range(spectra: SpectraBatch) -> tuple[float, float] | None:
+    """Return the smallest and the largest S/N of spectra; None where it is unknown or has no bounds."""
+    if spectra.snr is None:
+        return None
+    known = spectra.snr[torch.isfinite(spectra.snr) & (spectra.snr > 0)].double()
+    # Noise-free spectra have an infinite one.
+    return (float(known.min()), float(known.max())) if len(known) else None

@@ -54,6 +54,12 @@ def leak_warnings(run: RunContents) -> list[str]:
     return [_warning(run, name) for name in run.names if is_above_ceiling(run, name)]
 
 
+def world_warnings(run: RunContents) -> list[str]:
+    """Return one warning for each estimator of the target that was trained in another world."""
+    warnings = (run.summary.estimators[name].world_warning for name in run.names)
+    return [f"{warning}." for warning in warnings if warning is not None]
+
+
 def _warning(run: RunContents, name: str) -> str:
     headroom = run.summary.score(name, "headroom") or Score(value=None)
     ends = (headroom.value, headroom.high, headroom.low)

@@ -10,7 +10,7 @@ from specvit.documents import dump_toml
 from specvit.errors import import_optional
 from specvit.report.contents import RunContents, load_contents
 from specvit.report.drawings import drawings
-from specvit.report.meanings import curve_meanings, leak_warnings
+from specvit.report.meanings import curve_meanings, leak_warnings, world_warnings
 from specvit.report.run_tables import run_tables
 from specvit.report.style import save_figure, to_data_uri
 from specvit.report.tables import Cell, Table, cell_text, write_table
@@ -73,7 +73,7 @@ def _render(run: RunContents, figures: list[dict[str, Any]], tables: list[Table]
         run=run,
         title=f"{label_name(run.target)}: {run.name}",
         numbers=_headline(run),
-        warnings=leak_warnings(run),
+        warnings=leak_warnings(run) + world_warnings(run),
         findings=findings(run),
         meanings=curve_meanings(run),
         figures=figures,

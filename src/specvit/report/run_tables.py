@@ -138,7 +138,7 @@ def slice_table(run: RunContents) -> Table:
     title = (
         f"R² of {label_name(run.target)} in parts of the test spectra, about the mean of each part ({words})."
     )
-    return _table("slices", title, run, columns)
+    return _table("slices", title, run, columns, _left_out(run))
 
 
 def snr_table(run: RunContents) -> Table:
@@ -155,7 +155,7 @@ def snr_table(run: RunContents) -> Table:
             spreads = [summary.ceiling.spreads[part][f"r2_max_{free.at}"] for part in summary.bins]
             columns[f"Cramér–Rao ceiling, {set_name(free)}"] = list(spreads)
         more = " The Cramér–Rao ceiling is the median star's, with the range of 10–90 % of stars." + more
-    return _table("snr_bins", f"R² of {label_name(run.target)} by S/N.", run, columns, more)
+    return _table("snr_bins", f"R² of {label_name(run.target)} by S/N.", run, columns, more + _left_out(run))
 
 
 def efficiency_table(run: RunContents) -> Table:
@@ -257,6 +257,10 @@ def cell_table(run: RunContents) -> Table:
         f"{limit}. Cells with fewer than {int(cells.least_stars)} stars are left out. {caption_note(run)}"
     )
     return Table("cells", caption, tuple(head), tuple(rows))
+
+
+def _left_out(run: RunContents) -> str:
+    return "".join(f" '{name}' has no scores: {why}." for name, why in run.summary.left_out.items())
 
 
 def _ceiling_name(ceiling: CeilingFacts) -> str:

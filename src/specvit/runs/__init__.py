@@ -25,6 +25,7 @@ from specvit.runs.summary import (
     Spread,
     Summary,
     read_summary,
+    world_warning,
 )
 from specvit.runs.true_bins import TrueBin, TrueBins
 
@@ -52,5 +53,6 @@ __all__ = [
     "TrueBins",
     "describe_machine",
     "read_summary",
+    "world_warning",
     "write_atomic",
 ]

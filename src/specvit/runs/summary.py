@@ -6,6 +6,7 @@ the job, so that a report knows none by name.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -92,6 +93,24 @@ class EstimatorFacts(_Part):
         description="parameters, train_spectra; for networks forward_flops per spectrum and train_flops",
     )
     facts: dict[str, Any] = Field(default_factory=dict, description="what the fit chose, e.g. alpha, rounds")
+    trained_elsewhere: dict[str, str] = Field(
+        default_factory=dict,
+        description="of a saved one, in what the world it was trained in differs: field -> 'theirs, not ours'",
+    )
+
+    @property
+    def world_warning(self) -> str | None:
+        """What a reader is told of one that was trained in another world; None of all others."""
+        return world_warning(self.title, self.trained_elsewhere) if self.trained_elsewhere else None
+
+
+def world_warning(title: str, differences: Mapping[str, str]) -> str:
+    """Return what is said of an estimator that was trained in another world than the one it is scored in."""
+    words = "; ".join(f"{field.replace('_', ' ')} {told}" for field, told in differences.items())
+    return (
+        f"{title} was trained in another world ({words}): its estimates may be biased here and its stated errors may "
+        "not hold"
+    )
 
 
 class FreeSet(_Part):
@@ -154,6 +173,9 @@ class Summary(_Part):
     seed: int
     snr_definition: str = "median over pixels of noise-free flux / true sigma"
     outside: int = Field(default=0, description="test spectra in no bin of S/N")
+    left_out: dict[str, str] = Field(
+        default_factory=dict, description="slices and bins in S/N without scores -> why, e.g. no spectra"
+    )
     slices: dict[str, SliceFacts]
     estimators: dict[str, EstimatorFacts]
     scores: dict[str, dict[str, dict[str, Metrics]]] = Field(

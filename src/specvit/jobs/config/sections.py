@@ -6,10 +6,12 @@ command lines is the business of `resolve`; what the values do is that of the pa
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from specvit.documents import PathText, Section
 from specvit.evaluate.slices import SHARED, SNR_QUANTILE
@@ -17,6 +19,18 @@ from specvit.runs import ALL
 
 #: Format of the configuration. Raised, with a migration in `resolve`, when a key is renamed or moved.
 CONFIG_VERSION = 2
+
+
+def _worded(pattern: str, words: str) -> Callable[[str], str]:
+    """Return a check of names; what it refuses is told in words, which a regular expression is not."""
+
+    def check(name: str) -> str:
+        if re.fullmatch(pattern, name) is None:
+            raise ValueError(f"expected {words}")
+        return name
+
+    return check
+
 
 #: Ten times the largest set ever made for the reference work; more would fill any disk.
 MOST_SPECTRA = 100_000_000
@@ -27,7 +41,13 @@ Bound = Annotated[float, Field(ge=-1e6, le=1e6)]
 Bounds = tuple[Bound, Bound]
 SnrEdge = Annotated[float, Field(ge=0, le=1e6)]
 #: A run's name becomes a folder's name, so it holds nothing a shell or a file system could take amiss.
-RunName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
+RunName = Annotated[
+    str,
+    Field(min_length=1, max_length=80),
+    AfterValidator(
+        _worded(r"[A-Za-z0-9][A-Za-z0-9._-]*", "letters, digits, '.', '_' and '-', first a letter or digit")
+    ),
+]
 OptionName = Annotated[str, Field(min_length=1, max_length=80)]
 #: Whole numbers that survive a reader of JSON which only has float64; finite floats.
 OptionNumber = Annotated[int, Field(ge=-(2**53), le=2**53)] | Annotated[float, Field(ge=-1e300, le=1e300)]
@@ -36,7 +56,13 @@ OptionValue = (
     bool | OptionNumber | OptionText | Annotated[list[OptionNumber | OptionText], Field(max_length=1000)]
 )
 Options = Annotated[dict[OptionName, OptionValue], Field(max_length=100)]
-SliceName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9 _.-]*$", max_length=40)]
+SliceName = Annotated[
+    str,
+    Field(min_length=1, max_length=40),
+    AfterValidator(
+        _worded(r"[A-Za-z][A-Za-z0-9 _.-]*", "letters, digits, spaces, '.', '_' and '-', first a letter")
+    ),
+]
 #: What observers ask for apart: the spectra with most light, and the stars with weakest lines.
 SLICES: dict[str, dict[str, tuple[float, float]]] = {
     "low noise": {"snr_quantile": (0.8, 1.0)},

@@ -74,11 +74,12 @@ class FitRecord:
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """An estimator of a job, with what it says of the test spectra."""
+    """An estimator of a job, with what it says of the test spectra, and in what its world differs from the job's."""
 
     choice: Choice
     estimates: Estimates
     record: FitRecord
+    differs: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ class FitEstimator:
         setting: what it is made with; folder and listener are this stage's.
         sources: of the job; the test spectra among them are not looked at.
         test: the test spectra.
-        differs: in what the world of a saved estimator differs from this one, for the facts.
+        differs: in what the world of a saved estimator differs from this one, field -> "theirs, not ours".
     """
 
     choice: Choice
@@ -130,7 +131,6 @@ class FitEstimator:
             predict_seconds=round(time.perf_counter() - began, 3),
             facts={
                 **self._chosen(model),
-                **{f"trained with {k}": v for k, v in self.differs.items()},
                 **({} if flagged is None else {"flagged as outside its domain": f"{flagged:.1%}"}),
             },
             cost=self.choice.spec.cost(model),
@@ -140,7 +140,7 @@ class FitEstimator:
         )
         estimates.write(run, self.choice.key)
         record |= asdict(fact)
-        return Fitted(self.choice, estimates, fact)
+        return Fitted(self.choice, estimates, fact, self.differs)
 
     def read(self, run: RunFolder) -> Fitted:
         """Return what an earlier start of the job fitted."""
@@ -149,7 +149,7 @@ class FitEstimator:
             fact = FitRecord(**{name: kept[name] for name in FitRecord.__dataclass_fields__})
         except KeyError as error:
             raise DataError(f"{run.path}: stage '{self.name}' has no entry {error}; {MEND}") from None
-        return Fitted(self.choice, Estimates.read(run, self.choice.key), fact)
+        return Fitted(self.choice, Estimates.read(run, self.choice.key), fact, self.differs)
 
     def _fit(self, run: RunFolder, folder: Path, update: Update) -> Estimator:
         def listen(entry: dict[str, Any]) -> None:

@@ -27,7 +27,7 @@ from specvit.evaluate import (
     stated_intervals,
 )
 from specvit.evaluate.cells import LEAST_STARS
-from specvit.evaluate.slices import BESIDE_LABELS
+from specvit.evaluate.slices import BESIDE_LABELS, MAG
 from specvit.jobs.stages.fit import Fitted
 from specvit.jobs.stages.posteriors import Sampling
 from specvit.jobs.stages.test_stars import TestStars
@@ -62,7 +62,7 @@ class Scoring:
 
     Args:
         snr_edges: edges of the bins in S/N.
-        slices: name -> box, see `box_slice`; a box in a label that the test spectra lack is left out.
+        slices: name -> box, see `box_slice`; a box in what the test spectra lack, or without any, is left out.
         bootstrap: resamples behind each interval.
         seed: of the resamples.
     """
@@ -118,7 +118,7 @@ class ScoreAll:
         return read_summary(run)
 
     def _summary(self, update: Update) -> Summary:
-        slices, outside = self._slices()
+        slices, left_out, outside = self._slices()
         scorer = Scorer(slices, self.scoring.bootstrap, self.scoring.seed)
         scores: dict[str, dict[str, LabelScores]] = {fitted.choice.key: {} for fitted in self.fitted}
         pairs = [(one, label) for one in self.fitted for label in self._labels_of(one)]
@@ -139,6 +139,7 @@ class ScoreAll:
             bootstrap=self.scoring.bootstrap,
             seed=self.scoring.seed,
             outside=outside,
+            left_out=left_out,
             slices={part.name: part.facts(snr) for part in slices},
             estimators={one.choice.key: _facts(one, scores[one.choice.key]) for one in self.fitted},
             scores={
@@ -157,18 +158,22 @@ class ScoreAll:
         """Return the labels of the test spectra that an estimator estimates, in their order."""
         return [label for label in self.test.table.names if one.estimates.knows(label)]
 
-    def _slices(self) -> tuple[list[Slice], int]:
-        """Return all slices, and the number of spectra in no bin of S/N."""
+    def _slices(self) -> tuple[list[Slice], dict[str, str], int]:
+        """Return all slices that hold spectra, why others are left out, and how many are in no bin of S/N."""
         table, bins = self.test.table, SnrBins("run", self.scoring.snr_edges)
-        slices = [everything(len(table)), *snr_slices(bins, table.snr)]
-        known = {*self.test.space.names, *BESIDE_LABELS}
+        slices, left_out = snr_slices(bins, table.snr), {}
+        known = {*self.test.space.names, *BESIDE_LABELS} - ({MAG} if table.mag is None else set())
         for name, box in self.scoring.slices.items():
             if set(box) <= known:
                 slices.append(box_slice(name, box, table))
+            else:
+                left_out[name] = f"the test spectra have no {', '.join(sorted(set(box) - known))}"
+        left_out |= {part.name: f"no spectra: {part.definition}" for part in slices if not part.mask.any()}
+        slices = [everything(len(table)), *(part for part in slices if part.mask.any())]
         of_target = [one.estimates.of(self.target) for one in self.fitted if one.estimates.knows(self.target)]
         shared = shared_slice(of_target) if of_target else None
         outside = int((bins.assign(table.snr) < 0).sum())
-        return [*slices, *([] if shared is None else [shared])], outside
+        return [*slices, *([] if shared is None else [shared])], left_out, outside
 
     def _score(self, scorer: Scorer, one: Fitted, label: str) -> LabelScores:
         limit, gaussian = self._limits(label)
@@ -264,4 +269,5 @@ def _facts(one: Fitted, scores: Mapping[str, LabelScores]) -> EstimatorFacts:
         seconds=one.record.seconds,
         cost=one.record.cost,
         facts=one.record.facts,
+        trained_elsewhere=one.differs,
     )

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from specvit import library as library
     from specvit import limits as limits
     from specvit import models as models
+    from specvit import observed as observed
     from specvit import report as report
     from specvit import runs as runs
     from specvit import simulate as simulate
@@ -66,6 +67,9 @@ if TYPE_CHECKING:
     from specvit.models import PCARidge as PCARidge
     from specvit.models import Prediction as Prediction
     from specvit.models import Ridge as Ridge
+    from specvit.observed import ObservedSpectrum as ObservedSpectrum
+    from specvit.observed import ReadOptions as ReadOptions
+    from specvit.observed import read_spectra as read_spectra
     from specvit.report import write_report as write_report
     from specvit.runs import RunFolder as RunFolder
     from specvit.simulate import LatticePrior as LatticePrior
@@ -89,6 +93,7 @@ __version__ = "0.1.0"
 #: Sub-package (or module) -> the names it lends to `specvit` itself.
 _HOMES = {
     "spectra": ("LabelSpace", "MemorySource", "SpectraBatch", "SpectraSource", "Truth", "WavelengthGrid"),
+    "observed": ("ObservedSpectrum", "ReadOptions", "read_spectra"),
     "library": ("Emulator", "FitSettings", "SyntheticLibrary", "fit_emulator", "load_builtin"),
     "instrument": ("Instrument", "instrument_names"),
     "simulate": (

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from specvit import runs as runs
     from specvit import simulate as simulate
     from specvit import spectra as spectra
+    from specvit import stellar as stellar
     from specvit import training as training
     from specvit.errors import ConfigError as ConfigError
     from specvit.errors import DataError as DataError
@@ -85,6 +86,9 @@ if TYPE_CHECKING:
     from specvit.spectra import SpectraSource as SpectraSource
     from specvit.spectra import Truth as Truth
     from specvit.spectra import WavelengthGrid as WavelengthGrid
+    from specvit.stellar import StarFitSettings as StarFitSettings
+    from specvit.stellar import StarFitter as StarFitter
+    from specvit.stellar import StellarParameters as StellarParameters
     from specvit.training import Recipe as Recipe
     from specvit.training import Trainer as Trainer
 
@@ -108,6 +112,7 @@ _HOMES = {
         *("NetworkEstimator", "load_estimator", "load_pretrained"),
         *("make_estimator", "pretrained_names"),
     ),
+    "stellar": ("StarFitSettings", "StarFitter", "StellarParameters"),
     "explain": (),
     "evaluate": ("bootstrap", "mae", "paired_difference", "r2", "rmse"),
     "runs": ("RunFolder",),

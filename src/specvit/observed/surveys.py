@@ -27,8 +27,9 @@ SDSS_BAD = 1 << 18 | 1 << 22 | 1 << 23 | 1 << 24 | 1 << 28
 PFS_BAD = ("NO_DATA", "BAD", "BAD_FLAT", "SAT", "CR", "BAD_FLUXCAL", "BAD_SKY", "UNMASKEDNAN")
 RVS_RESOLUTION = 11_500.0
 LAMOST_RESOLUTION = 1800.0
-#: Pixels (Å) below which a red PFS spectrum is of the medium-resolution arm, and the two resolutions.
-PFS_MEDIUM_STEP, PFS_MEDIUM, PFS_LOW = 0.6, 5000.0, 3000.0
+#: Pixels (Å) below which a red PFS spectrum is of the medium-resolution arm; FWHM there (Å, of the exposure time
+#: calculator's optical model, pixel included), and λ/FWHM of the low-resolution arm.
+PFS_MEDIUM_STEP, PFS_MEDIUM_FWHM, PFS_LOW = 0.6, 1.35, 3000.0
 
 
 def is_sdss(hdus: Any) -> bool:
@@ -233,9 +234,11 @@ def read_pfs(hdus: Any, request: Request) -> Iterator[RawSpectrum]:
     raw.bad = None if mask is None else _pfs_bad(mask.astype(np.int64), hdus, notes)
     red = (wavelength > 7000) & (wavelength < 9000)
     step = float(np.median(np.diff(wavelength[red]))) if red.sum() > 2 else 1.0
-    resolution = PFS_MEDIUM if step < PFS_MEDIUM_STEP else PFS_LOW
-    notes.append(f"resolution {resolution:g}, that of PFS's red arm with pixels of {step:.2f} Å")
-    raw.fwhm, raw.medium, raw.frame = wavelength / resolution, "vacuum", "barycentric"
+    medium = step < PFS_MEDIUM_STEP
+    raw.fwhm = np.full(wavelength.size, PFS_MEDIUM_FWHM) if medium else wavelength / PFS_LOW
+    words = f"{PFS_MEDIUM_FWHM:g} Å FWHM" if medium else f"resolution {PFS_LOW:g}"
+    notes.append(f"{words}: that of PFS's red arm with pixels of {step:.2f} Å")
+    raw.medium, raw.frame = "vacuum", "barycentric"
     raw.facts = facts_of(header)
     yield raw
 

@@ -23,7 +23,7 @@ EXAMPLE_LABELS = {"teff": 4800.0, "log_g": 2.4, "m_h": -0.6, "alpha_m": 0.2, "c_
 EXAMPLE_VELOCITY, EXAMPLE_SNR = 42.0, 60.0
 
 
-def write_example(path: Path, seed: int = 1) -> None:
+def write_example(path: str | Path, seed: int = 1) -> None:
     """Write the star `EXAMPLE_LABELS` as Subaru PFS's red arm would see it, in the form of a pfsObject.
 
     Raises:
@@ -52,4 +52,4 @@ def write_example(path: Path, seed: int = 1) -> None:
     table = fits.BinTableHDU.from_columns(columns, name="FLUX_TABLE")
     stream = io.BytesIO()
     fits.HDUList([primary, table]).writeto(stream)
-    write_atomic(path, stream.getvalue())
+    write_atomic(Path(path), stream.getvalue())

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from scipy.fft import next_fast_len
 from torch import Tensor
 
 from specvit.spectra import SPEED_OF_LIGHT_KM_S
@@ -77,10 +78,11 @@ class TemplateBank:
         columns = torch.from_numpy(self._continuum(fine, inside, int(arrays.terms[k]) - 1))
         data = _flattened(flux[None], weight, columns)[0]
         models = _flattened(self.spectra, weight, columns)
-        size = 2 ** int(np.ceil(np.log2(2 * len(fine))))
+        most = int(np.log1p(settings.velocity / SPEED_OF_LIGHT_KM_S) / step) + 1
+        # Only what is shifted in from the other end must be nothing.
+        size = next_fast_len(len(fine) + most + 1, real=True)
         cross = _correlation(weight * data, models, size)
         power = _correlation(weight, models.square(), size)
-        most = int(np.log1p(settings.velocity / SPEED_OF_LIGHT_KM_S) / step) + 1
         shifts = torch.arange(-most, most + 1)
         chi2 = (weight * data.square()).sum() - 2 * cross[:, shifts] + power[:, shifts]
         return chi2, SPEED_OF_LIGHT_KM_S * torch.expm1(shifts * step)
@@ -116,5 +118,7 @@ def _flattened(spectra: Tensor, weight: Tensor, columns: Tensor) -> Tensor:
 
 def _correlation(data: Tensor, models: Tensor, size: int) -> Tensor:
     """Return Σ_i data_i model_(i - s) for all shifts s, shape (N, size), negative shifts at the end."""
-    found: Tensor = torch.fft.irfft(torch.fft.rfft(data, size) * torch.fft.rfft(models, size).conj(), size)
+    # Starts need no more digits than float32 has.
+    transformed = torch.fft.rfft(data.float(), size) * torch.fft.rfft(models.float(), size).conj()
+    found: Tensor = torch.fft.irfft(transformed, size).double()
     return found

@@ -102,3 +102,12 @@ def test_settings_that_cannot_be_meant():
     ):
         with pytest.raises(ConfigError):
             StarFitSettings(**wrong)
+
+
+def test_a_gap_in_a_sharp_spectrum_stays_one():
+    star = spectrum(7700.0, 8100.0, 0.02, resolution=40_000.0)
+    there = (star.wavelength < 7850) | (star.wavelength > 7900)
+    parts = {key: getattr(star, key)[there] for key in ("wavelength", "flux", "sigma", "fwhm")}
+    found = pixels(replace(star, **parts))
+    assert np.isfinite(found.flux).all()
+    assert not ((found.wavelength > 7851) & (found.wavelength < 7899)).any()

@@ -147,12 +147,17 @@ def _smoothed(
     kernel = (
         np.sqrt((width**2 - np.interp(out, wavelength, fwhm) ** 2).clip((0.3 * width) ** 2)) / FWHM_PER_SIGMA
     )
+    # In a gap there is nothing to smooth.
+    above = np.searchsorted(wavelength, out).clip(1, wavelength.size - 1)
+    nearest = np.minimum(np.abs(out - wavelength[above - 1]), np.abs(wavelength[above] - out))
+    seen = nearest < 2 * kernel
+    out, width, kernel = out[seen], width[seen], kernel[seen]
     matrix = gaussian_matrix(wavelength, out, kernel)
     alive = np.isfinite(sigma)
     share = matrix @ alive.astype(float)
     safe = np.where(share > 0.5, share, 1.0)
     variance = (matrix.multiply(matrix) @ np.where(alive, sigma, 0.0) ** 2) / safe**2
-    shared = np.sqrt(4 * np.pi) * kernel / np.gradient(out)
+    shared = np.sqrt(4 * np.pi) * kernel / (relative * out)
     error = np.sqrt(variance * shared.clip(1.0))
     return out, matrix @ np.where(alive, flux, 0.0) / safe, np.where(share > 0.5, error, np.inf), width
 

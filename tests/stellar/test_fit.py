@@ -106,3 +106,15 @@ def test_a_spectrum_out_of_range_is_refused_among_others(fitter):
     assert isinstance(outcomes[0], Refusal)
     assert "blue.fits" in outcomes[0].reason
     assert outcomes[1][0].name == "star"
+
+
+@pytest.mark.parametrize("level", [0.0, -5.0])
+def test_noise_is_no_star_and_no_crash(fitter, level):
+    wavelength = np.arange(7010.0, 8940.0, 1.2)
+    flux = level + np.random.default_rng(4).standard_normal(wavelength.size)
+    raw = RawSpectrum("sky", "test", wavelength, flux, np.ones(flux.size), medium="vacuum")
+    raw.fwhm = wavelength / 2500
+    star, _ = fitter.fit([checked_spectrum(raw, "sky.fits")])[0]
+    assert "NOT_A_STAR" in star.flags
+    assert all(np.isfinite(value) for value in (*star.labels.values(), *star.errors.values(), star.velocity))
+    assert np.isfinite(star.covariance).all()

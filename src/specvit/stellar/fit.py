@@ -9,17 +9,15 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from specvit.errors import DataError
-from specvit.inference.errors import label_std
 from specvit.library import Emulator
 from specvit.observed import ObservedSpectrum
 from specvit.spectra import SPEED_OF_LIGHT_KM_S
-from specvit.stellar.descent import StarBox, StarMinima, descend
-from specvit.stellar.flags import Judged, flags_of
+from specvit.stellar.answers import Answers
+from specvit.stellar.descent import StarBox, descend
 from specvit.stellar.objective import StarArrays, StarObjective
-from specvit.stellar.parameters import FittedSpectrum, Minimum, Refusal, StellarParameters
+from specvit.stellar.parameters import FittedSpectrum, Refusal, StellarParameters
 from specvit.stellar.pixels import CALCIUM, FitPixels, fit_pixels
 from specvit.stellar.scan import TemplateBank
 from specvit.stellar.settings import StarFitSettings
@@ -107,10 +105,8 @@ class StarFitter:
         minima = descend(objective, box, start)
         best = box.values(torch.arange(len(stars)), minima.position[:, 0])
         model, continuum = objective.best(torch.arange(len(stars)), best)
-        return [
-            self._answer(k, star, objective, box, minima, model[k].numpy(), continuum[k].numpy())
-            for k, star in enumerate(stars)
-        ]
+        said = Answers(objective, box, minima, settings.velocity)
+        return [said.of(k, star, model[k].numpy(), continuum[k].numpy()) for k, star in enumerate(stars)]
 
     def _weight(self, star: FitPixels, velocity: float | None) -> np.ndarray:
         """Return 1/(σ² + model error²) per pixel, 0 where a pixel is left out."""
@@ -131,114 +127,3 @@ class StarFitter:
         low[:, -1] = (LOWEST_WIDTH - middle).clamp(min=-WIDTH_RANGE)
         high[:, -1] = (HIGHEST_WIDTH - middle).clamp(max=WIDTH_RANGE)
         return StarBox(low, high)
-
-    def _answer(
-        self,
-        k: int,
-        star: FitPixels,
-        objective: StarObjective,
-        box: StarBox,
-        minima: StarMinima,
-        model: np.ndarray,
-        continuum: np.ndarray,
-    ) -> Outcome:
-        names, count = self.emulator.label_space.names, minima.position.shape[1]
-        terms, here = int(objective.arrays.terms[k]), slice(0, star.wavelength.size)
-        weight = objective.arrays.weight[k, here].numpy()
-        freedom = max(int((weight > 0).sum()) - terms - len(names) - 1, 1)
-        reduced = max(1.0, float(minima.chi2[k, 0]) / freedom)
-        rows = torch.full((count,), k)
-        values = box.values(rows, minima.position[k])
-        fisher = _scaled_fisher(objective, box, rows, values, minima.curvature[k], reduced)
-        std = label_std(minima.position[k], fisher) * box.size[k]
-        excess = (minima.total[k] - minima.total[k, 0]) / reduced
-        kept = _distinct(minima.position[k], excess)
-        spread = _mixture(values, std, fisher, excess, kept)
-        found = tuple(
-            Minimum(
-                dict(zip(names, values[m].tolist(), strict=False)),
-                float(values[m, len(names)]),
-                float(minima.chi2[k, m]),
-                float(excess[m]),
-            )
-            for m in kept
-        )
-        labels, errors = found[0].values, dict(zip(names, spread.tolist(), strict=False))
-        judged = Judged(
-            star,
-            model[here],
-            weight,
-            labels,
-            errors,
-            dict(zip(names, minima.position[k, 0].tolist(), strict=False)),
-            found[0].velocity,
-            self.settings.velocity,
-            found[0].chi2,
-            freedom,
-            _smooth_chi2(objective.arrays, k),
-            found,
-        )
-        covariance = torch.linalg.inv(fisher[0])[: len(names), : len(names)]
-        size = box.size[k, : len(names)]
-        spectrum = star.spectrum
-        used = star.usable
-        answer = StellarParameters(
-            spectrum.name,
-            spectrum.source,
-            labels,
-            errors,
-            found[0].velocity,
-            float(spread[len(names)]),
-            float(values[0, -1].exp()),
-            float(spread[-1] * values[0, -1].exp()),
-            found[0].chi2 / freedom,
-            float(np.median(star.flux[used] / star.sigma[used])),
-            int(used.sum()),
-            (covariance * size[:, None] * size).numpy(),
-            found,
-            flags_of(judged),
-            star.resolution,
-            spectrum.medium,
-            spectrum.frame,
-            spectrum.form,
-            (*spectrum.assumptions, *star.notes),
-            dict(spectrum.facts),
-        )
-        return answer, FittedSpectrum(
-            spectrum, star.wavelength, star.flux, star.sigma, model[here], continuum[here]
-        )
-
-
-def _scaled_fisher(
-    objective: StarObjective, box: StarBox, rows: Tensor, values: Tensor, curvature: Tensor, reduced: float
-) -> Tensor:
-    """Return the curvature with that of the pixels divided by χ² per degree of freedom; priors stay."""
-    _, tilt = objective.priors.residuals(rows, values)
-    tilt = tilt * box.size[rows][:, None]
-    prior = tilt.mT @ tilt
-    return (curvature - prior) / reduced + prior
-
-
-def _distinct(position: Tensor, excess: Tensor) -> list[int]:
-    """Return the minima that differ from all better ones by more than 1 % of the box in some label."""
-    kept: list[int] = []
-    for m in range(len(position)):
-        if all(float((position[m, :-2] - position[other, :-2]).abs().max()) > 0.01 for other in kept):
-            kept.append(m)
-    return kept
-
-
-def _mixture(values: Tensor, std: Tensor, fisher: Tensor, excess: Tensor, kept: list[int]) -> Tensor:
-    """Return the deviation from the best minimum of a mixture of normal distributions, one at each minimum."""
-    chosen = torch.tensor(kept)
-    weight = torch.softmax(-0.5 * excess[chosen] - 0.5 * torch.logdet(fisher[chosen]), 0)
-    away = (values[chosen] - values[0]).square() + std[chosen].square()
-    return (weight[:, None] * away).sum(0).sqrt()
-
-
-def _smooth_chi2(arrays: StarArrays, k: int) -> float:
-    """Return χ² of the continuum alone."""
-    root = arrays.weight[k].sqrt()
-    design = arrays.columns[k][:, : int(arrays.terms[k])] * root[:, None]
-    solution = torch.linalg.lstsq(design, (arrays.flux[k] * root)[:, None]).solution
-    return float(((arrays.flux[k] * root)[:, None] - design @ solution).square().sum())

@@ -1,12 +1,13 @@
 """Train the networks that come with specvit, and put them where the package ships them from.
 
     python tools/build_pretrained.py subspace vit
-    python tools/build_pretrained.py vit --minutes 80 --threads 1
+    python tools/build_pretrained.py vit --minutes 60 --threads 1
+    python tools/build_pretrained.py vit --minutes 60 --continue
     python tools/build_pretrained.py subspace vit --recalibrate
 
 One command per release of the emulator: a bundle is right only for the world it was trained in. What was done
 is written into the manifest and the card of each bundle. Training continues from its checkpoint if it was
-interrupted. `--recalibrate` leaves the weights, and so the estimates, as they are: it fits the correction of
+interrupted; `--continue` trains the published network further, at a lower rate. `--recalibrate` leaves the weights, and so the estimates, as they are: it fits the correction of
 the stated errors anew, scores the network again and saves it, in about a minute.
 """
 
@@ -26,6 +27,7 @@ from specvit.estimators.pretrained import FOLDER
 from specvit.evaluate import mae, r2, rmse
 from specvit.jobs import run_training
 from specvit.jobs.config.training import training_config
+from specvit.models.domain import InputDomain
 from specvit.runs import read_summary
 from specvit.simulate import Simulator, World, endless, splits
 from specvit.spectra import collect
@@ -37,16 +39,21 @@ VALIDATION, TEST = 4_000, 10_000
 #: to their luck (half a point of coverage in a bin of S/N for 20,000) is small beside the 2 points allowed.
 CALIBRATION = 100_000
 
+#: Peak learning rate of a training that goes on from trained weights.
+FURTHER_RATE = 2e-3
+
 #: name -> model, size, minutes, and options of the recipe beside the model's own.
 PLAN = {
-    "subspace": ("subspace", "small", 15.0, {"masked": 0.1}),
-    "vit": ("vit", "nano", 80.0, {"masked": 0.1, "ema": 0.9995, "validations": 60}),
+    "subspace": ("subspace", "small", 40.0, {"masked": 0.1, "components": 64, "bins": 128}),
+    "vit": ("vit", "nano", 80.0, {"masked": 0.1, "ema": 0.9995, "validations": 60, "bins": 128}),
 }
 
 
-def build(name: str, minutes: float, folder: Path, threads: int) -> Path:
-    """Train one network of the plan and publish it; return its folder."""
+def build(name: str, minutes: float, folder: Path, threads: int, further: bool) -> Path:
+    """Train one network of the plan, or the published one further, and publish it; return its folder."""
     model, size, default, options = PLAN[name]
+    if further:
+        options = {**options, "start": str(FOLDER / name), "lr": FURTHER_RATE}
     config = training_config(
         {
             "simulate": {"seed": SEED, "validation": VALIDATION},
@@ -58,7 +65,7 @@ def build(name: str, minutes: float, folder: Path, threads: int) -> Path:
     assert run is not None
     estimator = load_estimator(run.path / str(read_summary(run).model))
     estimator.name = name
-    return publish(estimator, World().build())
+    return publish(estimator)
 
 
 def recalibrate(name: str) -> Path:
@@ -67,23 +74,37 @@ def recalibrate(name: str) -> Path:
     Raises:
         DataError: if the world of today is not the one it was trained in.
     """
-    estimator, simulator = load_pretrained(name), World().build()
-    then, now = estimator.origin.training.train, endless(simulator, SEED).provenance
-    for key in ("world", "emulator"):
+    estimator = load_pretrained(name)
+    then, now = estimator.origin.training.train, endless(world_of(estimator).build(), SEED).provenance
+    for key in ("emulator", "instrument_fingerprint"):
         if then[key] != now[key]:
             raise DataError(
                 f"{name}: was trained with {key} {then[key]}, today's is {now[key]}; train it again "
                 f"(python tools/build_pretrained.py {name})"
             )
-    return publish(estimator, simulator)
+    return publish(estimator)
 
 
-def publish(estimator: NetworkEstimator, simulator: Simulator) -> Path:
-    """Correct the errors of a trained network, score it on test stars and save it; return its folder."""
-    origin = estimator.origin
-    record = calibrate(estimator.network, simulator.source(splits.VALIDATION, SEED, VALIDATION), CALIBRATION)
-    estimator.adopt(estimator.network, replace(origin, training=origin.training.with_entries(record)))
-    estimator.metrics = scores(estimator, simulator)
+def world_of(estimator: NetworkEstimator) -> World:
+    """Return the world a network was trained in, wider than the survey's own."""
+    world = estimator.origin.training.world
+    assert world is not None
+    return World.from_dict(world)
+
+
+def publish(estimator: NetworkEstimator) -> Path:
+    """Correct the errors of a trained network, learn its domain, score and save it; return its folder.
+
+    Errors and domain are those of the training's world, scores those of the survey's own spectra.
+    """
+    origin, wider = estimator.origin, world_of(estimator)
+    train = endless(wider.build(), SEED)
+    record = calibrate(estimator.network, train, CALIBRATION)
+    training = origin.training.with_entries(record)
+    estimator.adopt(
+        estimator.network, replace(origin, training=training, domain=InputDomain.fit(train, train))
+    )
+    estimator.metrics = scores(estimator, replace(wider, widening=None).build())
     estimator.save(FOLDER / estimator.name)
     return FOLDER / estimator.name
 
@@ -111,6 +132,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 takes all")
     parser.add_argument("--runs", type=Path, default=Path("runs/pretrained"), help="folder of the trainings")
     parser.add_argument(
+        "--continue", dest="further", action="store_true", help="start from the published weights"
+    )
+    parser.add_argument(
         "--recalibrate", action="store_true", help="keep the weights, correct the stated errors anew"
     )
     options = parser.parse_args()
@@ -118,7 +142,12 @@ def main() -> None:
         torch.set_num_threads(options.threads)
     for name in options.names:
         again = options.recalibrate
-        print(recalibrate(name) if again else build(name, options.minutes, options.runs, options.threads))
+        place = (
+            recalibrate(name)
+            if again
+            else build(name, options.minutes, options.runs, options.threads, options.further)
+        )
+        print(place)
 
 
 if __name__ == "__main__":

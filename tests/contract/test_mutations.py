@@ -56,9 +56,21 @@ MUTATIONS = {
     ),
     "errors are corrected by validation spectra": Mutation(
         "estimators/network_fitter.py",
-        "held_out = validation.reserve(spectra or min(CALIBRATION_SPECTRA, affordable)) or validation",
+        "held_out = validation.reserve(spectra or affordable_spectra(network)) or validation",
         "held_out = validation",
         WIRING,
+    ),
+    "errors of other stars are corrected by the test split": Mutation(
+        "jobs/recalibration.py",
+        "whole = simulator.source(splits.CALIBRATION, seed, spectra + MEASURED)",
+        "whole = simulator.source(splits.TEST, seed, spectra + MEASURED)",
+        "tests/jobs/test_calibrate_command.py",
+    ),
+    "errors are measured on the spectra that corrected them": Mutation(
+        "jobs/recalibration.py",
+        "RowsOf(whole, spectra, spectra + MEASURED)",
+        "RowsOf(whole, 0, MEASURED)",
+        "tests/jobs/test_calibrate_command.py",
     ),
     "the reserve is the validation split": Mutation(
         "simulate/simulated_source.py",

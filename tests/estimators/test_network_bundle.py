@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from damage import reseal
 from specvit.errors import DataError, RunError, WavelengthRangeError
 from specvit.estimators import network_config, network_estimator
 from specvit.estimators.network_estimator import NetworkEstimator
@@ -13,6 +14,7 @@ from specvit.models.manifest import MANIFEST, TENSORS
 from specvit.models.network import build_network
 from specvit.models.origin import Origin, TrainingRecord
 from specvit.models.protocol import Estimator
+from specvit.runs import TrueBin
 from specvit.spectra import LOW_T_BOX, WavelengthGrid
 
 GRID = WavelengthGrid.linear(8000, 1.0, 96)
@@ -67,6 +69,43 @@ def test_predictions_do_not_depend_on_the_batch_size():
     whole = estimator.predict(*spectra(7)).mean
     estimator.batch_size = 2
     torch.testing.assert_close(estimator.predict(*spectra(7)).mean, whole, rtol=1e-5, atol=1e-5)
+
+
+def half(low, bias, coverage):
+    stated = {"bias_error": 0.02, "rms": 0.6, "coverage_68": coverage, "coverage_68_error": 0.03}
+    return TrueBin(low=low, high=low + 2, spectra=50, bias=bias, **stated)
+
+
+def test_scores_by_true_value_are_kept_and_stand_on_the_card(tmp_path):
+    estimator = make()
+    estimator.by_true_label = {"log_g": (half(1.0, 0.45, 0.54), half(3.0, -0.49, 0.52))}
+    estimator.save(tmp_path / "b")
+    assert NetworkEstimator.load(tmp_path / "b").by_true_label == estimator.by_true_label
+    card = (tmp_path / "b" / "card.md").read_text()
+    assert "| 1 to 3 | 50 | +0.45 ± 0.02 | 0.6 | 0.540 ± 0.030 |" in card
+    assert "biased inwards near the ends" in card
+
+
+def test_a_network_saved_before_them_is_read(saved):
+    manifest = json.loads((saved / MANIFEST).read_text())
+    del manifest["settings"]["by_true_label"]
+    reseal(saved, manifest, {})
+    assert NetworkEstimator.load(saved).by_true_label == {}
+
+
+@pytest.mark.parametrize(
+    ("label", "bins", "told"),
+    [
+        ("m_h", [half(1.0, 0.1, 0.6)], "by_true_label: m_h is none of its labels"),
+        ("log_g", [half(1.0, 0.1, 0.6), half(3.5, 0.1, 0.6)], "one ends at 3, the next begins at 3.5"),
+    ],
+)
+def test_scores_by_true_value_that_cannot_be_are_refused(saved, label, bins, told):
+    manifest = json.loads((saved / MANIFEST).read_text())
+    manifest["settings"]["by_true_label"] = {label: [one.model_dump() for one in bins]}
+    reseal(saved, manifest, {})
+    with pytest.raises(DataError, match=told):
+        NetworkEstimator.load(saved)
 
 
 @pytest.mark.parametrize("dead", [False, True])

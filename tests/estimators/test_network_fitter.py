@@ -14,10 +14,10 @@ from specvit.models.subspace import SubspaceProjection
 from specvit.models.swin import Swin
 from specvit.models.vit import SpecViT
 from specvit.simulate import StoredSpectra, World, WriteJob, endless
-from specvit.spectra import MemorySource, collect
+from specvit.spectra import MemorySource, collect, take
 from specvit.training import Recipe, starts
 from specvit.training.objectives import pooled_r2
-from specvit.training.starts import fit_front, prepare, start_from_components, start_from_ridge, take
+from specvit.training.starts import fit_front, prepare, start_from_components, start_from_ridge
 from training_stars import GRID, SPACE, stars
 
 

@@ -46,6 +46,9 @@ def test_train_leaves_a_model_a_log_scores_and_a_report_and_does_not_repeat_itse
     assert str(run.path / summary.model) == told["model"]
     assert model.network.config.backbone.width == 32
     assert model.metrics["teff"]["r2"] == pytest.approx(summary.score("subspace-small", "r2", "teff").value)
+    assert model.by_true_label == summary.by_true_label["subspace-small"]
+    assert sum(one.spectra for one in model.by_true_label["log_g"]) == 128
+    assert "biased inwards" in (run.path / "report.html").read_text()
     log = (run.path / "metrics.jsonl").read_bytes()
     assert json.loads(call(*command).stdout) == told
     assert (run.path / "metrics.jsonl").read_bytes() == log

@@ -339,6 +339,11 @@ def test_a_ceiling_holds_while_few_of_its_stars_are_in_doubt(survey):
     assert [ceiling.value for ceiling in found] == [found[0].value] * 3  # none is left out
 
 
+def test_the_largest_seed_is_one(simulator, survey):
+    ceiling = BayesCeiling(simulator.observed, simulator.prior, 1 << 12, seed=2**63 - 1)
+    assert torch.isfinite(ceiling.posterior(survey[1][:2]).mean).all()
+
+
 def test_same_seed_same_posterior_and_other_seed_other_samples(simulator, survey):
     _, observation, _ = survey
     some = observation[:3]

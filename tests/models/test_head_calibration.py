@@ -151,3 +151,22 @@ def test_a_gaussian_head_is_corrected_too_and_a_point_head_has_nothing_to_correc
     point = Head(4, 1, LOW_T_BOX, "point")
     point.calibrate(raw[..., :1], level, truth)
     assert point.decode(raw[..., :1], level).std is None
+
+
+def test_spectra_at_the_bound_of_the_noise_level_are_corrected_by_their_own_kind():
+    """A third of them all stand at the bound of what a front end states, and are twice as wrong as the others."""
+
+    def bound(count, seed):
+        error, stated, level, _ = world(count, seed, lambda s, v: np.where(v > 1 / 3, 2.0, 1.0))
+        below = torch.from_numpy(norm.cdf((error / stated).numpy()))
+        return error, stated, level.clamp(max=1 / 3), below
+
+    calibration = Calibration(1, QUANTILES).fit(*bound(20_000, 1))
+    error, stated, level, _ = bound(20_000, 2)
+    inside = held(error, stated, calibration.corrected(stated, level)[1])
+    at_bound = (level == level.max()).numpy()
+    assert 0.3 < at_bound.mean() < 0.37
+    # The correction is linear in the level, and this is a jump: up to the last node below it counts too, by half.
+    np.testing.assert_allclose(inside[at_bound].double().mean(dim=0), [0.68, 0.95], rtol=0, atol=0.05)
+    ratio = (error / calibration.std(stated, level))[at_bound].square().mean().sqrt()
+    assert float(ratio) == pytest.approx(1, abs=0.1)

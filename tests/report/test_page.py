@@ -104,6 +104,7 @@ def test_figures_and_tables_lie_beside_the_page(written):
         "rmse_bins",
         "slices",
         "snr_bins",
+        "true_label",
     )
     assert sorted(p.name for p in (folder / "tables").iterdir()) == [
         f"{name}.{kind}" for name in names for kind in ("csv", "tex")

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from specvit.report import load_contents, model_table, run_tables, snr_table
 from specvit.report.run_tables import (
@@ -18,6 +19,7 @@ from specvit.report.run_tables import (
     slice_table,
 )
 from specvit.report.tables import Table
+from specvit.report.words import findings
 from specvit.runs import Score
 
 
@@ -172,9 +174,40 @@ def test_expected_efficiency_has_a_row_per_bin(many_models):
 def test_a_training_has_the_tables_that_need_no_ceiling(training_run):
     names = [table.name for table in run_tables(load_contents(training_run.path))]
     assert names == [
-        *("models", "labels", "snr_bins", "slices", "coverage"),
+        *("models", "labels", "snr_bins", "slices", "coverage", "true_label"),
         *("mae_bins", "rmse_bins", "residuals", "cost"),
     ]
+
+
+def test_scores_by_true_value_are_those_of_the_arrays(many_models):
+    run = load_contents(many_models.path)
+    (table,) = (table for table in run_tables(run) if table.name == "true_label")
+    assert "biased inwards" in table.caption
+    rows = read(table)
+    assert [row["true log g"] for row in rows][:2] == ["1 – 1.5", "1.5 – 2"]
+    truth = run.test.labels[:, run.test.names.index("log_g")]
+    for k, row in enumerate(rows):
+        inside = (truth >= 1 + 0.5 * k) & (truth < 1.5 + 0.5 * k)
+        assert int(row["spectra"]) == inside.sum()
+        for name in ("ridge", "posterior"):
+            title, error = run.title(name), (run.predicted(name) - truth)[inside]
+            assert float(row[f"{title}: bias"]) == pytest.approx(error.mean())
+            assert float(row[f"{title}: RMSE"]) == pytest.approx(np.sqrt(np.mean(error**2)))
+        std = run.estimates["posterior"].std[:, 0][inside]
+        held = np.mean(np.abs(error) <= norm.ppf(0.84) * std)
+        assert float(row["Posterior mean: in 68 % interval"]) == pytest.approx(held)
+    # Ridge states no errors; and at the ends the best estimator there is pulls inwards.
+    assert "Ridge: in 68 % interval" not in table.head
+    assert float(rows[0]["Posterior mean: bias low"]) > 0 > float(rows[-1]["Posterior mean: bias high"])
+
+
+def test_a_run_from_before_scores_by_true_value_has_no_such_table(run_folder):
+    run = load_contents(run_folder.path)
+    older = replace(run, summary=run.summary.model_copy(update={"by_true_label": {}}))
+    assert {table.name for table in run_tables(run)} - {table.name for table in run_tables(older)} == {
+        "true_label"
+    }
+    assert len(findings(older)) == len(findings(run)) - 1
 
 
 def test_titles_of_any_characters_leave_latex_and_markdown_whole():

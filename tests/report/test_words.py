@@ -48,6 +48,20 @@ def test_honest_models_are_not_warned_of(many_models):
     assert all(facts.above_ceiling == {"log_g": False} for facts in run.summary.estimators.values())
 
 
+def test_the_pull_of_the_prior_is_among_the_findings(many_models):
+    run = load_contents(many_models.path)
+    best = findings(run)[0].split(" measures")[0]
+    (sentence,) = (s for s in findings(run) if s.startswith("Estimates shrink towards the middle"))
+    bins = next(run.summary.by_true_label[name]["log_g"] for name in run.names if run.title(name) == best)
+    assert (
+        f"at true log g 1 – 1.5 and 4.5 – 5 those of {best} are off by +{bins[0].bias:.2f} and −" in sentence
+    )
+    assert (
+        f"{100 * bins[0].coverage_68:.0f} and {100 * bins[-1].coverage_68:.0f} % of the true values"
+        in sentence
+    )
+
+
 def test_every_curve_has_its_meaning(many_models):
     run = load_contents(many_models.path)
     meanings = curve_meanings(run)
@@ -64,7 +78,7 @@ def test_every_curve_has_its_meaning(many_models):
 
 def test_stated_errors_are_compared_with_the_truth(many_models):
     run = load_contents(many_models.path)
-    (sentence,) = (s for s in findings(run) if "68 % intervals" in s)
+    (sentence,) = (s for s in findings(run) if "Stated 68 % intervals" in s)
     share = run.summary.score("template", "coverage_68").value
     assert f"{run.title('template')} {100 * share:.0f} %" in sentence
 

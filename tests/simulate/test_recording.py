@@ -36,7 +36,7 @@ def assert_close(compiled_records: Records, records: Records) -> None:
 
 
 def products(simulator, magnitude: float | None = None):
-    """Flux, response, sky and constant of one tile of stars, at a magnitude of one's choice."""
+    """Flux, response, sky, constant and noise factors of one tile of stars, at a magnitude of one's choice."""
     labels, conditions = simulator.labels_and_conditions("test", 4, 0)
     labels, conditions = labels[:TILE], {name: value[:TILE] for name, value in conditions.items()}
     if magnitude is not None:
@@ -47,7 +47,8 @@ def products(simulator, magnitude: float | None = None):
     sky = multipliers.sky @ model.sky_table(torch.float32)
     with torch.no_grad():
         flux = simulator.observed(labels, check=False)
-    return flux, response, sky, multipliers.constant
+    # No two alike, so that a star with the factor of another is noticed.
+    return flux, response, sky, multipliers.constant, torch.linspace(0.1, 2.0, TILE)
 
 
 def recorded(kind, simulator, observer, tile, truth=True) -> Records:
@@ -80,8 +81,8 @@ def test_and_for_other_instruments(name):
 
 @pytest.mark.parametrize("pixels", [1, 2, 37, 979])
 def test_any_number_of_pixels_will_do(simulator, pixels):
-    flux, response, sky, constant = products(simulator)
-    tile = [flux[:, :pixels], response[:, :pixels], sky[:, : pixels + 2], constant]
+    flux, response, sky, *per_star = products(simulator)
+    tile = [flux[:, :pixels], response[:, :pixels], sky[:, : pixels + 2], *per_star]
     model, observer = simulator.instrument.noise, Observer(1.0, "observed_median", "pipeline")
     written = []
     for kind in (CompiledRecorder, TorchRecorder):

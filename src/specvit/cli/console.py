@@ -43,6 +43,9 @@ VERBS = {
     "run": Verb("specvit.cli.run:run", "Simulate, fit, evaluate and report in one command."),
     "simulate": Verb("specvit.cli.simulate:simulate", "Write simulated spectra to sharded HDF5 files."),
     "train": Verb("specvit.cli.train:train", "Train a network on simulated or stored spectra."),
+    "calibrate": Verb(
+        "specvit.cli.calibrate:calibrate", "Correct the errors of a trained network for other stars or noise."
+    ),
     "library": Verb("specvit.cli.library:app", "List, import, build or synthesise spectral libraries."),
     "instrument": Verb("specvit.cli.instrument:app", "List and describe spectrographs and their noise."),
     "ceiling": Verb("specvit.cli.ceiling:ceiling", "Compute how well a label can be measured at best."),

@@ -88,10 +88,9 @@ def training_world(estimator: NetworkEstimator, instrument: str | None) -> World
     """Return the world a network was trained in, if its file says, seen with `instrument` if that is given."""
     from dataclasses import replace
 
-    from specvit.simulate import World
+    from specvit.jobs.recalibration import training_world as recorded
 
-    recorded = estimator.origin.training.world
-    world = World.from_dict(recorded) if recorded else World()
+    world = recorded(estimator)
     return replace(world, instrument=instrument) if instrument else world
 
 

@@ -43,6 +43,20 @@ def train(
     library: Annotated[str, typer.Option(help="'builtin' or an emulator file.")] = "builtin",
     prior: Annotated[str, typer.Option(help="uniform, or the reference work's lattice.")] = "uniform",
     noise_level: Annotated[float, typer.Option(help="Multiplies sigma.")] = 1.0,
+    widened: Annotated[
+        float,
+        typer.Option(
+            help="Share of training stars with S/N and noise beyond the survey's own, so that the network knows "
+            "brighter stars too; 0: none."
+        ),
+    ] = 0.5,
+    snr: Annotated[
+        str, typer.Option(help="LOW:HIGH, the S/N of these stars: their magnitudes are chosen for it.")
+    ] = "1.5:400",
+    noise_factor: Annotated[
+        str, typer.Option(help="LOW:HIGH, multiplies the noise of half of them.")
+    ] = "0.1:2",
+    mag: Annotated[str, typer.Option(help="LOW:HIGH, no magnitudes of these stars beyond.")] = "",
     labels: Annotated[str, typer.Option(help="Labels to estimate, comma-separated; all if empty.")] = "",
     seed: Annotated[int, typer.Option(help="Seed of spectra and weights.")] = 42,
     validation: Annotated[int, typer.Option(help="Validation spectra, which select the weights.")] = 2_000,
@@ -66,6 +80,8 @@ def train(
         specvit train --model subspace
 
         specvit train --model vit --size nano --minutes 5
+
+        specvit train --model subspace --snr 5:100 --mag 17:22
 
         specvit train --model vit --size base --minutes 60 --set position=rope --set optimiser=muon
 
@@ -93,7 +109,9 @@ def train(
             "instrument": {"name": instrument},
             "simulate": {
                 **{"train": spectra, "validation": validation, "test": test, "seed": seed},
-                **{"prior": prior, "noise_level": noise_level},
+                **{"prior": prior, "noise_level": noise_level, "widened": widened},
+                **{"snr": parse_range("snr", snr), "noise_factor": parse_range("noise-factor", noise_factor)},
+                "mag": parse_range("mag", mag) if mag else None,
             },
             "data": {
                 "train": [str(path) for path in data or ()],
@@ -135,6 +153,17 @@ def length_of(minutes: float | None, steps: int | None) -> dict[str, float]:
         if value is not None and not value > 0:
             raise ConfigError(f"--{name}: expected more than 0, got {value}")
     return {"minutes": 5.0 if minutes is None else minutes} if steps is None else {"steps": steps}
+
+
+def parse_range(option: str, text: str) -> tuple[float, float]:
+    """Return the numbers of LOW:HIGH; ConfigError for anything else."""
+    from specvit.errors import ConfigError
+
+    low, colon, high = text.partition(":")
+    try:
+        return float(low), float(high if colon else low)
+    except ValueError:
+        raise ConfigError(f"--{option}: expected LOW:HIGH, such as 1.5:400, got '{text}'") from None
 
 
 def parse_settings(settings: list[str]) -> dict[str, Any]:

@@ -7,14 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from specvit.estimators.recalibration import Recalibration
 from specvit.models.network import SpectrumNetwork
 from specvit.models.origin import Origin, TrainingRecord
+from specvit.runs import TrueBin, TrueBins
+from specvit.runs.true_bins import WHY
 
 CARD = "card.md"
 
 
 def card_text(
-    name: str, network: SpectrumNetwork, origin: Origin, metrics: Mapping[str, Mapping[str, float]]
+    name: str,
+    network: SpectrumNetwork,
+    origin: Origin,
+    metrics: Mapping[str, Mapping[str, float]],
+    by_true_label: Mapping[str, TrueBins],
+    recalibration: Recalibration | None = None,
 ) -> str:
     """Return the card as Markdown.
 
@@ -23,6 +31,8 @@ def card_text(
         network: with its configuration and labels.
         origin: what it was made for and from.
         metrics: label -> score -> value on test spectra; may be empty.
+        by_true_label: label -> scores in bins of its true value on the same spectra; may be empty.
+        recalibration: what came after the training.
     """
     training = origin.training
     lines = [
@@ -55,8 +65,38 @@ def card_text(
         lines += ["", "## How well it does", "", "| label | R² | MAE | RMSE |", "|---|---|---|---|"]
         for label, scores in metrics.items():
             lines.append(f"| {label} | {scores['r2']:.4f} | {scores['mae']:.4g} | {scores['rmse']:.4g} |")
-        lines += ["", "On simulated test spectra of the training world; stars and noise it has never seen."]
+        lines += ["", "On simulated test spectra of the survey's own S/N; stars and noise it has never seen."]
+        if network.head.reweighting is not None or recalibration is not None:
+            lines.append("Measured before it was made for other stars, see below.")
+    if by_true_label:
+        lines += ["", "## At which true values", "", WHY]
+        for label, bins in by_true_label.items():
+            lines += [
+                "",
+                f"| true {label} | spectra | bias | RMSE | in 68 % interval |",
+                "|---|---|---|---|---|",
+            ]
+            lines += [_true_row(one) for one in bins]
+    lines += [*_prior(network), *_recalibrated(recalibration)]
     return "\n".join(lines) + "\n"
+
+
+def _true_row(one: TrueBin) -> str:
+    """Return the row of one bin of true values; a dash is what its spectra do not tell."""
+
+    def told(value: float | None, error: float | None, form: str) -> str:
+        if value is None:
+            return "-"
+        return f"{value:{form}}" + ("" if error is None else f" ± {error:{form.replace('+', '')}}")
+
+    cells = (
+        f"{one.low:g} to {one.high:g}",
+        f"{one.spectra:,}",
+        told(one.bias, one.bias_error, "+.3g"),
+        told(one.rms, None, ".3g"),
+        told(one.coverage_68, one.coverage_68_error, ".3f"),
+    )
+    return f"| {' | '.join(cells)} |"
 
 
 def _training_facts(training: TrainingRecord) -> list[tuple[str, str]]:
@@ -82,3 +122,58 @@ def _training_facts(training: TrainingRecord) -> list[tuple[str, str]]:
     if training.recipe is not None:
         facts.append(("recipe", ", ".join(f"{key} {value}" for key, value in training.recipe.items())))
     return facts
+
+
+def _prior(network: SpectrumNetwork) -> list[str]:
+    """Return for which prior its distributions are weighted, if for another than that of its training."""
+    reweighting, space = network.head.reweighting, network.label_space
+    if reweighting is None:
+        return []
+    lines = ["", "## For which prior", ""]
+    lines += ["What it states is weighted by a prior other than that of its training:", ""]
+    lines += ["| label | unit | from | to |", "|---|---|---|---|"]
+    for label, unit, low, high in zip(space.names, space.units, *reweighting.box, strict=True):
+        lines.append(f"| {label} | {unit} | {low:g} | {high:g} |")
+    return lines
+
+
+def _recalibrated(done: Recalibration | None) -> list[str]:
+    """Return by which spectra its errors were corrected after the training."""
+    if done is None:
+        return []
+    world = done.world or {}
+    lines = ["", "## For which stars its errors are corrected", ""]
+    facts = {
+        key.replace("_", " "): _in_words(value) for key, value in world.items() if value not in ({}, None)
+    }
+    lines += [f"- {title}: {text}" for title, text in facts.items()]
+    if not world:
+        lines.append("- stored spectra of a world that is not known")
+    space = done.labels
+    box = (
+        f"{name} {low:g} to {high:g}"
+        for name, low, high in zip(space.names, space.low, space.high, strict=True)
+    )
+    lines += [f"- labels: {', '.join(box)}", f"- spectra that corrected its errors: {done.spectra:,}"]
+    lines += [f"- seed of the spectra: {done.source.get('seed')}", f"- date: {done.date}", ""]
+    lines += ["| label | 68 % holds, % | 95 % holds, % | RMSE |", "|---|---|---|---|"]
+    for label, scores in done.scores.items():
+        held = (
+            f"{100 * change.after:.1f} (was {100 * change.before:.1f})"
+            for change in (scores.coverage_68, scores.coverage_95)
+        )
+        error = f"{scores.rmse.after:.4g} (was {scores.rmse.before:.4g})"
+        lines.append(f"| {label} | {' | '.join(held)} | {error} |")
+    lines += ["", f"On {done.measured_spectra:,} further spectra of these stars, which corrected nothing."]
+    return lines
+
+
+def _in_words(value: object) -> str:
+    """Return a field of a world as text; ranges by name as "log_g 4 to 5"."""
+    if not isinstance(value, Mapping):
+        return f"{value}"
+    ends = {
+        name: " to ".join(map(str, part)) if isinstance(part, list | tuple) else part
+        for name, part in value.items()
+    }
+    return ", ".join(f"{name} {text}" for name, text in ends.items())

@@ -6,6 +6,7 @@ Fitting is handed in (`fitter`), so that a network which was only loaded brings 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,16 +18,19 @@ from torch import Tensor, nn
 from specvit.errors import DataError, RunError
 from specvit.estimators.card import CARD, card_text
 from specvit.estimators.network_settings import read_network
+from specvit.estimators.recalibration import Recalibration, reweighted
 from specvit.models.batching import rows_for, widest_layer
 from specvit.models.bundle import Bundle, load_bundle, save_bundle
 from specvit.models.conditioning import Inputs
 from specvit.models.heads import QUANTILES, Estimate
 from specvit.models.inputs import Progress, Values, as_spectra, finished, no_spectra, relative
 from specvit.models.network import SpectrumNetwork
-from specvit.models.origin import Origin
-from specvit.models.prediction import Prediction, Quantiles
+from specvit.models.origin import Origin, judged
+from specvit.models.prediction import Diagnostics, Prediction, Quantiles
 from specvit.models.prepared import prepared
 from specvit.models.usable import is_whole
+from specvit.runs import TrueBins
+from specvit.simulate import Prior
 from specvit.spectra import LabelSpace, SpectraSource, WavelengthGrid
 
 #: Trains on (train, validation); returns the network with its best weights and entries of the `TrainingRecord`.
@@ -66,6 +70,10 @@ class NetworkEstimator:
         self.batch_size: int | None = None
         #: Label -> score -> value on test spectra, filled in by whoever tested it; saved with it.
         self.metrics: dict[str, dict[str, float]] = {}
+        #: By which spectra its errors were corrected after its training, if they were; saved with it.
+        self.recalibration: Recalibration | None = None
+        #: Label -> scores in bins of its true value on the same spectra, see `evaluate.scores_by_truth`.
+        self.by_true_label: dict[str, TrueBins] = {}
 
     def fit(self, train: SpectraSource, validation: SpectraSource, progress: Progress | None = None) -> Self:
         """Train; the weights kept are those with the best validation R².
@@ -89,6 +97,28 @@ class NetworkEstimator:
         self.network, self.origin = network.eval().requires_grad_(False).to("cpu"), origin
         self._widest, self._prepared = widest_layer(self.network, origin.grid.size), None
         return self
+
+    def reweighted(self, prior: Prior) -> NetworkEstimator:
+        """Return an estimator of stars drawn from another prior than those of the training; this one stays.
+
+        What it states of each label is multiplied by how much more probable the prior makes each value, exactly also
+        where a bound cuts a bin; estimates, errors and quantiles follow. Priors that couple labels act by their
+        marginals: see `models.reweighting` and docs/training.md. Calling it again replaces the prior. What
+        corrects its errors stays that of the training; `specvit calibrate` fits it anew for the new stars.
+
+        Args:
+            prior: of all labels of the network, inside the bounds of its training, e.g.
+                `UniformPrior(model.label_space.replace(log_g=(4, 5)))`.
+
+        Raises:
+            ConfigError: if the head states no distributions, or the training had another prior than the uniform one.
+            DomainError: if the prior reaches outside the bounds of the training; names the label.
+        """
+        network = reweighted(self._ready().network, self.origin, prior, self.name)
+        other = NetworkEstimator(self.name).adopt(network, self.origin)
+        other.device, other.batch_size = self.device, self.batch_size
+        other.metrics, other.recalibration = self.metrics, self.recalibration
+        return other
 
     @property
     def grid(self) -> WavelengthGrid:
@@ -137,7 +167,8 @@ class NetworkEstimator:
         assert mean is not None
         stated = None if quantiles is None else Quantiles(QUANTILES, quantiles)
         share = torch.cat([piece.usable_share for piece in pieces])
-        return finished(Prediction(mean, std, network.label_space.names, stated), share, self.name)
+        prediction = Prediction(mean, std, network.label_space.names, stated)
+        return finished(prediction, share, self.name, self._verdict(pieces))
 
     def save(self, folder: Path) -> None:
         """Write weights, manifest, fingerprint and card into `folder`, all or nothing."""
@@ -149,9 +180,19 @@ class NetworkEstimator:
             "parameters": network.parameter_count,
             "normalisation": "flux and sigma over the median flux of usable pixels, then per pixel as `front`",
             "metrics": self.metrics,
+            "by_true_label": {
+                label: [part.model_dump() for part in parts] for label, parts in self.by_true_label.items()
+            },
             "fingerprint": self._measure().tolist(),
         }
-        card = {CARD: card_text(self.name, network, self.origin, self.metrics)}
+        if network.head.reweighting is not None:
+            settings["reweighted"] = True
+        if self.recalibration is not None:
+            settings["recalibration"] = self.recalibration.model_dump(mode="json")
+        text = card_text(
+            self.name, network, self.origin, self.metrics, self.by_true_label, self.recalibration
+        )
+        card = {CARD: text}
         save_bundle(Bundle("network", self.origin, settings, dict(network.state_dict()), card), folder)
 
     @classmethod
@@ -169,7 +210,8 @@ class NetworkEstimator:
             found = estimator._measure()
         except (ArithmeticError, ValueError, RuntimeError) as error:
             raise bundle.problem(f"the network it describes gives no estimates ({error})") from error
-        estimator.metrics = settings.metrics
+        estimator.metrics, estimator.recalibration = settings.metrics, settings.recalibration
+        estimator.by_true_label = settings.by_true_label
         if [len(row) for row in settings.fingerprint] != [found.shape[1]] * len(found):
             raise bundle.problem(f"settings: fingerprint does not have the shape {tuple(found.shape)}")
         expected = torch.tensor(settings.fingerprint, dtype=torch.float64)
@@ -191,6 +233,14 @@ class NetworkEstimator:
         facts = {name: value for name, value in training.to_dict().items() if name in known}
         return {"parameters": self.network.parameter_count, **facts}
 
+    @property
+    def described(self) -> str:
+        """Which network it is, for the record of what is made from it: name, date and a digest of its weights."""
+        digest = hashlib.sha256()
+        for name, value in sorted(self.network.state_dict().items()):
+            digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
+        return f"{self.name} of {self.origin.training.date}, weights {digest.hexdigest()[:16]}"
+
     def _measure(self) -> Tensor:
         """Return the estimates of the fingerprint spectra, shape (FINGERPRINT_SPECTRA, P), float64."""
         return self.predict(*fingerprint_spectra(self.grid)).mean
@@ -199,6 +249,16 @@ class NetworkEstimator:
         if not hasattr(self, "network"):
             raise RunError(f"{self.name}: needs a fitted estimator; call fit or load first")
         return self
+
+    def _verdict(self, pieces: Sequence[_Piece]) -> Diagnostics | None:
+        """Return the verdict on all spectra, None without a domain."""
+        parts = [judged(self.origin, piece.flux, piece.sigma) for piece in pieces]
+        known = [part.known() for part in parts if part is not None]
+        return (
+            Diagnostics(**{name: torch.cat([one[name] for one in known]) for name in known[0]})
+            if known
+            else None
+        )
 
     def _body(self) -> nn.Module:
         """Return the body that estimates are made with: on a CPU, one made ready for it when first asked for."""

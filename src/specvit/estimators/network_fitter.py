@@ -10,18 +10,22 @@ from typing import Any
 
 import torch
 
+from specvit.errors import ConfigError, DataError
+from specvit.estimators.network_estimator import NetworkEstimator
+from specvit.estimators.pretrained import find_bundle
 from specvit.models.batching import rows_for, widest_layer
 from specvit.models.cost import forward_flops
 from specvit.models.inputs import Progress
 from specvit.models.network import NetworkConfig, SpectrumNetwork, build_network
 from specvit.models.prepared import prepared
-from specvit.spectra import SpectraSource, collect
+from specvit.spectra import SpectraSource, collect, take
+from specvit.training.continuing import check_same_kind, start_from_network
 from specvit.training.distributed import join_processes
 from specvit.training.engine import VALIDATED, Listener, Trainer
 from specvit.training.feeds import Share, make_feed
 from specvit.training.objectives import LabelRegression
-from specvit.training.recipe import Recipe
-from specvit.training.starts import prepare
+from specvit.training.recipe import STARTS, Recipe
+from specvit.training.starts import SAMPLE, prepare
 
 #: Reserved spectra by which stated errors are corrected, at most and at least, and how many are drawn at once.
 CALIBRATION_SPECTRA, FEWEST_SPECTRA, CALIBRATION_BATCH = 50_000, 10_000, 512
@@ -58,22 +62,30 @@ class NetworkFitter:
     ) -> tuple[SpectrumNetwork, dict[str, Any]]:
         """Return the trained network, with its best weights, and the training record."""
         began, listen = time.monotonic(), self._listener(progress)
+        first = network_to_start_from(self.recipe.start)
         world = join_processes(self.device)
         # For the weights at the start, alike in all processes.
         torch.manual_seed(self.recipe.seed)
         space = train.label_space.select(self.labels) if self.labels else train.label_space
         network = build_network(self.config, train.grid, space)
-        held_out = collect(validation)
-        start = prepare(network, train, held_out, self.recipe.start)
+        scored = collect(validation)
+        if first is None:
+            start = prepare(network, train, scored, self.recipe.start)
+        else:
+            check_same_kind(network, first.network, train.grid, first.grid)
+            start_from_network(network, first.network, take(train, SAMPLE))
+            start = first.described
         share = Share(self.recipe.batch, world.rank, world.size)
         feed = make_feed(train, share, world.device, self.recipe.seed, self.recipe.compile)
         objective = LabelRegression.of(network, train.label_space, self.recipe)
         trainer = Trainer(
-            network.body, objective, feed, held_out, self.recipe, world, self.folder, listen, began
+            network.body, objective, feed, scored, self.recipe, world, self.folder, listen, began
         )
         record = trainer.run()
         network.eval()
-        record |= calibrate(network, validation, listen=listen if world.is_first else None)
+        # Errors are corrected where the training was, which may be wider than where its weights were chosen.
+        held_out = validation if train.reserve(1) is None else train
+        record |= calibrate(network, held_out, listen=listen if world.is_first else None)
         conditions = {"threads": torch.get_num_threads(), "date": datetime.date.today().isoformat()}
         return network, {"start": start, **record, **conditions}
 
@@ -91,6 +103,22 @@ class NetworkFitter:
                 progress(round(1000 * (first + length * record["progress"])), 1000, words(record))
 
         return hear
+
+
+def network_to_start_from(start: str) -> NetworkEstimator | None:
+    """Return the saved network that `Recipe.start` names, by folder or as one that comes with specvit; None for a word.
+
+    Raises:
+        ConfigError: if it is neither a word nor a saved network.
+    """
+    if start in STARTS:
+        return None
+    try:
+        return NetworkEstimator.load(find_bundle(start))
+    except DataError as error:
+        raise ConfigError(
+            f"start: expected one of {', '.join(STARTS)}, or a saved network; {error}"
+        ) from error
 
 
 class Words:
@@ -125,12 +153,11 @@ def calibrate(
         network: in evaluation mode.
         validation: its reserve of `spectra` is drawn for this; a set without one, as every stored one, is taken
             as it is.
-        spectra: None takes `CALIBRATION_SPECTRA`, or fewer for a large network.
+        spectra: None takes `affordable_spectra`.
         listen: called with {"event": `CORRECTION`, "progress": share done}.
     """
-    affordable = max(FEWEST_SPECTRA, int(CALIBRATION_FLOPS / forward_flops(network)))
     # Preferably not the validation spectra: the weights were selected on them and flatter themselves there.
-    held_out = validation.reserve(spectra or min(CALIBRATION_SPECTRA, affordable)) or validation
+    held_out = validation.reserve(spectra or affordable_spectra(network)) or validation
     columns = [held_out.label_space.index(name) for name in network.label_space.names]
     device = next(network.body.parameters()).device
     rows = rows_for(device, widest_layer(network, held_out.grid.size) if device.type == "cpu" else 1)
@@ -148,3 +175,9 @@ def calibrate(
                 listen({"event": CORRECTION, "progress": done / len(held_out)})
     network.head.calibrate(torch.cat(raw), torch.cat(level), torch.cat(labels))
     return {"calibration_spectra": len(held_out)}
+
+
+def affordable_spectra(network: SpectrumNetwork) -> int:
+    """Return by how many spectra the errors of a network are corrected: fewer if it is large."""
+    affordable = max(FEWEST_SPECTRA, int(CALIBRATION_FLOPS / forward_flops(network)))
+    return min(CALIBRATION_SPECTRA, affordable)

@@ -12,10 +12,13 @@ from specvit.documents import Section
 from specvit.documents.records import read_record
 from specvit.errors import ConfigError, DataError, SpecvitError
 from specvit.estimators.architectures import ARCHITECTURES
+from specvit.estimators.recalibration import Recalibration
 from specvit.models.bundle import StoredBundle
 from specvit.models.heads import HeadKind, Scaling
 from specvit.models.manifest import MEND
 from specvit.models.network import FrontConfig, NetworkConfig, SpectrumNetwork, build_network
+from specvit.models.reweighting import Reweighting
+from specvit.runs import TrueBins
 from specvit.spectra import LabelSpace
 
 #: Largest number in a description: far above any width, and small enough to count up to.
@@ -47,7 +50,14 @@ class NetworkSettings(Section):
     parameters: int
     normalisation: str
     metrics: dict[str, dict[str, float]]
+    by_true_label: dict[str, TrueBins] = Field(
+        default={},
+        description="label -> scores in bins of its true value; absent from those saved before they were",
+    )
     fingerprint: list[list[float]]
+    #: Absent in those that are as they were trained.
+    reweighted: bool = False
+    recalibration: Recalibration | None = None
 
 
 def read_network(bundle: StoredBundle) -> tuple[NetworkSettings, SpectrumNetwork]:
@@ -59,13 +69,15 @@ def read_network(bundle: StoredBundle) -> tuple[NetworkSettings, SpectrumNetwork
     settings = bundle.settings_as(NetworkSettings)
     config = _config(bundle, settings.network)
     _check_labels(bundle, settings.labels)
+    if unknown := set(settings.by_true_label) - set(settings.labels.names):
+        raise bundle.problem(f"settings: by_true_label: {sorted(unknown)[0]} is none of its labels")
     # Weights drawn here are overwritten at once; the caller's random numbers stay where they were.
     with torch.random.fork_rng(devices=[]):
         # Laid out without memory first: a damaged number must not be able to ask for all there is.
         with torch.device("meta"):
-            outline = _built(bundle, config, settings.labels)
+            outline = _built(bundle, config, settings)
         state = bundle.tensors.state_of(outline)
-        network = _built(bundle, config, settings.labels)
+        network = _built(bundle, config, settings)
     scaling = network.head.labels_scaling
     stated = {"shift": scaling.shift.clone(), "width": scaling.width.clone()}
     network.load_state_dict(state)
@@ -73,6 +85,9 @@ def read_network(bundle: StoredBundle) -> tuple[NetworkSettings, SpectrumNetwork
     for name, value in stated.items():
         if not torch.allclose(getattr(scaling, name), value, rtol=1e-5):
             raise bundle.problem(f"settings: labels are not those whose '{name}' is among its tensors")
+    reweighting = network.head.reweighting
+    if reweighting is not None and reweighting.problem is not None:
+        raise bundle.problem(f"tensors of the new prior: {reweighting.problem}")
     if network.parameter_count != settings.parameters:
         raise bundle.problem(
             f"settings: {settings.parameters} parameters, its tensors {network.parameter_count}"
@@ -122,9 +137,12 @@ def _check_labels(bundle: StoredBundle, labels: LabelSpace) -> None:
         raise bundle.problem("settings: labels have other units or bounds than the label space")
 
 
-def _built(bundle: StoredBundle, config: NetworkConfig, labels: LabelSpace) -> SpectrumNetwork:
+def _built(bundle: StoredBundle, config: NetworkConfig, settings: NetworkSettings) -> SpectrumNetwork:
     try:
-        return build_network(config, bundle.origin.grid, labels)
+        network = build_network(config, bundle.origin.grid, settings.labels)
     except (SpecvitError, ArithmeticError, ValueError, RuntimeError) as error:
         # The layers of PyTorch have their own ways to refuse sizes that do not go together.
         raise bundle.problem(f"settings: network: there is none of this description ({error})") from error
+    if settings.reweighted:
+        network.head.reweighting = Reweighting(network.head.bin_edges)
+    return network

@@ -2,7 +2,9 @@
 
 from specvit.evaluate.attainable import Attainable, exact_limit, gaussian_limit, most_widely
 from specvit.evaluate.bins import SnrBins, snr_bins
+from specvit.evaluate.by_truth import scores_by_truth
 from specvit.evaluate.cells import Cells, cell_scores, plane_axes
+from specvit.evaluate.coverage import Coverage, coverage
 from specvit.evaluate.metrics import SCORES, bias, mae, r2, rmse, scatter
 from specvit.evaluate.resampling import Interval, bootstrap, paired_difference
 from specvit.evaluate.scorer import LabelScores, Scorer, stated_intervals
@@ -12,6 +14,7 @@ __all__ = [
     "SCORES",
     "Attainable",
     "Cells",
+    "Coverage",
     "Interval",
     "LabelScores",
     "Scorer",
@@ -21,6 +24,7 @@ __all__ = [
     "bootstrap",
     "box_slice",
     "cell_scores",
+    "coverage",
     "everything",
     "exact_limit",
     "gaussian_limit",
@@ -31,6 +35,7 @@ __all__ = [
     "r2",
     "rmse",
     "scatter",
+    "scores_by_truth",
     "shared_slice",
     "snr_bins",
     "snr_slices",

@@ -25,7 +25,7 @@ from specvit.instrument import ObservedEmulator
 from specvit.library import Emulator
 from specvit.library.derivative import batched_jacobian
 from specvit.models.inputs import Progress, Values, finished, no_spectra, relative_spectra
-from specvit.models.origin import Origin
+from specvit.models.origin import Origin, judged
 from specvit.models.prediction import Diagnostics, Prediction
 from specvit.spectra import SpectraSource
 
@@ -133,7 +133,9 @@ class TemplateFit:
         mean, std = found.pop("mean"), found.pop("std")
         found["continuum"] *= spectra.level.cpu()[:, None]
         diagnostics = Diagnostics(degrees_of_freedom=freedom, **found)
-        return finished(Prediction(mean, std, self.names, None, diagnostics), spectra.usable_share, self.name)
+        prediction = Prediction(mean, std, self.names, None, diagnostics)
+        verdict = judged(self.origin, spectra.flux, spectra.sigma)
+        return finished(prediction, spectra.usable_share, self.name, verdict)
 
     def _degrees_of_freedom(self, sigma: Tensor) -> Tensor:
         live, unknowns = torch.isfinite(sigma).sum(1).cpu(), len(self.names) + self.order + 1

@@ -21,7 +21,7 @@ from specvit.instrument import ObservedEmulator
 from specvit.library import Emulator
 from specvit.limits.bayes import LEVELS, BayesCeiling, Observation, SamplerSettings
 from specvit.models.inputs import Progress, Values, finished, no_spectra, relative_spectra
-from specvit.models.origin import Origin
+from specvit.models.origin import Origin, judged
 from specvit.models.prediction import Diagnostics, Prediction, Quantiles
 from specvit.models.usable import usable_median
 from specvit.simulate import Prior, make_prior
@@ -133,7 +133,8 @@ class PosteriorMean:
         )
         quantiles = Quantiles(LEVELS, posterior.quantiles)
         found = Prediction(posterior.mean, std, self.names, quantiles, diagnostics)
-        return finished(found, spectra.usable_share, self.name)
+        verdict = judged(self.origin, spectra.flux, spectra.sigma)
+        return finished(found, spectra.usable_share, self.name, verdict)
 
     def save(self, folder: Path) -> None:
         """Write emulator, options and manifest into `folder`, all or nothing; the folder works alone.

@@ -187,6 +187,8 @@ def _fit_all(
             options=choice.spec.check(config.models.options_of(choice.spec.name, choice.spec.draws_spectra)),
         )
         fitted.append(work.do(FitEstimator(choice, setting, sources, test, differs)))
+        if warning := fitted[-1].record.warning:
+            work.watch.say(f"{choice.title}: {warning}")
     if not fitted:
         raise ConfigError("models.names: none of the estimators can be used in this world; name another")
     return fitted

@@ -13,6 +13,7 @@ from typing import Any
 from specvit.errors import ConfigError
 from specvit.estimators import Choice, Setting
 from specvit.estimators.architectures import architecture_of
+from specvit.estimators.network_fitter import network_to_start_from
 from specvit.estimators.table import TABLE
 from specvit.jobs.config.training import DataSection, TrainingConfig, is_reference
 from specvit.jobs.sources import Sources
@@ -68,9 +69,10 @@ def chosen(config: TrainingConfig) -> tuple[Choice, dict[str, Any]]:
     network = config.network
     architecture = architecture_of(network.model)
     size = network.size or architecture.default_size
-    known, _ = architecture.split_options(size, network.options)
+    known, recipe = architecture.split_options(size, network.options)
     # For its refusals, before any file of spectra is opened.
     architecture.size(size).with_options(known)
+    network_to_start_from(recipe.start)
     spec = TABLE[network.model]
     name = f"{network.model}-{size}"
     return Choice(name, name, spec, spec.title_of(size), size), dict(network.options)
@@ -94,15 +96,15 @@ def open_sources(config: TrainingConfig) -> Sources:
         return simulator.source(split, stars.seed, count, truth=split == splits.TEST)
 
     train: SpectraSource | None = None
+    drawn: SpectraSource
     if data.train:
-        train = _open(data.train, splits.TRAIN, stars.seed)
-    elif simulator is not None and stars.train:
-        train = simulator.source(splits.TRAIN, stars.seed, stars.train)
-    if train is None:
-        assert simulator is not None
-        drawn: SpectraSource = endless(simulator, stars.seed)
+        train = drawn = _open(data.train, splits.TRAIN, stars.seed)
     else:
-        drawn = train
+        # Held-out spectra are the survey's own: what is chosen and scored there is what the survey asks for.
+        wider = build_world(replace(world, widening=stars.widening))
+        drawn = endless(wider, stars.seed)
+        if stars.train:
+            train = drawn = wider.source(splits.TRAIN, stars.seed, stars.train)
     return Sources(
         train=train,
         drawn=drawn,
@@ -127,9 +129,12 @@ def training_identity(config: TrainingConfig, sources: Sources) -> dict[str, Any
     for section in ("library", "instrument", "data", "simulate"):
         del science[section]
     spectra = (("train", sources.drawn), ("validation", sources.validation), ("test", sources.test))
+    first = network_to_start_from(str(config.network.options.get("start", "auto")))
     return {
         "job": NAME,
         "settings": science,
+        # By its weights: a folder may be trained anew under its old name.
+        **({} if first is None else {"start": first.described}),
         "seed": sources.seed,
         "spectra": {role: source.provenance["identity"] for role, source in spectra},
         "counts": sources.counts,
@@ -169,6 +174,8 @@ def _carry_out(
     work = Work(run, watch)
     test = work.do(DrawTestStars(sources.test))
     fitted = work.do(FitEstimator(choice, setting, sources, test))
+    if warning := fitted.record.warning:
+        watch.say(f"{choice.title}: {warning}")
     summary = work.do(_scores(config, sources, test, fitted))
     work.do(RecordScores(fitted, summary))
     run.finish()

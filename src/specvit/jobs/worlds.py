@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
 
 import torch
 
@@ -24,12 +27,21 @@ def world_of(library: LibrarySection, instrument: InstrumentSection, stars: Star
     )
 
 
-def build_world(world: World) -> Simulator:
-    """Return the simulator of a world; ConfigError names the bound that cannot be."""
+def build_world(world: World, bounds: str = "simulate.bounds") -> Simulator:
+    """Return the simulator of a world; ConfigError names the bound that cannot be, which users know as `bounds`."""
     try:
         return world.build()
     except LabelError as error:
-        raise ConfigError(f"simulate.bounds: {error}") from None
+        raise ConfigError(f"{bounds}: {error}") from None
+
+
+def changed_world(world: World, changes: Mapping[str, Any]) -> World:
+    """Return a world with some of its fields replaced; ConfigError names one that is unknown or wrong."""
+    known = [part.name for part in fields(World)]
+    for name in changes:
+        if name not in known:
+            raise ConfigError(f"world: '{name}' is not known of a world; choose {', '.join(known)}")
+    return World.from_dict({**world.to_dict(), **changes})
 
 
 def in_words(world: World) -> str:
@@ -56,7 +68,10 @@ def differences(choice: Choice, simulator: Simulator) -> dict[str, str]:
     """Return in what the world a saved estimator was made in differs from this one, field -> "theirs, not ours"."""
     if choice.is_fitted_here or simulator.world is None:
         return {}
-    theirs = choice.load().origin.training.world
+    estimator = choice.load()
+    # The stars its errors are right for: of its training, unless they were corrected for others since.
+    since = getattr(estimator, "recalibration", None)
+    theirs = estimator.origin.training.world if since is None else since.world
     if theirs is None:
         return {}
     # Through JSON, as theirs went: a bound is a list there.

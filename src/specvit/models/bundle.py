@@ -22,6 +22,7 @@ import specvit
 from specvit.documents.records import read_record
 from specvit.documents.tensors import Tensors
 from specvit.errors import DataError, SpecvitError
+from specvit.models.domain import InputDomain
 from specvit.models.manifest import (
     FORMAT_VERSION,
     MANIFEST,
@@ -37,6 +38,9 @@ from specvit.runs.atomic import write_atomic_folder
 from specvit.spectra import WavelengthGrid
 
 Record = TypeVar("Record")
+
+#: What the arrays of the domain are called among those of a saved estimator.
+DOMAIN = "domain."
 
 
 @dataclass(frozen=True)
@@ -127,9 +131,14 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
         RunError: if it cannot be written (disk full, no permission); nothing is left behind.
     """
     folder = Path(folder)
+    check_replaceable(folder)
+    write_atomic_folder(folder, _files(bundle))
+
+
+def check_replaceable(folder: Path) -> None:
+    """Raise DataError if `folder` exists and is not a saved estimator."""
     if folder.exists() and not (folder / MANIFEST).is_file():
         raise DataError(f"{folder}: exists and is not a saved estimator; choose another folder")
-    write_atomic_folder(folder, _files(bundle))
 
 
 def load_bundle(folder: Path, estimator: str | None = None) -> StoredBundle:
@@ -161,7 +170,10 @@ def _origin(folder: Path, manifest: BundleManifest, tensors: Tensors) -> Origin:
             f"{folder}: wavelengths do not have the grid fingerprint of {MANIFEST}; save it again"
         )
     lsf = None if manifest.lsf is None else manifest.lsf.model_dump()
-    return Origin(grid, manifest.label_space, manifest.training, lsf)
+    stored = tensors.part(DOMAIN)
+    # What was saved before domains were judged has none.
+    domain = InputDomain.read(stored, grid) if stored.names else None
+    return Origin(grid, manifest.label_space, manifest.training, lsf, domain)
 
 
 def _files(bundle: Bundle) -> dict[str, bytes]:
@@ -171,6 +183,8 @@ def _files(bundle: Bundle) -> dict[str, bytes]:
     grid = bundle.origin.grid
     # safetensors refuses tensors that are not contiguous.
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in bundle.tensors.items()}
+    if bundle.origin.domain is not None:
+        tensors |= {DOMAIN + name: value for name, value in bundle.origin.domain.to_tensors().items()}
     # A copy: PyTorch warns of read-only memory, and a grid's is.
     tensors["wavelength"] = torch.from_numpy(np.array(grid.wavelength))
     files = {TENSORS: dump_tensors(tensors)} | {name: text.encode() for name, text in bundle.texts.items()}

@@ -62,14 +62,13 @@ class Calibration(nn.Module):
         """
         level = level.double()
         shares = torch.tensor(LEVELS, dtype=torch.float64, device=level.device)
-        # Where all are equal some nodes have no spectrum; they take all of them.
-        near = _hat(level, _increasing(torch.quantile(level, shares))) + 1e-9
+        near = _near(level, torch.quantile(level, shares))
         # What a cell says belongs to the middle of its spectra, which lies inwards of the outermost nodes.
         self.level.copy_(_increasing(_centroids(level, near)))
         for label in range(std.shape[1]):
             log_std = std[:, label].double().log()
-            nodes = _increasing(_weighted_quantiles(log_std, near, ERRORS))
-            weight = (near[..., None] * (_hat(log_std[:, None], nodes) + 1e-9)).flatten(1)
+            nodes = _weighted_quantiles(log_std, near, ERRORS)
+            weight = (near[..., None] * _near(log_std[:, None], nodes)).flatten(1)
             self.log_std[label] = _increasing(_centroids(log_std, weight).view_as(nodes))
             weight += PRIOR / len(near)
             ratio = (error[:, label].double() / std[:, label].double()).square()
@@ -104,6 +103,17 @@ def _hat(values: Tensor, nodes: Tensor) -> Tensor:
     passed = ((values[..., None] - nodes[..., :-1]) / nodes.diff(dim=-1)).clamp(0, 1)
     one, zero = torch.ones_like(passed[..., :1]), torch.zeros_like(passed[..., :1])
     return torch.cat([one, passed], dim=-1) - torch.cat([passed, zero], dim=-1)
+
+
+def _near(values: Tensor, nodes: Tensor) -> Tensor:
+    """Return how much each of the values counts at each of the nodes (..., K), shape (..., K).
+
+    Nodes at one value have the same spectra: a level beyond those of the training is bounded, and many are at the bound.
+    """
+    first = (nodes[..., :, None] > nodes[..., None, :]).sum(dim=-1)
+    # None may be near a node; it takes all of them then.
+    hat = _hat(values, _increasing(nodes)) + 1e-9
+    return hat.gather(-1, first.expand_as(hat))
 
 
 def _increasing(nodes: Tensor) -> Tensor:

@@ -90,11 +90,20 @@ class Conditioning(nn.Module):
         # A pixel that hardly varies would be blown up to unit variance, and its rounding with it.
         floor = variance[variance > 0].median() * 1e-6 if bool((variance > 0).any()) else 1.0
         self.scale.copy_(variance.clamp(min=floor).sqrt())
-        level = _log_level(sigma, usable)
+        self._set_level(_log_level(sigma, usable))
+        return self
+
+    @torch.no_grad()
+    def fit_level(self, flux: Tensor, sigma: Tensor) -> Self:
+        """Set the scale of the noise level alone, from a sample of training spectra (N, L)."""
+        usable, _, sigma, _ = normalise(flux, sigma)
+        self._set_level(_log_level(sigma, usable))
+        return self
+
+    def _set_level(self, level: Tensor) -> None:
         self.level_centre.copy_(level.mean(dim=0))
         # Spectra of one noise level have no spread to divide by.
         self.level_scale.copy_(level.std(dim=0).clamp(min=1e-3) if len(level) > 1 else torch.ones(1))
-        return self
 
     @property
     def baseline(self) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from specvit.errors import ConfigError
 from specvit.models.calibration import Calibration
+from specvit.models.reweighting import Reweighting
 from specvit.spectra import LabelSpace
 
 HeadKind = Literal["point", "gaussian", "ordinal"]
@@ -23,6 +24,9 @@ LOG_VARIANCE_RANGE = (-14.0, 4.0)
 
 #: Probabilities at which quantiles are reported: the central 68 and 95 % and the median.
 QUANTILES = (0.025, 0.16, 0.5, 0.84, 0.975)
+
+#: Of the range of a label: the smallest standard deviation of a histogram, below that of 100,000 bins.
+NARROWEST = 1e-6
 
 
 class Estimate(NamedTuple):
@@ -98,6 +102,8 @@ class Head(nn.Module):
         self.outputs = {"point": 1, "gaussian": 2, "ordinal": bins}[kind]
         self.labels_scaling = LabelScaling(space, scaling)
         self.calibration = Calibration(len(space), QUANTILES)
+        #: Of what an ordinal head states, for another prior than that of the training.
+        self.reweighting: Reweighting | None = None
         self.linear = nn.Linear(width, self.labels * self.outputs)
         self.sharpness = nn.Linear(levels, self.labels) if levels and kind != "point" else None
         if self.sharpness is not None:
@@ -125,7 +131,7 @@ class Head(nn.Module):
         """Return the estimates alone, shape (B, P), float64, label units, from raw outputs (B, P, outputs)."""
         raw = raw.double()
         if self.kind == "ordinal":
-            return _moments(raw.softmax(dim=-1), self._edges())[0]
+            return _moments(*self._stated(raw))[0]
         return self.labels_scaling.to_labels(raw[..., 0])
 
     def decode(self, raw: Tensor, level: Tensor) -> Estimate:
@@ -135,7 +141,7 @@ class Head(nn.Module):
             return Estimate(self.mean(raw), None, None)
         if self.kind == "gaussian":
             return Estimate(self.mean(raw), self.calibration.std(self._gaussian_std(raw), noise), None)
-        probability, edges = raw.softmax(dim=-1), self._edges()
+        probability, edges = self._stated(raw)
         mean, std = _moments(probability, edges)
         std, share = self.calibration.corrected(std, noise)
         return Estimate(mean, std, _inverse(_cumulative(probability), edges, share))
@@ -156,15 +162,22 @@ class Head(nn.Module):
         if self.kind == "gaussian":
             self.calibration.fit(error, self._gaussian_std(raw), noise, None)
             return
-        probability, edges = raw.softmax(dim=-1), self._edges()
+        probability, edges = self._stated(raw)
         below = _below(_cumulative(probability), edges, labels)
         self.calibration.fit(error, _moments(probability, edges)[1], noise, below)
 
     def _gaussian_std(self, raw: Tensor) -> Tensor:
         return (0.5 * raw[..., 1].clamp(*LOG_VARIANCE_RANGE)).exp() * self.labels_scaling.width
 
-    def _edges(self) -> Tensor:
-        """Return the edges of the bins in label units, shape (P, bins + 1), float64."""
+    def _stated(self, raw: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the probability of every bin, (B, P, bins), and the edges of the bins, (P, bins + 1)."""
+        if self.reweighting is None:
+            return raw.softmax(dim=-1), self.bin_edges
+        return self.reweighting(raw), self.reweighting.edges
+
+    @property
+    def bin_edges(self) -> Tensor:
+        """The edges of the bins of the training in label units, shape (P, bins + 1), float64."""
         return self.labels_scaling.to_labels(self.edges.double().T).T
 
 
@@ -181,7 +194,10 @@ def _moments(probability: Tensor, edges: Tensor) -> tuple[Tensor, Tensor]:
     # width² / 12: variance of a uniform density.
     powers = torch.stack([centre, centre.square() + width.square() / 12], dim=-1)
     first, second = torch.einsum("bpk,pkq->bpq", probability, powers).unbind(dim=-1)
-    return first + middle[:, 0], (second - first.square()).sqrt()
+    # All of it may lie in the sliver of a bin that a bound left, narrower than rounding can tell.
+    narrowest = NARROWEST * (edges[:, -1] - edges[:, 0])
+    variance = (second - first.square()).clamp(min=narrowest.square())
+    return first + middle[:, 0], variance.sqrt()
 
 
 def _cumulative(probability: Tensor) -> Tensor:

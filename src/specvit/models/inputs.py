@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from specvit.errors import DataError, LabelError, ShapeError
-from specvit.models.prediction import Prediction
+from specvit.models.prediction import Diagnostics, Prediction
 from specvit.models.usable import is_whole, plausible_pixels, spectrum_level
 from specvit.spectra import LabelSpace, SpectraBatch
 
@@ -114,8 +114,16 @@ def fill_dead(spectra: RelativeSpectra, fill: Tensor) -> Tensor:
     return torch.where(torch.isinf(spectra.sigma), fill.to(spectra.flux), spectra.flux)
 
 
-def finished(prediction: Prediction, usable_share: Tensor, who: str) -> Prediction:
-    """Return the prediction with `diagnostics.usable_share`.
+def finished(
+    prediction: Prediction, usable_share: Tensor, who: str, verdict: Diagnostics | None = None
+) -> Prediction:
+    """Return the prediction with `diagnostics.usable_share`, and with the verdict on its input.
+
+    Args:
+        prediction: what it says of its own fit stands.
+        usable_share: shape (B,).
+        who: what an error names.
+        verdict: see `InputDomain.judge`; None where there is no domain to judge by.
 
     Raises:
         DataError: if a mean, error or quantile is not finite; names the spectrum.
@@ -130,7 +138,15 @@ def finished(prediction: Prediction, usable_share: Tensor, who: str) -> Predicti
                 f"{who}: no finite estimate of spectrum {int(bad.int().argmax())} ({int(bad.sum())} such spectra); "
                 "check that flux and sigma are in one unit, or leave it out"
             )
-    return replace(prediction, diagnostics=replace(prediction.diagnostics, usable_share=usable_share))
+    known = {
+        **(verdict or Diagnostics()).known(),
+        **prediction.diagnostics.known(),
+        "usable_share": usable_share,
+    }
+    if "chi2" in known:
+        freedom = known["degrees_of_freedom"].double().clamp(min=1)
+        known["p_value"] = torch.special.gammaincc(0.5 * freedom, 0.5 * known["chi2"].double())
+    return replace(prediction, diagnostics=Diagnostics(**known))
 
 
 def no_spectra(predict: Callable[[Tensor, Tensor], Prediction], pixels: int) -> Prediction:

@@ -28,7 +28,7 @@ from specvit.models.inputs import (
 )
 from specvit.models.linear_settings import LinearSettings, PCARidgeOptions, PLSOptions, RidgeOptions
 from specvit.models.moments import Moments
-from specvit.models.origin import Origin
+from specvit.models.origin import Origin, judged
 from specvit.models.prediction import Prediction
 from specvit.models.scatter import ResidualScatter
 from specvit.spectra import SpectraSource, collect, median_snr
@@ -98,7 +98,8 @@ class _Linear(ABC):
         # Centred in float64: weights of noisy pixels are large and cancel.
         mean = (filled - self.mean_flux.to(filled)) @ self.weights.to(filled) + self.mean_labels.to(filled)
         found = Prediction(mean.cpu(), self.scatter.std(filled, spectra.sigma), self.names)
-        return finished(found, spectra.usable_share, self.name)
+        verdict = judged(self.origin, spectra.flux, spectra.sigma)
+        return finished(found, spectra.usable_share, self.name, verdict)
 
     def save(self, folder: Path) -> None:
         """Write weights and manifest into `folder`, all or nothing."""

@@ -42,7 +42,7 @@ class FrontConfig:
     channels: tuple[str, ...] = ("flux",)
     chunk: int = 0
     components: int = 48
-    patterns: int = 6
+    patterns: int = 12
     kind: FrontKind = "pixels"
 
 

@@ -6,8 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import Field, field_validator
+from torch import Tensor
 
 from specvit.documents import Section
+from specvit.models.domain import InputDomain
+from specvit.models.prediction import Diagnostics
 from specvit.spectra import LabelSpace, SpectraSource, WavelengthGrid
 
 
@@ -69,20 +72,29 @@ class Origin:
         label_space: names, units and bounds of the training labels.
         training: how it was fitted.
         lsf: line-spread function of the training spectra, {"wavelength": [Å], "fwhm": [Å]}; None if unknown.
+        domain: judges whether spectra are like those of the training; None if these do not say what they are
+            without noise, as the subspace it judges by is found from that.
     """
 
     grid: WavelengthGrid
     label_space: LabelSpace
     training: TrainingRecord = field(default_factory=TrainingRecord)
     lsf: dict[str, list[float]] | None = None
+    domain: InputDomain | None = None
 
     @classmethod
     def of(cls, train: SpectraSource, validation: SpectraSource) -> Origin:
-        """Describe two sources by their size, provenance and the line-spread function of the first."""
+        """Describe two sources by their size, provenance, what the spectra of the first look like, and its LSF."""
         training = TrainingRecord(
             train_spectra=len(train),
             validation_spectra=len(validation),
             train=train.provenance,
             validation=validation.provenance,
         )
-        return cls(train.grid, train.label_space, training, train.lsf)
+        domain = InputDomain.fit(train, validation)
+        return cls(train.grid, train.label_space, training, train.lsf, domain)
+
+
+def judged(origin: Origin, flux: Tensor, sigma: Tensor) -> Diagnostics | None:
+    """Return the verdict on spectra (B, L), each in any one unit; None for an estimator without a domain."""
+    return None if origin.domain is None else origin.domain.judge(flux, sigma)

@@ -20,6 +20,18 @@ from specvit.errors import DataError, ShapeError
 #: Probabilities that differ by less are the same: 0.5 - 0.68 / 2 is not exactly 0.16.
 SAME = 1e-6
 
+#: Why a spectrum is not one of those an estimator was made for, in the order of `Diagnostics.strangeness`.
+REASONS = (
+    "its noise is outside the range of the training",
+    "too many dead pixels",
+    "no training spectrum fits it within its noise",
+    "a shape that training spectra do not have",
+    "single pixels far off (cosmic rays, sky residuals, emission)",
+    "its lines are shifted: not in the rest frame, or in air",
+    "its lines are wider or narrower: another resolution, or rotation",
+    "a continuum that is tilted or curved",
+)
+
 #: What the arrays of `Diagnostics` are called among those of a prediction: "diagnostics/chi2".
 PREFIX = "diagnostics/"
 
@@ -86,8 +98,8 @@ class Diagnostics:
 
     Args:
         usable_share: of the pixels that carried information, shape (B,), float64.
-        chi2: of the best template, shape (B,), float64.
-        degrees_of_freedom: live pixels minus unknowns of the fit, shape (B,), integers.
+        chi2: of the best template, or of the training spectra's best reconstruction, shape (B,), float64.
+        degrees_of_freedom: live pixels minus unknowns of that fit, shape (B,), integers.
         iterations: steps the best start took, shape (B,), integers.
         converged: whether the search ended at a minimum, or the sampler reached its effective sample size,
             shape (B,), boolean.
@@ -95,6 +107,9 @@ class Diagnostics:
         on_face: which labels lie on a face of the box of the training set, shape (B, P), boolean.
         continuum: the a_j of Σ_j a_j u^j with u from -1 to 1 across the pixels, in the unit of the flux, shape
             (B, order + 1), float64.
+        strangeness: how unlike the training spectra each spectrum is, for each of `REASONS`, shape (B, R), float64:
+            a measure over the value that almost no training spectrum exceeds, see `models.domain`.
+        p_value: probability of a larger chi² from noise alone, shape (B,), float64.
         effective_sample_size: of the weighted samples of the posterior, shape (B,), float64.
         samples: likelihoods computed, shape (B,), integers.
     """
@@ -107,6 +122,8 @@ class Diagnostics:
     minima: Tensor | None = None
     on_face: Tensor | None = None
     continuum: Tensor | None = None
+    strangeness: Tensor | None = None
+    p_value: Tensor | None = None
     effective_sample_size: Tensor | None = None
     samples: Tensor | None = None
 
@@ -159,6 +176,23 @@ class Prediction:
 
     def __len__(self) -> int:
         return self.mean.shape[0]
+
+    @property
+    def in_domain(self) -> Tensor | None:
+        """Whether each spectrum is like those of the training, shape (B,), boolean; None where nobody knows.
+
+        Estimates and errors of the others mean nothing; `reasons` says why.
+        """
+        strange = self.diagnostics.strangeness
+        return None if strange is None else (strange <= 1).all(dim=1)
+
+    def reasons(self, row: int) -> list[str]:
+        """Return in words why spectrum `row` is outside the domain, the strangest first; none if it is inside."""
+        strange = self.diagnostics.strangeness
+        if strange is None:
+            return []
+        order = strange[row].argsort(descending=True).tolist()
+        return [REASONS[k] for k in order if not bool(strange[row, k] <= 1)]
 
     def __getitem__(self, rows: Rows) -> Prediction:
         """Return the answers for the selected spectra.

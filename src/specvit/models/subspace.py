@@ -14,7 +14,7 @@ component of the weights, as in the `G` matrices of matched filtering.
 
 from __future__ import annotations
 
-from typing import Self
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,23 @@ TOLERANCE = 0.1
 
 #: Spectra whose normal matrices are summed at once: bounds the memory (K x L floats each).
 EXACT_ROWS = 16
+
+
+class Solution(NamedTuple):
+    """The Wiener estimate of B spectra.
+
+    coefficients: ĉ, shape (B, K), order one.
+    weight: W, 1/sigma² and 0 on dead pixels, shape (B, L).
+    amplitudes: of the weight patterns, shape (B, J).
+    factor: lower Cholesky factor of I + B W Bᵀ, shape (B, K, K).
+    poor: whether the patterns do not compose the weights, as with dead pixels, shape (B,), boolean.
+    """
+
+    coefficients: Tensor
+    weight: Tensor
+    amplitudes: Tensor
+    factor: Tensor
+    poor: Tensor
 
 
 class SubspaceProjection(nn.Module):
@@ -47,7 +64,7 @@ class SubspaceProjection(nn.Module):
     level_centre: Tensor
     level_scale: Tensor
 
-    def __init__(self, pixels: int, components: int = 48, patterns: int = 6) -> None:
+    def __init__(self, pixels: int, components: int = 48, patterns: int = 12) -> None:
         super().__init__()
         if not 1 <= components <= pixels or not 1 <= patterns <= pixels:
             raise ConfigError(f"subspace: components and patterns must lie between 1 and {pixels} pixels")
@@ -93,7 +110,16 @@ class SubspaceProjection(nn.Module):
         # Over √N the coefficients of the sample have unit variance, the prior of the module's formula.
         self.basis.copy_(_principal(whitened, self.components) / len(clean) ** 0.5 / reference.sqrt())
         self._fit_patterns(weight / reference)
-        features = self._level(self._amplitudes(weight.float()))
+        return self._set_level(weight.float())
+
+    @torch.no_grad()
+    def fit_level(self, flux: Tensor, sigma: Tensor) -> Self:
+        """Set the scale of the noise levels alone, from a sample of training spectra (N, L)."""
+        usable, _, sigma, _ = normalise(flux, sigma)
+        return self._set_level(torch.where(usable, sigma**-2, 0.0))
+
+    def _set_level(self, weight: Tensor) -> Self:
+        features = self._level(self._amplitudes(weight))
         self.level_centre.copy_(features.mean(dim=0))
         self.level_scale.copy_(features.std(dim=0).clamp(min=1e-6))
         return self
@@ -127,6 +153,13 @@ class SubspaceProjection(nn.Module):
 
     def from_normalised(self, usable: Tensor | None, flux: Tensor, sigma: Tensor) -> Inputs:
         """Return the inputs of what `normalise` gives, each (B, L); differentiable in the flux."""
+        found = self.solve(usable, flux, sigma)
+        level = bounded((self._level(found.amplitudes) - self.level_centre) / self.level_scale)
+        known = None if usable is None else usable.any(dim=1, keepdim=True).expand(-1, self.components)
+        return Inputs(found.coefficients[:, None], known, level)
+
+    def solve(self, usable: Tensor | None, flux: Tensor, sigma: Tensor) -> Solution:
+        """Return the Wiener estimate for what `normalise` gives, each (B, L), and what it was made with."""
         weight = sigma.square().reciprocal()
         if usable is not None:
             weight = torch.where(usable, weight, 0.0)
@@ -138,10 +171,9 @@ class SubspaceProjection(nn.Module):
         if bool(poor.any()):
             normal[poor] = self._exact_normal(weight[poor])
         normal.diagonal(dim1=-2, dim2=-1).add_(1.0)
-        coefficients = torch.cholesky_solve(projected[..., None], torch.linalg.cholesky(normal))
-        level = bounded((self._level(amplitudes) - self.level_centre) / self.level_scale)
-        known = None if usable is None else usable.any(dim=1, keepdim=True).expand(-1, self.components)
-        return Inputs(coefficients.transpose(1, 2), known, level)
+        factor = torch.linalg.cholesky(normal)
+        coefficients = torch.cholesky_solve(projected[..., None], factor)[..., 0]
+        return Solution(coefficients, weight, amplitudes, factor, poor)
 
     def _amplitudes(self, weight: Tensor) -> Tensor:
         """Return how much of each pattern the weights (B, L) hold, shape (B, J)."""

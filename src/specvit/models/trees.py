@@ -30,7 +30,7 @@ from specvit.models.inputs import (
     no_spectra,
     relative_spectra,
 )
-from specvit.models.origin import Origin
+from specvit.models.origin import Origin, judged
 from specvit.models.prediction import Prediction
 from specvit.models.scatter import ResidualScatter
 from specvit.models.tree_text import TreeTextError, check_tree_text
@@ -152,7 +152,8 @@ class LightGBM:
         columns = [booster.predict(table, num_threads=self.threads) for booster in self._boosters]
         mean = torch.from_numpy(np.stack(columns, axis=1).astype(np.float64))
         found = Prediction(mean, self.scatter.std(filled, spectra.sigma), self.names)
-        return finished(found, spectra.usable_share, self.name)
+        verdict = judged(self.origin, spectra.flux, spectra.sigma)
+        return finished(found, spectra.usable_share, self.name, verdict)
 
     def save(self, folder: Path) -> None:
         """Write the trees (LightGBM's text format), arrays and manifest into `folder`, all or nothing."""

@@ -27,6 +27,7 @@ HEADINGS = {
     "efficiency": "Efficiency by S/N",
     "efficiency_expected": "Efficiency without luck",
     "coverage": "Do the stated errors hold?",
+    "true_label": "At which true values, and why not at the ends",
     "cost": "What it takes",
 }
 

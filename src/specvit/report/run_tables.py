@@ -13,6 +13,7 @@ from specvit.report.contents import RunContents
 from specvit.report.cost_table import cost_table
 from specvit.report.explain_table import explain_table
 from specvit.report.tables import Cell, Table
+from specvit.report.true_label_table import true_label_table
 from specvit.report.words import (
     METRIC_NAMES,
     caption_note,
@@ -53,6 +54,8 @@ def run_tables(run: RunContents) -> list[Table]:
         tables.append(slice_table(run))
     if run.summary.has("coverage_68"):
         tables.append(coverage_table(run))
+    by_truth = true_label_table(run)
+    tables += [] if by_truth is None else [by_truth]
     tables += [metric_table(run, "mae"), metric_table(run, "rmse"), residual_table(run), cost_table(run)]
     if run.cells is not None:
         tables.append(cell_table(run))

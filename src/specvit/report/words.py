@@ -74,6 +74,11 @@ def interval(score: Score, digits: int = 3) -> str:
     return f"{number(score.low, digits)} to {number(score.high, digits)}"
 
 
+def range_text(low: float, high: float) -> str:
+    """Return a range with as many digits as it needs, e.g. '1 – 1.5'."""
+    return f"{low:g} – {high:g}".replace("-", "−")
+
+
 def score_text(score: Score, digits: int = 3) -> str:
     """Return e.g. '0.417 [0.38 to 0.45]'."""
     inside = interval(score, digits)
@@ -93,6 +98,7 @@ def findings(run: RunContents) -> list[str]:
         rest = "; ".join(f"{run.title(name)}: {score_text(_known(run, name, 'r2'), 2)}" for name in others)
         sentences.append(f"For comparison, R² of {rest}.")
     sentences += _across_snr(run, best)
+    sentences += _at_the_ends(run, best)
     sentences += _against_ceiling(run)
     sentences += _coverage(run)
     return sentences
@@ -175,3 +181,21 @@ def _coverage(run: RunContents) -> list[str]:
         if (share := value(run.summary.score(name, "coverage_68"))) is not None
     ]
     return [f"Stated 68 % intervals hold the truth for: {', '.join(stated)}."] if stated else []
+
+
+def _at_the_ends(run: RunContents, best: str) -> list[str]:
+    """Return how far off an estimator is at both ends of the range of the target, where that is known."""
+    bins = run.summary.by_true_label.get(best, {}).get(run.target, ())
+    if len(bins) < 2 or bins[0].bias is None or bins[-1].bias is None:
+        return []
+    ends = bins[0], bins[-1]
+    places = " and ".join(range_text(one.low, one.high) for one in ends)
+    off = " and ".join(
+        f"{'+' if one.bias > 0 else ''}{number(one.bias, 2)}" for one in ends if one.bias is not None
+    )
+    held = " and ".join(number(100 * one.coverage_68, 0) for one in ends if one.coverage_68 is not None)
+    inside = f", and its 68 % intervals hold {held} % of the true values" if held else ""
+    return [
+        f"Estimates shrink towards the middle of the prior: at true {label_name(run.target)} {places} those of "
+        f"{run.title(best)} are off by {off} {run.summary.unit} in the mean{inside}."
+    ]

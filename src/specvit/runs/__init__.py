@@ -26,6 +26,7 @@ from specvit.runs.summary import (
     Summary,
     read_summary,
 )
+from specvit.runs.true_bins import TrueBin, TrueBins
 
 __all__ = [
     "ALL",
@@ -47,6 +48,8 @@ __all__ = [
     "StarBounds",
     "StarTable",
     "Summary",
+    "TrueBin",
+    "TrueBins",
     "describe_machine",
     "read_summary",
     "write_atomic",

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from specvit.documents.problems import wrong_entry
 from specvit.errors import DataError
 from specvit.runs.folder import RunFolder
+from specvit.runs.true_bins import TrueBins
 
 #: 2: scores by label and slice; titles and meanings are the run's.
 SCHEMA_VERSION = 2
@@ -158,6 +159,10 @@ class Summary(_Part):
     scores: dict[str, dict[str, dict[str, Metrics]]] = Field(
         description="estimator -> label -> slice -> metric -> score"
     )
+    by_true_label: dict[str, dict[str, TrueBins]] = Field(
+        default_factory=dict,
+        description="estimator -> label -> scores in bins of its true value; not in runs from before these were kept",
+    )
     ceilings: dict[str, CeilingFacts] = Field(default_factory=dict, description="label -> its ceiling")
     model: str | None = Field(
         default=None, description="where the trained estimator lies, relative to the run folder"
@@ -180,6 +185,11 @@ class Summary(_Part):
                     raise ValueError(f"scores.{name}.{label}: no such label in 'labels'")
                 if missing := [part for part in self.slices if part not in slices]:
                     raise ValueError(f"scores.{name}.{label}: no slice '{missing[0]}'")
+        for name, of_labels in self.by_true_label.items():
+            if name not in self.estimators:
+                raise ValueError(f"by_true_label.{name}: no such estimator in 'estimators'")
+            if unknown := [label for label in of_labels if label not in self.labels]:
+                raise ValueError(f"by_true_label.{name}.{unknown[0]}: no such label in 'labels'")
         for label, ceiling in self.ceilings.items():
             if missing := [part for part in self.slices if part not in ceiling.spreads]:
                 raise ValueError(f"ceilings.{label}.spreads: no slice '{missing[0]}'")

@@ -5,8 +5,10 @@ from specvit.simulate.priors import (
     DensityPrior,
     LatticeLike,
     LatticePrior,
+    MarginalPrior,
     Prior,
     UniformPrior,
+    interval_probabilities,
     make_prior,
 )
 from specvit.simulate.reference_shards import ReferenceShards
@@ -15,24 +17,29 @@ from specvit.simulate.simulated_source import SimulatedSource, endless
 from specvit.simulate.simulator import Simulator, World
 from specvit.simulate.splits import SPLITS
 from specvit.simulate.stored_spectra import StoredSpectra
+from specvit.simulate.widening import NOISE_FACTOR, Widening
 from specvit.simulate.writer import WriteJob
 
 __all__ = [
     "BLOCK",
+    "NOISE_FACTOR",
     "SPLITS",
     "DensityPrior",
     "LatticeLike",
     "LatticePrior",
+    "MarginalPrior",
     "Prior",
     "ReferenceShards",
     "SimulatedSource",
     "Simulator",
     "StoredSpectra",
     "UniformPrior",
+    "Widening",
     "World",
     "WriteJob",
     "emulator_fingerprint",
     "endless",
     "instrument_fingerprint",
+    "interval_probabilities",
     "make_prior",
 ]

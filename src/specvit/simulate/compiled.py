@@ -42,12 +42,13 @@ POINTS = 24
 
 
 class BlockProducts(NamedTuple):
-    """A tile's matrix products, float32, C order: what `NoiseModel.combine` takes."""
+    """A tile's matrix products, float32, C order: what `NoiseModel.combine` takes; and noise levels, (B,)."""
 
     flux: np.ndarray
     response: np.ndarray
     sky: np.ndarray
     constant: np.ndarray
+    noise_level: np.ndarray
 
 
 class Convention(NamedTuple):
@@ -55,7 +56,6 @@ class Convention(NamedTuple):
 
     continuum: np.ndarray
     floor: np.float32
-    noise_level: np.float32
     minimum_level: np.float32
     observed_median: bool
     pipeline_sigma: bool
@@ -147,10 +147,10 @@ def _record_row(
     row: int, deviates: Row, products: BlockProducts, convention: Convention, written: Written, work: Row
 ) -> None:
     flux, response, sky = products.flux[row], products.response[row], products.sky[row]
-    constant = products.constant[row]
+    constant, noise_level = products.constant[row], products.noise_level[row]
     variance, sigma_per_root = work[VARIANCE], work[SIGMA_PER_ROOT]
     observed, ratio = work[OBSERVED], work[RATIO]
-    _observe(flux, response, sky, constant, deviates, convention, work)
+    _observe(flux, response, sky, constant, noise_level, deviates, convention, work)
     written.snr[row] = lower_median(ratio.view(I32), *_mean_and_spread(ratio))
     known = max(lower_median(observed.view(I32), *_mean_and_spread(observed)), convention.minimum_level)
     level = known
@@ -172,12 +172,19 @@ def _record_row(
 
 @compiled
 def _observe(
-    flux: Row, response: Row, sky: Row, constant: Row, deviates: Row, convention: Convention, work: Row
+    flux: Row,
+    response: Row,
+    sky: Row,
+    constant: Row,
+    noise_level: Number,
+    deviates: Row,
+    convention: Convention,
+    work: Row,
 ) -> None:
     """Write variance, sigma per root of it, observed flux and flux / sigma of one row into `work`."""
     variance, sigma_per_root = work[VARIANCE], work[SIGMA_PER_ROOT]
     observed, ratio = work[OBSERVED], work[RATIO]
-    floor, noise_level, per_level = convention.floor, convention.noise_level, F32(1) / convention.noise_level
+    floor, per_level = convention.floor, F32(1) / noise_level
     for i in range(flux.size):
         before, own, after = sky[i], sky[i + 1], sky[i + 2]
         largest = before if before > after else after

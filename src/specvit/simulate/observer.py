@@ -74,7 +74,13 @@ class Observer:
             raise ConfigError(f"visible_sigma: '{self.visible_sigma}' is not known; choose pipeline or true")
 
     def record(
-        self, flux: Tensor, terms: NoiseTerms, continuum: Tensor, noise: Tensor, seen: Records
+        self,
+        flux: Tensor,
+        terms: NoiseTerms,
+        continuum: Tensor,
+        noise: Tensor,
+        seen: Records,
+        factor: Tensor | None = None,
     ) -> None:
         """Write into `seen` what is observed of clean flux (B, L).
 
@@ -84,8 +90,10 @@ class Observer:
             continuum: the pipeline's, median over pixels 1, shape (L,).
             noise: standard normal, shape (B, L); overwritten.
             seen: overwritten.
+            factor: multiplies the noise level of each spectrum, shape (B,); None: 1 for all.
         """
-        sigma = self._sigma(flux, terms, seen.sigma)
+        level = self.noise_level if factor is None else (self.noise_level * factor)[:, None]
+        sigma = _sigma(flux, terms, level, seen.sigma)
         torch.addcmul(flux, noise, sigma, out=seen.flux)
         ratio = torch.div(flux, sigma, out=noise)
         seen.snr.copy_(row_median(ratio, ratio))
@@ -99,12 +107,13 @@ class Observer:
             seen.truth.scale.copy_(scale)
         if self.visible_sigma == "pipeline":
             # A smooth continuum, never the star's own flux: sigma would be a noise-free copy of the spectrum.
-            level = torch.mul(known[:, None], continuum, out=seen.sigma)
-            self._sigma(level, terms, seen.sigma)
+            assumed = torch.mul(known[:, None], continuum, out=seen.sigma)
+            _sigma(assumed, terms, level, seen.sigma)
         seen.sigma.mul_(column)
 
-    def _sigma(self, flux: Tensor, terms: NoiseTerms, out: Tensor) -> Tensor:
-        """Return noise_level · σ(flux) in `out`."""
-        sigma = terms.sigma(flux, out)
-        # The usual level saves a pass over the pixels.
-        return sigma if self.noise_level == 1 else sigma.mul_(self.noise_level)
+
+def _sigma(flux: Tensor, terms: NoiseTerms, level: float | Tensor, out: Tensor) -> Tensor:
+    """Return level · σ(flux) in `out`."""
+    sigma = terms.sigma(flux, out)
+    # The usual level saves a pass over the pixels.
+    return sigma if isinstance(level, float) and level == 1 else sigma.mul_(level)

@@ -23,7 +23,14 @@ class TileRecorder(Protocol):
     """Observes tiles of one (seed, split, epoch); not for two threads at once, as it keeps its work space."""
 
     def record(
-        self, piece: int, flux: Tensor, response: Tensor, sky: Tensor, constant: Tensor, seen: Records
+        self,
+        piece: int,
+        flux: Tensor,
+        response: Tensor,
+        sky: Tensor,
+        constant: Tensor,
+        factor: Tensor,
+        seen: Records,
     ) -> None:
         """Write into `seen` what is observed of clean flux with the noise of tile `piece`.
 
@@ -31,6 +38,7 @@ class TileRecorder(Protocol):
             piece: number of the tile.
             flux: noise-free, band-normalised, shape (B, L), float32.
             response, sky, constant: as `NoiseModel.combine` takes them; overwritten.
+            factor: multiplies the noise level, shape (B,), float32.
             seen: overwritten.
         """
 
@@ -75,12 +83,19 @@ class TorchRecorder:
         self._stream = NoiseStream(key, self._deviates.numel())
 
     def record(
-        self, piece: int, flux: Tensor, response: Tensor, sky: Tensor, constant: Tensor, seen: Records
+        self,
+        piece: int,
+        flux: Tensor,
+        response: Tensor,
+        sky: Tensor,
+        constant: Tensor,
+        factor: Tensor,
+        seen: Records,
     ) -> None:
         """See `TileRecorder`."""
         terms = self._model.combine(response, sky, constant, self._deviates)
         self._stream.fill(piece, self._deviates)
-        self._observer.record(flux, terms, self._continuum, self._deviates, seen)
+        self._observer.record(flux, terms, self._continuum, self._deviates, seen, factor)
 
 
 class CompiledRecorder:
@@ -91,11 +106,10 @@ class CompiledRecorder:
     ) -> None:
         from specvit.simulate import compiled
 
-        self._code, self._key = compiled, key
+        self._code, self._key, self._noise_level = compiled, key, np.float32(observer.noise_level)
         self._convention = compiled.Convention(
             continuum.numpy(),
             np.float32(noise.floor_factor),
-            np.float32(observer.noise_level),
             np.float32(MINIMUM_LEVEL),
             observer.normalisation == "observed_median",
             observer.visible_sigma == "pipeline",
@@ -105,10 +119,20 @@ class CompiledRecorder:
         self._work = np.empty((compiled.WORK_ROWS, pixels), np.float32)
 
     def record(
-        self, piece: int, flux: Tensor, response: Tensor, sky: Tensor, constant: Tensor, seen: Records
+        self,
+        piece: int,
+        flux: Tensor,
+        response: Tensor,
+        sky: Tensor,
+        constant: Tensor,
+        factor: Tensor,
+        seen: Records,
     ) -> None:
         """See `TileRecorder`."""
-        products = self._code.BlockProducts(flux.numpy(), response.numpy(), sky.numpy(), constant.numpy())
+        levels = self._noise_level * factor.numpy()
+        products = self._code.BlockProducts(
+            flux.numpy(), response.numpy(), sky.numpy(), constant.numpy(), levels
+        )
         written = self._code.Written(
             seen.flux.numpy(), seen.sigma.numpy(), seen.snr.numpy(), *self._truth(seen)
         )

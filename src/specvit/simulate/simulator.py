@@ -34,6 +34,7 @@ from specvit.simulate.seeding import (
 )
 from specvit.simulate.simulated_source import SimulatedSource
 from specvit.simulate.tiles import TiledDrawing
+from specvit.simulate.widening import NOISE_FACTOR, Widening, WiderConditions
 from specvit.spectra import SpectraBatch, WavelengthGrid
 
 #: Spectra computed at once on an accelerator, where small batches would be all launch overhead.
@@ -53,9 +54,10 @@ class Simulator:
         visible_sigma: "pipeline" gives estimators the sigma a pipeline could know; "true" gives the sigma the
             noise was drawn with, which contains a noise-free copy of the spectrum: only for showing the leak.
         world: the recipe this simulator was built from, if any (provenance).
+        widening: for training: brightness and noise beyond those of the instrument, see `Widening`.
 
     Raises:
-        ConfigError: for an unknown option or a negative noise level.
+        ConfigError: for an unknown option, a negative noise level, or a widening the instrument cannot give.
         DomainError: if the prior reaches outside the emulator's domain; names the label.
     """
 
@@ -68,6 +70,7 @@ class Simulator:
         normalisation: Normalisation = "observed_median",
         visible_sigma: VisibleSigma = "pipeline",
         world: World | None = None,
+        widening: Widening | None = None,
     ) -> None:
         self.observer = Observer(noise_level, normalisation, visible_sigma)
         space = prior.label_space
@@ -79,7 +82,8 @@ class Simulator:
         observed.label_space.check(torch.tensor([space.low, space.high], dtype=torch.float64), "prior")
         self.observed, self.instrument, self.prior = observed.eval(), instrument, prior
         self.noise_level, self.normalisation, self.visible_sigma = noise_level, normalisation, visible_sigma
-        self.world = world
+        self.world, self.widening = world, widening
+        self._wider = None if widening is None else WiderConditions(widening, instrument, noise_level)
         self._on_device: dict[torch.device, tuple[ObservedEmulator, Instrument]] = {}
         self._tiled: TiledDrawing | None = None
 
@@ -100,7 +104,7 @@ class Simulator:
 
         Args:
             labels: shape (B, P), inside the emulator's domain (not checked here).
-            conditions: name -> shape (B,), see `Instrument`.
+            conditions: name -> shape (B,), see `Instrument`; `NOISE_FACTOR` multiplies the noise level.
             noise: shape (B, L), standard normal.
             truth: also return what only the simulator knows.
         """
@@ -111,7 +115,7 @@ class Simulator:
             terms = instrument.noise_terms(conditions, flux.dtype)
             continuum = instrument.continuum.to(flux.dtype)
             # A copy, as `record` overwrites it.
-            self.observer.record(flux, terms, continuum, noise.clone(), seen)
+            self.observer.record(flux, terms, continuum, noise.clone(), seen, conditions.get(NOISE_FACTOR))
         return SpectraBatch(seen.flux, seen.sigma, labels, conditions, seen.snr, seen.truth)
 
     def labels_and_conditions(self, split: str, seed: int, group: int) -> tuple[Tensor, dict[str, Tensor]]:
@@ -121,7 +125,9 @@ class Simulator:
         self._check_drawn(labels)
         # Conditions are drawn by PyTorch; seeded from the group's generator they belong to its stars.
         weather = torch.Generator().manual_seed(int(generator.integers(2**62)))
-        return labels, self.instrument.sample_conditions(STARS, weather)
+        conditions = self.instrument.sample_conditions(STARS, weather)
+        # Drawn after them: the survey's own stars are the same with and without a widening.
+        return labels, conditions if self._wider is None else self._wider.widened(conditions, weather)
 
     def draw(
         self,
@@ -221,6 +227,8 @@ class Simulator:
             "noise_level": self.noise_level,
             "normalisation": self.normalisation,
             "visible_sigma": self.visible_sigma,
+            # Only where there is one: what was identified before there were any keeps its identity.
+            **({} if self.widening is None else {"widening": asdict(self.widening)}),
         }
 
     @property
@@ -249,7 +257,7 @@ class World:
         instrument: preset name or path of an instrument file.
         prior: "uniform" (continuous box) or "lattice" (the reference work's snapping).
         bounds: label name -> (low, high), replacing the emulator's own box for that label.
-        noise_level, normalisation, visible_sigma: see `Simulator`.
+        noise_level, normalisation, visible_sigma, widening: see `Simulator`.
     """
 
     library: str = "builtin"
@@ -259,6 +267,7 @@ class World:
     noise_level: float = 1.0
     normalisation: str = "observed_median"
     visible_sigma: str = "pipeline"
+    widening: Widening | None = None
 
     def build(self) -> Simulator:
         """Return the simulator of this world.
@@ -277,6 +286,7 @@ class World:
             self.normalisation,  # type: ignore[arg-type]  # Simulator checks the name
             self.visible_sigma,  # type: ignore[arg-type]
             world=self,
+            widening=self.widening,
         )
 
     def emulator(self) -> Emulator:

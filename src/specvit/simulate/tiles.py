@@ -21,6 +21,7 @@ from specvit.numerics.products import FixedProduct, with_fixed_products
 from specvit.simulate.observer import Observer, Records
 from specvit.simulate.recording import TileRecorder, tile_recorder
 from specvit.simulate.seeding import BLOCK, STARS, TILE, noise_key
+from specvit.simulate.widening import NOISE_FACTOR
 from specvit.spectra import SpectraBatch
 
 #: float32 numbers in a cache line.
@@ -37,6 +38,7 @@ class _Stars:
     conditions: dict[str, Tensor]
     flux: Tensor
     noise: NoiseMultipliers
+    noise_factor: Tensor
 
 
 class TiledDrawing:
@@ -103,10 +105,13 @@ class TiledDrawing:
         response = self._response(stars.noise.response[rows]).split(TILE)
         sky = self._sky(stars.noise.sky[rows]).split(TILE)
         constant = stars.noise.constant[rows].split(TILE)
+        factor = stars.noise_factor[rows].split(TILE)
         for row in tiles:
             k = (row - at) // TILE
             into = seen[row - tiles.start : row - tiles.start + TILE]
-            recorder.record((origin + row) // TILE, flux[k], response[k], sky[k], constant[k], into)
+            recorder.record(
+                (origin + row) // TILE, flux[k], response[k], sky[k], constant[k], factor[k], into
+            )
 
     def _stars(self, split: str, seed: int, group: int) -> _Stars:
         # The stars last used are kept: small batches in order would otherwise compute them again and again.
@@ -120,6 +125,7 @@ class TiledDrawing:
             conditions,
             self._observed.multipliers(coefficients),
             self._noise.multipliers(conditions, torch.float32),
+            conditions.get(NOISE_FACTOR, torch.ones(STARS)),
         )
         self._latest = key, stars
         return stars

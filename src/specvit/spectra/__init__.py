@@ -8,10 +8,12 @@ from specvit.spectra.snr import median_snr
 from specvit.spectra.source import (
     Generated,
     MemorySource,
+    RowsOf,
     SpectraSource,
     check_rows,
     collect,
     in_batches,
+    take,
 )
 
 __all__ = [
@@ -20,6 +22,7 @@ __all__ = [
     "Generated",
     "LabelSpace",
     "MemorySource",
+    "RowsOf",
     "SpectraBatch",
     "SpectraSource",
     "Truth",
@@ -29,5 +32,6 @@ __all__ = [
     "collect",
     "in_batches",
     "median_snr",
+    "take",
     "vacuum_to_air",
 ]

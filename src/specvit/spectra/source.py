@@ -98,6 +98,50 @@ def collect(source: SpectraSource, batch_size: int = 1024, epoch: int = 0) -> Sp
     return SpectraBatch.concatenate(source.batches(batch_size, epoch))
 
 
+def take(source: SpectraSource, count: int) -> SpectraBatch:
+    """Return the first `count` spectra (or all there are), with truth if the source can give it."""
+    if isinstance(source, Generated):
+        source = source.on("cpu", truth=True)
+    return source.draw(0, min(count, len(source)))
+
+
+class RowsOf:
+    """A `SpectraSource` over rows [start, stop) of another.
+
+    Args:
+        whole: the other source.
+        start, stop: of the rows, see `check_rows` for what is refused.
+    """
+
+    def __init__(self, whole: SpectraSource, start: int, stop: int) -> None:
+        check_rows(start, stop, len(whole))
+        self.whole, self.start, self.stop = whole, start, stop
+        self.grid, self.label_space, self.lsf = whole.grid, whole.label_space, whole.lsf
+        self.fresh_noise = whole.fresh_noise
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What the other source says of itself, and which rows these are."""
+        own = {**self.whole.provenance, "rows": [self.start, self.stop]}
+        return {**own, "identity": content_digest(own)}
+
+    def draw(self, start: int, stop: int, epoch: int = 0) -> SpectraBatch:
+        """Return spectra [start, stop) of these rows."""
+        check_rows(start, stop, len(self), epoch)
+        return self.whole.draw(self.start + start, self.start + stop, epoch)
+
+    def batches(self, batch_size: int, epoch: int = 0) -> Iterator[SpectraBatch]:
+        """Yield these rows in order."""
+        return in_batches(self.draw, len(self), batch_size, epoch)
+
+    def reserve(self, count: int) -> None:
+        """Return None: the other rows are for something else."""
+        return None
+
+
 class MemorySource:
     """A `SpectraSource` over one batch already in memory.
 

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from specvit.errors import RunError
+from specvit.simulate.seeding import entropy_words
 from specvit.spectra import SpectraBatch
 from specvit.training.checkpoint import NAME, START_OVER, check_state, load_checkpoint, save_checkpoint
 from specvit.training.distributed import Processes
@@ -282,4 +283,4 @@ class _Meter:
 def _seed(seed: int, rank: int, step: int) -> int:
     """Return the seed of dropout and masks of one step in one process."""
     # Hashed: neighbouring seeds, ranks and steps have unrelated streams.
-    return int(np.random.SeedSequence((seed, rank, step)).generate_state(1, np.uint64)[0]) >> 1
+    return int(np.random.SeedSequence(entropy_words(seed, rank, step)).generate_state(1, np.uint64)[0]) >> 1

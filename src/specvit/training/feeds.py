@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from specvit.errors import DataError
+from specvit.simulate.seeding import entropy_words
 from specvit.spectra import Generated, MemorySource, SpectraBatch, SpectraSource, collect
 
 #: Finite sets up to this size are kept in memory and shuffled as a whole; larger ones are read in passes and
@@ -204,5 +205,5 @@ def prefetched(produce: Callable[[int], Prepared], step: int) -> Generator[Prepa
 
 
 def _generator(seed: int, number: int) -> torch.Generator:
-    key = np.random.SeedSequence((seed, number)).generate_state(1, np.uint64)[0]
+    key = np.random.SeedSequence(entropy_words(seed, number)).generate_state(1, np.uint64)[0]
     return torch.Generator().manual_seed(int(key) & (2**63 - 1))

@@ -14,6 +14,9 @@ LOSSES = {
     "ordinal": ("ordinal",),
 }
 
+#: What the first weights can be, beside those of a saved network.
+STARTS = ("auto", "random", "components", "ridge")
+
 #: Largest values of what would otherwise run for ever or fill the memory; also keeps out inf and NaN.
 LARGEST = {
     "steps": 100_000_000,
@@ -35,7 +38,8 @@ class Recipe:
     """A training recipe. The schedule follows its length: a number of steps, or a time budget.
 
     Args:
-        start: "random", "components" or "ridge" (see `starts`), or "auto": components where that is possible.
+        start: one of `STARTS`, see `starts`; "auto" takes components where that is possible. Or a saved network,
+            by folder or as one that comes with specvit, whose training is continued on these spectra.
         steps: optimiser steps; ignored if `minutes` > 0.
         minutes: time budget from the start of the fit, preparation and validation included.
         batch: spectra per step and process.
@@ -62,7 +66,7 @@ class Recipe:
         seed: of weights, order and dropout.
     """
 
-    start: Literal["auto", "random", "components", "ridge"] = "auto"
+    start: str = "auto"
     steps: int = 5_000
     minutes: float = 0.0
     batch: int = 256
@@ -89,7 +93,6 @@ class Recipe:
     def __post_init__(self) -> None:
         """Check the options."""
         choices = {
-            "start": ("auto", "random", "components", "ridge"),
             "optimiser": ("adamw", "muon"),
             "schedule": ("cosine", "wsd"),
             "precision": ("fp32", "bf16"),

@@ -20,7 +20,7 @@ from specvit.models.subspace import SubspaceProjection
 from specvit.models.swin import Swin
 from specvit.models.vit import SpecViT
 from specvit.models.vit.tokens import LocalMap, Tokeniser
-from specvit.spectra import Generated, MemorySource, SpectraBatch, SpectraSource
+from specvit.spectra import MemorySource, SpectraBatch, SpectraSource, take
 
 #: Training spectra from which the front end is fitted: normalisation per pixel, or the subspace.
 SAMPLE = 1024
@@ -44,13 +44,6 @@ def prepare(network: SpectrumNetwork, train: SpectraSource, validation: SpectraB
     elif start == "ridge":
         start_from_ridge(network, take(train, RIDGE_SPECTRA), validation, train)
     return start
-
-
-def take(source: SpectraSource, count: int) -> SpectraBatch:
-    """Return the first `count` spectra (or all there are), with truth if the source can give it."""
-    if isinstance(source, Generated):
-        source = source.on("cpu", truth=True)
-    return source.draw(0, min(count, len(source)))
 
 
 def fit_front(network: SpectrumNetwork, sample: SpectraBatch) -> None:

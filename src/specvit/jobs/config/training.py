@@ -13,6 +13,7 @@ from specvit.jobs.config.sections import (
     CONFIG_VERSION,
     MOST_LABELS,
     MOST_SPECTRA,
+    Bound,
     EvaluateSection,
     InstrumentSection,
     LabelName,
@@ -20,8 +21,10 @@ from specvit.jobs.config.sections import (
     OptionName,
     OptionValue,
     RunSection,
+    SnrEdge,
     StarsSection,
 )
+from specvit.simulate import Widening
 
 #: Endings of the reference work's files; a stored set of `specvit simulate` is a folder.
 HDF5 = (".h5", ".hdf5")
@@ -38,6 +41,37 @@ class TrainingStarsSection(StarsSection):
         default=2_000, ge=10, le=MOST_SPECTRA, description="validation spectra, which select the weights"
     )
     test: int = Field(default=2_000, ge=10, le=MOST_SPECTRA, description="test spectra, which are scored")
+    widened: float = Field(
+        default=Widening.share,
+        ge=0,
+        le=1,
+        description="share of the training stars with S/N and noise beyond those of the survey; 0: none",
+    )
+    snr: tuple[SnrEdge, SnrEdge] = Field(
+        default=Widening.snr, description="their S/N, [low, high]: their magnitudes are chosen for it"
+    )
+    noise_factor: tuple[SnrEdge, SnrEdge] = Field(
+        default=Widening.noise_factor,
+        description="[low, high]: multiplies the noise of half of them, uniform in the logarithm",
+    )
+    mag: tuple[Bound, Bound] | None = Field(
+        default=Widening.mag, description="[low, high]: no magnitudes beyond, whatever S/N is asked for"
+    )
+
+    @model_validator(mode="after")
+    def _ranges_rise(self) -> TrainingStarsSection:
+        for name in ("snr", "noise_factor", "mag"):
+            low, high = getattr(self, name) or (1.0, 1.0)
+            if not (low <= high and (name == "mag" or low > 0)):
+                raise ValueError(
+                    f"{name}: expected {'' if name == 'mag' else '0 < '}low <= high, got {low:g} to {high:g}"
+                )
+        return self
+
+    @property
+    def widening(self) -> Widening | None:
+        """The wider ranges; None for a training on the survey's own spectra alone."""
+        return Widening(self.widened, self.snr, self.noise_factor, self.mag) if self.widened else None
 
 
 class DataSection(Section):

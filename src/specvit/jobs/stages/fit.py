@@ -21,10 +21,13 @@ from specvit.jobs.sources import Sources
 from specvit.jobs.stages.test_stars import TestStars
 from specvit.jobs.watch import Update
 from specvit.jobs.work import Record
-from specvit.models.prediction import Prediction
+from specvit.models.prediction import REASONS, Prediction
 from specvit.models.protocol import Estimator
 from specvit.runs import Estimates, RunFolder
 from specvit.runs.folder import MEND
+
+#: Share of flagged spectra that is worth a warning: several times what chance flags.
+MANY = 0.05
 
 #: Spectra estimated at once.
 PIECE = 500
@@ -39,6 +42,8 @@ class FitRecord:
         predict_seconds: for all test spectra.
         facts: what the fit chose.
         cost: as `EstimatorFacts.cost`.
+        flagged: share of the test spectra outside the domain of the training; None where it is not judged.
+        flagged_for: the reason most of them are; None without any.
         model: folder of the fitted estimator, relative to the run; None for one that was there before.
     """
 
@@ -46,7 +51,19 @@ class FitRecord:
     predict_seconds: float
     facts: dict[str, Any] = field(default_factory=dict)
     cost: dict[str, float] = field(default_factory=dict)
+    flagged: float | None = None
+    flagged_for: str | None = None
     model: str | None = None
+
+    @property
+    def warning(self) -> str | None:
+        """What a user must know of the spectra that were flagged; None if they are no more than there should be."""
+        if self.flagged is None or self.flagged <= MANY:
+            return None
+        return (
+            f"{self.flagged:.0%} of these spectra are outside the domain it was trained in ({self.flagged_for}); what "
+            "it says of them means nothing"
+        )
 
     @property
     def seconds(self) -> dict[str, float]:
@@ -106,15 +123,19 @@ class FitEstimator:
             model = self.choice.load()
             seconds = trained_seconds(model)
         began = time.perf_counter()
-        estimates = to_estimates(self._predict(model, update))
+        prediction = self._predict(model, update)
+        estimates, (flagged, reason) = to_estimates(prediction), flags(prediction)
         fact = FitRecord(
             fit_seconds=seconds,
             predict_seconds=round(time.perf_counter() - began, 3),
             facts={
                 **self._chosen(model),
                 **{f"trained with {k}": v for k, v in self.differs.items()},
+                **({} if flagged is None else {"flagged as outside its domain": f"{flagged:.1%}"}),
             },
             cost=self.choice.spec.cost(model),
+            flagged=flagged,
+            flagged_for=reason,
             model=None if folder is None else str(folder),
         )
         estimates.write(run, self.choice.key)
@@ -210,6 +231,16 @@ def predict(
         parts.append(answer)
         update(min(start + PIECE, len(test)), len(test))
     return Prediction.concatenate(parts)
+
+
+def flags(prediction: Prediction) -> tuple[float | None, str | None]:
+    """Return the share of spectra outside the domain of the training, and the reason most of them are."""
+    strange = prediction.diagnostics.strangeness
+    if strange is None:
+        return None, None
+    outside = strange > 1
+    often = int(outside.sum(dim=0).argmax())
+    return float(outside.any(dim=1).double().mean()), REASONS[often] if bool(outside.any()) else None
 
 
 def to_estimates(prediction: Prediction) -> Estimates:

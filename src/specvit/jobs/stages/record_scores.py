@@ -38,6 +38,7 @@ class RecordScores:
         model = self.fitted.choice.spec.load(folder)
         assert isinstance(model, NetworkEstimator)
         model.metrics = stated_scores(self.summary, self.fitted.choice.key)
+        model.by_true_label = self.summary.by_true_label[self.fitted.choice.key]
         model.save(folder)
 
     def read(self, run: RunFolder) -> None:

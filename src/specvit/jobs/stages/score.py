@@ -21,6 +21,7 @@ from specvit.evaluate import (
     gaussian_limit,
     most_widely,
     plane_axes,
+    scores_by_truth,
     shared_slice,
     snr_slices,
     stated_intervals,
@@ -143,6 +144,10 @@ class ScoreAll:
             scores={
                 name: {label: found.metrics for label, found in labels.items()}
                 for name, labels in scores.items()
+            },
+            by_true_label={
+                one.choice.key: scores_by_truth(one.estimates, self.test.table.labels, self.test.space)
+                for one in self.fitted
             },
             ceilings={} if self.bounds is None else self._ceilings(scorer, self.bounds),
             model=self.model,

@@ -20,6 +20,7 @@ from specvit.limits.bayes.likelihood import log_likelihood
 from specvit.limits.bayes.observation import Observation
 from specvit.limits.bayes.posterior import Posterior
 from specvit.simulate import DensityPrior, LatticeLike, Prior
+from specvit.simulate.seeding import SEEDS
 
 #: Stars treated together: enough to spread Python's overhead, few enough to fit in memory.
 CPU_STARS, DEVICE_STARS = 32, 128
@@ -82,7 +83,7 @@ class BayesCeiling:
         names, parts = self.prior.label_space.names, []
         for first in range(0, len(observation), together):
             # Seeded per group: the draws of a star do not depend on how many groups follow.
-            generator = torch.Generator(device).manual_seed(self.seed * 1_000_003 + first)
+            generator = torch.Generator(device).manual_seed((self.seed * 1_000_003 + first) % SEEDS)
             group = observation[first : first + together]
             score = self._score(group, generator)
             for samples in sampler.sample(group, score, self.settings, generator):

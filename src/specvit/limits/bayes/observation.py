@@ -10,6 +10,7 @@ from torch import Tensor
 
 from specvit.errors import ConfigError, DataError, ShapeError
 from specvit.instrument import Instrument
+from specvit.simulate import NOISE_FACTOR
 from specvit.spectra import SpectraBatch
 
 #: Variance of a dead pixel, in flux² where the median flux is 1: it carries no information.
@@ -75,7 +76,7 @@ class Observation:
         Args:
             flux: observed flux, shape (B, L).
             scale: flux over band-normalised flux, shape (B,); `Truth.scale`.
-            conditions: name -> shape (B,).
+            conditions: name -> shape (B,); `NOISE_FACTOR`, where it is, multiplies the noise level.
             instrument: whose noise it is.
             noise_level: multiplies sigma.
             dead: boolean, shape (B, L): pixels to ignore.
@@ -86,7 +87,9 @@ class Observation:
         if not noise_level > 0:
             raise ConfigError(f"noise_level: a posterior needs noise, expected > 0, got {noise_level}")
         terms = instrument.noise_terms(conditions, flux.dtype)
-        level = noise_level**2 * scale[:, None]
+        level = (noise_level * conditions.get(NOISE_FACTOR, torch.ones_like(scale))).square()[
+            :, None
+        ] * scale[:, None]
         base, gain = level * scale[:, None] * terms.variance / terms.response.square(), level / terms.response
         if dead is not None:
             base, gain = base.masked_fill(dead, DEAD_VARIANCE), gain.masked_fill(dead, 0.0)

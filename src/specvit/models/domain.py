@@ -1,0 +1,244 @@
+"""Whether a spectrum is one of those an estimator was made for: a verdict on the input, whatever the estimator says.
+
+Training spectra are described as Gaussian, y = m + Bᵀc + noise with c ~ N(0, I) (see `SubspaceProjection`). Tests look at
+what that leaves of a spectrum: chi² and single pixels, the size of c, and the score of directions in which spectra go
+wrong in practice (velocity, resolution, continuum). The score of a direction d is dᵀ S⁻¹ (y - m) / √(dᵀ S⁻¹ d), of unit
+variance if S = BᵀB + W⁻¹ were all there is (Rao 1948, Proc. Camb. Phil. Soc. 44, 50); with the Wiener estimate ĉ,
+S⁻¹ (y - m) = W (y - m - Bᵀĉ), so no matrix of pixels is ever made.
+
+What counts as strange is not computed but counted, on held-out spectra of the training's own world (`Norm`).
+"""
+
+from __future__ import annotations
+
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from specvit.documents.tensors import Tensors
+from specvit.models.conditioning import normalise
+from specvit.models.norm import Norm
+from specvit.models.prediction import Diagnostics
+from specvit.models.subspace import EXACT_ROWS, Solution, SubspaceProjection
+from specvit.spectra import SPEED_OF_LIGHT_KM_S, SpectraSource, WavelengthGrid, take
+
+#: Training spectra that span the subspace, its components and weight patterns, at most.
+SAMPLE, COMPONENTS, PATTERNS = 1024, 64, 12
+
+#: Held-out spectra by which strangeness is measured, at most, and how many are judged at once.
+HELD_OUT, ROWS = 4_000, 256
+
+#: Sigma is taken as no smaller than this share of the smallest of the training: float32 has room for what follows.
+LEAST_SIGMA = 0.2
+
+#: Least share of usable pixels: with fewer, lines that decide between stars may all be gone.
+USABLE = 0.7
+
+#: Axes of the arrays of a `SubspaceProjection`.
+AXES = {
+    **{"mean": "L", "basis": "KL", "reference": "L", "pattern": "JL"},
+    **{"normal": "JKK", "level_centre": "J", "level_scale": "J"},
+}
+
+#: Velocities, km/s, by which lines are moved too far for their slope to tell.
+SHIFTS = (-500.0, -350.0, -250.0, -150.0, -100.0, -60.0, 60.0, 100.0, 150.0, 250.0, 350.0, 500.0)
+
+
+class InputDomain:
+    """Judges spectra by how the spectra of a training look.
+
+    Args:
+        space: of the training spectra, fitted.
+        grid: their pixels.
+        norm: what their statistics look like.
+    """
+
+    def __init__(self, space: SubspaceProjection, grid: WavelengthGrid, norm: Norm) -> None:
+        self.space, self.grid, self.norm = space, grid, norm
+        self._directions = Directions(space, grid)
+
+    @classmethod
+    @torch.no_grad()
+    def fit(cls, train: SpectraSource, validation: SpectraSource) -> Self | None:
+        """Return the domain of a training; None if its spectra do not say what they are without noise.
+
+        Args:
+            train: training spectra.
+            validation: of the same world; used where the training has no reserve of further spectra.
+        """
+        sample = take(train, SAMPLE)
+        components = min(COMPONENTS, len(sample) // 4, train.grid.size // 8)
+        if sample.truth is None or components < 1:
+            return None
+        space = SubspaceProjection(train.grid.size, components, min(PATTERNS, components))
+        space.fit(sample.truth.flux, sample.flux, sample.sigma)
+        domain = cls(space, train.grid, Norm.unknown())
+        levels, statistics, count = [], [], 0
+        held_out = train.reserve(HELD_OUT) or validation
+        for batch in held_out.batches(ROWS):
+            level, found, _ = domain._measured(batch.flux, batch.sigma)
+            levels.append(level)
+            statistics.append(found)
+            count += len(batch)
+            if count >= HELD_OUT:
+                break
+        domain.norm = Norm.of(torch.cat(levels), torch.cat(statistics))
+        return domain
+
+    @torch.no_grad()
+    def judge(self, flux: Tensor, sigma: Tensor) -> Diagnostics:
+        """Return strangeness, chi² and degrees of freedom of spectra (B, L) in any one unit each."""
+        parts = []
+        for start in range(0, len(flux), ROWS):
+            level, found, fit = self._measured(flux[start : start + ROWS], sigma[start : start + ROWS])
+            parts.append((self.norm.noise_strangeness(level), self.norm.strangeness(level, found), *fit))
+        noise, strange, usable, chi2, freedom = (torch.cat(part) for part in zip(*parts, strict=True))
+        pixels = torch.where(usable < USABLE, 1 + USABLE - usable, usable.new_zeros(()))
+        strangeness = torch.cat([noise[:, None], pixels[:, None], strange], dim=1)
+        return Diagnostics(strangeness=strangeness, chi2=chi2, degrees_of_freedom=freedom.round().long())
+
+    def to_tensors(self) -> dict[str, Tensor]:
+        """Return the arrays by the names they are stored under."""
+        state = {f"space.{name}": value for name, value in self.space.state_dict().items()}
+        return state | {f"norm.{name}": value for name, value in self.norm.to_tensors().items()}
+
+    @classmethod
+    def read(cls, tensors: Tensors, grid: WavelengthGrid) -> Self:
+        """Return the domain stored as `to_tensors` gives it.
+
+        Raises:
+            DataError: if an array is missing, of another type or shape, or makes no sense.
+        """
+        norm = Norm.read(tensors.part("norm."))
+        part = tensors.part("space.")
+        part.sizes["L"] = grid.size
+        state = {name: part.take(name, axes, torch.float32) for name, axes in AXES.items()}
+        part.finish()
+        space = SubspaceProjection(grid.size, *(len(state[name]) for name in ("basis", "pattern")))
+        space.load_state_dict(state)
+        return cls(space, grid, norm)
+
+    def _measured(self, flux: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor, Tensor]]:
+        """Return noise level (B,), statistics (B, S), and (usable share, chi², degrees of freedom), float64."""
+        usable, flux, sigma, _ = normalise(flux.to(self.space.mean.device), sigma.to(self.space.mean.device))
+        level = torch.where(usable, sigma, torch.nan).nanmedian(dim=1).values.double().log()
+        # Such spectra are outside by their noise alone.
+        sigma = sigma.clamp(min=LEAST_SIGMA * float(self.norm.bounds[0].exp()))
+        found = self.space.solve(usable, flux, sigma)
+        left = torch.where(usable, flux - self.space.mean - found.coefficients @ self.space.basis, 0.0)
+        pull = left * found.weight.sqrt()
+        chi2, pixels = pull.double().square().sum(dim=1), usable.sum(dim=1).double()
+        # Σ eigenvalues of (I + N)⁻¹ N: how many of the K coefficients the spectrum determines.
+        inverse = torch.cholesky_inverse(found.factor).diagonal(dim1=1, dim2=2).sum(dim=1).double()
+        freedom = pixels - (self.space.components - inverse)
+        columns = [
+            (chi2 - freedom) / (2 * freedom.clamp(min=1)).sqrt(),
+            (1 + found.coefficients.double().square().sum(dim=1)).log(),
+            pull.abs().amax(dim=1).double(),
+        ]
+        columns += self._directions.scores(found, left * found.weight)
+        shares = pixels / usable.shape[1]
+        return level.cpu(), torch.stack(columns, dim=1).cpu(), (shares.cpu(), chi2.cpu(), freedom.cpu())
+
+
+class Directions(nn.Module):
+    """Ways in which spectra go wrong, as directions in pixel space, and their scores.
+
+    A direction is d = D(m + Bᵀĉ) with a linear D: what it does to the spectrum at hand. All sums over pixels but one are
+    made beforehand for the weight patterns of the subspace, as in `SubspaceProjection`.
+
+    Args:
+        space: of the training spectra.
+        grid: their pixels.
+    """
+
+    basis: Tensor
+    rows: Tensor
+    own: Tensor
+    across: Tensor
+    shifted: Tensor
+    shifted_own: Tensor
+    shifted_across: Tensor
+
+    def __init__(self, space: SubspaceProjection, grid: WavelengthGrid) -> None:
+        super().__init__()
+        mean, basis = space.mean[None].double(), space.basis.double()
+        both = torch.cat([mean, basis])
+        rows = torch.stack([*_slopes(both, grid), *_waves(both)])
+        shifted = torch.stack([_shifted(mean[0], grid, velocity) - mean[0] for velocity in SHIFTS])
+        weights = space.pattern.double() * space.reference.double()
+        self.register_buffer("basis", space.basis)
+        self.register_buffer("rows", rows.float())
+        self.register_buffer("own", _products(rows, rows, weights).float())
+        self.register_buffer("across", _products(basis.expand(len(rows), -1, -1), rows, weights).float())
+        self.register_buffer("shifted", shifted.float())
+        self.register_buffer("shifted_own", torch.einsum("jl,sl->js", weights, shifted.square()).float())
+        self.register_buffer("shifted_across", torch.einsum("kl,jl,sl->jks", basis, weights, shifted).float())
+
+    def scores(self, found: Solution, weighted: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return how far B spectra go in velocity, resolution and continuum, each (B,), float64.
+
+        Args:
+            found: their Wiener estimates.
+            weighted: residuals W (y - m - Bᵀĉ), shape (B, L).
+        """
+        # (1, ĉ): the weights of the mean and of the components in the direction.
+        parts = torch.nn.functional.pad(found.coefficients, (1, 0), value=1.0)
+        raw = torch.einsum(
+            "bp,bdp->bd", parts, (weighted @ self.rows.flatten(0, 1).T).unflatten(1, (len(self.rows), -1))
+        )
+        own = torch.einsum("bj,djpq,bp,bq->bd", found.amplitudes, self.own, parts, parts)
+        across = torch.einsum("bj,djkp,bp->bkd", found.amplitudes, self.across, parts)
+        shifted_own = found.amplitudes @ self.shifted_own
+        shifted_across = torch.einsum("bj,jks->bks", found.amplitudes, self.shifted_across)
+        for some in found.poor.nonzero()[:, 0].split(EXACT_ROWS):
+            weight = found.weight[some]
+            direction = torch.einsum("bp,dpl->bdl", parts[some], self.rows)
+            own[some] = torch.einsum("bdl,bl->bd", direction.square(), weight)
+            across[some] = torch.einsum("kl,bdl->bkd", self.basis, direction * weight[:, None])
+            shifted_own[some] = weight @ self.shifted.square().T
+            shifted_across[some] = torch.einsum("bl,kl,sl->bks", weight, self.basis, self.shifted)
+        velocity, resolution, tilt, curvature = _normed(raw, own, across, found.factor).abs().unbind(dim=1)
+        shift = _normed(
+            weighted @ self.shifted.T,
+            shifted_own,
+            shifted_across,
+            found.factor,
+        )
+        # Small velocities by the slope of the star's own lines, large ones by where the lines of all stars would be.
+        return torch.maximum(velocity, shift.amax(dim=1)), resolution, torch.maximum(tilt, curvature)
+
+
+def _normed(raw: Tensor, own: Tensor, across: Tensor, factor: Tensor) -> Tensor:
+    """Return raw / √(own - acrossᵀ (I + N)⁻¹ across), shape (B, D), float64, for across of shape (B, K, D)."""
+    within = (across * torch.cholesky_solve(across, factor)).sum(dim=1)
+    # A spectrum without a usable pixel has no direction either.
+    return raw.double() / (own - within).double().clamp(min=1e-12).sqrt()
+
+
+def _products(left: Tensor, right: Tensor, weights: Tensor) -> Tensor:
+    """Return Σ_l left_dpl weights_jl right_dql, shape (D, J, P, Q), for left (D, P, L) and right (D, Q, L)."""
+    return torch.stack([(left * weight) @ right.transpose(1, 2) for weight in weights], dim=1)
+
+
+def _slopes(rows: Tensor, grid: WavelengthGrid) -> tuple[Tensor, Tensor]:
+    """Return the changes of spectra (N, L) with velocity, per km/s, and with the variance of the LSF, each (N, L)."""
+    wavelength = torch.from_numpy(grid.wavelength.copy())
+    first = torch.gradient(rows, spacing=(wavelength,), dim=1)[0]
+    second = torch.gradient(first, spacing=(wavelength,), dim=1)[0]
+    # A line moves to the red by λ v / c; a kernel of variance v adds v/2 times the second derivative.
+    return -first * wavelength / SPEED_OF_LIGHT_KM_S, 0.5 * second
+
+
+def _waves(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Return spectra (N, L) times a tilt and a curvature over the pixels, each (N, L)."""
+    position = torch.linspace(-1, 1, rows.shape[1], dtype=rows.dtype)
+    return rows * position, rows * (position.square() - 1 / 3)
+
+
+def _shifted(flux: Tensor, grid: WavelengthGrid, velocity: float) -> Tensor:
+    """Return a spectrum (L,) as it would be seen at a velocity, km/s; constant beyond its ends."""
+    emitted = grid.wavelength / (1 + velocity / SPEED_OF_LIGHT_KM_S)
+    return torch.from_numpy(np.interp(emitted, grid.wavelength, flux.numpy()))

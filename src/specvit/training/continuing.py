@@ -1,0 +1,113 @@
+"""A training that starts from a trained network, for other spectra: more stars, a wider range of S/N, real ones.
+
+What the first network has learned is taken over as it is, pixel for pixel; only how noise levels are scaled follows the
+new spectra, and the layers that read them are rewritten so that nothing is lost.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import nn
+
+from specvit.errors import ConfigError
+from specvit.models.cnn import CNN
+from specvit.models.mlp import MLP
+from specvit.models.network import FrontConfig, NetworkConfig, SpectrumNetwork
+from specvit.models.swin import Swin
+from specvit.models.vit import SpecViT
+from specvit.spectra import SpectraBatch, WavelengthGrid
+
+
+def check_same_kind(
+    network: SpectrumNetwork, first: SpectrumNetwork, grid: WavelengthGrid, theirs: WavelengthGrid
+) -> None:
+    """Raise ConfigError unless `network` can take over the weights of `first`; says what differs.
+
+    Bins may be a multiple of the first network's: each is then divided.
+    """
+    theirs.check_matches(grid, "the network to start from")
+    if first.label_space != network.label_space:
+        raise ConfigError(
+            f"start: the network to start from estimates {_box(first)}, this training {_box(network)}; "
+            "train for the same labels and bounds"
+        )
+    ours, other = _used(network.config), replace(_used(first.config), bins=network.config.bins)
+    if ours != other or network.config.bins % first.config.bins:
+        raise ConfigError(
+            f"start: the network to start from is {_used(first.config)}, this training is of {ours}; give the "
+            "same model, size and options (bins may be a multiple)"
+        )
+
+
+@torch.no_grad()
+def start_from_network(network: SpectrumNetwork, first: SpectrumNetwork, sample: SpectraBatch) -> None:
+    """Give a network the weights of another of its kind (see `check_same_kind`).
+
+    Args:
+        network: in place; its front end need not be fitted.
+        first: the trained one, on the CPU.
+        sample: training spectra, which set the scale of the noise levels.
+    """
+    network.front.load_state_dict(first.front.state_dict())
+    weights = first.body.state_dict()
+    split = network.config.bins // first.config.bins
+    if network.config.head == "ordinal" and split > 1:
+        _divide_bins(weights, network, split)
+    network.body.load_state_dict(weights)
+    old_centre, old_scale = first.front.level_centre, first.front.level_scale
+    network.front.fit_level(sample.flux, sample.sigma)
+    scale = network.front.level_scale / old_scale
+    shift = (network.front.level_centre - old_centre) / old_scale
+    # level before = scale · level now + shift, so a layer W level + b becomes (W scale) level + (b + W shift).
+    for layer, first_column in _level_layers(network):
+        columns = layer.weight[:, first_column:]
+        layer.bias.add_(columns @ shift)
+        columns.mul_(scale)
+
+
+def _used(config: NetworkConfig) -> NetworkConfig:
+    """Return the description with the options of the other kind of front end at their defaults."""
+    front, plain = config.front, FrontConfig()
+    if front.kind == "pixels":
+        front = replace(front, components=plain.components, patterns=plain.patterns)
+    else:
+        front = replace(front, channels=plain.channels, chunk=plain.chunk)
+    return replace(config, front=front)
+
+
+def _divide_bins(weights: dict[str, torch.Tensor], network: SpectrumNetwork, split: int) -> None:
+    """Replace the outputs of every bin by those of its parts, which have the same density."""
+    labels = len(network.label_space)
+    for name in ("head.linear.weight", "head.linear.bias"):
+        per_label = weights[name].unflatten(0, (labels, -1))
+        weights[name] = per_label.repeat_interleave(split, dim=1).flatten(0, 1)
+    fresh = network.body.state_dict()
+    weights["head.edges"] = fresh["head.edges"]
+    # The correction of stated errors is fitted after the training.
+    weights.update({name: value for name, value in fresh.items() if name.startswith("head.calibration.")})
+
+
+def _level_layers(network: SpectrumNetwork) -> list[tuple[nn.Linear, int]]:
+    """Return the layers that read noise levels, each with the column at which these begin."""
+    backbone, levels = network.body.backbone, network.front.shape[2]
+    layers: list[tuple[nn.Linear, int]] = []
+    if isinstance(backbone, MLP):
+        entry = backbone.layers[0]
+        assert isinstance(entry, nn.Linear)
+        layers.append((entry, entry.in_features - levels))
+    elif isinstance(backbone, CNN):
+        layers.append((backbone.hidden, backbone.hidden.in_features - levels))
+    elif isinstance(backbone, SpecViT | Swin) and backbone.level is not None:
+        layers.append((backbone.level, 0))
+    if network.head.sharpness is not None:
+        layers.append((network.head.sharpness, 0))
+    return layers
+
+
+def _box(network: SpectrumNetwork) -> str:
+    space = network.label_space
+    return ", ".join(
+        f"{n} {low:g} to {high:g}" for n, low, high in zip(space.names, space.low, space.high, strict=True)
+    )

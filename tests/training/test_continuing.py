@@ -1,0 +1,86 @@
+"""A training that starts from a trained network: nothing learned is lost, and what does not fit is refused."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from specvit.errors import ConfigError
+from specvit.estimators.architectures import network_config
+from specvit.estimators.network_fitter import network_to_start_from
+from specvit.models.network import build_network
+from specvit.simulate import Simulator, Widening, World
+from specvit.training.continuing import check_same_kind, start_from_network
+from specvit.training.starts import fit_front
+
+
+@pytest.fixture(scope="module")
+def spectra():
+    """Spectra of the survey, and a sample with a wider range of noise, whose levels are scaled otherwise."""
+    plain = Simulator.build().source("train", 5, 256, truth=True).draw(0, 256)
+    wide = World(widening=Widening()).build().source("train", 5, 256).draw(0, 256)
+    return plain, wide
+
+
+@pytest.mark.parametrize("model", ["subspace", "vit", "mlp", "cnn", "swin"])
+@pytest.mark.parametrize("split", [1, 4])
+def test_the_first_answers_are_those_of_the_first_network(simulator, spectra, model, split):
+    plain, wide = spectra
+    torch.manual_seed(0)
+    config = network_config(model)
+    first = build_network(config, simulator.grid, simulator.prior.label_space).eval()
+    fit_front(first, plain)
+    # As after a training: no weight is at the zero or one it started from.
+    with torch.no_grad():
+        for parameter in first.body.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    network = build_network(
+        replace(config, bins=split * config.bins), simulator.grid, first.label_space
+    ).eval()
+    check_same_kind(network, first, simulator.grid, simulator.grid)
+    start_from_network(network, first, wide)
+    assert not torch.allclose(network.front.level_scale, first.front.level_scale, rtol=0.1)
+    few = plain[:16]
+    with torch.no_grad():
+        ours, theirs = (n.mean(n(few.flux, few.sigma)) for n in (network, first))
+    width = first.head.labels_scaling.width.double()
+    assert float(((ours - theirs) / width).abs().max()) < 1e-4
+    assert float((theirs / width).std()) > 1e-2
+
+
+def test_another_kind_is_refused(simulator):
+    space = simulator.prior.label_space
+    first = build_network(network_config("mlp"), simulator.grid, space)
+    for config in (
+        network_config("cnn"),
+        network_config("mlp", "small"),
+        replace(network_config("mlp"), bins=96),
+    ):
+        with pytest.raises(ConfigError, match="start"):
+            check_same_kind(
+                build_network(config, simulator.grid, space), first, simulator.grid, simulator.grid
+            )
+    fewer = build_network(network_config("mlp"), simulator.grid, space.select(("log_g",)))
+    with pytest.raises(ConfigError, match="log_g"):
+        check_same_kind(fewer, first, simulator.grid, simulator.grid)
+
+
+def test_the_other_front_end_does_not_matter(simulator):
+    """What a description says of a front end it has not is no difference."""
+    space, config = simulator.prior.label_space, network_config("mlp")
+    other = replace(config, front=replace(config.front, components=7))
+    check_same_kind(
+        build_network(config, simulator.grid, space),
+        build_network(other, simulator.grid, space),
+        simulator.grid,
+        simulator.grid,
+    )
+
+
+def test_a_start_is_a_word_or_a_saved_network():
+    assert network_to_start_from("components") is None
+    found = network_to_start_from("subspace")
+    assert found is not None
+    assert found.name == "subspace"
+    with pytest.raises(ConfigError, match=r"start.*nothere"):
+        network_to_start_from("nothere")

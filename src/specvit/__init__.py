@@ -20,10 +20,12 @@ if TYPE_CHECKING:
     from specvit import library as library
     from specvit import limits as limits
     from specvit import models as models
+    from specvit import observed as observed
     from specvit import report as report
     from specvit import runs as runs
     from specvit import simulate as simulate
     from specvit import spectra as spectra
+    from specvit import stellar as stellar
     from specvit import training as training
     from specvit.errors import ConfigError as ConfigError
     from specvit.errors import DataError as DataError
@@ -66,6 +68,9 @@ if TYPE_CHECKING:
     from specvit.models import PCARidge as PCARidge
     from specvit.models import Prediction as Prediction
     from specvit.models import Ridge as Ridge
+    from specvit.observed import ObservedSpectrum as ObservedSpectrum
+    from specvit.observed import ReadOptions as ReadOptions
+    from specvit.observed import read_spectra as read_spectra
     from specvit.report import write_report as write_report
     from specvit.runs import RunFolder as RunFolder
     from specvit.simulate import LatticePrior as LatticePrior
@@ -81,6 +86,9 @@ if TYPE_CHECKING:
     from specvit.spectra import SpectraSource as SpectraSource
     from specvit.spectra import Truth as Truth
     from specvit.spectra import WavelengthGrid as WavelengthGrid
+    from specvit.stellar import StarFitSettings as StarFitSettings
+    from specvit.stellar import StarFitter as StarFitter
+    from specvit.stellar import StellarParameters as StellarParameters
     from specvit.training import Recipe as Recipe
     from specvit.training import Trainer as Trainer
 
@@ -89,6 +97,7 @@ __version__ = "0.1.0"
 #: Sub-package (or module) -> the names it lends to `specvit` itself.
 _HOMES = {
     "spectra": ("LabelSpace", "MemorySource", "SpectraBatch", "SpectraSource", "Truth", "WavelengthGrid"),
+    "observed": ("ObservedSpectrum", "ReadOptions", "read_spectra"),
     "library": ("Emulator", "FitSettings", "SyntheticLibrary", "fit_emulator", "load_builtin"),
     "instrument": ("Instrument", "instrument_names"),
     "simulate": (
@@ -103,6 +112,7 @@ _HOMES = {
         *("NetworkEstimator", "load_estimator", "load_pretrained"),
         *("make_estimator", "pretrained_names"),
     ),
+    "stellar": ("StarFitSettings", "StarFitter", "StellarParameters"),
     "explain": (),
     "evaluate": ("bootstrap", "mae", "paired_difference", "r2", "rmse"),
     "runs": ("RunFolder",),

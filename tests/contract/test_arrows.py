@@ -10,8 +10,19 @@ import specvit
 SOURCE = Path(specvit.__file__).parent
 #: From the top; a package imports only from packages after it.
 ORDER = (
-    *("cli", "report", "jobs", "evaluate", "explain", "estimators", "training", "inference", "models"),
-    *("limits", "simulate", "instrument", "library", "spectra", "runs", "documents", "numerics"),
+    *(
+        "cli",
+        "report",
+        "jobs",
+        "evaluate",
+        "explain",
+        "stellar",
+        "estimators",
+        "training",
+        "inference",
+        "models",
+    ),
+    *("limits", "simulate", "instrument", "library", "observed", "spectra", "runs", "documents", "numerics"),
 )
 #: Free for all: errors, and the package itself for its version.
 FREE = {"errors", "__version__"}

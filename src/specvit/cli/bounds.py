@@ -29,6 +29,7 @@ LARGEST: dict[str, float | None] = {
     "minutes": 43_200,  # thirty days
     "timeout": 2_592_000,  # s, thirty days
     "noise_level": 1e6,
+    "model_error": 1,
     "labels": 100,
     "continuum": 1_000_000,
     "components": 100_000,

@@ -133,7 +133,7 @@ def ceiling(
     )
     spectrograph = Instrument.load(instrument)
     _check_conditions(spectrograph, magnitudes, overrides)
-    emulator = _emulator(library)
+    emulator = open_emulator(library)
     space = emulator.label_space
     variances = variance_choices(space, label)
     used = _variance(variance, variances)
@@ -177,7 +177,8 @@ def _check_conditions(instrument: Instrument, magnitudes: list[float], overrides
             raise ConfigError(f"--{name.replace('_', '-')} {value:g}: {error}") from None
 
 
-def _emulator(library: str) -> Emulator:
+def open_emulator(library: str) -> Emulator:
+    """Return the emulator that --library names."""
     from specvit.errors import ConfigError
     from specvit.library import Emulator
 

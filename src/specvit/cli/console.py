@@ -37,6 +37,9 @@ class Verb(NamedTuple):
 
 
 VERBS = {
+    "predict": Verb(
+        "specvit.cli.predict:predict", "Stellar parameters from real spectra, with errors and flags."
+    ),
     "run": Verb("specvit.cli.run:run", "Simulate, fit, evaluate and report in one command."),
     "simulate": Verb("specvit.cli.simulate:simulate", "Write simulated spectra to sharded HDF5 files."),
     "train": Verb("specvit.cli.train:train", "Train a network on simulated or stored spectra."),

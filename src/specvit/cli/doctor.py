@@ -24,6 +24,7 @@ CORE_BUT_LAZY = {
     "matplotlib": "figures",
     "jinja2": "report.html",
     "lightgbm": "the LightGBM estimator",
+    "astropy": "spectra in FITS, VOTable and ECSV",
     "numba": "drawing spectra on a CPU at full speed",
 }
 #: Distribution -> (extra that brings it, what it is for).

@@ -1,6 +1,6 @@
 """Least squares in the unit box, many spectra and starts at once: Levenberg-Marquardt that stays inside.
 
-Owns the minimisation. Labels are scaled so that the box is [0, 1]; a label on a face whose gradient points
+Owns the minimisation; one step is `box_steps`. The box is [0, 1]; a label on a face whose gradient points
 outwards is held there for the step (two-metric projection, Bertsekas 1982, SIAM J. Control Optim. 20, 221).
 """
 
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from specvit.inference.box_steps import bounded_step, free_labels, possible_decrease, promised_decrease
 from specvit.inference.products import TemplateProducts
 from specvit.inference.profile import AmplitudeProfile
 from specvit.library.derivative import batched_jacobian
@@ -111,19 +112,19 @@ class _Descent:
 
     def _unfinished(self, rows: Tensor) -> Tensor:
         """Mark those of `rows` that have converged; return the others that are not stuck."""
-        free = _free(self.position[rows], self.gradient[rows])
-        left = _decrease(self.curvature[rows], self.gradient[rows], free)
+        free = free_labels(self.position[rows], self.gradient[rows])
+        left = possible_decrease(self.curvature[rows], self.gradient[rows], free)
         self.converged[rows] = left < self.tolerance[rows]
         return rows[~self.converged[rows] & (self.damping[rows] < STUCK)]
 
     def _step(self, rows: Tensor) -> Tensor:
         """Try one step each; take those that lower chi² and return whose they were."""
         now, gradient, curvature = self.position[rows], self.gradient[rows], self.curvature[rows]
-        step = _bounded_step(curvature, gradient, _free(now, gradient), self.damping[rows], now)
+        step = bounded_step(curvature, gradient, free_labels(now, gradient), self.damping[rows], now)
         # The step stays in the box but for rounding.
         trial = (now + step).clamp(0.0, 1.0)
         gain = self.chi2[rows] - self._chi2(rows, trial)
-        ratio = gain / _promised(curvature, gradient, trial - now)
+        ratio = gain / promised_decrease(curvature, gradient, trial - now)
         better = gain > 0
         # Nielsen 1999, IMM-REP-1999-05: much less damping after a good step, more after overshooting.
         factor = torch.where(better, (1 - (2 * ratio - 1) ** 3).clamp(0.1, 4.0), 8.0)
@@ -161,57 +162,3 @@ class _Descent:
         value, vector = torch.linalg.eigh(0.5 * (hessian + hessian.mT))
         positive: Tensor = (vector * value.abs()[:, None]) @ vector.mT
         return positive
-
-
-def _free(position: Tensor, gradient: Tensor) -> Tensor:
-    """Return which labels may move: not those on a face with chi² falling outwards, shape (N, P)."""
-    return ~(((position <= 0) & (gradient < 0)) | ((position >= 1) & (gradient > 0)))
-
-
-def _decrease(curvature: Tensor, gradient: Tensor, free: Tensor) -> Tensor:
-    """Return by how much an undamped step of the free labels would lower a quadratic chi², shape (N,)."""
-    inner = torch.where(free, gradient, 0.0)
-    return (_solve(_damped(curvature, 0.0), inner, free) * inner).sum(-1)
-
-
-def _bounded_step(
-    curvature: Tensor, gradient: Tensor, free: Tensor, damping: Tensor, position: Tensor
-) -> Tensor:
-    """Return the damped Gauss-Newton step that stays in the box, zero for held labels, shape (N, P).
-
-    A label that would leave is pinned to its face and the others are solved again: clipping the step instead
-    would leave the narrow valley that correlated labels make of chi².
-    """
-    damped = _damped(curvature, damping[:, None])
-    pinned = step = torch.zeros_like(gradient)
-    for _ in range(gradient.shape[1]):
-        rest = gradient - (damped @ pinned[..., None])[..., 0]
-        step = torch.where(free, _solve(damped, rest, free), pinned)
-        inside = torch.minimum(torch.maximum(step, -position), 1 - position)
-        leaving = free & (step != inside)
-        pinned, free = torch.where(leaving, inside, pinned), free & ~leaving
-    return torch.where(free, inside, pinned)
-
-
-def _damped(curvature: Tensor, damping: Tensor | float) -> Tensor:
-    """Return curvature + damping · diagonal, never singular."""
-    diagonal = curvature.diagonal(dim1=-2, dim2=-1)
-    # A label without any information (all its lines on dead pixels) has nothing on its diagonal, and a spectrum
-    # without any flux has nothing there for any label.
-    largest = diagonal.amax(-1, keepdim=True)
-    # In proportion to the diagonal, so that the scale of a label does not matter: Marquardt 1963, J. SIAM 11, 431.
-    scale = torch.where(largest > 0, diagonal.clamp(min=1e-12 * largest), 1.0)
-    return curvature + torch.diag_embed(scale * (1e-9 + damping))
-
-
-def _solve(matrix: Tensor, right: Tensor, free: Tensor) -> Tensor:
-    """Return the solution of the free rows and columns alone; the others of the result mean nothing."""
-    both = free[:, :, None] & free[:, None, :]
-    regular = torch.where(both, matrix, torch.eye(right.shape[-1]).to(right))
-    solution: Tensor = torch.linalg.solve(regular, right)
-    return solution
-
-
-def _promised(curvature: Tensor, gradient: Tensor, step: Tensor) -> Tensor:
-    """Return by how much `step` would lower a quadratic chi², shape (N,)."""
-    return 2 * (step * gradient).sum(-1) - torch.einsum("np,npq,nq->n", step, curvature, step)

@@ -1,0 +1,119 @@
+"""Spectra in text: columns with or without a heading (CSV, blanks, ECSV). Owns the reading of lines alone."""
+
+from __future__ import annotations
+
+import csv
+import re
+from pathlib import Path
+
+import numpy as np
+
+from specvit.documents.words import one_line
+from specvit.errors import DataError
+
+#: A spectrum in text is smaller; a larger file is something else.
+LARGEST_TEXT = 300_000_000
+COMMENTS = ("#", "%", "!", ";", "//")
+
+
+def read_text_table(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str | None]]:
+    """Return columns and their units of a text file.
+
+    ECSV says both; else the last line before the first row of numbers may name the columns, and without one they
+    are wavelength, flux and, if there are three or more, sigma.
+
+    Raises:
+        DataError: if it is no table of numbers; names the file and the line.
+    """
+    if path.stat().st_size > LARGEST_TEXT:
+        raise DataError(
+            f"{path}: {path.stat().st_size / 1e9:.1f} GB of text are no spectrum; give one spectrum per file"
+        )
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise DataError(
+            f"{path}: neither FITS nor text; give a spectrum as FITS, VOTable, ECSV, CSV or columns"
+        ) from None
+    if not text.strip():
+        raise DataError(f"{path}: the file is empty")
+    if text.startswith("# %ECSV"):
+        return _ecsv(path)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    heading = next((k for k, line in enumerate(lines) if not line.startswith(COMMENTS)), len(lines))
+    rows = [line for line in lines[heading:] if not line.startswith(COMMENTS)]
+    if not rows:
+        raise DataError(f"{path}: holds no rows of numbers")
+    delimiter = "," if "," in rows[0] else ";" if ";" in rows[0] else "\t" if "\t" in rows[0] else None
+    if not _is_number(_fields(rows[0], delimiter)[0]):
+        names, rows = _fields(rows[0], delimiter), rows[1:]
+    else:
+        # A comment right above the numbers may be their heading: as many words as there are columns.
+        words = _fields(re.sub(r"^[#%!;/\s]+", "", lines[heading - 1]), delimiter) if heading else []
+        count = len(_fields(rows[0], delimiter))
+        named = len(words) == count and not any(map(_is_number, words))
+        names = (
+            words
+            if named
+            else ["wavelength", "flux", "sigma"][:count] + [f"column{k}" for k in range(3, count)]
+        )
+    return _columns(path, names, rows, delimiter), {}
+
+
+def _columns(path: Path, names: list[str], rows: list[str], delimiter: str | None) -> dict[str, np.ndarray]:
+    if len(names) < 2:
+        raise DataError(f"{path}: one column only; a spectrum has wavelengths and fluxes")
+    split = [_fields(row, delimiter) for row in rows]
+    for number, fields in enumerate(split):
+        if len(fields) != len(names):
+            raise DataError(
+                f"{path}: row {number + 1} has {len(fields)} columns where {len(names)} are expected; "
+                "it is no table, or a delimiter is missing"
+            )
+    # A name like "Wavelength[A]" or "flux (erg)" is its first word.
+    plain = [
+        re.sub(r"\s*[\[(].*$", "", name.strip().strip('"')) or f"column{k}" for k, name in enumerate(names)
+    ]
+    found: dict[str, np.ndarray] = {}
+    for k, name in enumerate(plain):
+        values = [fields[k] for fields in split]
+        try:
+            found[name] = np.array([float(value) if value.strip() else np.nan for value in values])
+        except ValueError:
+            # Names, dates: no column of a spectrum, but perhaps the one of a star.
+            found[name] = np.array(values, dtype=np.str_)
+    if not any(values.dtype.kind == "f" for values in found.values()):
+        raise DataError(f"{path}: holds no column of numbers; this is no spectrum")
+    # Identities of 19 digits are no floating-point numbers.
+    for k, name in enumerate(plain):
+        if name.lower() == "source_id":
+            found[name] = np.array([fields[k].strip() for fields in split], dtype=np.str_)
+    return found
+
+
+def _ecsv(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str | None]]:
+    from astropy.table import Table
+
+    try:
+        table = Table.read(path, format="ascii.ecsv")
+    except Exception as error:
+        raise DataError(f"{path}: not a complete ECSV table ({one_line(str(error))[:160]})") from error
+    units = {name: str(table[name].unit) if table[name].unit else None for name in table.colnames}
+    return {
+        name: np.ma.filled(table[name].astype(float), np.nan)
+        if table[name].dtype.kind in "iuf"
+        else np.asarray(table[name])
+        for name in table.colnames
+    }, units
+
+
+def _fields(line: str, delimiter: str | None) -> list[str]:
+    return line.split() if delimiter is None else next(csv.reader([line], delimiter=delimiter))
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,116 @@
+"""Units and media of wavelengths: what headers and columns say, and what is assumed where they do not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from specvit.errors import ConfigError, DataError
+from specvit.observed.spectrum import Medium, RawSpectrum
+
+#: Spelling -> Å per unit.
+ANGSTROMS = {
+    **dict.fromkeys(("angstrom", "angstroms", "a", "aa", "0.1nm", "å", "ang", "0.1 nm"), 1.0),
+    **dict.fromkeys(("nm", "nanometer", "nanometers", "nanometre"), 10.0),
+    **dict.fromkeys(("um", "micron", "microns", "micrometer", "µm", "μm"), 1e4),
+    **dict.fromkeys(("m", "meter", "metre"), 1e10),
+}
+#: For logarithms of Å; what `--unit` calls them.
+LOGARITHM = "log10(angstrom)"
+_LOGARITHMS = {LOGARITHM, "log(angstrom)", "dex(angstrom)", "loglam", "log10 angstrom"}
+
+#: Å between which the middle of an optical spectrum lies.
+OPTICAL = (2500.0, 26_000.0)
+
+
+def to_angstrom(
+    values: np.ndarray, unit: str | None, source: str, notes: list[str]
+) -> tuple[np.ndarray, bool]:
+    """Return wavelengths in Å, and whether the unit is a guess.
+
+    Without a unit the one is taken that puts the middle of the spectrum into the optical.
+
+    Raises:
+        ConfigError: for a unit that is none of wavelength.
+        DataError: if no unit makes it an optical spectrum.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    if unit and (name := unit.strip().lower()) not in ("", "none", "unknown"):
+        if name in _LOGARITHMS:
+            return np.power(10.0, values), False
+        if name not in ANGSTROMS:
+            raise ConfigError(
+                f"{source}: '{unit}' is no unit of wavelength; give --unit angstrom, nm, um or {LOGARITHM}"
+            )
+        converted = values * ANGSTROMS[name]
+        _check_optical(converted, f"in {unit}", source)
+        return converted, False
+    middle = _middle(values, source)
+    guesses = {"angstrom": values, "nm": 10.0 * values, "um": 1e4 * values}
+    for name, converted in guesses.items():
+        if OPTICAL[0] <= middle * ANGSTROMS[name] <= OPTICAL[1]:
+            # Å is what everybody means; other units are worth a line.
+            if name != "angstrom":
+                notes.append(
+                    f"wavelengths have no unit and are taken to be in {name}; say otherwise with --unit"
+                )
+            return converted, name != "angstrom"
+    if 3.3 <= middle <= 4.5:
+        notes.append("wavelengths have no unit and are taken to be log10 of Å; say otherwise with --unit")
+        return np.power(10.0, values), True
+    raise DataError(
+        f"{source}: wavelengths around {middle:.6g} are optical in no unit; say which column and unit with "
+        "--columns and --unit"
+    )
+
+
+def _middle(values: np.ndarray, source: str) -> float:
+    finite = values[np.isfinite(values)]
+    if finite.size == 0:
+        raise DataError(f"{source}: no wavelength is a number; choose the column with --columns")
+    return float(np.median(finite))
+
+
+def _check_optical(wavelength: np.ndarray, words: str, source: str) -> None:
+    middle = _middle(wavelength, source)
+    if not 900 <= middle <= 300_000:
+        raise DataError(
+            f"{source}: wavelengths {words} would be around {middle:.4g} Å, which is no optical spectrum; "
+            "give the right one with --unit"
+        )
+
+
+def stated_medium(header: Mapping[str, Any], source: str) -> Medium | None:
+    """Return what a FITS header says of the medium, None if nothing.
+
+    Raises:
+        DataError: if it says both.
+    """
+    said: dict[Medium, str] = {}
+    ctype = str(header.get("CTYPE1", "")).upper()
+    if ctype.startswith(("AWAV", "AIR")):
+        said["air"] = f"CTYPE1 = {ctype}"
+    elif ctype.startswith(("WAVE", "VWAV")) and not ctype.startswith("WAVELENGTH"):
+        said["vacuum"] = f"CTYPE1 = {ctype}"
+    for key in ("AIRORVAC", "AIRVAC", "VACAIR", "WAVEMED"):
+        word = str(header.get(key, "")).strip().lower()
+        if word.startswith("air"):
+            said["air"] = f"{key} = {word}"
+        elif word.startswith("vac"):
+            said["vacuum"] = f"{key} = {word}"
+    if "VACUUM" in header:
+        true = str(header["VACUUM"]).strip().lower() in ("true", "t", "1")
+        said["vacuum" if true else "air"] = f"VACUUM = {header['VACUUM']}"
+    if len(said) > 1:
+        raise DataError(
+            f"{source}: the header says air ({said['air']}) and vacuum ({said['vacuum']}); settle it with --medium"
+        )
+    return next(iter(said), None)
+
+
+def set_medium(raw: RawSpectrum, header: Mapping[str, Any], source: str, wanted: Medium | None) -> None:
+    """Put what the header says of the medium into `raw`; a user's word settles a contradiction."""
+    if wanted is None:
+        raw.medium = stated_medium(header, source) or raw.medium

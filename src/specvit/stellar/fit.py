@@ -1,0 +1,129 @@
+"""`StarFitter`: stellar parameters of observed spectra, from the posterior of templates with what real spectra have.
+
+Ties the parts together: pixels, templates of the star's resolution, scan of velocities, descents, errors, flags.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+import torch
+
+from specvit.errors import DataError
+from specvit.library import Emulator
+from specvit.observed import ObservedSpectrum
+from specvit.spectra import SPEED_OF_LIGHT_KM_S
+from specvit.stellar.answers import Answers
+from specvit.stellar.descent import StarBox, descend
+from specvit.stellar.objective import StarArrays, StarObjective
+from specvit.stellar.parameters import FittedSpectrum, Refusal, StellarParameters
+from specvit.stellar.pixels import CALCIUM, FitPixels, fit_pixels
+from specvit.stellar.scan import TemplateBank
+from specvit.stellar.settings import StarFitSettings
+from specvit.stellar.templates import HIGHEST_WIDTH, LOWEST_WIDTH, WidthTemplates
+
+#: Templates are made for resolutions of this ratio; between them the line width is interpolated.
+CLASS_RATIO = 1.1
+#: Stars fitted together, and read before they are sorted by resolution.
+BATCH, POOL = 32, 256
+#: Sets of templates that are kept.
+MOST_CLASSES = 24
+#: ln of the factor on the line width that is free.
+WIDTH_RANGE = 0.3
+
+Outcome = tuple[StellarParameters, FittedSpectrum] | Refusal
+
+
+class StarFitter:
+    """Fits templates of one library to spectra of any instrument.
+
+    Args:
+        emulator: of the library; the built-in one if None.
+        settings: of the fit.
+    """
+
+    def __init__(self, emulator: Emulator | None = None, settings: StarFitSettings | None = None) -> None:
+        self.emulator = emulator or Emulator.builtin()
+        self.settings = settings or StarFitSettings()
+        self._banks: dict[int, TemplateBank] = {}
+
+    def fit(self, spectra: Sequence[ObservedSpectrum]) -> list[Outcome]:
+        """Return what is found for each spectrum, in their order: parameters and fitted pixels, or a refusal."""
+        return list(self.iter_fit(spectra))
+
+    def iter_fit(self, spectra: Iterable[ObservedSpectrum]) -> Iterator[Outcome]:
+        """Yield what is found for each spectrum, in their order; a few hundred are held at once."""
+        pool: list[ObservedSpectrum] = []
+        for spectrum in spectra:
+            pool.append(spectrum)
+            if len(pool) == POOL:
+                yield from self._pool(pool)
+                pool = []
+        yield from self._pool(pool)
+
+    def _pool(self, spectra: list[ObservedSpectrum]) -> list[Outcome]:
+        found: dict[int, Outcome] = {}
+        classes: dict[int, list[tuple[int, FitPixels]]] = {}
+        for number, spectrum in enumerate(spectra):
+            try:
+                grid = self.emulator.grid
+                pixels = fit_pixels(spectrum, self.settings, grid.start, grid.stop)
+            except DataError as error:
+                found[number] = Refusal(spectrum.name, spectrum.source, str(error))
+                continue
+            key = round(np.log(pixels.resolution) / np.log(CLASS_RATIO))
+            classes.setdefault(key, []).append((number, pixels))
+        for key, members in classes.items():
+            # Of like lengths together: shorter ones are padded.
+            members.sort(key=lambda member: member[1].wavelength.size)
+            for first in range(0, len(members), BATCH):
+                batch = members[first : first + BATCH]
+                answers = self._batch([pixels for _, pixels in batch], self._bank(key))
+                found |= {number: answer for (number, _), answer in zip(batch, answers, strict=True)}
+        return [found[number] for number in range(len(spectra))]
+
+    def _bank(self, key: int) -> TemplateBank:
+        if key not in self._banks:
+            if len(self._banks) >= MOST_CLASSES:
+                del self._banks[next(iter(self._banks))]
+            self._banks[key] = TemplateBank(WidthTemplates(self.emulator, CLASS_RATIO**key))
+        return self._banks[key]
+
+    @torch.no_grad()
+    def _batch(self, stars: list[FitPixels], bank: TemplateBank) -> list[Outcome]:
+        settings, templates = self.settings, bank.templates
+        plain = [self._weight(star, None) for star in stars]
+        labels, velocity = bank.starts(StarArrays.of(stars, plain, templates, settings), settings)
+        # Cores are where the best template of the scan has them.
+        weights = [self._weight(star, float(v)) for star, v in zip(stars, velocity[:, 0], strict=True)]
+        arrays = StarArrays.of(stars, weights, templates, settings)
+        objective, box = StarObjective(arrays, templates, settings), self._box(arrays)
+        values = torch.cat([labels, velocity[..., None], torch.zeros_like(velocity[..., None])], -1)
+        rows = torch.arange(len(stars)).repeat_interleave(values.shape[1])
+        start = box.position(rows, values.flatten(0, 1)).view_as(values)
+        minima = descend(objective, box, start)
+        best = box.values(torch.arange(len(stars)), minima.position[:, 0])
+        model, continuum = objective.best(torch.arange(len(stars)), best)
+        said = Answers(objective, box, minima, settings.velocity)
+        return [said.of(k, star, model[k].numpy(), continuum[k].numpy()) for k, star in enumerate(stars)]
+
+    def _weight(self, star: FitPixels, velocity: float | None) -> np.ndarray:
+        """Return 1/(σ² + model error²) per pixel, 0 where a pixel is left out."""
+        error = np.full(star.wavelength.size, self.settings.model_error)
+        if velocity is not None:
+            rest = star.wavelength / (1 + velocity / SPEED_OF_LIGHT_KM_S)
+            core = np.min([np.abs(rest - line) for line in CALCIUM], axis=0) < self.settings.core_width
+            error = np.where(core, np.hypot(error, self.settings.core_error), error)
+        weight: np.ndarray = 1 / (star.sigma**2 + (error * star.level) ** 2)
+        return weight
+
+    def _box(self, arrays: StarArrays) -> StarBox:
+        space, count = self.emulator.label_space, len(arrays.flux)
+        # Not beyond what templates are interpolated in, for a star whose own width is off the nominal one.
+        middle = arrays.own.median(1).values
+        low = torch.tensor([*space.low, -self.settings.velocity, 0.0], dtype=torch.float64).repeat(count, 1)
+        high = torch.tensor([*space.high, self.settings.velocity, 0.0], dtype=torch.float64).repeat(count, 1)
+        low[:, -1] = (LOWEST_WIDTH - middle).clamp(min=-WIDTH_RANGE)
+        high[:, -1] = (HIGHEST_WIDTH - middle).clamp(max=WIDTH_RANGE)
+        return StarBox(low, high)

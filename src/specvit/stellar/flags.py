@@ -1,0 +1,131 @@
+"""The flags of a fit: what makes an answer doubtful, each with what it means and what to do. Owns the thresholds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.ndimage import uniform_filter1d
+
+from specvit.spectra import SPEED_OF_LIGHT_KM_S
+from specvit.stellar.parameters import Minimum
+from specvit.stellar.pixels import CALCIUM, FitPixels
+
+#: Flag -> what it means and what to do.
+FLAGS = {
+    "LABEL_ON_FACE": "Teff, log g or [M/H] ended on the edge of the library: the star is beyond it; use a wider library.",
+    "CHI2": "the best template does not fit: look at the residuals; check resolution, medium and masks.",
+    "SIGMA_LARGE": "the spectrum hardly says: more signal, more range, or priors of your own are needed.",
+    "RV_EDGE": "the velocity ended on the edge of what was looked for: wavelengths or medium may be wrong.",
+    "NO_CAT": "fewer than two lines of the Ca II triplet are in the spectrum: log g is weakly constrained.",
+    "LOW_COVERAGE": "less than 200 Å were left to fit.",
+    "NOT_A_STAR": "a smooth continuum fits as well, or emission is left over: no late-type star is seen.",
+    "MULTIPLE_MINIMA": "another, different answer fits almost as well: see `minima`; a prior on Teff decides.",
+    "ASSUMED_SIGMA": "the file has no errors: sigma was estimated from the spectrum.",
+    "ASSUMED_RESOLUTION": "the file does not state the resolution: give it with --resolution.",
+}
+#: Flags that say what was assumed; the others make the answer doubtful.
+ASSUMED = ("ASSUMED_SIGMA", "ASSUMED_RESOLUTION")
+
+#: χ² per degree of freedom, with the model error in sigma.
+LARGEST_CHI2 = 1.5
+LARGEST_SIGMA = {"teff": 300.0, "log_g": 0.5, "m_h": 0.4}
+#: Share of the box within which a label is on its face.
+FACE = 0.005
+#: Å around a core of Ca II that must be there.
+CORE_REACH = 8.0
+FEWEST_ANGSTROMS = 200.0
+#: By how much a star's lines must improve χ² over a smooth continuum, times χ² per degree of freedom.
+LINES_MATTER = 60.0
+#: A line in emission: its mean over one FWHM above the model, in units of the flux and of σ.
+EMISSION, EMISSION_SIGMA = 0.15, 8.0
+#: Another minimum counts within this of the best (2 ln of the posterior), if a label differs by this much.
+ALMOST, DIFFERENT = 9.0, {"teff": 300.0, "log_g": 0.5, "m_h": 0.4}
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What flags are made of, for one star.
+
+    Args:
+        pixels: of the fit.
+        model: best template times continuum, shape (L,).
+        weight: of the pixels, shape (L,).
+        labels, errors: of the answer.
+        position: label -> place in the box, 0 to 1.
+        velocity, largest: km/s, found and looked for.
+        chi2, freedom: of the pixels, and degrees of freedom.
+        smooth_chi2: of the continuum alone.
+        minima: the best first.
+    """
+
+    pixels: FitPixels
+    model: np.ndarray
+    weight: np.ndarray
+    labels: dict[str, float]
+    errors: dict[str, float]
+    position: dict[str, float]
+    velocity: float
+    largest: float
+    chi2: float
+    freedom: int
+    smooth_chi2: float
+    minima: tuple[Minimum, ...]
+
+
+def flags_of(star: Judged) -> tuple[str, ...]:
+    """Return the flags of a star, in the order of `FLAGS`."""
+    reduced = star.chi2 / star.freedom
+    raised = {
+        "LABEL_ON_FACE": any(
+            not FACE < star.position[name] < 1 - FACE for name in LARGEST_SIGMA if name in star.position
+        ),
+        "CHI2": reduced > LARGEST_CHI2,
+        "SIGMA_LARGE": any(
+            star.errors[name] > most for name, most in LARGEST_SIGMA.items() if name in star.errors
+        ),
+        "RV_EDGE": abs(star.velocity) > 0.98 * star.largest,
+        "NO_CAT": _lines_seen(star.pixels, star.velocity) < 2,
+        "LOW_COVERAGE": covered(star.pixels) < FEWEST_ANGSTROMS,
+        "NOT_A_STAR": star.smooth_chi2 - star.chi2 < LINES_MATTER * max(1.0, reduced) or _has_emission(star),
+        "MULTIPLE_MINIMA": any(
+            _differs(star.minima[0], other) for other in star.minima[1:] if other.excess < ALMOST
+        ),
+        "ASSUMED_SIGMA": "sigma" in star.pixels.spectrum.assumed,
+        "ASSUMED_RESOLUTION": "resolution" in star.pixels.spectrum.assumed,
+    }
+    return tuple(name for name in FLAGS if raised[name])
+
+
+def covered(pixels: FitPixels) -> float:
+    """Return how many Å are fitted."""
+    return float(np.gradient(pixels.wavelength)[pixels.usable].sum())
+
+
+def _lines_seen(pixels: FitPixels, velocity: float) -> int:
+    seen = 0
+    for core in CALCIUM:
+        near = np.abs(pixels.wavelength / (1 + velocity / SPEED_OF_LIGHT_KM_S) - core) < CORE_REACH
+        seen += bool(near.sum() >= 3 and pixels.usable[near].mean() > 0.7)
+    return seen
+
+
+def _has_emission(star: Judged) -> bool:
+    """Return whether a line as wide as the resolution rises above the model."""
+    pixels = star.pixels
+    size = max(2, round(float(np.median(pixels.fwhm) / np.median(np.diff(pixels.wavelength)))))
+    used = star.weight > 0
+    above = np.where(used, pixels.flux - star.model, 0.0)
+    mean = uniform_filter1d(above, size)
+    variance = uniform_filter1d(np.where(used, 1 / np.where(used, star.weight, 1.0), 0.0), size)
+    noise = np.sqrt(variance.clip(0) / size)
+    line = (mean > EMISSION * pixels.level) & (mean > EMISSION_SIGMA * noise) & used
+    return bool(line.any())
+
+
+def _differs(best: Minimum, other: Minimum) -> bool:
+    return any(
+        abs(best.values[name] - other.values[name]) > least
+        for name, least in DIFFERENT.items()
+        if name in best.values
+    )

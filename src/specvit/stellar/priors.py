@@ -1,0 +1,66 @@
+"""What is known of stars before their spectra: chemistry of the Galaxy, line width, and what the user adds.
+
+Every prior is Gaussian in some residual of the labels, so that a fit treats it like one more pixel.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from specvit.errors import ConfigError
+from specvit.spectra import LabelSpace
+from specvit.stellar.settings import StarFitSettings
+
+
+def galactic_alpha(m_h: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the mean [α/M] of stars of metallicity [M/H], and its slope.
+
+    0.3 dex below [M/H] = -1, falling linearly to 0 at solar metallicity. Source: the trend of, e.g., Venn et al.
+    2004, AJ 128, 1177, for halo and discs.
+    """
+    inside = (m_h > -1) & (m_h < 0)
+    return (-0.3 * m_h).clamp(0.0, 0.3), torch.where(inside, -0.3, 0.0).to(m_h)
+
+
+class StarPriors:
+    """Residuals of the priors and their derivatives, in the coordinates of the fit: labels, velocity, ln(width).
+
+    Args:
+        space: the labels.
+        settings: of the fit.
+        assumed: per star, whether its resolution is a guess, shape (B,), bool.
+    """
+
+    def __init__(self, space: LabelSpace, settings: StarFitSettings, assumed: Tensor) -> None:
+        self.space, self.settings = space, settings
+        stated, guessed = settings.width_sigma
+        self.width_sigma = torch.where(assumed, guessed, stated).double()
+        unknown = set(settings.priors) - set(space.names)
+        if unknown:
+            raise ConfigError(f"priors: '{min(unknown)}' is no label; known are {', '.join(space.names)}")
+
+    def residuals(self, star: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Return residuals in σ (N, R) and their derivatives (N, R, P + 2) at values (N, P + 2) of stars (N,)."""
+        count, size = values.shape
+        parts: list[tuple[Tensor, Tensor]] = []
+
+        def add(residual: Tensor, **slopes: Tensor | float) -> None:
+            slope = values.new_zeros(count, size)
+            for name, value in slopes.items():
+                slope[:, -1 if name == "width" else self.space.index(name)] = value
+            parts.append((residual, slope))
+
+        if {"m_h", "alpha_m"} <= set(self.space.names):
+            m_h, alpha = values[:, self.space.index("m_h")], values[:, self.space.index("alpha_m")]
+            mean, trend = galactic_alpha(m_h)
+            sigma = self.settings.alpha_sigma
+            add((alpha - mean) / sigma, alpha_m=1 / sigma, m_h=-trend / sigma)
+        if "c_m" in self.space.names:
+            sigma = self.settings.carbon_sigma
+            add(values[:, self.space.index("c_m")] / sigma, c_m=1 / sigma)
+        for name, (mean_value, sigma) in self.settings.priors.items():
+            add((values[:, self.space.index(name)] - mean_value) / sigma, **{name: 1 / sigma})
+        width = self.width_sigma[star]
+        add(values[:, -1] / width, width=1 / width)
+        return torch.stack([part[0] for part in parts], 1), torch.stack([part[1] for part in parts], 1)

@@ -1,0 +1,182 @@
+"""Templates as a spectrograph of some resolution sees them, at any velocity and line width, with derivatives.
+
+The emulator is linear in its basis, so smoothing is done once, for three widths about the nominal one. A template is
+then a combination of rows on a fine logarithmic grid, interpolated between the widths (in ln σ²) and between pixels
+(cubic B-splines, which have smooth derivatives).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.ndimage import spline_filter1d
+from torch import Tensor
+from torch.quasirandom import SobolEngine
+
+from specvit.library import Emulator
+from specvit.spectra import SPEED_OF_LIGHT_KM_S
+from specvit.spectra.resample import FWHM_PER_SIGMA, gaussian_matrix
+
+#: Squared line widths, relative to the nominal one, at which templates are smoothed.
+NODES = (0.55, 1.0, 1.8)
+#: Range of ln(line width / nominal) in which templates are interpolated: a little beyond the nodes.
+LOWEST_WIDTH, HIGHEST_WIDTH = -0.33, 0.33
+#: Points of the fine grid per FWHM.
+POINTS = 5.0
+#: Spectra that show how many components are needed, and the root mean square that the rest may have of the flux.
+SAMPLE, COMPRESSION = 1024, 2e-4
+
+
+@dataclass(frozen=True)
+class SeenTemplates:
+    """N templates on the pixels of their stars; every derivative has the shape of `flux` but for labels.
+
+    Args:
+        flux: shape (N, L).
+        by_label: shape (N, P, L), per unit of the label.
+        by_velocity: per km/s.
+        by_width: per unit of ln(line width).
+    """
+
+    flux: Tensor
+    by_label: Tensor
+    by_velocity: Tensor
+    by_width: Tensor
+
+
+class WidthTemplates:
+    """The emulator at resolution `resolution` (λ/FWHM, the same everywhere) and nearby widths.
+
+    Args:
+        emulator: of the library.
+        resolution: nominal; what a star's own resolution is relative to.
+    """
+
+    def __init__(self, emulator: Emulator, resolution: float) -> None:
+        self.emulator, self.resolution = emulator, resolution
+        self.step = np.log1p(1 / resolution) / POINTS
+        count = int(np.log(emulator.grid.stop / emulator.grid.start) / self.step)
+        self.start = float(np.log(emulator.grid.start))
+        self.log_wavelength = self.start + self.step * np.arange(count)
+        wavelength = np.exp(self.log_wavelength)
+        rows = torch.cat([emulator.mean[None], emulator.basis]).double().cpu().numpy()
+        smoothed = []
+        for node in NODES:
+            relative = np.sqrt(max(node / resolution**2 - 1 / emulator.resolution**2, 1e-14)) / FWHM_PER_SIGMA
+            matrix = gaussian_matrix(emulator.grid.wavelength, wavelength, relative * wavelength)
+            # Coefficients of splines instead of values: linear too, so it is done once.
+            smoothed.append(spline_filter1d((matrix @ rows.T).T, order=3, axis=1, mode="mirror"))
+        self.into, self.rows = self._compressed(torch.from_numpy(np.stack(smoothed, axis=1)))
+        self.log_nodes = np.log(NODES)
+
+    @property
+    def labels(self) -> int:
+        """P."""
+        return len(self.emulator.label_space)
+
+    @torch.no_grad()
+    def _compressed(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (K + 1, D) and (D, nodes, count), float32, whose product is `rows` for spectra of the label space.
+
+        A spectrum at low resolution has fewer components than the emulator, and products with them are what a fit
+        spends its time on.
+        """
+        space = self.emulator.label_space
+        low, high = (torch.tensor(bound, dtype=torch.float64) for bound in (space.low, space.high))
+        unit = SobolEngine(len(space), scramble=True, seed=1).draw(SAMPLE, dtype=torch.float64)
+        some = self._padded(self.emulator.coefficients(low + (high - low) * unit))
+        flat = rows.flatten(1)
+        moment = torch.linalg.cholesky(some.T @ some / SAMPLE + 1e-12 * torch.eye(len(rows)))
+        gram = moment.T @ (flat @ flat.T / flat.shape[1]) @ moment
+        values, vectors = torch.linalg.eigh(gram)
+        left = values.cumsum(0) - values
+        kept = vectors[:, left + values > COMPRESSION**2]
+        basis = kept.T @ moment.T @ flat
+        into = torch.linalg.lstsq(basis.T, flat.T).solution.T
+        return into, basis.view(-1, *rows.shape[1:]).float()
+
+    @staticmethod
+    def _padded(coefficients: Tensor) -> Tensor:
+        """Return coefficients with a one in front, which multiplies the mean spectrum."""
+        return torch.nn.functional.pad(coefficients.double(), (1, 0), value=1.0)
+
+    def fine(self, labels: Tensor, log_width: Tensor) -> Tensor:
+        """Return spline coefficients on the fine grid, shape (N, count), of labels (N, P) and widths (N, 1 or count)."""
+        coefficients = (self._padded(self.emulator.coefficients(labels)) @ self.into).float()
+        rows = torch.tensordot(coefficients, self.rows, 1).double()
+        weights, _ = self._between(log_width)
+        mixed: Tensor = (rows * weights).sum(1)
+        return mixed
+
+    def see(
+        self, labels: Tensor, velocity: Tensor, log_width: Tensor, log_pixels: Tensor, own: Tensor
+    ) -> SeenTemplates:
+        """Return templates on the pixels of their stars.
+
+        Args:
+            labels: shape (N, P), float64.
+            velocity: km/s, shape (N,).
+            log_width: ln of the factor on the star's line width, shape (N,).
+            log_pixels: ln λ of the pixels, shape (N, L).
+            own: ln(FWHM of the star / nominal FWHM) on the fine grid, shape (N, count).
+        """
+        value, slopes = self.emulator.regressor.value_and_slopes(labels.to(self.emulator.basis.dtype))
+        slopes = torch.nn.functional.pad(slopes.double(), (1, 0), value=0.0)
+        count, terms = self.rows.shape[2], self.rows.shape[0]
+        multipliers = torch.cat([self._padded(value)[:, None], slopes], dim=1) @ self.into
+        joined = multipliers.float() @ self.rows.view(terms, -1)
+        joined = joined.view(len(labels), 1 + self.labels, len(NODES), count)
+        weights, by_log = (part.float() for part in self._between(own + log_width[:, None]))
+        mixed = (joined * weights[:, None]).sum(2)
+        widened = (joined[:, 0] * by_log).sum(1)
+        shift = torch.log1p(velocity / SPEED_OF_LIGHT_KM_S)
+        position = (log_pixels - shift[:, None] - self.start) / self.step
+        at, taps, sloped = _spline_taps(position, count)
+        everything = torch.cat([mixed, widened[:, None]], dim=1).double()
+        picked = _pick(everything, at)
+        seen = (picked * taps[:, None]).sum(-1)
+        drift = (picked[:, 0] * sloped).sum(-1)
+        # d position / dv = -1 / (step (c + v)).
+        by_velocity = -drift / (self.step * (SPEED_OF_LIGHT_KM_S + velocity[:, None]))
+        return SeenTemplates(seen[:, 0], seen[:, 1:-1], by_velocity, seen[:, -1])
+
+    def _between(self, log_width: Tensor) -> tuple[Tensor, Tensor]:
+        """Return Lagrange's weights of the nodes (N, nodes, ...) at ln(width), and their derivatives by it."""
+        at = 2 * log_width.clamp(LOWEST_WIDTH, HIGHEST_WIDTH)
+        a, b, c = self.log_nodes
+        weights = torch.stack(
+            [
+                (at - b) * (at - c) / ((a - b) * (a - c)),
+                (at - a) * (at - c) / ((b - a) * (b - c)),
+                (at - a) * (at - b) / ((c - a) * (c - b)),
+            ],
+            1,
+        )
+        slopes = torch.stack(
+            [
+                (2 * at - b - c) / ((a - b) * (a - c)),
+                (2 * at - a - c) / ((b - a) * (b - c)),
+                (2 * at - a - b) / ((c - a) * (c - b)),
+            ],
+            1,
+        )
+        return weights, 2 * slopes
+
+
+def _spline_taps(position: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return first index (N, L), weights and derivatives (N, L, 4) of cubic B-splines at `position`."""
+    floor = position.floor().clamp(1, count - 3)
+    t = position - floor
+    weights = torch.stack([(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3], -1)
+    slopes = torch.stack([-3 * (1 - t) ** 2, 9 * t**2 - 12 * t, -9 * t**2 + 6 * t + 3, 3 * t**2], -1)
+    return floor.long() - 1, weights / 6, slopes / 6
+
+
+def _pick(rows: Tensor, first: Tensor) -> Tensor:
+    """Return rows (N, R, count) at first .. first + 3, shape (N, R, L, 4)."""
+    index = (first[..., None] + torch.arange(4)).flatten(1)
+    picked = rows.gather(2, index[:, None].expand(-1, rows.shape[1], -1))
+    four: Tensor = picked.unflatten(2, (first.shape[1], 4))
+    return four

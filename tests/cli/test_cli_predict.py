@@ -1,0 +1,120 @@
+"""`specvit predict`: from a file of a real form to a table, a picture, and one line for what cannot be."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+import observed_files as files
+from specvit.cli import main
+
+
+@pytest.fixture(scope="module")
+def example(tmp_path_factory):
+    path = tmp_path_factory.mktemp("example") / "star.fits"
+    assert main(["predict", "--example", str(path)]) == 0
+    return path
+
+
+@pytest.fixture(scope="module")
+def told(example, tmp_path_factory):
+    """One run with everything it can write."""
+    folder = tmp_path_factory.mktemp("told")
+    bad = folder / "bad.txt"
+    bad.write_text("7000 1\n7000 2\n")
+    table = folder / "stars.csv"
+    code = main(["predict", str(example), str(bad), "--out", str(table), "--plot", str(folder / "figures")])
+    with table.open(newline="") as stream:
+        return code, list(csv.DictReader(stream)), folder
+
+
+def test_the_example_is_found_again(told):
+    code, rows, _ = told
+    assert code == 0
+    star = rows[0]
+    truth = {"teff": 4800, "log_g": 2.4, "m_h": -0.6, "alpha_m": 0.2, "rv": 42}
+    for name, value in truth.items():
+        assert abs(float(star[name]) - value) < 3 * float(star[f"{name}_err"]), name
+    assert star["flags"] == ""
+    assert star["format"] == "pfs"
+    assert len(star["emulator"]) == 16
+
+
+def test_a_file_that_cannot_be_read_has_its_row_and_reason(told):
+    _, rows, _ = told
+    assert rows[1]["flags"] == "REFUSED"
+    assert "2 pixels are no spectrum" in rows[1]["reason"] or "stands twice" in rows[1]["reason"]
+    assert rows[1]["teff"] == "nan"
+
+
+def test_there_is_a_picture(told):
+    (picture,) = (told[2] / "figures").iterdir()
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_json_is_all_of_it(example, capsys):
+    assert main(["predict", str(example), "--json", "--prior", "teff=4800+-20", "--mask", "8000:8010"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    (star,) = said["stars"]
+    assert np.shape(star["covariance"]["matrix"]) == (5, 5)
+    assert star["minima"][0]["excess"] == 0
+    assert star["assumptions"]
+    assert said["provenance"]["library"] == "builtin"
+    assert star["teff_err"] < 21
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "line"),
+    [
+        ([], 2, "name at least one file"),
+        (["nothing.fits"], 1, "no such file"),
+        (["https://example.org/a.fits"], 2, "download it first"),
+        (["a.fits", "--out", "a.doc"], 2, "expected a name that ends in .csv"),
+        (["a.fits", "--columns", "flux"], 2, "expected role=column"),
+        (["a.fits", "--prior", "teff=hot"], 2, "expected label=mean+-sigma"),
+        (["a.fits", "--prior", "age=1+-1"], 2, "'age' is no label"),
+        (["a.fits", "--mask", "8000"], 2, "expected low:high"),
+        (["a.fits", "--medium", "water"], 2, "expected air or vacuum"),
+        (["a.fits", "--resolution", "5"], 2, "between 100 and 1e6"),
+        (["a.fits", "--library", "no.h5"], 2, "no such file"),
+        (["a.fits", "--model-error", "0"], 2, "between 0 and 1"),
+        (["a.fits", "--model-error", "2"], 2, "expected at most 1"),
+    ],
+)
+def test_mistakes_are_one_line(tmp_path, monkeypatch, capsys, words, code, line):
+    monkeypatch.chdir(tmp_path)
+    files.sdss(tmp_path / "a.fits", files.log_star())
+    assert main(["predict", *words]) == code
+    said = capsys.readouterr().err.strip().splitlines()
+    assert len(said) == 1
+    assert line in said[0]
+
+
+def test_an_empty_folder_and_one_with_nothing_to_fit(tmp_path, capsys):
+    assert main(["predict", str(tmp_path)]) == 1
+    assert "a folder without spectra" in capsys.readouterr().err
+    blue = files.Star(start=4000.0, stop=5000.0, flux=np.linspace(1, 2, 1000))
+    files.ascii_three(tmp_path / "a.txt", blue)
+    assert main(["predict", str(tmp_path)]) == 1
+    assert "nothing in common" in capsys.readouterr().err
+
+
+def test_the_forms_are_listed(capsys):
+    assert main(["predict", "--formats"]) == 0
+    assert "sdss" in capsys.readouterr().out
+
+
+def test_tables_of_each_kind_hold_the_same(told, example, tmp_path):
+    from astropy.table import Table
+
+    log_g = float(told[1][0]["log_g"])
+    for ending in ("ecsv", "fits", "json"):
+        path = tmp_path / f"stars.{ending}"
+        assert main(["predict", str(example), "--out", str(path)]) == 0
+        if ending == "json":
+            assert json.loads(path.read_text())["stars"][0]["log_g"] == pytest.approx(log_g, abs=1e-5)
+        else:
+            table = Table.read(path)
+            assert float(table["log_g"][0]) == pytest.approx(log_g, abs=1e-5)
+            assert str(table["teff"].unit) == "K"

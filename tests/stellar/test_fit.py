@@ -1,0 +1,120 @@
+"""Stars made by another path (the emulator, smoothed directly, with waves, gaps and noise) are found again."""
+
+import numpy as np
+import pytest
+import torch
+
+from specvit.library import Emulator
+from specvit.observed.spectrum import RawSpectrum, checked_spectrum
+from specvit.spectra import SPEED_OF_LIGHT_KM_S
+from specvit.spectra.resample import smooth
+from specvit.stellar import FLAGS, Refusal, StarFitSettings, StarFitter
+
+STARS = {
+    "giant": ((4600.0, 2.0, -0.7, 0.2, 0.0), -310.0),
+    "dwarf": ((5600.0, 4.4, 0.0, 0.0, 0.0), 25.0),
+    "poor dwarf": ((5800.0, 4.3, -1.5, 0.3, 0.0), 140.0),
+    "cool dwarf": ((4000.0, 4.7, -0.2, 0.05, 0.0), -20.0),
+}
+
+
+def observe(labels, velocity, snr=100.0, resolution=2500.0, seed=0, waves=0.0, emission=0.0, **changes):
+    """One star on 1.2 Å pixels under a continuum that is no polynomial of the fit."""
+    emulator = Emulator.builtin()
+    flux = emulator(torch.tensor([labels], dtype=torch.float32))[0].double().numpy()
+    seen = smooth(flux, emulator.grid, emulator.resolution, resolution)
+    wavelength = np.arange(7010.0, 8940.0, 1.2)
+    seen = np.interp(wavelength, emulator.grid.wavelength * (1 + velocity / SPEED_OF_LIGHT_KM_S), seen)
+    seen = seen * 40 * np.exp(-((wavelength - 7000) / 2500)) * (1 + waves * np.sin(wavelength / 60))
+    seen = seen + emission * np.median(seen) * np.exp(-0.5 * ((wavelength - 7800) / 2) ** 2)
+    sigma = np.full(wavelength.size, np.median(seen) / snr)
+    noisy = seen + sigma * np.random.default_rng(seed).standard_normal(seen.size)
+    raw = RawSpectrum("star", "test", wavelength, noisy, sigma, medium="vacuum", **changes)
+    raw.fwhm = wavelength / resolution
+    return checked_spectrum(raw, "a.fits")
+
+
+@pytest.fixture(scope="module")
+def fitter():
+    return StarFitter(settings=StarFitSettings(model_error=0.002, core_error=0.002))
+
+
+@pytest.fixture(scope="module")
+def found(fitter):
+    spectra = [observe(*star, seed=k) for k, star in enumerate(STARS.values())]
+    return dict(zip(STARS, fitter.fit(spectra), strict=True))
+
+
+@pytest.mark.parametrize("name", STARS)
+def test_a_star_is_found_again_within_its_errors(found, name):
+    star, pixels = found[name]
+    (labels, velocity) = STARS[name]
+    for label, truth in zip(star.labels, labels, strict=True):
+        # Four stars with five labels: 4 σ is passed by chance once in a thousand times.
+        assert abs(star.labels[label] - truth) < 4 * star.errors[label], label
+    assert abs(star.velocity - velocity) < max(4 * star.velocity_error, 3.0)
+    assert star.chi2 == pytest.approx(1, abs=0.15)
+    assert star.errors["log_g"] < 0.7
+    assert star.flags == ()
+    used = np.isfinite(pixels.sigma)
+    assert np.std(((pixels.flux - pixels.model) / pixels.sigma)[used]) == pytest.approx(1, abs=0.1)
+
+
+def test_errors_follow_the_noise(fitter):
+    star = STARS["giant"]
+    bright, faint = fitter.fit([observe(*star, snr=200), observe(*star, snr=40)])
+    for label in ("teff", "log_g", "m_h"):
+        assert faint[0].errors[label] > 2.5 * bright[0].errors[label]
+
+
+def test_order_and_unit_of_the_spectra_do_not_matter(fitter, found):
+    spectra = [observe(*star, seed=k) for k, star in enumerate(STARS.values())][::-1]
+    for name, (star, _) in zip(reversed(STARS), fitter.fit(spectra), strict=True):
+        assert star.labels["log_g"] == pytest.approx(found[name][0].labels["log_g"], abs=1e-3)
+
+
+def test_a_prior_moves_the_answer_to_it():
+    star = observe(*STARS["giant"], snr=30)
+    told = StarFitter(settings=StarFitSettings(priors={"log_g": (3.0, 0.001)})).fit([star])[0][0]
+    assert told.labels["log_g"] == pytest.approx(3.0, abs=0.01)
+    assert told.errors["log_g"] < 0.01
+
+
+def test_what_is_no_late_type_star_is_flagged(fitter):
+    wavelength = np.arange(7010.0, 8940.0, 1.2)
+    flux = 40 + 0.4 * np.random.default_rng(3).standard_normal(wavelength.size)
+    raw = RawSpectrum("lamp", "test", wavelength, flux, np.full(flux.size, 0.4), medium="vacuum")
+    raw.fwhm = wavelength / 2500
+    smooth_one, emission = fitter.fit(
+        [checked_spectrum(raw, "lamp.fits"), observe(*STARS["dwarf"], emission=0.8)]
+    )
+    assert "NOT_A_STAR" in smooth_one[0].flags
+    assert "NOT_A_STAR" in emission[0].flags
+
+
+def test_assumptions_are_flags(fitter):
+    star, _ = fitter.fit([observe(*STARS["dwarf"], assumed={"sigma", "resolution"})])[0]
+    assert star.flags == ("ASSUMED_SIGMA", "ASSUMED_RESOLUTION")
+    assert set(star.flags) <= set(FLAGS)
+
+
+def test_a_spectrum_out_of_range_is_refused_among_others(fitter):
+    raw = RawSpectrum(
+        "blue", "test", np.arange(4000.0, 5000.0), np.ones(1000), np.ones(1000), medium="vacuum"
+    )
+    outcomes = fitter.fit([checked_spectrum(raw, "blue.fits"), observe(*STARS["dwarf"])])
+    assert isinstance(outcomes[0], Refusal)
+    assert "blue.fits" in outcomes[0].reason
+    assert outcomes[1][0].name == "star"
+
+
+@pytest.mark.parametrize("level", [0.0, -5.0])
+def test_noise_is_no_star_and_no_crash(fitter, level):
+    wavelength = np.arange(7010.0, 8940.0, 1.2)
+    flux = level + np.random.default_rng(4).standard_normal(wavelength.size)
+    raw = RawSpectrum("sky", "test", wavelength, flux, np.ones(flux.size), medium="vacuum")
+    raw.fwhm = wavelength / 2500
+    star, _ = fitter.fit([checked_spectrum(raw, "sky.fits")])[0]
+    assert "NOT_A_STAR" in star.flags
+    assert all(np.isfinite(value) for value in (*star.labels.values(), *star.errors.values(), star.velocity))
+    assert np.isfinite(star.covariance).all()

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from specvit import runs as runs
     from specvit import simulate as simulate
     from specvit import spectra as spectra
+    from specvit import studies as studies
     from specvit import training as training
     from specvit.errors import ConfigError as ConfigError
     from specvit.errors import DataError as DataError
@@ -107,6 +108,7 @@ _HOMES = {
     "evaluate": ("bootstrap", "mae", "paired_difference", "r2", "rmse"),
     "runs": ("RunFolder",),
     "jobs": ("run_survey", "run_training"),
+    "studies": (),
     "report": ("write_report",),
     "errors": (
         *("ConfigError", "DataError", "DomainError", "LabelError", "MissingExtra"),

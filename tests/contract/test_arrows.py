@@ -10,7 +10,18 @@ import specvit
 SOURCE = Path(specvit.__file__).parent
 #: From the top; a package imports only from packages after it.
 ORDER = (
-    *("cli", "report", "jobs", "evaluate", "explain", "estimators", "training", "inference", "models"),
+    *(
+        "cli",
+        "report",
+        "studies",
+        "jobs",
+        "evaluate",
+        "explain",
+        "estimators",
+        "training",
+        "inference",
+        "models",
+    ),
     *("limits", "simulate", "instrument", "library", "spectra", "runs", "documents", "numerics"),
 )
 #: Free for all: errors, and the package itself for its version.

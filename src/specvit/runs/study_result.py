@@ -47,7 +47,7 @@ class ClaimFacts(_Part):
         text: as it was declared.
         slice, label: what it is of.
         stars: how many.
-        effects: one contrast, or the two of an equivalence.
+        effects: one contrast, or the two of an equivalence; none where the slice has too few stars.
         p: chance of contrasts this far from zero, two-sided, before any correction.
         level: chance of a wrong verdict that was allowed for it, after Holm's correction.
         verdict: of this comparison alone.

@@ -65,7 +65,7 @@ def carry_out_all(
     deadline = float("inf") if hours is None else time.monotonic() + 3600 * hours
     if dask is None and (workers == 1 or len(tasks) < 2):
         for task in tasks:
-            if time.monotonic() > deadline:
+            if time.monotonic() >= deadline:
                 return False
             told(task, carry_out(handed_over(task, store)))
         return True

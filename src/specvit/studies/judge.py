@@ -73,11 +73,13 @@ def judge(scaled: ScaledStudy, store: Store, before: StudyResult | None = None) 
     claims = list(claims_of(study.parsed))
     labels = {study.label, *(claim.label for claim in claims if claim.label)}
     evidence = {label: evidence_of(scaled, store, label) for label in labels}
-    effects = []
+    effects, counts = [], []
     for claim in claims:
         judged = evidence[claim.label or study.label].on(masks[claim.slice])
-        check_stars(judged, f"study {study.id}: slice '{claim.slice}'")
-        effects.append(effects_of(claim, judged, CROSSED_RESAMPLES, SEED))
+        counts.append(len(next(iter(judged.values())).truth))
+        # Of a slice without stars nothing can be said; the rest of the rule may still be decided.
+        enough = counts[-1] >= LEAST_STARS
+        effects.append(effects_of(claim, judged, CROSSED_RESAMPLES, SEED) if enough else ())
     decided = decide(claims, effects)
     verdict = verdict_of(study.parsed, {one.claim: one.verdict for one in decided})
     main, machine = evidence[study.label], describe_machine()
@@ -101,7 +103,9 @@ def judge(scaled: ScaledStudy, store: Store, before: StudyResult | None = None) 
         verdict=verdict,
         sentence=getattr(study.outcomes, verdict),
         correction=len(claims) if len(claims) > UNCORRECTED else 0,
-        claims=tuple(_claim_facts(one, study.label) for one in decided),
+        claims=tuple(
+            _claim_facts(one, study.label, stars) for one, stars in zip(decided, counts, strict=True)
+        ),
         variants=variants,
         stars=StarFacts(
             drawn=len(main.usable),
@@ -151,13 +155,6 @@ def evidence_of(scaled: ScaledStudy, store: Store, label: str) -> Evidence:
     return Evidence(variants, reached & there, int((~reached).sum()), int((reached & ~there).sum()))
 
 
-def check_stars(judged: Mapping[str, Judged], where: str) -> None:
-    """Raise DataError unless there are stars to judge by."""
-    count = len(next(iter(judged.values())).truth)
-    if count < LEAST_STARS:
-        raise DataError(f"{where}: {count} test stars are left to judge by; raise test.stars")
-
-
 def _variant_facts(variant: Variant, evidence: Evidence, masks: Mapping[str, Values]) -> VariantFacts:
     judged = evidence.variants[variant.name]
     scores: dict[str, dict[str, Score]] = {}
@@ -173,12 +170,12 @@ def _variant_facts(variant: Variant, evidence: Evidence, masks: Mapping[str, Val
     return VariantFacts(changes=variant.changes, runs=runs, spectra=variant.yardstick.digest, scores=scores)
 
 
-def _claim_facts(one: Decided, label: str) -> ClaimFacts:
+def _claim_facts(one: Decided, label: str, stars: int) -> ClaimFacts:
     return ClaimFacts(
         text=one.claim.text,
         slice=one.claim.slice,
         label=one.claim.label or label,
-        stars=one.effects[0].stars,
+        stars=stars,
         effects=tuple(_effect(effect) for effect in one.effects),
         p=one.p,
         level=one.level,

@@ -189,7 +189,14 @@ SCALE_FILES = DocumentKind(
 
 def read_scale(name: str) -> Scale:
     """Return one of `SCALES`; ConfigError with the nearest for another name."""
-    return SCALE_FILES.read(SCALE_FILES.preset(name)).value
+    path = SCALE_FILES.preset(name)
+    scale = SCALE_FILES.read(path).value
+    spectrograph = scale.settings.get("instrument", {}).get("name", "")
+    if not spectrograph.endswith(".toml"):
+        return scale
+    # Beside the scale that says so, not where the command was given.
+    beside = {**scale.settings, "instrument": {"name": str((path.parent / spectrograph).resolve())}}
+    return scale.model_copy(update={"settings": beside})
 
 
 def read_study(path: Path) -> Study:

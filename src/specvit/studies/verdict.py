@@ -26,7 +26,7 @@ class Decided:
 
     Args:
         claim: it.
-        effects: its contrasts.
+        effects: its contrasts; none where its slice has no stars.
         p: two-sided, of the verdict that is nearer.
         level: what p had to be below.
         verdict: supported if all contrasts are below zero, refuted if one is above, by more than chance explains.
@@ -66,7 +66,7 @@ def decide(claims: Sequence[Claim], effects: Sequence[tuple[CrossedMean, ...]]) 
         support, refutation = chances[k]
         p = min(support, refutation)
         # What comes after one that could not be told is not told either; without a correction each is on its own.
-        told = p <= level and (open_still or not corrected) and min(e.seeds for e in effects[k]) > 1
+        told = p <= level and (open_still or not corrected) and all(e.seeds > 1 for e in effects[k])
         open_still = open_still and told
         verdict: Verdict = "undecided"
         if told:
@@ -99,6 +99,8 @@ def effects_of(
 
 def _chances(effects: Sequence[CrossedMean]) -> tuple[float, float]:
     """Return two-sided p-values of "supported" and "refuted"."""
+    if not effects:
+        return 1.0, 1.0
     # All must be below zero; one above is enough. An equivalence can be left on one side only.
     support = max(effect.chance_not_below for effect in effects)
     refutation = min(effect.chance_not_above for effect in effects)

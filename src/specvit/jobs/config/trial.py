@@ -53,7 +53,6 @@ class EstimatorSection(Section):
     """The estimator."""
 
     name: PathText = Field(
-        default="ridge",
         description="as in `specvit run --estimators`: an estimator, MODEL-SIZE of a network, the folder of a saved "
         "one, or module:Class of your own",
     )
@@ -104,7 +103,7 @@ class TrialConfig(Section):
     )
     instrument: InstrumentSection = Field(default=InstrumentSection(), description="the spectrograph")
     simulate: TrialStarsSection = Field(default=TrialStarsSection(), description="the stars learnt from")
-    estimator: EstimatorSection = Field(default=EstimatorSection(), description="the estimator")
+    estimator: EstimatorSection = Field(description="the estimator")
     training: UpdatesSection = Field(default=UpdatesSection(), description="the training of a network")
     test: JudgedStarsSection = Field(default=JudgedStarsSection(), description="the stars it is judged by")
     run: RunSection = Field(default=RunSection(name="trial", threads=1), description="folder and machine")

@@ -158,7 +158,7 @@ def run(
     from specvit.cli.progress import RichProgress
     from specvit.cli.screen import Screen
     from specvit.errors import RunError
-    from specvit.studies import Store, run_studies
+    from specvit.studies import Store, read_scale, run_studies
 
     check_at_least_one(workers=workers)
     made = _plan(names, everything, scale, catalogue, runs)
@@ -176,6 +176,8 @@ def run(
     else:
         for result in outcome.results:
             show(f"{result.id}: ", (result.verdict, "bold"), f". {result.sentence}")
+        if outcome.results and not read_scale(scale).is_evidence:
+            say(f"the scale {scale} shows that everything works; its verdicts are no evidence")
         for study in outcome.incomplete:
             show(f"{study}: not judged yet, some of its runs are missing; the same command continues")
     if outcome.failed:

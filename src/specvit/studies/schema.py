@@ -172,6 +172,10 @@ class Scale(Section):
         description="of training stars, weights and order; the test stars have one of their own"
     )
     settings: Overrides = Field(description="keys of all trials")
+    is_evidence: bool = Field(
+        default=True,
+        description="whether its verdicts say anything of the world, not only that everything works",
+    )
 
 
 _HERE = Path(str(files("specvit.studies")))

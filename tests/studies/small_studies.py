@@ -20,6 +20,8 @@ SMALL = {
             "twice": {"simulate": {"noise_level": 2.0}},
         }
     },
+    # The scale itself has one, which decides nothing.
+    "scales": {"smoke": {"seeds": [1, 2]}},
     "outcomes": {"supported": "Yes.", "refuted": "No.", "undecided": "Perhaps."},
 }
 

@@ -2,7 +2,6 @@
 
 import json
 import re
-import time
 
 import pytest
 
@@ -48,14 +47,12 @@ def test_budgets_are_no_times():
 def test_the_whole_catalogue_runs_at_the_scale_smoke(tmp_path, capsys):
     command = ["study", "run", "--all", "--scale", "smoke", "--json"]
     places = ["--runs", str(tmp_path / "runs"), "--results", str(tmp_path / "results")]
-    began = time.process_time()
     assert main([*command, *places]) == 0
-    # On two idle cores under a minute.
-    assert time.process_time() - began < 120
     told = json.loads(capsys.readouterr().out)
     assert told["failed"] == {}
     assert told["incomplete"] == []
-    assert set(told["verdicts"]) == set(STUDIES)
+    # Of one seed each: nothing is known of the scatter between trainings.
+    assert told["verdicts"] == dict.fromkeys(STUDIES, "undecided")
     assert {path.stem for path in (tmp_path / "results" / "smoke").iterdir()} == set(STUDIES)
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("*.npz")}
     assert main([*command, *places]) == 0

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from specvit import simulate as simulate
     from specvit import spectra as spectra
     from specvit import stellar as stellar
+    from specvit import studies as studies
     from specvit import training as training
     from specvit.errors import ConfigError as ConfigError
     from specvit.errors import DataError as DataError
@@ -117,6 +118,7 @@ _HOMES = {
     "evaluate": ("bootstrap", "mae", "paired_difference", "r2", "rmse"),
     "runs": ("RunFolder",),
     "jobs": ("run_survey", "run_training"),
+    "studies": (),
     "report": ("write_report",),
     "errors": (
         *("ConfigError", "DataError", "DomainError", "LabelError", "MissingExtra"),

@@ -13,6 +13,7 @@ ORDER = (
     *(
         "cli",
         "report",
+        "studies",
         "jobs",
         "evaluate",
         "explain",

@@ -11,7 +11,12 @@ from specvit.documents import Section
 
 #: Where the sections of documents that people write are; what specvit itself writes (manifests, records) is
 #: checked for its kinds alone.
-WRITTEN_BY_PEOPLE = ("specvit.jobs.config.", "specvit.instrument.", "specvit.estimators.options")
+WRITTEN_BY_PEOPLE = (
+    "specvit.jobs.config.",
+    "specvit.instrument.",
+    "specvit.estimators.options",
+    "specvit.studies.",
+)
 
 
 def all_sections():

@@ -184,7 +184,7 @@ def test_cramer_rao_bounds_go_with_the_square_of_the_noise_level(gaia):
     louder = Simulator.build(instrument="gaia_rvs", noise_level=3.0)
     found = []
     for world in (gaia, louder):
-        test = DrawTestStars(simulated(world, 1, 0, 10, 12).test)._draw()
+        test = DrawTestStars(simulated(world, 1, 0, 10, 12).test).draw()
         found.append(star_bounds(world, world.world.emulator(), test, 12, "log_g", quiet))
     np.testing.assert_array_equal(found[0].rows, found[1].rows)
     np.testing.assert_allclose(found[1].crlb / found[0].crlb, 9.0, rtol=2e-3)

@@ -27,6 +27,7 @@ LARGEST: dict[str, float | None] = {
     "retries": 1000,
     "steps": 100_000_000,
     "minutes": 43_200,  # thirty days
+    "hours": 8_760,  # a year
     "timeout": 2_592_000,  # s, thirty days
     "noise_level": 1e6,
     "model_error": 1,

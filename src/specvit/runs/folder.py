@@ -225,7 +225,7 @@ class RunFolder:
         self._write_json(PROVENANCE, {**self.provenance, **changes})
 
     def _write_json(self, name: str, values: Mapping[str, Any]) -> Path:
-        return write_atomic(self.path / name, _json(values))
+        return write_atomic(self.path / name, as_json(values))
 
     def _read(self, name: str) -> str:
         try:
@@ -244,11 +244,12 @@ def _found(path: Path, config: Mapping[str, Any], inputs: Mapping[str, Any], fin
     machine = describe_machine()
     first = {"fingerprint": fingerprint, "results": RESULTS, "inputs": dict(inputs)}
     first |= {"created": machine["date"], "sessions": [machine], "stages": {}}
-    files = {CONFIG: dump_toml(config), PROVENANCE: _json({**first, "finished": None})}
+    files = {CONFIG: dump_toml(config), PROVENANCE: as_json({**first, "finished": None})}
     return write_atomic_folder(path, files, replace=False)
 
 
-def _json(values: Any) -> str:
+def as_json(values: Any) -> str:
+    """Return plain values as the text of a JSON file; NaN is refused."""
     # NaN is no JSON: it fails here, not in whatever reads the file.
     return json.dumps(values, indent=1, default=_plain, allow_nan=False, ensure_ascii=False) + "\n"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import subprocess
@@ -99,6 +100,8 @@ def _version(package: str) -> str | None:
         return None
 
 
+# What is imported does not change while a process runs, and a study asks for every run.
+@functools.cache
 def _git_commit() -> str | None:
     """Return the commit of the checkout this package runs from, '+' if changed; None if installed."""
     source = Path(specvit.__file__).resolve().parents[2]

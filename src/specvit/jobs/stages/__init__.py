@@ -1,6 +1,7 @@
 """The stages jobs are built from: test set, fits, bounds, posteriors, examples, explanation, scores."""
 
 from specvit.jobs.stages.bounds import BoundStars
+from specvit.jobs.stages.elsewhere import EstimateElsewhere
 from specvit.jobs.stages.examples import ShowExamples
 from specvit.jobs.stages.explanation import ExplainNetwork, explain_network
 from specvit.jobs.stages.fit import FitEstimator, FitRecord, Fitted
@@ -12,6 +13,7 @@ from specvit.jobs.stages.test_stars import DrawTestStars, TestStars
 __all__ = [
     "BoundStars",
     "DrawTestStars",
+    "EstimateElsewhere",
     "ExplainNetwork",
     "FitEstimator",
     "FitRecord",

@@ -16,6 +16,9 @@ from specvit.runs.folder import MEND
 from specvit.runs.identity import content_digest
 from specvit.simulate import Simulator
 
+#: Points of the label box from which the sampler starts, unless it is told otherwise.
+BANK = 1 << 16
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -41,19 +44,21 @@ class SamplePosteriors:
         test: the test spectra.
         stars: how many, from the first.
         seed: of the sampler.
+        bank: points of the label box that the sampler starts from.
     """
 
     simulator: Simulator
     test: TestStars
     stars: int
     seed: int
+    bank: int = BANK
 
     name = "bayes"
     title = "Bayes ceiling"
 
     def make(self, run: RunFolder, record: Record, update: Update) -> Sampling:
         """Return the posteriors, and keep their moments."""
-        sampling = sample_posteriors(self.simulator, self.test, self.stars, self.seed, update)
+        sampling = sample_posteriors(self.simulator, self.test, self.stars, self.seed, update, self.bank)
         sampling.posteriors.write(run)
         record |= {
             "identity": self.identity,
@@ -68,7 +73,7 @@ class SamplePosteriors:
     @property
     def identity(self) -> str:
         """What these posteriors are, by content: of which stars of which world, under which seed of the sampler."""
-        own = {"stars": self.stars, "seed": self.seed, "spectra": self.test.identity}
+        own = {"stars": self.stars, "seed": self.seed, "bank": self.bank, "spectra": self.test.identity}
         return content_digest({"world": self.simulator.identity, **own})
 
     def read(self, run: RunFolder) -> Sampling:
@@ -82,7 +87,7 @@ class SamplePosteriors:
 
 
 def sample_posteriors(
-    simulator: Simulator, test: TestStars, stars: int, seed: int, update: Update
+    simulator: Simulator, test: TestStars, stars: int, seed: int, update: Update, bank: int = BANK
 ) -> Sampling:
     """Return the posteriors of the first `stars` test stars; how well they were sampled for two or more."""
     batch, prior, done = test.first(stars), simulator.prior, 0
@@ -92,7 +97,7 @@ def sample_posteriors(
         done += count
         update(done, len(batch))
 
-    ceiling = BayesCeiling(simulator.observed, prior, seed=seed)
+    ceiling = BayesCeiling(simulator.observed, prior, bank, seed)
     observation = Observation.from_batch(batch, simulator.instrument, simulator.noise_level)
     posterior = ceiling.posterior(observation, advance)
     names = prior.label_space.names

@@ -52,7 +52,7 @@ class DrawTestStars:
 
     def make(self, run: RunFolder, record: Record, update: Update) -> TestStars:
         """Return the test spectra, and keep their table."""
-        stars = self._draw()
+        stars = self.draw()
         record["provenance"] = self.source.provenance
         stars.table.write(run)
         return stars
@@ -60,10 +60,11 @@ class DrawTestStars:
     def read(self, run: RunFolder) -> TestStars:
         """Return the test spectra again, with the table that was kept."""
         # Drawn again, not stored: they are the same every time, and large (docs/simulate.md).
-        stars = self._draw()
+        stars = self.draw()
         return replace(stars, table=StarTable.read(run))
 
-    def _draw(self) -> TestStars:
+    def draw(self) -> TestStars:
+        """Return the test spectra, and keep nothing."""
         batch, space = collect(self.source), self.source.label_space
         mag = batch.conditions.get("mag")
         table = StarTable(

@@ -35,7 +35,7 @@ LARGEST: dict[str, float | None] = {
     "continuum": 1_000_000,
     "components": 100_000,
     "sobol": 10_000_000,
-    "held_out": 1,
+    **dict.fromkeys(("held_out", "widened"), 1),
     "release": 9999,
     "microturbulence": 1000,  # km/s
     **dict.fromkeys(("resolution", "source_resolution"), 1e15),

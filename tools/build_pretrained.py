@@ -24,10 +24,12 @@ from specvit.errors import DataError
 from specvit.estimators import NetworkEstimator, load_estimator, load_pretrained
 from specvit.estimators.network_fitter import calibrate
 from specvit.estimators.pretrained import FOLDER
-from specvit.evaluate import mae, r2, rmse
+from specvit.evaluate import mae, r2, rmse, scores_by_truth
 from specvit.jobs import run_training
 from specvit.jobs.config.training import training_config
+from specvit.jobs.stages.fit import to_estimates
 from specvit.models.domain import InputDomain
+from specvit.models.origin import snr_range
 from specvit.runs import read_summary
 from specvit.simulate import Simulator, World, endless, splits
 from specvit.spectra import collect
@@ -99,28 +101,32 @@ def publish(estimator: NetworkEstimator) -> Path:
     """
     origin, wider = estimator.origin, world_of(estimator)
     train = endless(wider.build(), SEED)
-    record = calibrate(estimator.network, train, CALIBRATION)
+    record = {
+        **calibrate(estimator.network, train, CALIBRATION),
+        "snr": snr_range(train.draw(0, VALIDATION)),
+    }
     training = origin.training.with_entries(record)
     estimator.adopt(
         estimator.network, replace(origin, training=training, domain=InputDomain.fit(train, train))
     )
-    estimator.metrics = scores(estimator, replace(wider, widening=None).build())
+    score(estimator, replace(wider, widening=None).build())
     estimator.save(FOLDER / estimator.name)
     return FOLDER / estimator.name
 
 
-def scores(estimator: NetworkEstimator, simulator: Simulator) -> dict[str, dict[str, float]]:
-    """Return R², MAE and RMSE per label on test stars."""
+def score(estimator: NetworkEstimator, simulator: Simulator) -> None:
+    """Score a network on test stars: R², MAE and RMSE per label, and what its true value makes of the errors."""
     stars, space = collect(simulator.source(splits.TEST, SEED, TEST)), simulator.prior.label_space
     found, labels = estimator.predict(stars.flux, stars.sigma), stars.known_labels()
     measures = {"r2": r2, "mae": mae, "rmse": rmse}
-    return {
+    estimator.metrics = {
         label: {
             name: float(measure(labels[:, space.index(label)], found.mean[:, at]))
             for name, measure in measures.items()
         }
         for at, label in enumerate(found.names)
     }
+    estimator.by_true_label = scores_by_truth(to_estimates(found), labels.numpy(), space)
 
 
 def main() -> None:

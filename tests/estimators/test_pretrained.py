@@ -11,7 +11,7 @@ from specvit.errors import DataError, WavelengthRangeError
 from specvit.estimators import load_estimator
 from specvit.estimators.pretrained import FOLDER, find_bundle, load_pretrained, pretrained_names
 from specvit.evaluate import snr_bins
-from specvit.simulate import World
+from specvit.simulate import Widening, World
 from specvit.spectra import WavelengthGrid
 
 SEED = 20261126
@@ -95,3 +95,45 @@ def test_other_pixels_are_refused():
     flux = torch.ones(1, 4096)
     with pytest.raises(WavelengthRangeError):
         model.predict(flux, 0.1 * flux, WavelengthGrid.linear(6000.0, 0.4, 4096))
+
+
+#: S/N at the middle of a bin of a factor of two.
+BRIGHT = (2.5, 5.0, 12.0, 30.0, 75.0, 150.0, 280.0)
+
+
+@pytest.fixture(scope="module")
+def bright():
+    """At each S/N of `BRIGHT`, stars as bright or as little noisy as that."""
+    found = {}
+    for snr in BRIGHT:
+        wide = Widening(share=1.0, snr=(0.93 * snr, 1.07 * snr))
+        found[snr] = World(widening=wide).build().draw("test", SEED, 0, 800, truth=False)
+    return found
+
+
+@pytest.mark.parametrize("name", ["subspace", "vit"])
+def test_errors_fall_with_brightness_and_hold(bright, name):
+    """S/N 2 to 300: coverage within 3 points and three binomial errors, errors that fall, and no more flags than due."""
+    model, rms = load_pretrained(name), []
+    for snr, stars in bright.items():
+        found, truth = model.predict(stars.flux, stars.sigma), stars.labels.double()
+        low, high = found.quantiles.interval(0.68)
+        held = ((low <= truth) & (truth <= high)).double().mean(dim=0)
+        error = np.sqrt(0.68 * 0.32 / len(truth))
+        assert float((held - 0.68).abs().max()) < 0.03 + 3 * error, snr
+        assert float((~found.in_domain).double().mean()) < 0.035, snr
+        rms.append((found.mean - truth).square().mean(dim=0).sqrt())
+    falls = torch.stack(rms).diff(dim=0)
+    # alpha and carbon of the brightest are all but the same, within a few percent of luck.
+    assert bool((falls < 0.03 * rms[0]).all())
+    at = list(found.names).index("log_g")
+    assert rms[-1][at] < 0.1 < 0.8 < rms[0][at]
+
+
+@pytest.mark.parametrize("name", ["subspace", "vit"])
+def test_what_is_no_star_of_theirs_is_flagged(bright, name):
+    stars, model = bright[30.0], load_pretrained(name)
+    noise = stars.flux - stars.flux.mean(dim=0)
+    for flux in (1 + noise, stars.flux.flip(1), stars.flux.roll(6, dims=1)):
+        inside = model.predict(flux, stars.sigma).in_domain
+        assert float(inside.double().mean()) < 0.05

@@ -51,7 +51,10 @@ class BlockProducts(NamedTuple):
 
 
 class Convention(NamedTuple):
-    """The options of an `Observer`, and what the instrument adds to them."""
+    """The options of an `Observer`, and what the instrument adds to them.
+
+    `bounds` and `weights` are those of `observer.parts_of`, empty unless sigma is tilted; `steepest` its limit.
+    """
 
     continuum: np.ndarray
     floor: np.float32
@@ -59,6 +62,9 @@ class Convention(NamedTuple):
     minimum_level: np.float32
     observed_median: bool
     pipeline_sigma: bool
+    bounds: np.ndarray
+    weights: np.ndarray
+    steepest: np.float32
 
 
 class Written(NamedTuple):
@@ -158,7 +164,19 @@ def _record_row(
         level = lower_median(flux.view(I32), *_mean_and_spread(flux))
     scale = F32(1) / level
     _multiply(observed, scale, written.flux[row])
-    if convention.pipeline_sigma:
+    if convention.weights.size:
+        slope = _observed_slope(observed, known, convention, ratio)
+        _tilted_sigma(
+            known,
+            slope,
+            scale,
+            convention.continuum,
+            response,
+            variance,
+            sigma_per_root,
+            written.sigma[row],
+        )
+    elif convention.pipeline_sigma:
         _pipeline_sigma(
             known, scale, convention.continuum, response, variance, sigma_per_root, written.sigma[row]
         )
@@ -227,6 +245,39 @@ def _pipeline_sigma(
 ) -> None:
     for i in range(out.size):
         level = known * continuum[i]
+        out[i] = np.sqrt(variance[i] + level * response[i]) * sigma_per_root[i] * scale
+
+
+@compiled
+def _observed_slope(observed: Row, known: Number, convention: Convention, work: Row) -> Number:
+    """Return the slope of the observed flux over the continuum, see `observer.observed_slope`; `work` is overwritten."""
+    for i in range(observed.size):
+        work[i] = observed[i] / convention.continuum[i]
+    rises = F32(0)
+    for part in range(convention.weights.size):
+        some = work[convention.bounds[part] : convention.bounds[part + 1]]
+        rises += convention.weights[part] * lower_median(some.view(I32), *_mean_and_spread(some))
+    rises = rises / known
+    # Of a part with dead pixels only nothing is known.
+    if not abs(rises) < INFINITY:
+        return F32(0)
+    return min(max(rises, -convention.steepest), convention.steepest)
+
+
+@compiled
+def _tilted_sigma(
+    known: Number,
+    slope: Number,
+    scale: Number,
+    continuum: Row,
+    response: Row,
+    variance: Row,
+    sigma_per_root: Row,
+    out: Row,
+) -> None:
+    step = F32(2) / F32(max(out.size - 1, 1))
+    for i in range(out.size):
+        level = known * continuum[i] * (F32(1) + slope * (F32(i) * step - F32(1)))
         out[i] = np.sqrt(variance[i] + level * response[i]) * sigma_per_root[i] * scale
 
 

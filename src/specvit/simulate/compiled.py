@@ -51,10 +51,7 @@ class BlockProducts(NamedTuple):
 
 
 class Convention(NamedTuple):
-    """The options of an `Observer`, and what the instrument adds to them.
-
-    `bounds` and `weights` are those of `observer.parts_of`, empty unless sigma is tilted; `steepest` its limit.
-    """
+    """The options of an `Observer`, what the instrument adds, and `observer.parts_of` (empty unless it tilts sigma)."""
 
     continuum: np.ndarray
     floor: np.float32
@@ -165,26 +162,14 @@ def _record_row(
     scale = F32(1) / level
     _multiply(observed, scale, written.flux[row])
     if convention.weights.size:
-        slope = _observed_slope(observed, known, convention, ratio)
-        _tilted_sigma(
-            known,
-            slope,
-            scale,
-            convention.continuum,
-            response,
-            variance,
-            sigma_per_root,
-            written.sigma[row],
-        )
+        _tilt(observed, known, convention, ratio)
     elif convention.pipeline_sigma:
-        _pipeline_sigma(
-            known, scale, convention.continuum, response, variance, sigma_per_root, written.sigma[row]
-        )
-    else:
-        _true_sigma(flux, scale, response, variance, sigma_per_root, written.sigma[row])
+        _multiply(convention.continuum, known, ratio)
+    assumed = ratio if convention.pipeline_sigma else flux
+    _sigma(assumed, scale, response, variance, sigma_per_root, written.sigma[row])
     if written.scale.size:
         _multiply(flux, scale, written.true_flux[row])
-        _true_sigma(flux, scale, response, variance, sigma_per_root, written.true_sigma[row])
+        _sigma(flux, scale, response, variance, sigma_per_root, written.true_sigma[row])
         written.scale[row] = scale
 
 
@@ -232,53 +217,25 @@ def _multiply(values: Row, factor: Number, out: Row) -> None:
 
 
 @compiled
-def _true_sigma(
-    flux: Row, scale: Number, response: Row, variance: Row, sigma_per_root: Row, out: Row
-) -> None:
+def _sigma(flux: Row, scale: Number, response: Row, variance: Row, sigma_per_root: Row, out: Row) -> None:
     for i in range(out.size):
         out[i] = np.sqrt(variance[i] + flux[i] * response[i]) * sigma_per_root[i] * scale
 
 
 @compiled
-def _pipeline_sigma(
-    known: Number, scale: Number, continuum: Row, response: Row, variance: Row, sigma_per_root: Row, out: Row
-) -> None:
+def _tilt(observed: Row, known: Number, convention: Convention, out: Row) -> None:
+    """Write the continuum at its level, tilted as the observed flux is; see `observer.observed_slope`."""
     for i in range(out.size):
-        level = known * continuum[i]
-        out[i] = np.sqrt(variance[i] + level * response[i]) * sigma_per_root[i] * scale
-
-
-@compiled
-def _observed_slope(observed: Row, known: Number, convention: Convention, work: Row) -> Number:
-    """Return the slope of the observed flux over the continuum, see `observer.observed_slope`; `work` is overwritten."""
-    for i in range(observed.size):
-        work[i] = observed[i] / convention.continuum[i]
-    rises = F32(0)
+        out[i] = observed[i] / convention.continuum[i]
+    slope = F32(0)
     for part in range(convention.weights.size):
-        some = work[convention.bounds[part] : convention.bounds[part + 1]]
-        rises += convention.weights[part] * lower_median(some.view(I32), *_mean_and_spread(some))
-    rises = rises / known
-    # Of a part with dead pixels only nothing is known.
-    if not abs(rises) < INFINITY:
-        return F32(0)
-    return min(max(rises, -convention.steepest), convention.steepest)
-
-
-@compiled
-def _tilted_sigma(
-    known: Number,
-    slope: Number,
-    scale: Number,
-    continuum: Row,
-    response: Row,
-    variance: Row,
-    sigma_per_root: Row,
-    out: Row,
-) -> None:
+        some = out[convention.bounds[part] : convention.bounds[part + 1]]
+        slope += convention.weights[part] * lower_median(some.view(I32), *_mean_and_spread(some))
+    slope /= known
+    slope = min(max(slope, -convention.steepest), convention.steepest) if abs(slope) < INFINITY else F32(0)
     step = F32(2) / F32(max(out.size - 1, 1))
     for i in range(out.size):
-        level = known * continuum[i] * (F32(1) + slope * (F32(i) * step - F32(1)))
-        out[i] = np.sqrt(variance[i] + level * response[i]) * sigma_per_root[i] * scale
+        out[i] = known * convention.continuum[i] * (F32(1) + slope * (F32(i) * step - F32(1)))
 
 
 @compiled

@@ -33,7 +33,7 @@ MINIMUM_LEVEL = 0.1
 #: of the spectrum, over the pipeline's continuum. One number: from a running mean, even over a quarter of the pixels,
 #: sigma alone tells log g of a bright star (docs/instrument.md).
 PARTS = 16
-#: Stars are within 0.3 of the continuum from end to end; noise of the faintest must not turn the line over.
+#: From the middle to an end. The coolest stars reach 0.32; noise of the faintest must not turn the line over.
 STEEPEST = 0.5
 
 

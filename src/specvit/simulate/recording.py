@@ -98,7 +98,7 @@ class CompiledRecorder:
             np.float32(observer.noise_level),
             np.float32(MINIMUM_LEVEL),
             observer.normalisation == "observed_median",
-            observer.visible_sigma == "pipeline",
+            observer.visible_sigma != "true",
             *self._parts(pixels if observer.visible_sigma == "tilted" else 0),
             np.float32(STEEPEST),
         )

@@ -8,8 +8,11 @@ are printed by `pytest tests/simulate/test_no_leak.py -rP`.
 import lightgbm
 import numpy as np
 import pytest
+import torch
 
 from specvit.simulate import Simulator
+from specvit.simulate.observer import observed_slope
+from specvit.spectra import SpectraBatch
 
 SEED = 20261121
 TRAIN, VALIDATION, TEST = 2000, 600, 1400
@@ -18,6 +21,11 @@ LIMIT = 0.02
 
 def r2(truth, estimate):
     return 1 - np.sum((truth - estimate) ** 2) / np.sum((truth - truth.mean()) ** 2)
+
+
+def shape_of(sigma):
+    log_sigma = np.log(sigma.double().numpy())
+    return log_sigma - log_sigma.mean(axis=1, keepdims=True)
 
 
 @pytest.fixture(scope="module")
@@ -32,10 +40,6 @@ def world():
     # The best level a pipeline could know, in case a noisy one hides a leak.
     exact = simulator.instrument.pipeline_sigma(flux.median(1).values, batch.conditions)
     seen, true = batch.sigma, batch.truth.sigma
-
-    def shape_of(sigma):
-        log_sigma = np.log(sigma.double().numpy())
-        return log_sigma - log_sigma.mean(axis=1, keepdims=True)
 
     sigmas = {"pipeline": shape_of(seen), "pipeline, exact level": shape_of(exact), "true": shape_of(true)}
     return batch.labels[:, simulator.prior.label_space.index("log_g")].double().numpy(), sigmas
@@ -95,3 +99,77 @@ def test_true_sigma_gives_log_g_away(world, method):
     score = method(sigmas["true"], log_g)
     print(f"true sigma, {method.__name__}: R2(log g) = {score:.4f}")
     assert score > 0.5
+
+
+def at_magnitude(magnitude, visible_sigma):
+    """The simulator and its batch with every star at one magnitude, where nothing else changes the shape of sigma."""
+    simulator = Simulator.build("pfs_mr_reference", visible_sigma=visible_sigma)
+    count = TRAIN + VALIDATION + TEST
+    drawn = [simulator.labels_and_conditions("train", SEED, group) for group in range(2)]
+    labels = torch.cat([labels for labels, _ in drawn])[:count]
+    conditions = {name: torch.cat([part[name] for _, part in drawn])[:count] for name in drawn[0][1]}
+    conditions["mag"] = torch.full((count,), magnitude)
+    noise = torch.randn(count, simulator.grid.size, generator=torch.Generator().manual_seed(SEED))
+    return simulator, simulator.observe(labels, conditions, noise)
+
+
+def log_g_of(simulator, batch: SpectraBatch):
+    return batch.labels[:, simulator.prior.label_space.index("log_g")].double().numpy()
+
+
+#: A bright star and one where star and sky weigh alike; the others in the slow suite.
+MAGNITUDES = [
+    16.0,
+    20.0,
+    *(pytest.param(m, marks=pytest.mark.slow) for m in (17.0, 18.0, 19.0, 21.0, 22.0, 23.0)),
+]
+
+
+@pytest.mark.parametrize("magnitude", MAGNITUDES)
+def test_tilted_sigma_does_not_know_log_g(magnitude):
+    simulator, batch = at_magnitude(magnitude, "tilted")
+    scores = [method(shape_of(batch.sigma), log_g_of(simulator, batch)) for method in (ridge, trees)]
+    print(f"tilted sigma, i = {magnitude:g}: R2(log g) = {scores[0]:.4f} (Ridge), {scores[1]:.4f} (LightGBM)")
+    assert max(scores) < LIMIT
+
+
+def test_a_hundredth_of_the_true_sigma_would_be_found():
+    """The power of the one before: what is added to log sigma is a hundredth of what the true one has beside it."""
+    simulator, batch = at_magnitude(16.0, "tilted")
+    seen, true = (sigma.double().log() for sigma in (batch.sigma, batch.truth.sigma))
+    score = ridge(shape_of((seen + 0.01 * (true - seen)).exp()), log_g_of(simulator, batch))
+    print(f"tilted sigma with a hundredth of the true one, i = 16, Ridge: R2(log g) = {score:.4f}")
+    assert score > 10 * LIMIT
+
+
+@pytest.mark.parametrize("width", [1, 1001])
+def test_smoothed_flux_gives_log_g_of_bright_stars_away(width):
+    """The control of the one before: a running mean of the observed flux, one pixel or a quarter of them wide."""
+    simulator, batch = at_magnitude(16.0, "tilted")
+    flux, continuum = batch.flux / batch.truth.scale[:, None], simulator.instrument.continuum.float()
+    summed = torch.nn.functional.pad((flux / continuum).double(), (width // 2 + 1, width // 2)).cumsum(dim=1)
+    weight = torch.nn.functional.pad(torch.ones(1, flux.shape[1]), (width // 2 + 1, width // 2)).cumsum(dim=1)
+    mean = (summed[:, width:] - summed[:, :-width]) / (weight[:, width:] - weight[:, :-width])
+    terms = simulator.instrument.noise_terms(batch.conditions, torch.float32)
+    sigma = terms.sigma(mean.float().clamp(min=0.01) * continuum)
+    score = ridge(shape_of(sigma), log_g_of(simulator, batch))
+    print(f"sigma of a running mean over {width} pixels, i = 16, Ridge: R2(log g) = {score:.4f}")
+    assert score > 0.5
+
+
+def test_tilted_sigma_is_nearer_to_the_true_one_where_stars_are_bright():
+    """Two thirds of the 5 % tail below, with lines as they are: they are narrower than anything a slope can follow."""
+    low = {}
+    for kind in ("pipeline", "tilted"):
+        _, batch = at_magnitude(16.0, kind)
+        low[kind] = float(np.percentile((batch.sigma / batch.truth.sigma)[:400].numpy() - 1, 5))
+    assert low["pipeline"] < 1.4 * low["tilted"] < 0
+
+
+def test_the_slope_is_that_of_the_flux_and_bounded():
+    position = torch.linspace(-1, 1, 4096)
+    flux = torch.stack([1 + 0.2 * position, 2 - 0.1 * position, 5 * position, torch.full((4096,), torch.nan)])
+    flux[0, 700] = 1e9  # a cosmic ray
+    level = torch.tensor([1.0, 2.0, 0.1, 1.0])
+    found = observed_slope(flux, torch.ones(4096), level)
+    torch.testing.assert_close(found, torch.tensor([0.2, -0.05, 0.5, 0.0]), rtol=1e-3, atol=1e-3)

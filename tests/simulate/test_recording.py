@@ -60,7 +60,9 @@ def recorded(kind, simulator, observer, tile, truth=True) -> Records:
     return seen
 
 
-OPTIONS = list(itertools.product((1.0, 0.5), ("observed_median", "noise_free_median"), ("pipeline", "true")))
+OPTIONS = list(
+    itertools.product((1.0, 0.5), ("observed_median", "noise_free_median"), ("pipeline", "tilted", "true"))
+)
 
 
 @pytest.mark.parametrize(("noise_level", "normalisation", "visible_sigma"), OPTIONS)
@@ -74,7 +76,7 @@ def test_both_recorders_write_the_same(simulator, noise_level, normalisation, vi
 @pytest.mark.parametrize("name", ["pfs_mr", "gaia_rvs"])
 def test_and_for_other_instruments(name):
     world = Simulator.build(name)
-    observer, tile = Observer(1.0, "observed_median", "pipeline"), products(world)
+    observer, tile = Observer(1.0, "observed_median", "tilted"), products(world)
     ours = recorded(CompiledRecorder, world, observer, tile)
     assert_close(ours, recorded(TorchRecorder, world, observer, tile))
 
@@ -83,7 +85,7 @@ def test_and_for_other_instruments(name):
 def test_any_number_of_pixels_will_do(simulator, pixels):
     flux, response, sky, *per_star = products(simulator)
     tile = [flux[:, :pixels], response[:, :pixels], sky[:, : pixels + 2], *per_star]
-    model, observer = simulator.instrument.noise, Observer(1.0, "observed_median", "pipeline")
+    model, observer = simulator.instrument.noise, Observer(1.0, "observed_median", "tilted")
     written = []
     for kind in (CompiledRecorder, TorchRecorder):
         continuum = simulator.instrument.continuum.float()[:pixels].clone()

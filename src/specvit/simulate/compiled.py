@@ -52,13 +52,16 @@ class BlockProducts(NamedTuple):
 
 
 class Convention(NamedTuple):
-    """The options of an `Observer`, and what the instrument adds to them."""
+    """The options of an `Observer`, what the instrument adds, and `observer.parts_of` (empty unless it tilts sigma)."""
 
     continuum: np.ndarray
     floor: np.float32
     minimum_level: np.float32
     observed_median: bool
     pipeline_sigma: bool
+    bounds: np.ndarray
+    weights: np.ndarray
+    steepest: np.float32
 
 
 class Written(NamedTuple):
@@ -158,15 +161,15 @@ def _record_row(
         level = lower_median(flux.view(I32), *_mean_and_spread(flux))
     scale = F32(1) / level
     _multiply(observed, scale, written.flux[row])
-    if convention.pipeline_sigma:
-        _pipeline_sigma(
-            known, scale, convention.continuum, response, variance, sigma_per_root, written.sigma[row]
-        )
-    else:
-        _true_sigma(flux, scale, response, variance, sigma_per_root, written.sigma[row])
+    if convention.weights.size:
+        _tilt(observed, known, convention, ratio)
+    elif convention.pipeline_sigma:
+        _multiply(convention.continuum, known, ratio)
+    assumed = ratio if convention.pipeline_sigma else flux
+    _sigma(assumed, scale, response, variance, sigma_per_root, written.sigma[row])
     if written.scale.size:
         _multiply(flux, scale, written.true_flux[row])
-        _true_sigma(flux, scale, response, variance, sigma_per_root, written.true_sigma[row])
+        _sigma(flux, scale, response, variance, sigma_per_root, written.true_sigma[row])
         written.scale[row] = scale
 
 
@@ -221,20 +224,25 @@ def _multiply(values: Row, factor: Number, out: Row) -> None:
 
 
 @compiled
-def _true_sigma(
-    flux: Row, scale: Number, response: Row, variance: Row, sigma_per_root: Row, out: Row
-) -> None:
+def _sigma(flux: Row, scale: Number, response: Row, variance: Row, sigma_per_root: Row, out: Row) -> None:
     for i in range(out.size):
         out[i] = np.sqrt(variance[i] + flux[i] * response[i]) * sigma_per_root[i] * scale
 
 
 @compiled
-def _pipeline_sigma(
-    known: Number, scale: Number, continuum: Row, response: Row, variance: Row, sigma_per_root: Row, out: Row
-) -> None:
+def _tilt(observed: Row, known: Number, convention: Convention, out: Row) -> None:
+    """Write the continuum at its level, tilted as the observed flux is; see `observer.observed_slope`."""
     for i in range(out.size):
-        level = known * continuum[i]
-        out[i] = np.sqrt(variance[i] + level * response[i]) * sigma_per_root[i] * scale
+        out[i] = observed[i] / convention.continuum[i]
+    slope = F32(0)
+    for part in range(convention.weights.size):
+        some = out[convention.bounds[part] : convention.bounds[part + 1]]
+        slope += convention.weights[part] * lower_median(some.view(I32), *_mean_and_spread(some))
+    slope /= known
+    slope = min(max(slope, -convention.steepest), convention.steepest) if abs(slope) < INFINITY else F32(0)
+    step = F32(2) / F32(max(out.size - 1, 1))
+    for i in range(out.size):
+        out[i] = known * convention.continuum[i] * (F32(1) + slope * (F32(i) * step - F32(1)))
 
 
 @compiled

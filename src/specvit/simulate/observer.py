@@ -6,11 +6,14 @@ CPU and for thousands of spectra on an accelerator alike. Knows no stars, no ins
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from functools import lru_cache
+from typing import Literal, get_args
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,11 +23,18 @@ from specvit.numerics import row_median
 from specvit.spectra import Truth
 
 Normalisation = Literal["observed_median", "noise_free_median"]
-VisibleSigma = Literal["pipeline", "true"]
+VisibleSigma = Literal["pipeline", "tilted", "true"]
 
 #: A pipeline knows the magnitude from photometry, so the continuum level it assumes cannot collapse: it is at
 #: least this share of the flat-AB level, even where noise makes the observed median tiny (SNR << 1).
 MINIMUM_LEVEL = 0.1
+
+#: What is read off the observed flux for a "tilted" sigma: the slope of a line through the medians of this many parts
+#: of the spectrum, over the pipeline's continuum. One number: from a running mean, even over a quarter of the pixels,
+#: sigma alone tells log g of a bright star (docs/instrument.md).
+PARTS = 16
+#: From the middle to an end. The coolest stars reach 0.32; noise of the faintest must not turn the line over.
+STEEPEST = 0.5
 
 
 @dataclass(frozen=True)
@@ -70,8 +80,10 @@ class Observer:
                 f"normalisation: '{self.normalisation}' is not known; "
                 "choose observed_median or noise_free_median"
             )
-        if self.visible_sigma not in ("pipeline", "true"):
-            raise ConfigError(f"visible_sigma: '{self.visible_sigma}' is not known; choose pipeline or true")
+        if self.visible_sigma not in get_args(VisibleSigma):
+            raise ConfigError(
+                f"visible_sigma: '{self.visible_sigma}' is not known; choose pipeline, tilted or true"
+            )
 
     def record(
         self,
@@ -98,6 +110,7 @@ class Observer:
         ratio = torch.div(flux, sigma, out=noise)
         seen.snr.copy_(row_median(ratio, ratio))
         known = row_median(seen.flux, noise).clamp_(min=MINIMUM_LEVEL)
+        slope = observed_slope(seen.flux, continuum, known) if self.visible_sigma == "tilted" else None
         scale = 1 / (known if self.normalisation == "observed_median" else row_median(flux, noise))
         column = scale[:, None]
         seen.flux.mul_(column)
@@ -105,9 +118,11 @@ class Observer:
             torch.mul(flux, column, out=seen.truth.flux)
             torch.mul(sigma, column, out=seen.truth.sigma)
             seen.truth.scale.copy_(scale)
-        if self.visible_sigma == "pipeline":
+        if self.visible_sigma != "true":
             # A smooth continuum, never the star's own flux: sigma would be a noise-free copy of the spectrum.
             assumed = torch.mul(known[:, None], continuum, out=seen.sigma)
+            if slope is not None:
+                assumed.mul_(1 + slope[:, None] * torch.linspace(-1, 1, continuum.numel()).to(assumed))
             _sigma(assumed, terms, level, seen.sigma)
         seen.sigma.mul_(column)
 
@@ -117,3 +132,35 @@ def _sigma(flux: Tensor, terms: NoiseTerms, level: float | Tensor, out: Tensor) 
     sigma = terms.sigma(flux, out)
     # The usual level saves a pass over the pixels.
     return sigma if isinstance(level, float) and level == 1 else sigma.mul_(level)
+
+
+def observed_slope(flux: Tensor, continuum: Tensor, known: Tensor) -> Tensor:
+    """Return by how much the observed flux rises over the continuum from the middle to the last pixel, shape (B,).
+
+    Relative to the level: that of a least-squares line through the medians of `PARTS` parts of flux / continuum.
+
+    Args:
+        flux: observed, with noise, shape (B, L).
+        continuum: shape (L,).
+        known: the level of each spectrum, shape (B,).
+    """
+    bounds, weights = parts_of(continuum.numel())
+    over = flux / continuum
+    # Of a part with dead pixels only nothing is known.
+    medians = [row_median(over[:, low:high]) for low, high in itertools.pairwise(bounds)]
+    rises = (torch.stack(medians, dim=1) * torch.from_numpy(weights).to(flux)).sum(dim=1) / known
+    return torch.nan_to_num(rises, 0.0, 0.0, 0.0).clamp_(-STEEPEST, STEEPEST)
+
+
+@lru_cache
+def parts_of(pixels: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the bounds of the parts of a spectrum, int32, and the weights that turn their medians into a slope.
+
+    The slope is per unit of a position that goes from -1 at the first pixel to 1 at the last; weights are float32.
+    """
+    count = min(PARTS, pixels)
+    bounds = np.arange(count + 1) * pixels // count
+    position = (bounds[:-1] + bounds[1:] - 1) / max(pixels - 1, 1) - 1
+    position -= position.mean()
+    # One pixel has no slope.
+    return bounds.astype(np.int32), (position / max(np.square(position).sum(), 1e-30)).astype(np.float32)

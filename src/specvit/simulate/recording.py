@@ -15,7 +15,7 @@ from torch import Tensor
 
 from specvit.instrument.noise import NoiseModel
 from specvit.simulate.deviates import WARM_UP, NoiseStream, stream_state
-from specvit.simulate.observer import MINIMUM_LEVEL, Observer, Records
+from specvit.simulate.observer import MINIMUM_LEVEL, STEEPEST, Observer, Records, parts_of
 from specvit.simulate.seeding import NoiseKey
 
 
@@ -107,14 +107,16 @@ class CompiledRecorder:
         from specvit.simulate import compiled
 
         self._code, self._key, self._noise_level = compiled, key, np.float32(observer.noise_level)
+        pixels = continuum.numel()
         self._convention = compiled.Convention(
             continuum.numpy(),
             np.float32(noise.floor_factor),
             np.float32(MINIMUM_LEVEL),
             observer.normalisation == "observed_median",
-            observer.visible_sigma == "pipeline",
+            observer.visible_sigma != "true",
+            *self._parts(pixels if observer.visible_sigma == "tilted" else 0),
+            np.float32(STEEPEST),
         )
-        pixels = continuum.numel()
         self._words = np.empty(rows * pixels, np.int32)
         self._work = np.empty((compiled.WORK_ROWS, pixels), np.float32)
 
@@ -138,6 +140,10 @@ class CompiledRecorder:
         )
         state = stream_state(self._key, piece)
         self._code.record_tile(state, WARM_UP, products, self._convention, written, self._words, self._work)
+
+    @staticmethod
+    def _parts(pixels: int) -> tuple[np.ndarray, np.ndarray]:
+        return parts_of(pixels) if pixels else (np.empty(0, np.int32), np.empty(0, np.float32))
 
     @staticmethod
     def _truth(seen: Records) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

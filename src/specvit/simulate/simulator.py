@@ -51,7 +51,8 @@ class Simulator:
         noise_level: multiplies sigma, as in the reference work; 0 gives noise-free flux.
         normalisation: "observed_median" divides flux and sigma by the median of the noisy flux, as a loader
             of real spectra would; "noise_free_median" by that of the clean flux, as the reference work does.
-        visible_sigma: "pipeline" gives estimators the sigma a pipeline could know; "true" gives the sigma the
+        visible_sigma: "pipeline" gives estimators the sigma a pipeline could know; "tilted" the same with a
+            continuum that follows the slope of the observed flux, for bright stars; "true" gives the sigma the
             noise was drawn with, which contains a noise-free copy of the spectrum: only for showing the leak.
         world: the recipe this simulator was built from, if any (provenance).
         widening: for training: brightness and noise beyond those of the instrument, see `Widening`.

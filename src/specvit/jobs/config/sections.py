@@ -63,6 +63,7 @@ SliceName = Annotated[
         _worded(r"[A-Za-z][A-Za-z0-9 _.-]*", "letters, digits, spaces, '.', '_' and '-', first a letter")
     ),
 ]
+Box = Annotated[dict[LabelName, Bounds], Field(max_length=MOST_LABELS)]
 #: What observers ask for apart: the spectra with most light, and the stars with weakest lines.
 SLICES: dict[str, dict[str, tuple[float, float]]] = {
     "low noise": {"snr_quantile": (0.8, 1.0)},
@@ -203,7 +204,7 @@ class EvaluateSection(Section):
         description="edges of the S/N bins (median flux / sigma per pixel)",
     )
 
-    slices: dict[SliceName, dict[LabelName, Bounds]] = Field(
+    slices: dict[SliceName, Box] = Field(
         default=SLICES,
         max_length=50,
         description="name -> box of the test spectra that is scored apart: label, snr, snr_quantile or mag -> "

@@ -4,9 +4,9 @@
     python tools/measure_domain.py subspace --stars 200
     python tools/measure_domain.py --bosz DOWNLOADED_FOLDER  # also real BOSZ 2024 spectra, R = 5000
 
-The first table is of good spectra, whose labels, brightness or noise are others than the survey's; the second of spectra
-with something wrong. Of those that are not flagged, the bias of log g and [M/H] in units of the stated error and the share
-of truths inside the stated 68 % are given. Stars are of the test split, so no network saw them.
+The first table is of good spectra, whose labels, brightness or noise are others than the survey's, with the share of
+truths inside the stated 68 %; the second of spectra with something wrong, with the median bias of log g and [M/H], in
+units of the stated error, of those that are not flagged. Stars are of the test split, so no network saw them.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import gzip
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,11 +26,13 @@ from torch import Tensor
 from specvit.estimators.network_estimator import NetworkEstimator
 from specvit.estimators.pretrained import load_pretrained, pretrained_names
 from specvit.simulate import Simulator, Widening, World
-from specvit.spectra import SPEED_OF_LIGHT_KM_S, SpectraBatch, WavelengthGrid, vacuum_to_air
+from specvit.spectra import SPEED_OF_LIGHT_KM_S, SpectraBatch, WavelengthGrid, air_to_vacuum, vacuum_to_air
 
 SHARE = 0.68
 LABELS = ("log_g", "m_h")
 SNRS = (5.0, 10.0, 30.0, 100.0)
+#: Fewest unflagged spectra that say anything of their bias.
+FEW = 10
 
 #: Changes noise-free flux (N, L); its noise and sigma stay.
 Distortion = Callable[[Tensor, WavelengthGrid, np.random.Generator], Tensor]
@@ -189,27 +192,40 @@ GOOD: dict[str, tuple[World, dict[str, float]]] = {
 }
 
 
-def measured(
-    model: NetworkEstimator, flux: Tensor, sigma: Tensor, labels: Tensor, names: tuple[str, ...]
-) -> str:
-    """Return a row of the table: flagged, bias of each label over its stated error, coverage of each."""
-    found = model.predict(flux, sigma)
-    assert found.in_domain is not None
-    assert found.std is not None
-    assert found.quantiles is not None
-    inside = found.in_domain
-    cells = [f"{100 * float((~inside).double().mean()):.0f}"]
-    low, high = found.quantiles.interval(SHARE)
-    for label in LABELS:
-        ours, theirs = found.names.index(label), names.index(label)
-        if int(inside.sum()) < 10:
-            cells += ["", ""]
-            continue
-        truth = labels[inside, theirs].double()
-        pull = (found.mean[inside, ours] - truth) / found.std[inside, ours]
-        held = (low[inside, ours] <= truth) & (truth <= high[inside, ours])
-        cells += [f"{float(pull.median()):+.1f}", f"{100 * float(held.double().mean()):.0f}"]
-    return " | ".join(cells)
+@dataclass(frozen=True)
+class Outcome:
+    """What a network makes of some spectra: share flagged; of the others, by label, bias over error and coverage."""
+
+    flagged: float
+    bias: tuple[float, ...]
+    held: tuple[float, ...]
+
+    @classmethod
+    def of(
+        cls, model: NetworkEstimator, flux: Tensor, sigma: Tensor, labels: Tensor, names: tuple[str, ...]
+    ) -> Outcome:
+        """Return the outcome for spectra (N, L) with labels (N, P) of these names."""
+        found = model.predict(flux, sigma)
+        inside, std, quantiles = found.in_domain, found.std, found.quantiles
+        assert inside is not None
+        assert std is not None
+        assert quantiles is not None
+        low, high = quantiles.interval(SHARE)
+        bias, held = [], []
+        for label in LABELS:
+            ours = found.names.index(label)
+            truth = labels[inside, names.index(label)].double()
+            # Half a dozen spectra say nothing.
+            known = len(truth) >= FEW
+            pull = (found.mean[inside, ours] - truth) / std[inside, ours]
+            covered = (low[inside, ours] <= truth) & (truth <= high[inside, ours])
+            bias.append(float(pull.median()) if known else np.nan)
+            held.append(float(covered.double().mean()) if known else np.nan)
+        return cls(float((~inside).double().mean()), tuple(bias), tuple(held))
+
+    def __str__(self) -> str:
+        biases = "" if np.isnan(self.bias[0]) else f" ({', '.join(f'{one:+.1f}' for one in self.bias)})"
+        return f"{100 * self.flagged:.0f}{biases}"
 
 
 def at_snr(snr: float, stars: int, seed: int) -> tuple[Simulator, SpectraBatch]:
@@ -230,41 +246,49 @@ def good(model: NetworkEstimator, stars: int, seed: int) -> Iterator[str]:
             batch = simulator.observe(batch.known_labels(), conditions, noise)
         names = simulator.prior.label_space.names
         snr = float(batch.snr.median())
-        yield f"| {name} | {snr:.0f} | {measured(model, batch.flux, batch.sigma, batch.known_labels(), names)} |"
+        outcome = Outcome.of(model, batch.flux, batch.sigma, batch.known_labels(), names)
+        held = " | ".join(f"{100 * share:.0f}" for share in outcome.held)
+        yield f"| {name} | {snr:.0f} | {100 * outcome.flagged:.1f} | {held} |"
 
 
 def wrong(model: NetworkEstimator, stars: int, seed: int) -> Iterator[str]:
     """Yield the rows of the second table."""
-    samples = {snr: at_snr(snr, stars, seed) for snr in SNRS}
+    samples = [at_snr(snr, stars, seed) for snr in SNRS]
     for name in track([*STARS, *NOISES], model.name, console=Console(stderr=True)):
         generator = np.random.default_rng(seed)
-        for snr, (simulator, batch) in samples.items():
+        cells = []
+        for simulator, batch in samples:
             clean, names = batch.known_truth().flux, simulator.prior.label_space.names
             if name in STARS:
                 flux = STARS[name](clean, simulator.grid, generator) + batch.flux - clean
             else:
                 flux = NOISES[name](batch.flux, batch.sigma, generator)
-            yield f"| {name} | {snr:.0f} | {measured(model, flux, batch.sigma, batch.known_labels(), names)} |"
+            cells.append(f"{Outcome.of(model, flux, batch.sigma, batch.known_labels(), names)}")
+        yield f"| {name} | {' | '.join(cells)} |"
 
 
 def bosz(model: NetworkEstimator, folder: Path, seed: int) -> Iterator[str]:
     """Yield a row per S/N of real BOSZ 2024 spectra of R = 5000 in `folder`, as this survey would see them."""
     wavelength = np.loadtxt(folder / "bosz2024_wave_r5000.txt.gz")
+    red = wavelength > 6000
+    # In air, unlike BOSZ 2017.
+    wavelength = air_to_vacuum(wavelength[red])
     simulator = Simulator.build()
     for path in sorted(folder.glob("bosz2024_mp_*_r5000_resam.txt.gz")):
         with gzip.open(path) as text:
             flux = np.loadtxt(text)[:, 0]
-        # BOSZ flux per Å on its own pixels of vacuum Å; the survey's LSF and pixels are nearly of this resolution.
-        seen = np.interp(simulator.grid.wavelength, wavelength, flux)
+        # Of the survey's resolution: nothing is convolved once more.
+        seen = np.interp(simulator.grid.wavelength, wavelength, flux[red])
         seen = torch.from_numpy(seen / np.median(seen)).float()
+        cells = []
         for snr in SNRS:
             _, batch = at_snr(snr, 64, seed)
             noise = batch.flux - batch.known_truth().flux
             found = model.predict(seen + noise, batch.sigma)
             assert found.in_domain is not None
-            at = found.names.index("log_g")
-            flagged = 100 * float((~found.in_domain).double().mean())
-            yield f"| {path.name.split('_v')[0]} | {snr:.0f} | {flagged:.0f} | log g {float(found.mean[:, at].median()):.2f} |"
+            log_g = float(found.mean[:, found.names.index("log_g")].median())
+            cells.append(f"{100 * float((~found.in_domain).double().mean()):.0f} (log g {log_g:.2f})")
+        yield f"| {path.name.split('_a+')[0]} | {' | '.join(cells)} |"
 
 
 def _planck(wavelength: np.ndarray, temperature: float) -> Tensor:
@@ -281,17 +305,22 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=44)
     parser.add_argument("--bosz", type=Path, help="folder of downloaded BOSZ 2024 spectra")
     options = parser.parse_args()
-    head = "| S/N | flagged % | log g: bias / σ | in 68 % | [M/H]: bias / σ | in 68 % |\n|---|---|---|---|---|---|---|"
+    at = "".join(f" S/N {snr:g} |" for snr in SNRS)
+    rule = "|---|" + "---|" * len(SNRS)
     for name in options.networks or pretrained_names():
         model = load_pretrained(name) if name in pretrained_names() else NetworkEstimator.load(Path(name))
-        print(f"\n{name}, {options.stars} stars a row, seed {options.seed}\n\n| good spectra {head}")
+        print(f"\n{name}, {4 * options.stars} stars a row, seed {options.seed}\n")
+        print("| good spectra | S/N | flagged, % | log g in 68 % | [M/H] in 68 % |\n|---|---|---|---|---|")
         for row in good(model, 4 * options.stars, options.seed):
             print(row, flush=True)
-        print(f"\n| wrong spectra {head}")
+        print(
+            f"\nFlagged, % (of the others: bias of log g and of [M/H] over the stated error), {options.stars} stars each\n"
+        )
+        print(f"| what is wrong |{at}\n{rule}")
         for row in wrong(model, options.stars, options.seed):
             print(row, flush=True)
         if options.bosz:
-            print("\n| BOSZ 2024 | S/N | flagged % | estimate |\n|---|---|---|---|")
+            print(f"\n| BOSZ 2024 |{at}\n{rule}")
             for row in bosz(model, options.bosz, options.seed):
                 print(row, flush=True)
 

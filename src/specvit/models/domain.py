@@ -11,6 +11,7 @@ What counts as strange is not computed but counted, on held-out spectra of the t
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -57,7 +58,11 @@ class InputDomain:
 
     def __init__(self, space: SubspaceProjection, grid: WavelengthGrid, norm: Norm) -> None:
         self.space, self.grid, self.norm = space, grid, norm
-        self._directions = Directions(space, grid)
+
+    @cached_property
+    def directions(self) -> Directions:
+        """The directions in which spectra go wrong, made when the first spectrum is judged."""
+        return Directions(self.space, self.grid)
 
     @classmethod
     @torch.no_grad()
@@ -76,13 +81,15 @@ class InputDomain:
         space.fit(sample.truth.flux, sample.flux, sample.sigma)
         domain = cls(space, train.grid, Norm.unknown())
         levels, statistics, count = [], [], 0
-        held_out = train.reserve(HELD_OUT) or validation
+        # A small training has not much to say of what is normal, and is not to wait for it.
+        wanted = min(HELD_OUT, len(train))
+        held_out = train.reserve(wanted) or validation
         for batch in held_out.batches(ROWS):
             level, found, _ = domain._measured(batch.flux, batch.sigma)
             levels.append(level)
             statistics.append(found)
             count += len(batch)
-            if count >= HELD_OUT:
+            if count >= wanted:
                 break
         domain.norm = Norm.of(torch.cat(levels), torch.cat(statistics))
         return domain
@@ -138,7 +145,7 @@ class InputDomain:
             (1 + found.coefficients.double().square().sum(dim=1)).log(),
             pull.abs().amax(dim=1).double(),
         ]
-        columns += self._directions.scores(found, left * found.weight)
+        columns += self.directions.scores(found, left * found.weight)
         shares = pixels / usable.shape[1]
         return level.cpu(), torch.stack(columns, dim=1).cpu(), (shares.cpu(), chi2.cpu(), freedom.cpu())
 

@@ -29,7 +29,7 @@ class Told(Quiet):
         self.lines.append(text)
 
 
-@pytest.mark.parametrize(("noise_level", "warned"), [(1.0, False), (0.02, True)])
+@pytest.mark.parametrize(("noise_level", "warned"), [(1.0, False), (0.005, True)])
 def test_a_job_warns_of_spectra_unlike_the_training(tmp_path, noise_level, warned):
     """In the survey's own world nothing is said; without noise the network is told off, what is fitted there is not."""
     told = Told()

@@ -78,7 +78,8 @@ def weights(folder):
     """Everything a saved estimator holds, and by what it was chosen, but not what the clock wrote into it."""
     found = {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "card.md"}
     manifest = json.loads(found.pop("manifest.json"))
-    said = {name: value for name, value in manifest["settings"].items() if name != "metrics"}
+    tested = ("metrics", "by_true_label")
+    said = {name: value for name, value in manifest["settings"].items() if name not in tested}
     for entry in said.get("choice", {}).values():
         entry.pop("seconds", None)
     return found, said, manifest["training"].get("validation_r2")

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from specvit.errors import ConfigError, DataError
 from specvit.models.conditioning import Inputs, bounded, normalise, scaled
+from specvit.numerics import steady_cholesky
 
 #: Largest relative error of a composed pixel weight; a spectrum beyond it, as one with dead pixels, has its
 #: normal matrix summed pixel by pixel. (Below 1 the composed matrix stays positive definite.)
@@ -171,7 +172,7 @@ class SubspaceProjection(nn.Module):
         if bool(poor.any()):
             normal[poor] = self._exact_normal(weight[poor])
         normal.diagonal(dim1=-2, dim2=-1).add_(1.0)
-        factor = torch.linalg.cholesky(normal)
+        factor = steady_cholesky(normal)
         coefficients = torch.cholesky_solve(projected[..., None], factor)[..., 0]
         return Solution(coefficients, weight, amplitudes, factor, poor)
 

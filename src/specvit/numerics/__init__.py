@@ -1,7 +1,8 @@
-"""Shared kernels on arrays: medians, products with fixed matrices, dropout masks. Knows no spectra."""
+"""Shared kernels on arrays: medians, products with fixed matrices, Cholesky factors, dropout masks. Knows no spectra."""
 
+from specvit.numerics.cholesky import steady_cholesky
 from specvit.numerics.dropout import Dropout
 from specvit.numerics.medians import row_median
 from specvit.numerics.products import FixedProduct, has_fast_products
 
-__all__ = ["Dropout", "FixedProduct", "has_fast_products", "row_median"]
+__all__ = ["Dropout", "FixedProduct", "has_fast_products", "row_median", "steady_cholesky"]

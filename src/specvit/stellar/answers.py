@@ -10,7 +10,7 @@ from torch import Tensor
 
 from specvit.inference.errors import BOX_VARIANCE, label_std
 from specvit.stellar.descent import StarBox, StarMinima
-from specvit.stellar.flags import Judged, flags_of
+from specvit.stellar.flags import FittedStar, flags_of
 from specvit.stellar.objective import StarArrays, StarObjective
 from specvit.stellar.parameters import FittedSpectrum, Minimum, StellarParameters
 from specvit.stellar.pixels import FitPixels
@@ -54,7 +54,7 @@ class Answers:
         posterior = self._posterior(k, freedom)
         best, count = posterior.found[0], len(self.names)
         errors = dict(zip(self.names, posterior.spread.tolist(), strict=False))
-        judged = Judged(
+        judged = FittedStar(
             star,
             model[here],
             weight,

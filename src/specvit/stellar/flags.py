@@ -44,7 +44,7 @@ ALMOST, DIFFERENT = 9.0, {"teff": 300.0, "log_g": 0.5, "m_h": 0.4}
 
 
 @dataclass(frozen=True)
-class Judged:
+class FittedStar:
     """What flags are made of, for one star.
 
     Args:
@@ -73,7 +73,7 @@ class Judged:
     minima: tuple[Minimum, ...]
 
 
-def flags_of(star: Judged) -> tuple[str, ...]:
+def flags_of(star: FittedStar) -> tuple[str, ...]:
     """Return the flags of a star, in the order of `FLAGS`."""
     reduced = star.chi2 / star.freedom
     raised = {
@@ -110,7 +110,7 @@ def _lines_seen(pixels: FitPixels, velocity: float) -> int:
     return seen
 
 
-def _has_emission(star: Judged) -> bool:
+def _has_emission(star: FittedStar) -> bool:
     """Return whether a line as wide as the resolution rises above the model."""
     pixels = star.pixels
     size = max(2, round(float(np.median(pixels.fwhm) / np.median(np.diff(pixels.wavelength)))))

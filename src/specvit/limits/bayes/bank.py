@@ -13,6 +13,7 @@ from torch import Tensor
 
 from specvit.instrument import ObservedEmulator
 from specvit.limits.bayes.observation import Observation
+from specvit.numerics import steady_cholesky
 
 #: Components of the subspace, and bank spectra from which it is computed.
 COMPONENTS = 64
@@ -76,7 +77,7 @@ class Bank:
         # The components are orthonormal under the typical weights only; for this star the part along the
         # reference is taken out.
         metric = e_e - h_e[:, :, None] * h_e[:, None, :] / h2[:, None, None]
-        factor = torch.linalg.cholesky(metric + 1e-9 * torch.diag_embed(metric.diagonal(dim1=-2, dim2=-1)))
+        factor = steady_cholesky(metric + 1e-9 * torch.diag_embed(metric.diagonal(dim1=-2, dim2=-1)))
         slope = cross[:, 1:] - beta[:, None] * h_e
         dtype = self.features.dtype
         alpha = 1 + self.features @ (h_e / h2[:, None]).T.to(dtype)

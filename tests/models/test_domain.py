@@ -196,3 +196,33 @@ def test_limits_hold_for_any_spread(seed, count, columns):
     assert share < (0.06 if count < 1000 else 0.025)
     if count >= 1000:
         assert share > 0.003
+
+
+def test_unusable_spectra_spoil_no_verdict(simulator, tmp_path):
+    """A dead spectrum among the held-out ones, or a star whose noise-free flux is not known, is passed over."""
+    train, held_out = (
+        simulator.source(split, 1, 120, truth=True).draw(0, 120) for split in ("train", "validation")
+    )
+    train.truth.flux[5, 7] = torch.nan
+    held_out.flux[3] = torch.nan
+    sources = [
+        MemorySource(batch, simulator.grid, simulator.prior.label_space) for batch in (train, held_out)
+    ]
+    domain = InputDomain.fit(*sources)
+    assert all(bool(torch.isfinite(values).all()) for values in domain.to_tensors().values())
+    stars = simulator.draw("test", 1, 0, 50)
+    inside = (domain.judge(stars.flux, stars.sigma).strangeness <= 1).all(dim=1)
+    assert int(inside.sum()) >= 40
+
+
+def test_spectra_without_noise_or_use_have_no_domain():
+    """Nothing is made up where every sigma is zero, nor where every held-out spectrum is dead."""
+    world = World(instrument="gaia_rvs", noise_level=0.0).build()
+    assert InputDomain.fit(world.source("train", 1, 100), world.source("validation", 1, 50)) is None
+    noisy = World(instrument="gaia_rvs").build()
+    dead = noisy.draw("validation", 1, 0, 20)
+    dead.flux[:] = torch.nan
+    source = MemorySource(
+        noisy.source("train", 1, 100, truth=True).draw(0, 100), noisy.grid, noisy.prior.label_space
+    )
+    assert InputDomain.fit(source, MemorySource(dead, noisy.grid, noisy.prior.label_space)) is None

@@ -23,6 +23,7 @@ from specvit.models.conditioning import normalise
 from specvit.models.norm import Norm
 from specvit.models.prediction import Diagnostics
 from specvit.models.subspace import EXACT_ROWS, Solution, SubspaceProjection
+from specvit.models.usable import usable_pixels
 from specvit.spectra import SPEED_OF_LIGHT_KM_S, SpectraSource, WavelengthGrid, take
 
 #: Training spectra that span the subspace, its components and weight patterns, at most.
@@ -67,18 +68,24 @@ class InputDomain:
     @classmethod
     @torch.no_grad()
     def fit(cls, train: SpectraSource, validation: SpectraSource) -> Self | None:
-        """Return the domain of a training; None if its spectra do not say what they are without noise.
+        """Return the domain of a training; None if its spectra do not say what they are without noise, or have none.
+
+        Spectra without a usable pixel, or whose noise-free flux is not finite, are passed over.
 
         Args:
             train: training spectra.
             validation: of the same world; used where the training has no reserve of further spectra.
         """
         sample = take(train, SAMPLE)
-        components = min(COMPONENTS, len(sample) // 4, train.grid.size // 8)
-        if sample.truth is None or components < 1:
+        if sample.truth is None:
+            return None
+        known = usable_pixels(sample.flux, sample.sigma).any(dim=1) & sample.truth.flux.isfinite().all(dim=1)
+        clean, flux, sigma = (values[known] for values in (sample.truth.flux, sample.flux, sample.sigma))
+        components = min(COMPONENTS, len(clean) // 4, train.grid.size // 8)
+        if components < 1:
             return None
         space = SubspaceProjection(train.grid.size, components, min(PATTERNS, components))
-        space.fit(sample.truth.flux, sample.flux, sample.sigma)
+        space.fit(clean, flux, sigma)
         domain = cls(space, train.grid, Norm.unknown())
         levels, statistics, count = [], [], 0
         # A small training has not much to say of what is normal, and is not to wait for it.
@@ -86,11 +93,15 @@ class InputDomain:
         held_out = train.reserve(wanted) or validation
         for batch in held_out.batches(ROWS):
             level, found, _ = domain._measured(batch.flux, batch.sigma)
-            levels.append(level)
-            statistics.append(found)
+            # One NaN among them would make every limit NaN.
+            finite = level.isfinite() & found.isfinite().all(dim=1)
+            levels.append(level[finite])
+            statistics.append(found[finite])
             count += len(batch)
             if count >= wanted:
                 break
+        if not sum(map(len, levels)):
+            return None
         domain.norm = Norm.of(torch.cat(levels), torch.cat(statistics))
         return domain
 

@@ -71,7 +71,7 @@ class WiderConditions:
     def __init__(self, widening: Widening, instrument: Instrument, noise_level: float) -> None:
         if noise_level == 0:
             raise ConfigError(
-                "noise_level: spectra without noise have no S/N to widen; leave the widening out"
+                "noise_level: spectra without noise have no S/N to widen; give no widening (specvit train --widened 0)"
             )
         self.widening = widening
         low, high = instrument.conditions.limits["mag"]

@@ -238,7 +238,8 @@ def flags(prediction: Prediction) -> tuple[float | None, str | None]:
     strange = prediction.diagnostics.strangeness
     if strange is None:
         return None, None
-    outside = strange > 1
+    # What is NaN is not inside.
+    outside = ~(strange <= 1)
     often = int(outside.sum(dim=0).argmax())
     return float(outside.any(dim=1).double().mean()), REASONS[often] if bool(outside.any()) else None
 

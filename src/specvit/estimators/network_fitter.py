@@ -14,11 +14,13 @@ from specvit.errors import ConfigError, DataError
 from specvit.estimators.network_estimator import NetworkEstimator
 from specvit.estimators.pretrained import find_bundle
 from specvit.models.batching import rows_for, widest_layer
+from specvit.models.conditioning import Conditioning
 from specvit.models.cost import forward_flops
 from specvit.models.inputs import Progress
 from specvit.models.network import NetworkConfig, SpectrumNetwork, build_network
 from specvit.models.origin import snr_range
 from specvit.models.prepared import prepared
+from specvit.models.view import Density
 from specvit.spectra import SpectraSource, collect, take
 from specvit.training.continuing import check_same_kind, start_from_network
 from specvit.training.distributed import join_processes
@@ -49,6 +51,7 @@ class NetworkFitter:
         device: "cpu", "cuda", ...; None takes a GPU if there is one.
         folder: where checkpoints go and are looked for.
         listen: see `Trainer`.
+        density: where the information lies, for a network that is to see the pixels that hold most of it.
     """
 
     config: NetworkConfig
@@ -57,6 +60,7 @@ class NetworkFitter:
     device: str | None = None
     folder: Path | None = None
     listen: Listener | None = None
+    density: Density | None = None
 
     def __call__(
         self, train: SpectraSource, validation: SpectraSource, progress: Progress | None = None
@@ -70,6 +74,8 @@ class NetworkFitter:
         space = train.label_space.select(self.labels) if self.labels else train.label_space
         network = build_network(self.config, train.grid, space)
         scored = collect(validation)
+        if isinstance(network.front, Conditioning):
+            network.front.see(self.config.front.viewing.mask(train.grid, self.density))
         if first is None:
             start = prepare(network, train, scored, self.recipe.start)
         else:

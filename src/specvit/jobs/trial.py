@@ -13,6 +13,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from specvit.errors import ConfigError
 from specvit.estimators import Choice, Setting, choose
 from specvit.jobs.config.trial import TrialConfig
@@ -30,7 +32,7 @@ from specvit.jobs.work import Work
 from specvit.jobs.worlds import build_world, set_threads, unsuitable, world_of
 from specvit.runs import Estimates, RunFolder
 from specvit.runs.identity import content_digest
-from specvit.simulate import Simulator, World, endless, splits
+from specvit.simulate import Simulator, WithoutReserve, World, splits
 from specvit.spectra import MemorySource, SpectraSource, collect
 
 #: Worlds kept at once; a study has a few, and each takes a third of a second to build.
@@ -163,16 +165,15 @@ class Trial:
         """Return its spectra."""
         simulator, stars, test = simulator_of(self.world), self.config.simulate, self.config.test
         count, fresh = self._training_set
-        train = None
-        if count < splits.ENDLESS:
-            train = simulator.source(splits.TRAIN, stars.seed, count, fresh_noise=fresh)
+        # Without a reserve, and in memory: stated errors, which no trial is judged by, are corrected by these few
+        # spectra instead of tens of thousands, which would take longer than the training.
+        learnt = WithoutReserve(simulator, splits.TRAIN, stars.seed, count, False, fresh, torch.device("cpu"))
+        train = learnt if count < splits.ENDLESS else None
         drawn = simulator.source(splits.VALIDATION, stars.seed, stars.validation)
-        # In memory it has no reserve: stated errors, which no trial is judged by, are corrected by these few spectra
-        # instead of tens of thousands.
         held_out = MemorySource(collect(drawn), drawn.grid, drawn.label_space, drawn.lsf)
         return Sources(
             train=train,
-            drawn=endless(simulator, stars.seed) if train is None else train,
+            drawn=learnt,
             validation=held_out,
             test=simulator.source(splits.TEST, test.seed, test.stars, truth=True),
             simulator=simulator,

@@ -20,6 +20,7 @@ from specvit.models.mlp import MLP, MLPConfig
 from specvit.models.options import as_type_of, unknown_option
 from specvit.models.subspace import SubspaceProjection
 from specvit.models.swin import Swin, SwinConfig
+from specvit.models.view import View
 from specvit.models.vit import SpecViT, ViTConfig
 from specvit.spectra import LabelSpace, WavelengthGrid
 
@@ -35,6 +36,7 @@ class FrontConfig:
 
     Args:
         channels, chunk: see `Conditioning`; for "pixels".
+        view, seen, noisiest: `form`, `seen` and `noisiest` of a `View`; for "pixels".
         components, patterns: see `SubspaceProjection`; for "subspace".
         kind: which of the two; given with the network, no option.
     """
@@ -44,6 +46,19 @@ class FrontConfig:
     components: int = 48
     patterns: int = 12
     kind: FrontKind = "pixels"
+    view: str = ""
+    seen: str = ""
+    noisiest: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check the options."""
+        if self.kind == "subspace" and not self.viewing.is_plain:
+            raise ConfigError("view, seen, noisiest: a subspace network sees whole spectra as they are")
+
+    @property
+    def viewing(self) -> View:
+        """What is done to a spectrum before anything is learnt from it."""
+        return View(self.view, self.seen, self.noisiest)
 
 
 @dataclass(frozen=True)
@@ -172,7 +187,7 @@ def build_network(config: NetworkConfig, grid: WavelengthGrid, space: LabelSpace
     if config.front.kind == "subspace":
         front = SubspaceProjection(pixels, config.front.components, config.front.patterns)
     else:
-        front = Conditioning(pixels, config.front.channels, config.front.chunk)
+        front = Conditioning(pixels, config.front.channels, config.front.chunk, config.front.viewing)
     backbone = _build_backbone(config.backbone, front.shape, grid)
     head = Head(backbone.width, front.shape[2], space, config.head, config.scaling, config.bins)
     shortcut = nn.Linear(front.shape[1], len(space)) if config.shortcut else None

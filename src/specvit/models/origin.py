@@ -38,6 +38,9 @@ class TrainingRecord(Section):
     best_step: int | None = Field(default=None, ge=0, description="step whose weights were kept")
     best_weights: str | None = Field(default=None, description="raw or average")
     validation_r2: float | None = None
+    validation_negative_loss: float | None = Field(
+        default=None, description="where the loss chose the weights"
+    )
     recipe: dict[str, Any] | None = None
     device: str | None = None
     processes: int | None = Field(default=None, ge=1)

@@ -29,6 +29,7 @@ from specvit.inference import PosteriorMean, TemplateFit
 from specvit.models.cost import TRAINING_PASSES, forward_flops
 from specvit.models.linear import PLS, PCARidge, Ridge
 from specvit.models.trees import LightGBM
+from specvit.simulate import endless
 
 #: What a saved network calls itself, whatever its architecture.
 NETWORK = "network"
@@ -75,6 +76,7 @@ def network(architecture: Architecture) -> EstimatorSpec:
             setting.folder,
             setting.listen,
             density_of(setting, name),
+            lambda: endless(setting.world(name), setting.seed),
         )
         return NetworkEstimator(name, fitter)
 
@@ -100,7 +102,8 @@ def network(architecture: Architecture) -> EstimatorSpec:
 
 def network_cost(model: Any) -> dict[str, float]:
     """Return parameters, spectra seen and operations of a trained network."""
-    seen, forward = model.origin.training.train_spectra, forward_flops(model.network)
+    training, forward = model.origin.training, forward_flops(model.network)
+    seen = training.train_spectra + (training.pretraining or {}).get("train_spectra", 0)
     return {
         "parameters": model.network.parameter_count,
         "train_spectra": seen,

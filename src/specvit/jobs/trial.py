@@ -34,6 +34,7 @@ from specvit.runs import Estimates, RunFolder
 from specvit.runs.identity import content_digest
 from specvit.simulate import Simulator, WithoutReserve, World, splits
 from specvit.spectra import MemorySource, SpectraSource, collect
+from specvit.training.recipe import RESTORING
 
 #: Worlds kept at once; a study has a few, and each takes a third of a second to build.
 WORLDS = 16
@@ -169,7 +170,8 @@ class Trial:
         # spectra instead of tens of thousands, which would take longer than the training.
         learnt = WithoutReserve(simulator, splits.TRAIN, stars.seed, count, False, fresh, torch.device("cpu"))
         train = learnt if count < splits.ENDLESS else None
-        drawn = simulator.source(splits.VALIDATION, stars.seed, stars.validation)
+        restoring = self.options.get("pretrain") in RESTORING
+        drawn = simulator.source(splits.VALIDATION, stars.seed, stars.validation, truth=restoring)
         held_out = MemorySource(collect(drawn), drawn.grid, drawn.label_space, drawn.lsf)
         return Sources(
             train=train,

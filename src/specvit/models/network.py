@@ -26,6 +26,9 @@ from specvit.spectra import LabelSpace, WavelengthGrid
 
 BackboneConfig = MLPConfig | CNNConfig | ViTConfig | SwinConfig
 
+#: Options of a `View`.
+VIEW = ("view", "seen", "noisiest")
+
 #: What lies between a spectrum and the network: its pixels, or the sufficient statistics of noise-free spectra.
 FrontKind = Literal["pixels", "subspace"]
 
@@ -116,7 +119,11 @@ class NetworkConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-ready description; `network_settings.read_config` reads it back."""
-        return asdict(self)
+        found = asdict(self)
+        if self.front.viewing.is_plain:
+            # As descriptions were before there were views.
+            found["front"] = {name: value for name, value in found["front"].items() if name not in VIEW}
+        return found
 
 
 class Body(nn.Module):

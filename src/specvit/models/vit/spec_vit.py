@@ -185,6 +185,15 @@ class SpecViT(nn.Module):
         tokens = self.dropout(tokens)
         return tokens
 
+    def encode(self, inputs: Inputs) -> Tensor:
+        """Return the finest tokens after the last block, shape (B, T, width), without CLS."""
+        tokens, rotation, bias = self.embed(inputs), self._rotation(), self._bias()
+        for block in cast(list[Block], list(self.blocks)):
+            tokens = block(tokens, rotation, bias)
+        first = int(self.cls is not None)
+        encoded: Tensor = self.norm(tokens)[:, first : first + self._tokenisers()[0].count]
+        return encoded
+
     def forward(self, inputs: Inputs) -> Tensor:
         """Return features, shape (B, width)."""
         tokens = self.embed(inputs)

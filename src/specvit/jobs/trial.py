@@ -20,9 +20,11 @@ from specvit.estimators import Choice, Setting, choose
 from specvit.jobs.config.trial import TrialConfig
 from specvit.jobs.sources import Sources
 from specvit.jobs.stages import (
+    BoundStars,
     DrawTestStars,
     EstimateElsewhere,
     FitEstimator,
+    FocusOnLines,
     SamplePosteriors,
 )
 from specvit.jobs.stages.elsewhere import elsewhere_key, elsewhere_stage
@@ -48,12 +50,14 @@ class Yardstick:
         world: theirs.
         stars, seed: see `JudgedStarsSection`.
         bank: of the sampler of posteriors; 0 for stars without posteriors, which only their labels judge.
+        bounds: whether their Cramér-Rao bounds are wanted too; they are kept beside, so this changes no digest.
     """
 
     world: World
     stars: int
     seed: int
     bank: int
+    bounds: bool = False
 
     @property
     def source(self) -> SpectraSource:
@@ -77,7 +81,8 @@ class Yardstick:
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain values; `yardstick_from` reads them back."""
-        return {"world": self.world.to_dict(), "stars": self.stars, "seed": self.seed, "bank": self.bank}
+        known = {"world": self.world.to_dict(), "stars": self.stars, "seed": self.seed, "bank": self.bank}
+        return known | ({"bounds": True} if self.bounds else {})
 
 
 def yardstick_from(values: dict[str, Any]) -> Yardstick:
@@ -95,6 +100,7 @@ class Trial:
         options: those it is built with.
         world: of training, validation and its own test stars.
         elsewhere: further stars it is to estimate.
+        focus: the label for which it is to be kept what a network looks at in its own test stars; "" for none.
     """
 
     config: TrialConfig
@@ -102,6 +108,7 @@ class Trial:
     options: dict[str, Any]
     world: World
     elsewhere: tuple[Yardstick, ...] = ()
+    focus: str = ""
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -233,6 +240,8 @@ def run_trial(trial: Trial, folder: Path, watch: Watch | None = None) -> RunFold
         if not run.is_done(elsewhere_stage(yardstick.spectra)):
             others = DrawTestStars(yardstick.source).draw()
             work.do(EstimateElsewhere(trial.choice, fitted.record.model, others))
+    if trial.focus:
+        work.do(FocusOnLines(trial.choice, fitted.record.model, simulator, test, trial.focus))
     run.finish()
     return run
 
@@ -246,6 +255,9 @@ def run_yardstick(yardstick: Yardstick, folder: Path, watch: Watch | None = None
     if yardstick.bank:
         simulator = simulator_of(yardstick.world)
         work.do(SamplePosteriors(simulator, test, len(test), yardstick.seed, yardstick.bank))
+    if yardstick.bounds:
+        simulator, names = simulator_of(yardstick.world), test.table.names
+        work.do(BoundStars(simulator, yardstick.world.emulator(), test, len(test), names[0]))
     run.finish()
     return run
 

@@ -200,7 +200,7 @@ class Simulator:
         for values, number in zip(noise.split(BLOCK), seeds, strict=True):
             values.normal_(generator=generator.manual_seed(number))
         # Before `observe`, which may be compiled: a compiler cannot follow how modules are copied.
-        self._modules(device)
+        self._modules(labels.device)
         return self.observe(labels, conditions, noise, truth)
 
     def _stars_on_device(

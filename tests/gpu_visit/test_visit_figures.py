@@ -69,12 +69,12 @@ FOUND = {
     "step": {"bf16 eager 512": {"spectra/s": 20000.0, "s/step": 0.0256, "model TFLOP/s": 170.0, "mfu": 0.17},
              "bf16 compiled 512": {"spectra/s": 30000.0, "s/step": 0.017, "model TFLOP/s": 255.0, "mfu": None},
              "best": {"setting": "bf16 compiled 512"}, "simulation": {"s/batch": 0.0005},
-             "timm eager 512": {"error": "ModuleNotFoundError: timm"}},
+             "error": "RuntimeError: CUDA error", "timm eager 512": {"error": "ModuleNotFoundError: timm"}},
     "train": {"specvit-reference": {"what": "w", "parameters": 4809729, "spectra/s": 25000.0, "curve": [
                   {"seconds": 10.0, "spectra": 100, "r2": {"log_g": float("nan")}},
                   {"seconds": 70.0, "spectra": 900, "r2": {"log_g": 0.705}}]},
-              "weights specvit-reference": {"files": [], "sha256": ""}, "error of the compiled training": "E"},
-    "inference": {"specvit-reference float32": {"spectra/s": 9000.0}, "x": {"error": "RuntimeError"}},
+              "weights specvit-reference": {"files": [], "sha256": ""}, "error of the compiled training": "an error"},
+    "inference": {"specvit-reference float32": {"spectra/s": 9000.0}, "x": {"error": "RuntimeError"}, "error": "an error"},
 }  # fmt: skip
 
 

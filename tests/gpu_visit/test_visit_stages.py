@@ -42,7 +42,7 @@ def test_a_stage_that_ends_is_done(tmp_path):
 @pytest.mark.parametrize(("how", "error"), [
     (lambda: 1 / 0, "ZeroDivisionError: division by zero"),
     (lambda: os._exit(7), "its process ended with 7"),
-    (lambda: os.kill(os.getpid(), signal.SIGSEGV), "its process ended with -11"),
+    (lambda: os.kill(os.getpid(), signal.SIGKILL), "its process ended with -9"),
     (lambda: sys.exit("no"), "SystemExit: no"),
 ])  # fmt: skip
 def test_a_stage_that_breaks_leaves_what_it_found_and_the_next_runs(tmp_path, how, error, capfd):

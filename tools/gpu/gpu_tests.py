@@ -75,8 +75,10 @@ def run_gpu_tests(visit: Visit, budget: Budget, folder: Path) -> dict[str, Any]:
                 tests.send_signal(signal.SIGKILL)
     found = [json.loads(line) for line in notes.read_text().splitlines()] if notes.is_file() else []
     notes.unlink(missing_ok=True)
-    outcomes = {
-        word: sum(one["outcome"] == word for one in found) for word in ("passed", "failed", "skipped")
-    }
-    failed = {one["test"]: one["why"] for one in found if one["outcome"] == "failed"}
-    return {**outcomes, "stopped by time": over, "failures": failed, "code": tests.returncode}
+    return {**outcomes(found), "stopped by time": over, "code": tests.returncode}
+
+
+def outcomes(found: list[dict[str, str]]) -> dict[str, Any]:
+    """Return how many tests passed, failed and were skipped, and why they failed."""
+    counts = {word: sum(one["outcome"] == word for one in found) for word in ("passed", "failed", "skipped")}
+    return {**counts, "failures": {one["test"]: one["why"] for one in found if one["outcome"] == "failed"}}

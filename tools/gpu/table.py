@@ -20,6 +20,11 @@ def table(results: Results) -> str:
     return "\n".join(line for part in parts for line in part(results))
 
 
+def _figures(results: Results, stage: str) -> dict[str, dict[str, Any]]:
+    """Return the figures of a stage, without the error it may have ended with: that stands with its state."""
+    return {name: one for name, one in results.found(stage).items() if isinstance(one, dict)}
+
+
 def _header(results: Results) -> Iterator[str]:
     versions = results.found("check").get("versions", {})
     told = ", ".join(
@@ -40,7 +45,7 @@ def _header(results: Results) -> Iterator[str]:
 
 
 def _checks(results: Results) -> Iterator[str]:
-    found = {name: one for name, one in results.found("check").items() if isinstance(one, dict)}
+    found = _figures(results, "check")
     judged = {name: one for name, one in found.items() if "good" in one or "error" in one}
     good = [name for name, one in judged.items() if one.get("good")]
     if judged:
@@ -56,7 +61,7 @@ def _checks(results: Results) -> Iterator[str]:
 
 
 def _throughput(results: Results) -> Iterator[str]:
-    found = results.found("throughput")
+    found = _figures(results, "throughput")
     copy = found.get("copy", {}).get("GB/s")
     for name in ("copy", "product bfloat16", "product float32", "simulator", "simulator compiled", "fisher"):
         one = found.get(name, {})
@@ -80,7 +85,7 @@ UNITS = ("GB/s", "TFLOP/s", "stars/s")
 
 
 def _steps(results: Results) -> Iterator[str]:
-    found = results.found("step")
+    found = _figures(results, "step")
     best = found.get("best", {})
     if best:
         yield "training step of SpecViT-reference, simulation included"
@@ -99,8 +104,8 @@ def _steps(results: Results) -> Iterator[str]:
 
 def _trainings(results: Results) -> Iterator[str]:
     reached = results.found("throughput").get("bayes", {}).get("reached")
-    for name, one in results.found("train").items():
-        if not isinstance(one, dict) or not one.get("curve"):
+    for name, one in _figures(results, "train").items():
+        if not one.get("curve"):
             continue
         curve, last = one["curve"], one["curve"][-1]
         best = max(_score(point) for point in curve)
@@ -126,7 +131,7 @@ def _time_to(curve: list[dict[str, Any]], goal: float) -> str:
 
 
 def _inference(results: Results) -> Iterator[str]:
-    for name, one in results.found("inference").items():
+    for name, one in _figures(results, "inference").items():
         if "spectra/s" in one:
             yield f"estimates, {name}: {one['spectra/s']:,.0f} spectra/s"
         elif "error" in one:

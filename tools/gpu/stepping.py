@@ -71,14 +71,15 @@ def step(visit: Visit, results: Results, budget: Budget) -> None:
         return
     batch = best_of(speeds).batch
     results.note(STAGE, "simulation", tried(lambda: simulation(visit, batch, results)))
-    if visit.on_gpu and budget.left > COMPILING:
-        measure(Setting(batch, compile=True))
     results.note(STAGE, f"cuda graph {batch}", tried(lambda: graph_speed(visit, batch)))
     for name in ("transformers", "timm"):
         results.note(
             STAGE, f"{name} eager {batch}", tried(lambda name=name: rival_speed(visit, name, batch, False))
         )
     measure(Setting(batch, precision="fp32"))
+    # What compiles comes last: it may take all the time there is.
+    if visit.on_gpu and budget.left > COMPILING:
+        measure(Setting(batch, compile=True))
     for name in ("transformers", "timm"):
         if visit.on_gpu and budget.left > COMPILING:
             found = tried(lambda name=name: rival_speed(visit, name, batch, True))

@@ -23,6 +23,8 @@ STAGE = "throughput"
 
 #: Stars whose posteriors are asked for at once: results are noted after each of these groups.
 GROUP = 256
+#: Seconds that a compilation may take.
+COMPILING = 30.0
 #: Seconds that have to be left for a further group, over those that the last one took.
 MARGIN = 1.3
 
@@ -38,10 +40,10 @@ def throughput(visit: Visit, results: Results, budget: Budget) -> None:
     }
     for name, job in jobs.items():
         results.note(STAGE, name, tried(job))
+    ceiling(visit, results, budget, COMPILING if visit.on_gpu else 0.0)
     if visit.on_gpu:
         compiled = visit.simulator.with_compiled_observe()
         results.note(STAGE, "simulator compiled", tried(lambda: simulator_rate(visit, compiled)))
-    ceiling(visit, results, budget)
 
 
 def copy_rate(visit: Visit) -> dict[str, Any]:
@@ -98,15 +100,20 @@ def fisher_rate(visit: Visit) -> dict[str, Any]:
     return {"stars/s": count / seconds, "stars": count}
 
 
-def ceiling(visit: Visit, results: Results, budget: Budget) -> None:
-    """Note stars per second of exact posteriors, and the ceiling of the validation stars known so far."""
+def ceiling(visit: Visit, results: Results, budget: Budget, reserve: float) -> None:
+    """Note stars per second of exact posteriors, and the ceiling of the validation stars known so far.
+
+    Args:
+        visit, results, budget: see the module.
+        reserve: seconds to leave, once a first group is done.
+    """
     simulator, sizes = visit.simulator, visit.sizes
     sampler = BayesCeiling(
         copy.deepcopy(simulator.observed).to(visit.device), simulator.prior, sizes.bayes_bank
     )
     parts: list[tuple[torch.Tensor, Posterior]] = []
     first, spent, last = 0, 0.0, 0.0
-    while first < sizes.bayes_stars and budget.left > MARGIN * last:
+    while first < sizes.bayes_stars and (not parts or budget.left > MARGIN * last + reserve):
         count, began = min(GROUP, sizes.bayes_stars - first), time.perf_counter()
         batch = simulator.draw("validation", SEED, first, first + count)
         seen = Observation.from_batch(batch, simulator.instrument)

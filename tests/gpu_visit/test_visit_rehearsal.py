@@ -70,10 +70,10 @@ def trained(results):
 
 
 def test_a_visit_killed_twice_leaves_what_it_found_and_goes_on(tmp_path, blocker):
-    first = Rehearsal(blocker, tmp_path, 0.5).kill_when(anything, 60)
+    first = Rehearsal(blocker, tmp_path, 1.5).kill_when(anything, 90)
     assert anything(first)
     done = {name for name, stage in first.content["stages"].items() if stage["state"] == DONE}
-    second = Rehearsal(blocker, tmp_path, 0.5).kill_when(trained, 60)
+    second = Rehearsal(blocker, tmp_path, 1.5).kill_when(trained, 90)
     assert trained(second)
     for name in done:
         assert second.stage(name) == first.stage(name)

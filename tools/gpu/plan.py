@@ -48,7 +48,7 @@ class Sizes:
 #: For a rehearsal on a CPU: every line runs, and no figure means anything.
 TINY = Sizes(
     chunk=64, repeats=2, fisher_stars=16, bayes_stars=4, bayes_bank=1 << 8, batches=(8, 16), steps=2, copied=1 << 20,
-    product=64, validation=64, validations=4, inference=64, checked=8,
+    product=64, validation=64, validations=20, inference=64, checked=8,
     network=(("width", "16"), ("depth", "2"), ("heads", "2"), ("patch", "64")),
 )  # fmt: skip
 

@@ -6,7 +6,7 @@ import torch
 from scipy.interpolate import make_lsq_spline
 
 from specvit.errors import ConfigError
-from specvit.estimators import network_config
+from specvit.estimators import NetworkEstimator, make_estimator, network_config
 from specvit.explain import estimate_slopes
 from specvit.models import PLS, LightGBM, PCARidge, Ridge, build_network
 from specvit.models.conditioning import Conditioning
@@ -14,6 +14,7 @@ from specvit.models.continuum import polynomial, running_median, spline
 from specvit.models.inputs import relative_spectra
 from specvit.models.view import GRAVITY_WINDOWS, View
 from specvit.spectra import LabelSpace, MemorySource, SpectraBatch, WavelengthGrid
+from specvit.training import Recipe
 
 PIXELS = 240
 GRID = WavelengthGrid.linear(8400.0, 1.75, PIXELS)
@@ -280,3 +281,28 @@ def test_slopes_are_those_of_the_flux_that_is_seen():
 def test_a_subspace_network_has_no_view():
     with pytest.raises(ConfigError, match="subspace network sees whole spectra"):
         network_config("subspace").with_options({"view": "polynomial-3"})
+
+
+def test_a_saved_network_sees_what_it_was_trained_on(tmp_path):
+    recipe = Recipe(steps=4, batch=32, validations=1)
+    options = {"width": 8, "depth": 1, "seen": "gravity", "noisiest": 0.05}
+    model = make_estimator("mlp", recipe=recipe, options=options, device="cpu").fit(
+        source(200, 0), source(80, 1)
+    )
+    model.save(tmp_path / "network")
+    loaded = NetworkEstimator.load(tmp_path / "network")
+    assert torch.equal(loaded.network.front.seen, View(seen="gravity").mask(GRID, None))
+    batch = spectra(20, 2)
+    assert torch.equal(
+        loaded.predict(batch.flux, batch.sigma).mean, model.predict(batch.flux, batch.sigma).mean
+    )
+    # Where nothing is seen nothing matters; the level is the median, which one pixel does not move.
+    hidden = int((~loaded.network.front.seen).nonzero()[0])
+    other = batch.flux.clone()
+    other[:, hidden] *= 1.001
+    torch.testing.assert_close(
+        loaded.predict(other, batch.sigma).mean,
+        loaded.predict(batch.flux, batch.sigma).mean,
+        rtol=1e-3,
+        atol=1e-3,
+    )

@@ -1,4 +1,4 @@
-"""The type and lines of all figures, and how they are saved. Knows nothing of what a figure shows."""
+"""The look of all pages, type and lines of all figures, and how these are saved. Knows nothing of what they show."""
 
 from __future__ import annotations
 
@@ -25,6 +25,11 @@ def house_style() -> Iterator[None]:
         parameters = matplotlib.rc_params_from_file(path, use_default_template=False)
     with matplotlib.rc_context(parameters):
         yield
+
+
+def style_sheet() -> str:
+    """Return the style sheet that every page shares."""
+    return (files("specvit.report") / "templates" / "style.css").read_text(encoding="utf-8")
 
 
 def save_figure(figure: Figure, folder: Path, name: str) -> list[Path]:

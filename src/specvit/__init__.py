@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from specvit import estimators as estimators
     from specvit import evaluate as evaluate
     from specvit import explain as explain
+    from specvit import hub as hub
     from specvit import inference as inference
     from specvit import instrument as instrument
     from specvit import jobs as jobs
@@ -120,6 +121,7 @@ _HOMES = {
     "jobs": ("run_survey", "run_training"),
     "studies": (),
     "report": ("write_report",),
+    "hub": (),
     "errors": (
         *("ConfigError", "DataError", "DomainError", "LabelError", "MissingExtra"),
         *("RunError", "ShapeError", "SpecvitError", "WavelengthRangeError"),

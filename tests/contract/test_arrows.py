@@ -12,6 +12,7 @@ SOURCE = Path(specvit.__file__).parent
 ORDER = (
     *(
         "cli",
+        "hub",
         "report",
         "studies",
         "jobs",

@@ -16,6 +16,7 @@ WRITTEN_BY_PEOPLE = (
     "specvit.instrument.",
     "specvit.estimators.options",
     "specvit.studies.",
+    "specvit.hub.",
 )
 
 

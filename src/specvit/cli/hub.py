@@ -34,7 +34,16 @@ def build(
     scale: ScaleOption = "laptop",
     catalogue: Catalogue = None,
     programme: ProgrammeFile = None,
+    runs: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of the runs, to show on the roadmap how far studies without a verdict are."
+        ),
+    ] = None,
     output: Annotated[Path, typer.Option(help="Folder of the pages.")] = Path("hub"),
+    parquet: Annotated[
+        bool, typer.Option("--parquet", help="Write tables as Parquet too (extra 'parquet').")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Write the hub: a static site that opens offline, and the same pages as Markdown.
@@ -46,14 +55,16 @@ def build(
 
         specvit hub build
 
-        specvit hub build --scale reference --output pages
+        specvit hub build --scale reference --runs runs/studies --output pages --parquet
 
         specvit hub build --catalogue my-studies --programme my-programme.toml
     """
-    from specvit.hub import write_hub
+    from specvit.hub import with_runs, write_hub
 
     knowledge = _knowledge(results, scale, catalogue, programme)
-    page = write_hub(knowledge, output)
+    if runs is not None:
+        knowledge = with_runs(knowledge, runs)
+    page = write_hub(knowledge, output, parquet)
     if as_json:
         show_json({"hub": str(page), **_facts(knowledge)})
     else:

@@ -3,6 +3,7 @@
 from specvit.hub.build import hub_pages, write_findings, write_hub
 from specvit.hub.evidence import Standing, standing
 from specvit.hub.knowledge import Knowledge, Known, read_knowledge
+from specvit.hub.run_states import with_runs
 from specvit.hub.structure import Programme, read_programme
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "read_knowledge",
     "read_programme",
     "standing",
+    "with_runs",
     "write_findings",
     "write_hub",
 ]

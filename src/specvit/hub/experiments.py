@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from specvit.hub.blocks import Block, Grid, HubPage, Paragraph
-from specvit.hub.cite import day, effect_text, mark, study_link
+from specvit.hub.cite import day, effect_text, mark, numbers_of, study_link
 from specvit.hub.knowledge import Knowledge, Known
 from specvit.hub.roadmap import Lane, priority_of, progress_of
-from specvit.report.phrase import Link, phrase
+from specvit.report.phrase import Link, coded, phrase
 from specvit.report.tables import Cell, Table
 from specvit.report.words import decimals_of, score_text
 from specvit.runs import Score
@@ -42,17 +42,19 @@ def experiments_page(knowledge: Knowledge) -> HubPage:
     rows: list[tuple[Cell, ...]] = []
     for known in knowledge.studies.values():
         row = dict(zip(COLUMNS, _row(known, knowledge), strict=True))
+        effects = "–" if known.result is None else numbers_of(known.result)
         rows.append(
             (
                 phrase(study_link(known)),
                 phrase(mark(known.state)),
-                *(
-                    str(row[column] or "–")
-                    for column in ("status", "priority", "end_time", "metrics_summary", "notes")
-                ),
+                row["status"],
+                row["priority"],
+                day(row["end_time"] or "–"),
+                effects,
+                coded(row["notes"] or "–"),
             )
         )
-    head = ("study", "verdict", "status", "priority", "judged", "metrics", "notes")
+    head = ("study", "verdict", "status", "priority", "judged", "effects", "notes")
     blocks: list[Block] = [Paragraph(phrase(text), True) for text in knowledge.warnings]
     blocks.append(Paragraph(phrase("With all 15 columns: ", Link(f"{NAME}.csv", f"{NAME}.csv"), ".")))
     blocks.append(Grid(Table(NAME, "All studies of the programme.", head, tuple(rows)), True))

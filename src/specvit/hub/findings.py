@@ -7,7 +7,7 @@ from typing import Literal
 from specvit.hub.blocks import Block, Facts, Heading, HubPage, Item, Listing, Paragraph
 from specvit.hub.cite import day, effects_text, mark, runs_link, study_link
 from specvit.hub.knowledge import Knowledge, Known
-from specvit.report.phrase import Code, Phrase, joined, phrase
+from specvit.report.phrase import Code, Phrase, coded, joined, phrase
 from specvit.report.words import count, label_name
 
 Fate = Literal["does not hold", "holds", "undecided", "beside the claim", "open"]
@@ -61,7 +61,7 @@ def findings_page(knowledge: Knowledge) -> HubPage:
             blocks += [Heading(known.title, known.id, 3), _told(known)]
     if knowledge.problems:
         blocks.append(Heading("Results that were left out, or come with a warning", "problems"))
-        blocks.append(Listing(tuple(Item(phrase(problem)) for problem in knowledge.problems)))
+        blocks.append(Listing(tuple(Item(coded(problem)) for problem in knowledge.problems)))
     return HubPage("findings", "Findings", f"{knowledge.scale} scale", tuple(blocks))
 
 
@@ -94,7 +94,7 @@ def _told(known: Known) -> Facts:
         ("Effects", joined(effects)),
         ("Decision", phrase(result.sentence)),
     ]
-    entries += [("Note", phrase(note)) for note in known.notes]
+    entries += [("Note", coded(note)) for note in known.notes]
     return Facts(tuple(entries))
 
 
@@ -103,5 +103,5 @@ def _open(known: Known) -> Item:
     if known.study is not None:
         source = known.study.source
         said = phrase(said, f". Published: {source.claim}; {source.number} ({source.work})")
-    notes = tuple(Item(phrase(note)) for note in known.notes)
+    notes = tuple(Item(coded(note)) for note in known.notes)
     return Item(phrase(mark(known.state), " ", said), notes)

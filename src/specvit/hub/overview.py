@@ -8,7 +8,7 @@ from specvit.hub.blocks import Block, Grid, Heading, HubPage, Item, Listing, Num
 from specvit.hub.cite import all_evidence, confidence_text, day, mark, runs_link, sentences, study_link
 from specvit.hub.evidence import HOW, Standing, standing
 from specvit.hub.knowledge import Knowledge, Known
-from specvit.report.phrase import Code, Phrase, phrase
+from specvit.report.phrase import Code, Phrase, coded, phrase
 from specvit.report.tables import Table
 
 #: Next actions that are named at once.
@@ -25,7 +25,7 @@ def overview_page(knowledge: Knowledge) -> HubPage:
     blocks += [Heading("Beliefs", "beliefs"), Grid(belief_table(knowledge), True), Paragraph(phrase(HOW))]
     if knowledge.problems:
         blocks.append(Heading("Results that were left out, or come with a warning", "problems"))
-        blocks.append(Listing(tuple(Item(phrase(problem)) for problem in knowledge.problems)))
+        blocks.append(Listing(tuple(Item(coded(problem)) for problem in knowledge.problems)))
     newest = max((day(known.result.made["date"]) for known in knowledge.judged if known.result), default="")
     told = f", newest verdict of {newest}" if newest else ", no verdict yet"
     return HubPage("index", programme.title, f"{knowledge.scale} scale{told}", tuple(blocks))

@@ -9,7 +9,7 @@ from specvit.hub.cite import all_evidence, mark, study_link
 from specvit.hub.evidence import standing
 from specvit.hub.knowledge import Knowledge, Known
 from specvit.hub.structure import ItemSection, StatementSection
-from specvit.report.phrase import Phrase, phrase
+from specvit.report.phrase import Phrase, coded, phrase
 from specvit.report.tables import Table
 
 Lane = Literal["planned", "ready", "running", "failed", "done"]
@@ -31,7 +31,7 @@ def roadmap_page(knowledge: Knowledge) -> HubPage:
         "and of the runs" if knowledge.runs else "alone; `--runs FOLDER` also looks at runs without a verdict"
     )
     told = "; ".join(f"{state}: {text}" for state, text in BOARD.items())
-    blocks.append(Paragraph(phrase(f"By the results {looked}. {told}.")))
+    blocks.append(Paragraph(coded(f"By the results {looked}. {told}.")))
     for one in knowledge.programme.phases:
         blocks += [
             Heading(f"{one.id}: {one.text}", one.id),

@@ -7,7 +7,7 @@ from specvit.hub.cite import day, effect_score, mark
 from specvit.hub.conditions import changes_text, conditions_of
 from specvit.hub.evidence import p_of
 from specvit.hub.knowledge import Knowledge, Known
-from specvit.report.phrase import Code, Phrase, phrase
+from specvit.report.phrase import Code, Phrase, coded, phrase
 from specvit.report.tables import Cell, Table
 from specvit.report.words import count, label_name, number
 from specvit.runs import ALL
@@ -17,7 +17,7 @@ from specvit.studies.measures import MEASURES
 
 def study_page(known: Known, knowledge: Knowledge) -> HubPage:
     """Return the page of a study."""
-    blocks: list[Block] = [Paragraph(phrase(text), True) for text in (*knowledge.warnings, *known.notes)]
+    blocks: list[Block] = [Paragraph(coded(text), True) for text in (*knowledge.warnings, *known.notes)]
     result = known.result
     if result is None:
         blocks.append(Paragraph(_without_result(known, knowledge)))

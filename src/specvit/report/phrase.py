@@ -80,3 +80,9 @@ def joined(phrases: list[Phrase], separator: str = "; ") -> Phrase:
     for one in phrases:
         found += [separator, one] if found else [one]
     return phrase(*found)
+
+
+def coded(text: str) -> Phrase:
+    """Return a text in which what stands between backticks is code."""
+    pieces = text.split("`")
+    return phrase(*(Code(piece) if at % 2 else piece for at, piece in enumerate(pieces) if piece))

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from specvit import limits as limits
     from specvit import models as models
     from specvit import observed as observed
+    from specvit import paper as paper
     from specvit import report as report
     from specvit import runs as runs
     from specvit import simulate as simulate
@@ -122,6 +123,7 @@ _HOMES = {
     "studies": (),
     "report": ("write_report",),
     "hub": (),
+    "paper": (),
     "errors": (
         *("ConfigError", "DataError", "DomainError", "LabelError", "MissingExtra"),
         *("RunError", "ShapeError", "SpecvitError", "WavelengthRangeError"),

@@ -12,6 +12,7 @@ SOURCE = Path(specvit.__file__).parent
 ORDER = (
     *(
         "cli",
+        "paper",
         "hub",
         "report",
         "studies",

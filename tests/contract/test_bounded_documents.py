@@ -17,6 +17,7 @@ WRITTEN_BY_PEOPLE = (
     "specvit.estimators.options",
     "specvit.studies.",
     "specvit.hub.",
+    "specvit.paper.",
 )
 
 

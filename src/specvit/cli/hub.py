@@ -61,7 +61,7 @@ def build(
     """
     from specvit.hub import with_runs, write_hub
 
-    knowledge = _knowledge(results, scale, catalogue, programme)
+    knowledge = told_knowledge(results, scale, catalogue, programme)
     if runs is not None:
         knowledge = with_runs(knowledge, runs)
     page = write_hub(knowledge, output, parquet)
@@ -88,7 +88,7 @@ def findings(
     """
     from specvit.hub import write_findings
 
-    knowledge = _knowledge(results, scale, catalogue, programme)
+    knowledge = told_knowledge(results, scale, catalogue, programme)
     page = write_findings(knowledge, output, Path(os.path.relpath(results, output.parent)).as_posix())
     if as_json:
         show_json({"findings": str(page), **_facts(knowledge)})
@@ -96,7 +96,8 @@ def findings(
         show(f"{page}  ({_in_words(knowledge)})")
 
 
-def _knowledge(results: Path, scale: str, catalogue: Path | None, programme: Path | None) -> Knowledge:
+def told_knowledge(results: Path, scale: str, catalogue: Path | None, programme: Path | None) -> Knowledge:
+    """Return what is known, and say what was left out."""
     from specvit.hub import read_knowledge
 
     found = read_knowledge(results, scale, catalogue, programme)

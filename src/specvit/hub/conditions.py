@@ -36,27 +36,33 @@ def baseline(knowledge: Knowledge, estimator: str) -> TrialConfig:
     return trial_config(merged(knowledge.settings.settings, {"estimator": {"name": estimator}}), "the scale")
 
 
-def conditions_of(known: Known, variant: str, knowledge: Knowledge) -> Conditions | None:
-    """Return the conditions of a variant that was judged; None if they are not what is declared any more."""
+def config_of(known: Known, variant: str, knowledge: Knowledge) -> TrialConfig | None:
+    """Return the configuration of a variant that was judged; None if it is not what is declared any more."""
     if known.study is None or known.result is None:
         return None
-    changes = known.result.variants[variant].changes
     tables = merged(
         knowledge.settings.settings,
         known.study.base,
         known.study.scale(knowledge.scale).settings,
-        nested(changes),
+        nested(known.result.variants[variant].changes),
     )
     try:
-        config = trial_config(tables, f"study {known.id}, variant {variant}")
+        return trial_config(tables, f"study {known.id}, variant {variant}")
     except ConfigError:
+        return None
+
+
+def conditions_of(known: Known, variant: str, knowledge: Knowledge) -> Conditions | None:
+    """Return the conditions of a variant that was judged; None as `config_of`."""
+    config = config_of(known, variant, knowledge)
+    if config is None or known.result is None:
         return None
     trained, tested = config.simulate.noise_level, config.test.noise_level
     return Conditions(
         config.estimator.name,
         training_text(config),
         f"{trained:g}" if tested in (None, trained) else f"{trained:g}, tested at {tested:g}",
-        changes_text(changes),
+        changes_text(known.result.variants[variant].changes),
     )
 
 

@@ -55,25 +55,40 @@ class Table:
         parquet.write_table(arrow.Table.from_arrays(arrays, names=columns), buffer)
         return buffer.getvalue()
 
-    def to_latex(self) -> str:
-        """Return the table as LaTeX for the booktabs package."""
-        columns = "l" + "r" * (len(self.head) - 1)
-        lines = [
-            r"\begin{table}",
-            rf"\caption{{{latex_text(self.caption)}}}",
-            rf"\label{{tab:{self.name}}}",
-            rf"\begin{{tabular}}{{{columns}}}",
-            r"\toprule",
-            " & ".join(latex_text(title) for title in self.head) + r" \\",
-            r"\midrule",
-            *(
-                " & ".join(latex_text(cell_text(cell, self.digits)) for cell in row) + r" \\"
-                for row in self.rows
-            ),
-            r"\bottomrule",
-            r"\end{tabular}",
-            r"\end{table}",
+    def to_latex(self, columns: str = "", is_long: bool = False) -> str:
+        """Return the table as LaTeX for the booktabs package.
+
+        Args:
+            columns: their kinds, as tabular has them; the first left and the others right if left out.
+            is_long: whether it may go on over pages, which needs the longtable package.
+        """
+        columns = columns or "l" + "r" * (len(self.head) - 1)
+        title = [rf"\caption{{{latex_text(self.caption)}}}", rf"\label{{tab:{self.name}}}"]
+        head = " & ".join(latex_text(text) for text in self.head) + r" \\"
+        rows = [
+            " & ".join(latex_text(cell_text(cell, self.digits)) for cell in row) + r" \\" for row in self.rows
         ]
+        if is_long:
+            lines = [
+                rf"\begin{{longtable}}{{{columns}}}",
+                *title,
+                r"\\",
+                r"\toprule",
+                head,
+                r"\midrule",
+                r"\endfirsthead",
+            ]
+            lines += [r"\toprule", head, r"\midrule", r"\endhead", *rows, r"\bottomrule", r"\end{longtable}"]
+        else:
+            lines = [
+                r"\begin{table}",
+                *title,
+                rf"\begin{{tabular}}{{{columns}}}",
+                r"\toprule",
+                head,
+                r"\midrule",
+            ]
+            lines += [*rows, r"\bottomrule", r"\end{tabular}", r"\end{table}"]
         return "\n".join(lines) + "\n"
 
     def to_markdown(self) -> str:

@@ -103,9 +103,7 @@ def _make(section: ExhibitSection, knowledge: Knowledge, run: RunContents | None
         return "nothing in specvit makes it yet"
     if section.kind in ("run-figure", "run-table"):
         return (
-            "it shows single stars: name a run of `specvit run` with --run"
-            if run is None
-            else _of_run(section, run)
+            "it shows single stars; name a finished run with --run" if run is None else _of_run(section, run)
         )
     if section.kind == "settings":
         table = settings_table(section.id, section.text, knowledge)

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 
 _MACROS = """
-AA abstract addlinespace alpha author begin beta bottomrule caption cdot centering chi circ cite clearpage date
-delta documentclass dots emph end endfirsthead endhead epsilon footnotesize gamma ge gg hfill hline include includegraphics input item
+AA abstract addlinespace alpha arraybackslash author begin beta bottomrule caption cdot centering chi circ cite clearpage date
+delta documentclass dots else emph end endfirsthead endhead epsilon fi footnotesize gamma ge gg hfill hline ifdim include includegraphics input item
 label labelitemi lambda large le ldots linewidth ll maketitle midrule mu newcommand newpage noindent paragraph par partial
-phi pi pm quad ref renewcommand rho scriptsize section setlength sigma sloppy small sqrt subsection surd tabcolsep tau textasciicircum textasciitilde
-textbackslash textbf textit textsc texttt textwidth theta times title to today toprule usepackage
+phi pi pm quad raggedright ref renewcommand resizebox rho scriptsize section setlength sigma sloppy small sqrt subsection surd tabcolsep tau textasciicircum textasciigrave textasciitilde
+textbackslash textbf textit textsc textheight texttt textwidth theta times title to today toprule usepackage width
 """
 #: Macros of LaTeX and of the packages that a paper loads, as far as a paper uses them.
 KNOWN = frozenset(_MACROS.split())
@@ -24,6 +24,7 @@ _NAMES = re.compile(
     r"(?:\[[^\]]*\])?\{[^{}]*\}"
 )
 _COLUMNS = re.compile(r"(\\begin\{(?:tabular|longtable|array)\})\{(?:[^{}]|\{[^{}]*\})*\}")
+_SIZES = re.compile(r"\\resizebox\{[^{}]*\}\{[^{}]*\}")
 _FILE_ENDINGS = ("", ".tex", ".pdf", ".png")
 
 
@@ -122,7 +123,7 @@ def _macros(text: str, defined: frozenset[str] | set[str]) -> list[str]:
 
 def _characters(text: str) -> list[str]:
     problems = []
-    plain = _NAMES.sub(" ", _COLUMNS.sub(r"\1", text))
+    plain = _NAMES.sub(" ", _SIZES.sub(" ", _COLUMNS.sub(r"\1", text)))
     # Escaped characters and macros are no text.
     plain = re.sub(r"\\(?:[A-Za-z]+|.)", " ", plain)
     if plain.count("$") % 2:

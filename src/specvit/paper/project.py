@@ -18,6 +18,8 @@ from specvit.report.tables import Table
 from specvit.runs import write_atomic
 
 NUMBERS, MAIN = "numbers.tex", "main.tex"
+#: Before a table: as wide as it is, but not wider than the page.
+SHRUNK = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{"
 NOTICE = "% Made by specvit paper build from the results of studies; edits are lost."
 
 
@@ -95,7 +97,7 @@ def _figure(one: Exhibit) -> str:
     lines = [
         r"\begin{figure}",
         r"\centering",
-        rf"\includegraphics[width=\linewidth]{{figures/{one.id}.pdf}}",
+        rf"\includegraphics[width=\linewidth,height=0.8\textheight,keepaspectratio]{{figures/{one.id}.pdf}}",
         rf"\caption{{{latex_text(one.caption)}}}",
         rf"\label{{fig:{one.id}}}",
         r"\end{figure}",
@@ -107,8 +109,9 @@ def _table(one: Exhibit, table: Table) -> str:
     text = table.to_latex(one.columns, one.is_long)
     if one.is_long:
         return f"{{\\scriptsize\n{text}}}\n"
-    begin = r"\begin{table}"
-    return text.replace(begin, f"{begin}\n\\centering\\scriptsize\\setlength{{\\tabcolsep}}{{4pt}}", 1)
+    head = "\\begin{table}\n\\centering\\scriptsize\\setlength{\\tabcolsep}{4pt}"
+    text = text.replace(r"\begin{table}", head, 1).replace(r"\begin{tabular}", SHRUNK + r"\begin{tabular}", 1)
+    return text.replace(r"\end{tabular}", r"\end{tabular}}", 1)
 
 
 def _main(
@@ -124,6 +127,7 @@ def _main(
         r"\documentclass{article}",
         r"\usepackage[margin=2cm]{geometry}",
         r"\usepackage{booktabs}",
+        r"\usepackage{array}",
         r"\usepackage{longtable}",
         r"\usepackage{graphicx}",
         rf"\input{{{NUMBERS}}}",
@@ -150,7 +154,9 @@ def _main(
     lines.append(r"\clearpage")
     if missing:
         lines += [r"\section{What is missing}"]
-        lines += _list([latex_text(f"{one.priority}, {one.id}: {one.text} {one.why}.") for one in missing])
+        lines += _list(
+            [latex_text(f"{one.priority}, {one.id}: {one.text} Not made: {one.why}.") for one in missing]
+        )
     lines += [r"\end{document}"]
     return "\n".join(lines) + "\n"
 

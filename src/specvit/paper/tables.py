@@ -18,7 +18,9 @@ from specvit.studies.variants import dotted
 #: Measures of a table of scores, those that there are.
 SHOWN = ("expected_r2", "r2", "ceiling", "excess", "error")
 #: How the columns of tables of words share the width of the page.
-FINDINGS_COLUMNS = r"p{0.26\textwidth}p{0.19\textwidth}p{0.1\textwidth}p{0.34\textwidth}"
+FINDINGS_COLUMNS = "".join(
+    rf">{{\raggedright\arraybackslash}}p{{{share}\textwidth}}" for share in (0.26, 0.19, 0.1, 0.34)
+)
 SETTINGS_COLUMNS = "ll"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 _CHARACTERS = {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "²": r"$^2$", "³": r"$^3$", "⁻": r"$^-$"}
@@ -25,7 +26,16 @@ _CHARACTERS |= {
     "σ": r"$\sigma$",
     "χ": r"$\chi$",
 }
-_CHARACTERS |= {"Å": r"\AA{}", "’": "'", "‘": "`", "“": "``", "”": "''", "…": r"\dots{}"}
+_CHARACTERS |= {
+    "Å": r"\AA{}",
+    "’": "'",
+    "‘": "`",
+    "“": "``",
+    "”": "''",
+    "…": r"\dots{}",
+    "`": r"\textasciigrave{}",
+}
+_CHARACTERS |= {'"': "''"}
 # A title may come from somebody's own estimator, with any character.
 _CHARACTERS |= {"$": r"\$", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 _CHARACTERS |= {"\\": r"\textbackslash{}"}
@@ -36,7 +46,9 @@ def latex_text(text: str) -> str:
 
     A letter that LaTeX does not know loses its accents, anything else is printed by its number, as in [U+4E2D].
     """
-    return "".join(_CHARACTERS.get(character) or _spelled(character) for character in text)
+    # Two hyphens of the text would become a dash.
+    parts = re.split("(?<=-)(?=-)", text)
+    return "{}".join("".join(_CHARACTERS.get(c) or _spelled(c) for c in part) for part in parts)
 
 
 def _spelled(character: str) -> str:

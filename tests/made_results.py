@@ -14,12 +14,32 @@ from specvit.runs.study_result import (
 )
 from specvit.studies.measures import MEASURES
 from specvit.studies.rule import claims_of
+from specvit.studies.variants import dotted, merged
 
 #: What an effect of a comparison with a verdict looks like.
 EFFECTS = {
     "supported": (-0.02, -0.03, -0.01),
     "refuted": (0.02, 0.01, 0.03),
     "undecided": (0.001, -0.02, 0.022),
+}
+
+#: Half the catalogue, with verdicts of every kind.
+VERDICTS = {
+    "classical": "supported",
+    "kernel": "refuted",
+    "tokeniser": "supported",
+    "data-scaling": "refuted",
+    "sigma-channel": "undecided",
+    "cross-noise": "supported",
+    "classical-scaling": "supported",
+    "multi-task": "supported",
+    "weight-average": "supported",
+    "sigma-leak": "refuted",
+    "width": "refuted",
+    "depth": "supported",
+    "patch": "supported",
+    "overlap": "undecided",
+    "noise-sweep": "supported",
 }
 
 
@@ -116,8 +136,6 @@ def made_result(study, verdict, scale="laptop", p=0.002, seeds=(1, 2, 3), change
 
 def changes_of(study, variant):
     """The keys that set a variant apart, dotted, as its factors state them."""
-    from specvit.studies.variants import dotted, merged
-
     levels = zip(study.factors.values(), variant.split("/"), strict=True)
     return dotted(merged(*(factor[level] for factor, level in levels)))
 
@@ -126,4 +144,12 @@ def write_results(folder, studies, verdicts, scale="laptop", **parts):
     """Write a result for every study of `verdicts`, and return the folder."""
     for name, verdict in verdicts.items():
         write_study_result(folder, made_result(studies[name], verdict, scale, **parts))
+    return folder
+
+
+def write_every_kind(folder, studies):
+    """Write results of `VERDICTS`, and one that changed its verdict, and return the folder."""
+    write_results(folder, studies, VERDICTS)
+    changed = made_result(studies["heads"], "refuted", changes=[("2026-11-02T08:00:00+00:00", "undecided")])
+    write_study_result(folder, changed)
     return folder

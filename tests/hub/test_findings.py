@@ -36,7 +36,10 @@ def test_every_claim_stands_in_the_file_with_number_effect_and_decision(knowledg
     path = write_findings(knowledge, tmp_path / "findings.md", "../made/results")
     text = path.read_text(encoding="utf-8")
     for known in knowledge.studies.values():
-        assert text.count(f"[{known.id}]") == 1, known.id
+        assert text.count(f"[{known.id}](../made/results/laptop/{known.id}.json)") == (
+            known.result is not None
+        )
+        assert known.title in text.replace("\\", "")
         if known.result is not None:
             # Without the characters that Markdown has escaped.
             assert known.result.source["number"].split("(")[0].strip() in text.replace("\\", "")

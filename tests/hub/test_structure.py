@@ -1,5 +1,8 @@
 """The programme that ships fits the catalogue; what cannot be meant is one line with the nearest that is known."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from specvit.errors import ConfigError
@@ -79,3 +82,12 @@ def test_what_cannot_be_meant_is_one_line(tmp_path, studies, old, new, message):
         read(tmp_path, studies, old, new)
     assert message in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def test_the_programme_in_the_docs_is_one(tmp_path, studies):
+    text = (Path(__file__).resolve().parents[2] / "docs" / "hub.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    path = tmp_path / "mine.toml"
+    path.write_text(example, encoding="utf-8")
+    programme = read_programme(path, {"my-width": studies["width"]})
+    assert [hypothesis.id for hypothesis in programme.questions[0].hypotheses] == ["Q1.1", "Q1.2"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-#: From a link's target, see `specvit.report.phrase.Link`, to an address.
+#: From a link's target, see `specvit.report.phrase.Link`, to an address; '' where there is nothing to lead to.
 Address = Callable[[str], str]
 
 

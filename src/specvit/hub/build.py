@@ -100,6 +100,7 @@ def write_findings(knowledge: Knowledge, path: Path, results: str) -> Path:
 def _to_results(knowledge: Knowledge, results: str) -> Address:
     def address(to: str) -> str:
         study = to.partition("#")[0].rpartition("/")[2]
-        return f"{results}/{knowledge.scale}/{study}.json"
+        has_result = study in knowledge.studies and knowledge.studies[study].result is not None
+        return f"{results}/{knowledge.scale}/{study}.json" if has_result else ""
 
     return address

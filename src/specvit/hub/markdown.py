@@ -84,7 +84,8 @@ def _line(content: Phrase, address: Address) -> str:
 def _part(part: Part, address: Address) -> str:
     match part:
         case Link():
-            return f"[{escaped(part.text)}]({address(part.to)})"
+            to = address(part.to)
+            return f"[{escaped(part.text)}]({to})" if to else escaped(part.text)
         case Mark():
             return f"{escaped(SYMBOLS[part.kind])} {escaped(part.word)}"
         case Code():

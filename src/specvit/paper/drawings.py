@@ -80,8 +80,15 @@ def draw_dots(studies: Sequence[Known]) -> Figure:
     return figure
 
 
-def draw_curves(studies: Sequence[Known], key: str, knowledge: Knowledge) -> Figure:
-    """Return score over a number of the configuration, a line for all variants that differ in it alone."""
+def draw_curves(studies: Sequence[Known], key: str, knowledge: Knowledge, axis: str = "") -> Figure:
+    """Return score over a number of the configuration, a line for all variants that differ in it alone.
+
+    Args:
+        studies: whose variants are drawn.
+        key: of a trial's configuration, dotted.
+        knowledge: what is known.
+        axis: what a reader calls the key; the key itself if left out.
+    """
     from matplotlib.figure import Figure
 
     lines: dict[str, list[tuple[float, VariantFacts]]] = {}
@@ -117,7 +124,7 @@ def draw_curves(studies: Sequence[Known], key: str, knowledge: Knowledge) -> Fig
         ticks = sorted({x for points in lines.values() for x, _ in points})
         axes.set_xticks(ticks, [f"{tick:,g}" for tick in ticks])
         axes.minorticks_off()
-        axes.set_xlabel(key.rpartition(".")[2].replace("_", " ").replace("train", "training spectra"))
+        axes.set_xlabel(axis or key)
         axes.set_ylabel(f"{score_name(_results(studies))} (dashed: ceiling)")
         if lines:
             axes.legend()

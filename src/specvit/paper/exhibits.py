@@ -131,7 +131,7 @@ def _figure(
     if section.kind == "dots":
         figure = draw.draw_dots(studies)
     elif section.kind == "curves":
-        figure = draw.draw_curves(studies, section.key, knowledge)
+        figure = draw.draw_curves(studies, section.key, knowledge, section.axis)
     elif section.kind == "effects":
         figure = draw.draw_effects(studies)
     else:

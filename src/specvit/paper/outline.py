@@ -37,6 +37,9 @@ class ExhibitSection(Section):
     key: Annotated[str, Field(max_length=100)] = Field(
         default="", description="of curves: the key of a trial's configuration that is the x axis"
     )
+    axis: Annotated[str, Field(max_length=100)] = Field(
+        default="", description="of curves: what a reader calls the key; the key itself if left out"
+    )
     source: Annotated[str, Field(max_length=100)] = Field(
         default="", description="of a run: the figure or table of its report"
     )

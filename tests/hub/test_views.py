@@ -21,8 +21,10 @@ from specvit.hub.roadmap import progress_of
 from specvit.hub.scoreboard import boards
 from specvit.hub.tree import answer_table
 from specvit.report.phrase import Phrase
-from specvit.runs import Score
+from specvit.runs import RunFolder, Score
 from specvit.runs.study_result import write_study_result
+from specvit.studies import Store, scaled_studies
+from specvit.studies.store import keep_failure
 
 
 def rows_of(table):
@@ -252,19 +254,33 @@ def test_the_decision_tree_has_an_answer_where_a_study_has_one(knowledge, studie
 
 
 def test_the_board_shows_the_state_of_the_runs(studies, tmp_path):
-    """Nothing has been run in an empty folder, so that all that is declared is ready; a failed run says so."""
+    """Nothing has been run in an empty folder, so that all that is declared is ready; a run begun or failed says so."""
     (tmp_path / "runs").mkdir()
     knowledge = read_knowledge(tmp_path / "results", "smoke")
-    looked = with_runs(knowledge, tmp_path / "runs")
-    assert {progress_of(looked.studies[name], looked) for name in studies} == {"ready"}
-    assert set(looked.runs["kernel"]) == {"waiting"}
-    assert len(looked.runs["kernel"]) == 4
-    states = {**looked.runs, "kernel": ("failed", "done"), "width": ("done", "waiting")}
-    told = looked.__class__(**{**vars(looked), "runs": states})
-    assert progress_of(told.studies["kernel"], told) == "failed"
-    assert progress_of(told.studies["width"], told) == "running"
+    empty = with_runs(knowledge, tmp_path / "runs")
+    assert {progress_of(empty.studies[name], empty) for name in studies} == {"ready"}
+    assert set(empty.runs["depth"]) == {"waiting"}
+    assert len(empty.runs["depth"]) == 3
     with pytest.raises(DataError, match="--runs"):
         with_runs(knowledge, tmp_path / "nowhere")
+    (scaled,) = scaled_studies([studies["depth"]], "smoke")
+    store, trial = Store(tmp_path / "runs"), scaled.variants[0].trials[1]
+    begun = RunFolder.create(tmp_path / "elsewhere", "trial", trial.config.to_dict())
+    begun.path.rename(store.folder_of(trial).parent.mkdir(parents=True) or store.folder_of(trial))
+    looked = with_runs(knowledge, tmp_path / "runs")
+    assert progress_of(looked.studies["depth"], looked) == "running"
+    assert looked.started["depth"] == RunFolder.open(store.folder_of(trial)).provenance["created"]
+    assert progress_of(looked.studies["width"], looked) == "running"
+    keep_failure(store.folder_of(trial), "a traceback")
+    failed = with_runs(knowledge, tmp_path / "runs")
+    assert progress_of(failed.studies["depth"], failed) == "failed"
+    # What a judged study has run begins no other.
+    write_results(tmp_path / "results", studies, {"depth": "undecided"}, scale="smoke", seeds=(1,))
+    (store.folder_of(trial) / "failure.txt").unlink()
+    judged = with_runs(read_knowledge(tmp_path / "results", "smoke"), tmp_path / "runs")
+    assert progress_of(judged.studies["depth"], judged) == "done"
+    assert set(judged.started) == {"depth"}
+    assert progress_of(judged.studies["width"], judged) == "ready"
 
 
 def test_the_digest_of_the_protocol_changes_with_the_scale(knowledge, tmp_path):

@@ -64,7 +64,8 @@ class Knowledge:
         studies: id -> what is known, those of the catalogue first.
         problems: results that were left out, and why.
         runs: study -> how far its runs are; empty where no folder of runs was looked at.
-        started: study -> when the first of its runs began; as `runs`.
+        started: study -> when the first of its runs began, of one without a verdict only runs that no judged study shares;
+            as `runs`.
     """
 
     programme: Programme

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 from specvit.hub.blocks import Block, Grid, Heading, HubPage, Item, Listing, Numbers, Paragraph
 from specvit.hub.cite import all_evidence, confidence_text, day, mark, runs_link, sentences, study_link
 from specvit.hub.evidence import HOW, Standing, standing
 from specvit.hub.knowledge import Knowledge, Known
-from specvit.report.phrase import Code, Phrase, coded, phrase
+from specvit.hub.scoreboard import board_table, boards
+from specvit.report.phrase import Code, Link, Phrase, coded, phrase
 from specvit.report.tables import Table
 
 #: Next actions that are named at once.
 NEXT = 2
+#: Rows of the scoreboard that are shown.
+BEST = 5
 
 
 def overview_page(knowledge: Knowledge) -> HubPage:
@@ -21,6 +25,7 @@ def overview_page(knowledge: Knowledge) -> HubPage:
     blocks: list[Block] = [Paragraph(phrase(text), True) for text in knowledge.warnings]
     blocks += [Paragraph(phrase(programme.question)), Numbers(tuple(counts(knowledge)))]
     blocks += [Heading("Next", "next"), Listing(tuple(next_actions(knowledge)))]
+    blocks += _best(knowledge)
     blocks += [Heading("Consensus", "consensus"), Grid(consensus_table(knowledge), True)]
     blocks += [Heading("Beliefs", "beliefs"), Grid(belief_table(knowledge), True), Paragraph(phrase(HOW))]
     if knowledge.problems:
@@ -29,6 +34,18 @@ def overview_page(knowledge: Knowledge) -> HubPage:
     newest = max((day(known.result.made["date"]) for known in knowledge.judged if known.result), default="")
     told = f", newest verdict of {newest}" if newest else ", no verdict yet"
     return HubPage("index", programme.title, f"{knowledge.scale} scale{told}", tuple(blocks))
+
+
+def _best(knowledge: Knowledge) -> list[Block]:
+    """Return the head of the largest scoreboard."""
+    found = boards(knowledge)
+    if not found:
+        return []
+    table = replace(board_table(found[0][:BEST], 0), name="scoreboard-best")
+    more = phrase(
+        f"The best {len(table.rows)} of {len(found[0])}; ", Link("all, and which model to use", "models"), "."
+    )
+    return [Heading("Scoreboard", "scoreboard"), Grid(table), Paragraph(more)]
 
 
 def counts(knowledge: Knowledge) -> list[tuple[str, str]]:

@@ -16,8 +16,8 @@ Lane = Literal["planned", "ready", "running", "failed", "done"]
 #: In the order of the board, with what a reader is told of them.
 BOARD: dict[Lane, str] = {
     "planned": "not declared yet",
-    "ready": "declared, none of its runs begun",
-    "running": "some of its runs begun or done, no verdict yet",
+    "ready": "declared, nothing run for it",
+    "running": "some of its runs begun or done, other than for studies that are judged",
     "failed": "a run of it failed; the same command tries it again",
     "done": "judged",
 }
@@ -46,10 +46,9 @@ def progress_of(known: Known, knowledge: Knowledge) -> Lane:
         return "done"
     if known.study is None:
         return "planned"
-    states = knowledge.runs.get(known.id, ())
-    if "failed" in states:
+    if "failed" in knowledge.runs.get(known.id, ()):
         return "failed"
-    return "running" if {"done", "started"} & set(states) else "ready"
+    return "running" if known.id in knowledge.started else "ready"
 
 
 def priority_of(known: Known, knowledge: Knowledge) -> str:

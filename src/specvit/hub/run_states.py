@@ -28,11 +28,13 @@ def with_runs(knowledge: Knowledge, folder: Path) -> Knowledge:
     studies = [known.study for known in knowledge.studies.values() if known.study is not None]
     states: dict[str, list[State]] = {study.id: [] for study in studies}
     started: dict[str, str] = {}
+    judged = {known.id for known in knowledge.judged}
     for task in make_plan(scaled_studies(studies, knowledge.scale), store).tasks:
         begun = _begun(store, task)
         for study in task.studies:
             states[study].append(task.state)
-            if begun:
+            # What was run for a study that is judged begins no other that happens to share it.
+            if begun and (study in judged or not judged & set(task.studies)):
                 started[study] = min(begun, started.get(study, begun))
     return replace(knowledge, runs={study: tuple(found) for study, found in states.items()}, started=started)
 

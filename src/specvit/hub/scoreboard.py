@@ -69,7 +69,7 @@ def boards(knowledge: Knowledge) -> list[list[Entry]]:
     return sorted(found, key=len, reverse=True)
 
 
-def board_table(entries: list[Entry], at: int, stars: int) -> Table:
+def board_table(entries: list[Entry], at: int) -> Table:
     """Return a group as a table."""
     rows = []
     for entry in entries:
@@ -87,7 +87,7 @@ def board_table(entries: list[Entry], at: int, stars: int) -> Table:
         )
     exact = "expected_r2" in entries[0].facts.scores.get(ALL, {})
     caption = (
-        f"{label_name(entries[0].label)}, the same {count(stars)} test stars "
+        f"{label_name(entries[0].label)}, the same {count(_stars(entries))} test stars "
         f"(set {entries[0].facts.spectra[:8]}) for all; {'expected R²' if exact else 'R²'} with 95 % interval over "
         "seeds and stars. Rows of different training are no comparison of models, and intervals of two rows are not of "
         "their difference: that is on the pages of the studies."
@@ -99,7 +99,7 @@ def board_table(entries: list[Entry], at: int, stars: int) -> Table:
 def board_tables(knowledge: Knowledge) -> list[Table]:
     """Return all groups of more than one variant as tables."""
     return [
-        board_table(entries, at, _stars(entries))
+        board_table(entries, at)
         for at, entries in enumerate(found for found in boards(knowledge) if len(found) > 1)
     ]
 

@@ -147,12 +147,6 @@ def write_table(table: Table, folder: Path) -> list[Path]:
     ]
 
 
-def write_parquet(table: Table, folder: Path) -> Path:
-    """Write `folder/NAME.parquet` and return its path; MissingExtra without pyarrow."""
-    content = table.to_parquet()
-    return write_atomic(folder / f"{table.name}.parquet", content)
-
-
 def _markdown(text: str) -> str:
     return " ".join(text.replace("|", r"\|").split("\n"))
 

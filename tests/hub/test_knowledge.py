@@ -56,6 +56,13 @@ def test_a_result_of_an_unknown_study_is_shown_and_is_no_evidence(studies, tmp_p
     assert found.judged == []
 
 
+def test_a_result_of_a_planned_study_is_no_evidence_before_it_is_declared(studies, tmp_path):
+    write_study_result(tmp_path, made_result(studies["kernel"], "refuted", id="noise-data"))
+    found = read_knowledge(tmp_path, "laptop")
+    assert "noise-data: not in the catalogue" in found.problems[0]
+    assert found.studies["noise-data"].state == "open"
+
+
 def test_a_verdict_on_another_rule_counts_for_nothing(studies, tmp_path):
     write_study_result(
         tmp_path, made_result(studies["kernel"], "refuted", rule="excess(k9) <= 2 * excess(k21)")

@@ -145,7 +145,7 @@ def test_the_index_has_its_fifteen_columns_and_every_study(knowledge):
 
 def test_tables_are_the_same_in_parquet(knowledge):
     parquet = pytest.importorskip("pyarrow.parquet")
-    for table in hub_tables(knowledge):
+    for table in hub_tables(hub_pages(knowledge), experiment_table(knowledge)):
         read = parquet.read_table(io.BytesIO(table.to_parquet()))
         rows = list(csv.reader(io.StringIO(table.to_csv())))
         assert read.column_names == rows[0]

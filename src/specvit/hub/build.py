@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from specvit.hub.addresses import Address
@@ -49,10 +50,10 @@ def hub_pages(knowledge: Knowledge) -> list[HubPage]:
     return pages + [study_page(known, knowledge) for known in knowledge.studies.values()]
 
 
-def hub_tables(knowledge: Knowledge) -> list[Table]:
-    """Return the tables of all pages, each once, the index of experiments with all of its columns."""
-    found = {experiment_table(knowledge).name: experiment_table(knowledge)}
-    for page in hub_pages(knowledge):
+def hub_tables(pages: Sequence[HubPage], index: Table) -> list[Table]:
+    """Return the tables of pages, each once; instead of what a page shows of the index, the index itself."""
+    found = {index.name: index}
+    for page in pages:
         for block in page.blocks:
             if isinstance(block, Grid):
                 found.setdefault(block.table.name, block.table)
@@ -71,16 +72,16 @@ def write_hub(knowledge: Knowledge, folder: Path, parquet: bool = False) -> Path
         MissingExtra: without jinja2; without pyarrow, if Parquet is asked for.
         RunError: if the folder cannot be written.
     """
-    index = experiment_table(knowledge)
+    pages, index = hub_pages(knowledge), experiment_table(knowledge)
     files: dict[str, str | bytes] = {f"{index.name}.csv": index.to_csv()}
     if parquet:
         files[f"{index.name}.parquet"] = index.to_parquet()
-    for table in hub_tables(knowledge):
+    for table in hub_tables(pages, index):
         files[f"{TABLES}/{table.name}.csv"] = table.to_csv()
         files[f"{TABLES}/{table.name}.tex"] = table.to_latex()
         if parquet:
             files[f"{TABLES}/{table.name}.parquet"] = table.to_parquet()
-    return write_site(hub_pages(knowledge), MENU, files, folder, "specvit hub build")[0]
+    return write_site(pages, MENU, files, folder, "specvit hub build")[0]
 
 
 def write_findings(knowledge: Knowledge, path: Path, results: str) -> Path:

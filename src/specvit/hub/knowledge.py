@@ -117,7 +117,7 @@ def read_knowledge(
     for name, study in studies.items():
         known[name] = _compared(study, found.pop(name, None), settings, scale)
     for name, title in declared.planned.items():
-        known.setdefault(name, Known(name, title, result=found.pop(name, None)))
+        known.setdefault(name, Known(name, title))
     for name, result in found.items():
         told = f"not in the catalogue{did_you_mean(name, studies)}"
         problems.append(f"{name}: {told}; its result is shown, and is evidence for nothing")

@@ -40,13 +40,13 @@ def config_of(known: Known, variant: str, knowledge: Knowledge) -> TrialConfig |
     """Return the configuration of a variant that was judged; None if it is not what is declared any more."""
     if known.study is None or known.result is None:
         return None
-    tables = merged(
-        knowledge.settings.settings,
-        known.study.base,
-        known.study.scale(knowledge.scale).settings,
-        nested(known.result.variants[variant].changes),
-    )
     try:
+        tables = merged(
+            knowledge.settings.settings,
+            known.study.base,
+            known.study.scale(knowledge.scale).settings,
+            nested(known.result.variants[variant].changes),
+        )
         return trial_config(tables, f"study {known.id}, variant {variant}")
     except ConfigError:
         return None
@@ -81,12 +81,14 @@ def changes_text(changes: Mapping[str, Any]) -> str:
 
 
 def nested(changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return dotted keys as nested tables."""
+    """Return dotted keys as nested tables; ConfigError for a key that is a table and a value."""
     found: dict[str, Any] = {}
     for key, value in changes.items():
         *sections, last = key.split(".")
         table = found
         for section in sections:
             table = table.setdefault(section, {})
+            if not isinstance(table, dict):
+                raise ConfigError(f"{key}: '{section}' has a value of its own")
         table[last] = value
     return found

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from specvit.documents.words import did_you_mean, shown
-from specvit.errors import DataError
+from specvit.errors import ConfigError, DataError
 from specvit.hub.structure import SHIPPED, Programme, read_programme
 from specvit.report.phrase import MarkKind
 from specvit.runs.identity import content_digest
-from specvit.runs.study_result import StudyResult, read_study_result
-from specvit.studies import Study, read_scale, read_studies
+from specvit.runs.study_result import MEND, StudyResult, read_study_result
+from specvit.studies import Study, parse_rule, read_scale, read_studies
 from specvit.studies.schema import Scale
 from specvit.studies.store import State
 
@@ -146,9 +146,33 @@ def _read_results(results: Path, scale: str) -> tuple[dict[str, StudyResult], li
             )
         elif result.id != path.stem:
             problems.append(f"left out: {shown(path)}: it is of the study '{result.id}'; give it that name")
+        elif problem := _problem(result):
+            problems.append(f"left out: {shown(path)} is damaged: {problem}; {MEND}")
         else:
             found[result.id] = result
     return found, problems
+
+
+def _problem(result: StudyResult) -> str:
+    """Return which entry lacks what pages quote, or ''; the format itself leaves these open."""
+    for entry, values, needed in (
+        ("source", result.source, ("work", "claim", "number")),
+        ("made", result.made, ("date", "specvit", "cpu")),
+    ):
+        for name in needed:
+            if not isinstance(values.get(name), str):
+                return f"no entry '{entry}.{name}'"
+    if not isinstance(result.made.get("packages"), dict):
+        return "no entry 'made.packages'"
+    if not isinstance(result.made.get("git_commit", ""), str | None):
+        return "entry 'made.git_commit' is no text"
+    if any(claim.level <= 0 for claim in result.claims):
+        return "entry 'claims': a level is not above zero"
+    try:
+        parse_rule(result.rule)
+    except ConfigError as error:
+        return f"entry 'rule': {error}"
+    return ""
 
 
 def _compared(study: Study, result: StudyResult | None, settings: Scale, scale: str) -> Known:

@@ -158,18 +158,18 @@ def _variant_runs(known: Known, result: StudyResult, knowledge: Knowledge) -> li
 
 def _provenance(result: StudyResult) -> Facts:
     made = result.made
-    packages = made.get("packages") or {}
+    packages = made["packages"]
     entries = [
-        ("Judged", phrase(str(made.get("date", "–")))),
+        ("Judged", phrase(made["date"])),
         (
             "Software",
-            phrase(f"specvit {made.get('specvit', '–')}, commit {made.get('git_commit') or 'unknown'}"),
+            phrase(f"specvit {made['specvit']}, commit {made.get('git_commit') or 'unknown'}"),
         ),
         (
             "Packages",
             phrase(", ".join(f"{name} {version}" for name, version in packages.items() if version) or "–"),
         ),
-        ("Machine", phrase(str(made.get("cpu", "–")))),
+        ("Machine", phrase(made["cpu"])),
         ("Time of all its runs", phrase(f"{number(result.seconds / 3600, 2)} h")),
         ("Declaration", phrase(Code(result.declaration))),
     ]

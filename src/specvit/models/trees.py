@@ -18,8 +18,8 @@ import torch
 from pydantic import Field
 
 from specvit.documents import Section
-from specvit.errors import ConfigError, DataError, RunError, import_optional
-from specvit.models.bundle import Bundle, StoredBundle, load_bundle, save_bundle
+from specvit.errors import ConfigError, DataError, RunError
+from specvit.models.bundle import Bundle, load_bundle, save_bundle
 from specvit.models.inputs import (
     Progress,
     Values,
@@ -33,7 +33,7 @@ from specvit.models.inputs import (
 from specvit.models.origin import Origin, judged
 from specvit.models.prediction import Prediction
 from specvit.models.scatter import ResidualScatter
-from specvit.models.tree_text import TreeTextError, check_tree_text
+from specvit.models.tree_files import load_lightgbm, read_trees
 from specvit.spectra import SpectraSource, median_snr
 
 #: Spectra from which the histogram edges are taken: plenty for 63 bins, half the set-up time of all 20,000.
@@ -115,7 +115,7 @@ class LightGBM:
             MissingExtra, RunError: if LightGBM is not installed or its library cannot be loaded.
             DataError: if spectra or labels are unusable, or the two sets lie on different grids.
         """
-        lightgbm = _load_lightgbm()
+        lightgbm = load_lightgbm()
         validation.grid.check_matches(train.grid, "validation set")
         flux, _, truth = _read(train, self.names, "training set")
         self.mean_flux = torch.from_numpy(_fill_with_mean(flux, None))
@@ -172,7 +172,6 @@ class LightGBM:
     def load(cls, folder: Path) -> Self:
         """Read an estimator back; DataError if the folder was changed, is incomplete or contradicts itself."""
         bundle = load_bundle(folder, cls.name)
-        lightgbm = _load_lightgbm()
         settings, tensors = bundle.settings_as(TreesSettings), bundle.tensors
         with bundle.naming_settings():
             model = cls(**dict(settings.options))
@@ -182,7 +181,9 @@ class LightGBM:
         model.mean_flux = tensors.take("mean_flux", "L", torch.float32)
         model.scatter = ResidualScatter.read(tensors)
         tensors.finish()
-        model._boosters = [_booster(lightgbm, bundle, _trees_file(name)) for name in model.names]
+        model._boosters = [
+            read_trees(bundle, _trees_file(name), bundle.origin.grid.size) for name in model.names
+        ]
         return model
 
     def _boost(
@@ -226,18 +227,6 @@ def _trees_file(label: str) -> str:
     return f"trees_{label}.txt"
 
 
-def _booster(lightgbm: ModuleType, bundle: StoredBundle, name: str) -> Any:
-    """Return the booster in the text `name` of a saved estimator, checked before LightGBM reads it."""
-    if name not in bundle.texts:
-        raise bundle.problem(f"no '{name}' among its files")
-    text = bundle.texts[name]
-    try:
-        check_tree_text(text, bundle.origin.grid.size)
-        return lightgbm.Booster(model_str=text)
-    except (TreeTextError, lightgbm.basic.LightGBMError) as error:
-        raise bundle.problem(f"{name}: {error}") from error
-
-
 @dataclass
 class _Stop:
     """Watches the validation error after every round; ends boosting by patience or by the clock."""
@@ -269,18 +258,7 @@ class _Stop:
     def _end(self, env: Any, reason: str) -> None:
         self.reason = reason
         # The way out of LightGBM's loop that a callback has.
-        raise _load_lightgbm().callback.EarlyStopException(env.iteration, env.evaluation_result_list)
-
-
-def _load_lightgbm() -> ModuleType:
-    """Return the LightGBM module; torch, imported above, must come first: both bring an OpenMP runtime."""
-    try:
-        return import_optional("lightgbm", None, "the LightGBM estimator")
-    except OSError as error:
-        raise RunError(
-            f"lightgbm is installed but its library cannot be loaded ({error}); "
-            "on Linux install its OpenMP runtime (`apt install libgomp1`), on macOS `brew install libomp`"
-        ) from error
+        raise load_lightgbm().callback.EarlyStopException(env.iteration, env.evaluation_result_list)
 
 
 def _read(source: SpectraSource, names: Sequence[str], who: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -1,0 +1,400 @@
+"""A mixture of experts: models of parts of the stars, and a gate that says from the spectrum which of them to believe.
+
+Everything is fitted in one pass over the training set. What is stated is the mixture of the experts' distributions,
+corrected by held-out spectra like that of every other estimator.
+Source: Jacobs, Jordan, Nowlan & Hinton 1991, Neural Computation 3, 79.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+
+from specvit.documents.problems import explain
+from specvit.errors import ConfigError, DataError, LabelError, RunError
+from specvit.models.bundle import save_bundle
+from specvit.models.calibration import Calibration
+from specvit.models.experts.conditional import ConditionalExperts
+from specvit.models.experts.expert_inputs import ExpertInputs
+from specvit.models.experts.fitters import make_fitter
+from specvit.models.experts.gate_features import GateFeatures
+from specvit.models.experts.gates import make_gate
+from specvit.models.experts.linear_experts import LEAST_HELD, HeldOut
+from specvit.models.experts.mixture import Mixture
+from specvit.models.experts.options import ExpertsOptions
+from specvit.models.experts.partition import OBSERVED_SNR, check_axes, parse_partition
+from specvit.models.experts.routing import BY_LABEL, Routing, routed
+from specvit.models.experts.row_experts import Experts
+from specvit.models.experts.softmax_gate import SoftmaxGate
+from specvit.models.experts.stored import read_mixture, to_bundle
+from specvit.models.experts.tree_gate import TreeGate
+from specvit.models.heads import QUANTILES
+from specvit.models.inputs import (
+    Progress,
+    RelativeSpectra,
+    Values,
+    as_spectra,
+    finished,
+    label_names,
+    labels_of,
+    no_spectra,
+    relative,
+    relative_spectra,
+)
+from specvit.models.origin import Origin, judged
+from specvit.models.prediction import Prediction, Quantiles
+from specvit.models.scatter import ResidualScatter
+from specvit.spectra import SpectraBatch, SpectraSource, collect, median_snr, take
+
+#: Training spectra from which features, quantile bins and their scales are taken; spectra read at once.
+SAMPLE, ROWS = 4096, 1024
+
+#: Training spectra that a gate of bins learns from, at most.
+GATE_SPECTRA = 200_000
+
+#: The last part of the training spectra, on which weights of least error are learnt before the experts have seen it.
+UNSEEN = 0.2
+
+#: Held-out spectra that correct the stated errors, where the validation set has a reserve of further ones.
+CORRECTING = 10_000
+
+
+class View(NamedTuple):
+    """What is made of B spectra.
+
+    features: (B, F), what the gate sees. values: (B, D), what the experts see. snr: (B,), observed.
+    labels: (B, P), or None. bins: (B,), -1 outside the partition, or None without labels.
+    """
+
+    features: Tensor
+    values: Tensor
+    snr: Tensor
+    labels: Tensor | None
+    bins: Tensor | None
+
+
+class MixtureOfExperts:
+    """Experts of the bins of a partition, mixed by a gate that sees the spectrum alone.
+
+    A bin without enough training spectra, or whose fit fails, is answered by the model of all spectra, which
+    `without_expert` lists; so are stars outside the partition, unless `outside` says otherwise.
+
+    Args:
+        labels: labels to estimate; None means all of the training set.
+        seed: of the training of gates and networks.
+        threads: of LightGBM; 0 takes its default.
+        options: see `ExpertsOptions`.
+
+    Raises:
+        ConfigError: for an option that is unknown or out of range; names it.
+    """
+
+    name = "moe"
+
+    def __init__(
+        self, labels: Sequence[str] | None = None, seed: int = 42, threads: int = 0, **options: Any
+    ) -> None:
+        self.labels = None if labels is None else label_names(labels, self.name)
+        self.seed, self.threads = seed, threads
+        try:
+            self.options = ExpertsOptions.model_validate(options)
+        except ValidationError as error:
+            raise ConfigError(explain(error, ExpertsOptions, options, lambda key: "moe")) from None
+        self.partition = parse_partition(self.options.partition)
+        self.choice: dict[str, dict[str, Any]] = {}
+        self.coverage: float | None = None
+
+    origin: Origin
+    names: tuple[str, ...]
+    learnt: tuple[str, ...]
+    features: GateFeatures
+    inputs: ExpertInputs
+    experts: Experts
+    gate: SoftmaxGate | TreeGate
+    scatters: list[ResidualScatter]
+    calibration: Calibration
+
+    @property
+    def components(self) -> list[str]:
+        """What a reader calls the bins, the stars outside and the model of all spectra."""
+        return [*self.partition.names, "outside", "all spectra"]
+
+    @property
+    def without_expert(self) -> dict[str, str]:
+        """Component -> why the model of all spectra answers for it."""
+        return {self.components[k]: reason for k, reason in sorted(self.experts.missing.items())}
+
+    @property
+    def is_informed(self) -> bool:
+        """Whether it has to be told the true labels: then it is a measure of what they are worth, no estimator."""
+        return self.options.routing == "oracle"
+
+    def fit(self, train: SpectraSource, validation: SpectraSource, progress: Progress | None = None) -> Self:
+        """Fit gate and experts in one pass over `train`; every choice is made on `validation`.
+
+        Raises:
+            ConfigError: for a partition in labels that the training set does not have.
+            DataError: if no bin has enough training spectra, or spectra or labels are unusable.
+        """
+        validation.grid.check_matches(train.grid, "validation set")
+        options, space = self.options, train.label_space
+        self.names = self.labels or space.names
+        if options.expert == "conditional":
+            self.partition = parse_partition("whole")
+        check_axes(self.partition, space.names, "moe")
+        more = (*self.partition.labels, *((options.condition,) if options.expert == "conditional" else ()))
+        self.learnt = tuple(dict.fromkeys((*self.names, *more)))
+        space.select(self.learnt)
+        self.origin = Origin.of(train, validation)
+        self._prepare(train)
+        held = self._view_all(validation)
+        assert held.labels is not None
+        assert held.bins is not None
+        held_out = HeldOut(held.values, held.labels, self._place(held.bins))
+        gate_rows, unseen = self._read(train, held_out, progress)
+        self._fit_gate(gate_rows, unseen, held, held_out)
+        self._fit_scatters(held, held_out)
+        self._calibrate(validation.reserve(CORRECTING) or validation)
+        self._state_choice(held, held_out)
+        return self
+
+    def predict(self, flux: Values, sigma: Values) -> Prediction:
+        """Return estimates, errors and quantiles for flux and sigma of shape (B, L), see `Estimator`.
+
+        Raises:
+            RunError: if it is not fitted, or routes by true labels (`predict_knowing`).
+        """
+        return self.predict_routed(flux, sigma, self.options.routing)
+
+    def predict_knowing(self, flux: Values, sigma: Values, labels: Mapping[str, Tensor]) -> Prediction:
+        """Return what it answers when it is told true labels, name -> (B,); of use for comparisons alone."""
+        return self.predict_routed(flux, sigma, self.options.routing, labels)
+
+    def predict_routed(
+        self, flux: Values, sigma: Values, routing: Routing, labels: Mapping[str, Tensor] | None = None
+    ) -> Prediction:
+        """Return estimates by another routing than its own; stated errors are corrected for its own."""
+        if not hasattr(self, "gate"):
+            raise RunError("moe: predict needs a fitted estimator; call fit or load first")
+        if routing == "oracle" and labels is None:
+            raise RunError(
+                "moe: routing=oracle is told the true labels and estimates no star without them; take routing=soft"
+            )
+        pixels = self.origin.grid.size
+        flux, sigma = (values.cpu() for values in as_spectra(flux, sigma, pixels, self.name))
+        spectra = relative(flux, sigma, self.name)
+        if not len(spectra):
+            truth = None if labels is None else {name: torch.zeros(1) for name in labels}
+            return no_spectra(lambda f, s: self.predict_routed(f, s, routing, truth), pixels)
+        view = self._view(spectra)
+        mixture = self._mixture(view, routing, labels)
+        std, share = self.calibration.corrected(mixture.std, -view.snr.log())
+        quantiles = Quantiles(QUANTILES, mixture.quantiles(share))
+        found = Prediction(mixture.mean, std, self.names, quantiles)
+        verdict = judged(self.origin, spectra.flux, spectra.sigma)
+        return finished(found, spectra.usable_share, self.name, verdict)
+
+    def gate_weights(self, flux: Values, sigma: Values) -> Tensor:
+        """Return what the gate says of spectra (B, L): weights of K bins and of the stars outside, (B, K + 1)."""
+        flux, sigma = (values.cpu() for values in as_spectra(flux, sigma, self.origin.grid.size, self.name))
+        return self.gate.weights(self.features(relative(flux, sigma, self.name)))
+
+    def bins_of(self, labels: Mapping[str, Tensor], snr: Tensor) -> Tensor:
+        """Return the bin of stars by labels, name -> (B,), and observed S/N (B,); -1 outside the partition."""
+        missing = [name for name in self.partition.labels if name not in labels]
+        if missing:
+            raise LabelError(f"moe: the bins of its partition are in {missing[0]}, which these labels lack")
+        return self.partition.bins_of({**labels, OBSERVED_SNR: snr}, len(snr))
+
+    def save(self, folder: Path) -> None:
+        """Write weights, trees and manifest into `folder`, all or nothing."""
+        save_bundle(to_bundle(self), folder)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read an estimator back; DataError if the folder was changed, is incomplete or contradicts itself."""
+        stored = read_mixture(folder, cls.name)
+        with stored.bundle.naming_settings():
+            model = cls(stored.labels, stored.seed, stored.threads, **dict(stored.options))
+        for name, value in stored.parts.items():
+            setattr(model, name, value)
+        return model
+
+    def _prepare(self, train: SpectraSource) -> None:
+        """Set features, inputs and the edges of quantile bins from the first training spectra."""
+        sample = take(train, SAMPLE)
+        spectra = relative_spectra(sample.flux, sample.sigma, train.grid.size, "fit")
+        labels = labels_of(sample, train.label_space, self.learnt, "fit")
+        if self.options.outside == "nearest":
+            self.partition = self.partition.opened()
+        snr = median_snr(spectra.flux, spectra.sigma)
+        self.partition = self.partition.resolved(
+            {**dict(zip(self.learnt, labels.T, strict=True)), OBSERVED_SNR: snr}
+        )
+        self.features = GateFeatures(self.options.features, train.grid, self.options.components).fit(spectra)
+        self.inputs = ExpertInputs(self.options.inputs, self.options.rebin, self.origin)
+
+    def _read(
+        self, train: SpectraSource, held: HeldOut, progress: Progress | None
+    ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor, Tensor] | None]:
+        """Pass over the training spectra once; return rows of the gate, and of experts that have not seen them."""
+        # Coefficients of the subspace have unit variance under the prior; pixels do not.
+        standardise = self.inputs.kind == "pixels"
+        bins = len(self.partition) + 1
+        fitter = make_fitter(self.options, standardise, bins, self.learnt, self.seed, self.threads)
+        first_unseen = len(train) - int(UNSEEN * len(train)) if self.options.weighs_errors else len(train)
+        features, places, unseen = [], [], []
+        earlier: Experts | None = None
+        start = inside = 0
+        for batch in _split_at(train, first_unseen):
+            view = self._see(batch, train, start)
+            assert view.labels is not None
+            assert view.bins is not None
+            if start >= first_unseen:
+                earlier = earlier or fitter.fitted(held)
+                unseen.append((view.features, earlier(view.values), view.labels))
+            fitter.add(view.values, view.labels, self._place(view.bins))
+            if start < GATE_SPECTRA:
+                features.append(view.features)
+                places.append(self._place(view.bins))
+            inside += int((view.bins >= 0).sum())
+            start += len(batch)
+            if progress is not None:
+                progress(start, len(train), "training spectra read")
+        if not start:
+            raise DataError("moe: expected training spectra, got none")
+        self.coverage = inside / start
+        self.experts = fitter.fitted(held)
+        rows = (torch.cat(features), torch.cat(places))
+        return rows, tuple(torch.cat(part) for part in zip(*unseen, strict=True)) if unseen else None  # type: ignore[return-value]
+
+    def _fit_gate(
+        self,
+        rows: tuple[Tensor, Tensor],
+        unseen: tuple[Tensor, Tensor, Tensor] | None,
+        held: View,
+        held_out: HeldOut,
+    ) -> None:
+        components = len(self.partition) + 1
+        self.gate = make_gate(self.options.gate, rows[0].shape[1], components, self.threads)
+        if unseen is None:
+            self.gate.fit_bins(*rows, held.features, held_out.bins, self.seed)
+            return
+        assert isinstance(self.gate, SoftmaxGate)
+        features, estimates, truth = unseen
+        columns = [self.learnt.index(name) for name in self.names]
+        spread = held_out.labels[:, columns].std(dim=0)
+
+        def scaled(of: Tensor) -> Tensor:
+            return (of[..., columns] / spread).float()
+
+        def of_bins(of: Tensor) -> Tensor:
+            return scaled(of[:, :components])
+
+        check = (held.features, of_bins(self.experts(held.values)), scaled(held_out.labels))
+        self.gate.fit_errors(features, of_bins(estimates), scaled(truth), check, self.seed)
+
+    def _fit_scatters(self, held: View, held_out: HeldOut) -> None:
+        """Set the errors of every component from the held-out spectra of its bin, of few ones from all."""
+        estimates = self._estimates(held, self._known(held_out.labels))
+        residual = (
+            held_out.labels[:, [self.learnt.index(name) for name in self.names], None].transpose(1, 2)
+            - estimates
+        )
+        of_all = ResidualScatter.fit(held.snr, residual[:, -1])
+        self.scatters = []
+        for k in range(residual.shape[1] - 1):
+            inside = held_out.bins == k
+            enough = int(inside.sum()) >= LEAST_HELD
+            self.scatters.append(
+                ResidualScatter.fit(held.snr[inside], residual[inside, k]) if enough else of_all
+            )
+        self.scatters.append(of_all)
+
+    @torch.no_grad()
+    def _calibrate(self, held_out: SpectraSource) -> None:
+        """Correct what the mixture states by further spectra; estimates stay as they are."""
+        self.calibration = Calibration(len(self.names), QUANTILES)
+        parts = []
+        start = 0
+        for batch in held_out.batches(ROWS):
+            view = self._see(batch, held_out, start)
+            assert view.labels is not None
+            truth = view.labels[:, [self.learnt.index(name) for name in self.names]]
+            mixture = self._mixture(view, self.options.routing, self._known(view.labels))
+            below = mixture.below(truth[..., None])[..., 0]
+            parts.append((truth - mixture.mean, mixture.std, -view.snr.log(), below))
+            start += len(batch)
+        self.calibration.fit(*(torch.cat(part) for part in zip(*parts, strict=True)))
+
+    def _state_choice(self, held: View, held_out: HeldOut) -> None:
+        columns = [self.learnt.index(name) for name in self.names]
+        truth = held_out.labels[:, columns]
+        mixture = self._mixture(held, self.options.routing, self._known(held_out.labels))
+        r2 = 1 - (truth - mixture.mean).square().mean(dim=0) / truth.var(dim=0, unbiased=False)
+        accuracy = (self.gate.weights(held.features).argmax(dim=1) == held_out.bins).double().mean()
+        missing = [f"{name}: {reason}" for name, reason in self.without_expert.items() if name != "outside"]
+        told = {
+            "experts": len(self.partition) - len(missing),
+            "coverage": round(float(self.coverage or 0.0), 6),
+            "gate_accuracy": float(accuracy),
+            "without_expert": missing,
+        }
+        self.choice = {name: {"validation_r2": float(r2[p]), **told} for p, name in enumerate(self.names)}
+
+    def _see(self, batch: SpectraBatch, source: SpectraSource, start: int) -> View:
+        spectra = relative_spectra(batch.flux, batch.sigma, source.grid.size, self.name, start)
+        return self._view(spectra, labels_of(batch, source.label_space, self.learnt, self.name))
+
+    def _view_all(self, source: SpectraSource) -> View:
+        return self._see(collect(source), source, 0)
+
+    def _view(self, spectra: RelativeSpectra, labels: Tensor | None = None) -> View:
+        snr = median_snr(spectra.flux, spectra.sigma).clamp(min=1e-3)
+        bins = None if labels is None else self.bins_of(self._known(labels), snr)
+        values = self.inputs(spectra, self.features.mean_flux)
+        return View(self.features(spectra), values, snr, labels, bins)
+
+    def _known(self, labels: Tensor) -> dict[str, Tensor]:
+        """Return labels (B, P) by name."""
+        return dict(zip(self.learnt, labels.T, strict=True))
+
+    def _place(self, bins: Tensor) -> Tensor:
+        """Return the component of bins (B,): outside is the one after the last bin."""
+        return torch.where(bins < 0, len(self.partition), bins)
+
+    def _estimates(self, view: View, labels: Mapping[str, Tensor] | None) -> Tensor:
+        """Return what every component estimates, shape (B, K + 2, P)."""
+        columns = [self.learnt.index(name) for name in self.names]
+        if self.is_informed and labels is not None and isinstance(self.experts, ConditionalExperts):
+            return self.experts.knowing(view.values, labels[self.options.condition].double())[..., columns]
+        return self.experts(view.values)[..., columns]
+
+    def _mixture(self, view: View, routing: Routing, labels: Mapping[str, Tensor] | None) -> Mixture:
+        estimates = self._estimates(view, labels if routing == "oracle" else None)
+        bins = None
+        if routing in BY_LABEL:
+            if routing == "oracle":
+                assert labels is not None
+                known = {
+                    name: labels[name].double().cpu() for name in self.partition.labels if name in labels
+                }
+            else:
+                known = self._known(self.experts(view.values)[:, -1])
+            bins = self.bins_of(known, view.snr)
+        options = self.options
+        weights = routed(self.gate.weights(view.features), routing, options.top, options.confidence, bins)
+        errors = torch.stack([one.std(view.snr[:, None], torch.ones(1, 1)) for one in self.scatters], dim=1)
+        return Mixture(weights, estimates, errors)
+
+
+def _split_at(source: SpectraSource, first: int) -> Any:
+    """Yield batches in order, one of which begins at spectrum `first`."""
+    for start, stop in ((0, first), (first, len(source))):
+        for at in range(start, stop, ROWS):
+            yield source.draw(at, min(at + ROWS, stop))

@@ -14,7 +14,7 @@ from sklearn.preprocessing import StandardScaler
 from specvit.errors import ConfigError
 from specvit.models.experts.gate_features import GateFeatures
 from specvit.models.experts.linear_experts import HeldOut, RidgeFitter
-from specvit.models.experts.mixture import Mixture
+from specvit.models.experts.mixture import GaussianMixtures
 from specvit.models.experts.noise_features import STRATEGIES, noise_features
 from specvit.models.experts.pools import GATHERED, BinPools, RidgePath
 from specvit.models.experts.routing import ROUTINGS, routed
@@ -77,7 +77,7 @@ def test_quantiles_of_a_mixture_are_the_roots_of_its_cumulative():
     rng = np.random.default_rng(0)
     weights = torch.from_numpy(rng.dirichlet(np.ones(3), 4))
     means, stds = (torch.from_numpy(a) for a in (rng.normal(size=(4, 3, 2)), rng.uniform(0.1, 2, (4, 3, 2))))
-    mixture = Mixture(weights, means, stds)
+    mixture = GaussianMixtures(weights, means, stds)
     shares = torch.tensor([0.025, 0.5, 0.84]).double().expand(4, 2, 3)
     found = mixture.quantiles(shares)
     for b, p, q in np.ndindex(4, 2, 3):
@@ -98,7 +98,7 @@ def test_quantiles_of_a_mixture_are_the_roots_of_its_cumulative():
 
 def test_a_component_without_weight_does_not_matter():
     means, stds = torch.tensor([[[0.0], [1e9]]]).double(), torch.tensor([[[1.0], [1e9]]]).double()
-    mixture = Mixture(torch.tensor([[1.0, 0.0]]).double(), means, stds)
+    mixture = GaussianMixtures(torch.tensor([[1.0, 0.0]]).double(), means, stds)
     found = mixture.quantiles(torch.tensor([[[0.16, 0.84]]], dtype=torch.float64))
     np.testing.assert_allclose(found.flatten(), norm.ppf([0.16, 0.84]), atol=1e-9)
 

@@ -14,7 +14,7 @@ REACH = 9.0
 
 
 @dataclass(frozen=True, eq=False)
-class Mixture:
+class GaussianMixtures:
     """Gaussian mixtures of M components for B stars and P labels.
 
     Args:

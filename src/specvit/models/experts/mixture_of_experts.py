@@ -25,7 +25,7 @@ from specvit.models.experts.fitters import make_fitter
 from specvit.models.experts.gate_features import GateFeatures
 from specvit.models.experts.gates import make_gate
 from specvit.models.experts.linear_experts import LEAST_HELD, HeldOut
-from specvit.models.experts.mixture import Mixture
+from specvit.models.experts.mixture import GaussianMixtures
 from specvit.models.experts.options import ExpertsOptions
 from specvit.models.experts.partition import OBSERVED_SNR, check_axes, parse_partition
 from specvit.models.experts.routing import BY_LABEL, Routing, routed
@@ -375,7 +375,7 @@ class MixtureOfExperts:
             return self.experts.knowing(view.values, labels[self.options.condition].double())[..., columns]
         return self.experts(view.values)[..., columns]
 
-    def _mixture(self, view: View, routing: Routing, labels: Mapping[str, Tensor] | None) -> Mixture:
+    def _mixture(self, view: View, routing: Routing, labels: Mapping[str, Tensor] | None) -> GaussianMixtures:
         estimates = self._estimates(view, labels if routing == "oracle" else None)
         bins = None
         if routing in BY_LABEL:
@@ -390,7 +390,7 @@ class MixtureOfExperts:
         options = self.options
         weights = routed(self.gate.weights(view.features), routing, options.top, options.confidence, bins)
         errors = torch.stack([one.std(view.snr[:, None], torch.ones(1, 1)) for one in self.scatters], dim=1)
-        return Mixture(weights, estimates, errors)
+        return GaussianMixtures(weights, estimates, errors)
 
 
 def _split_at(source: SpectraSource, first: int) -> Any:

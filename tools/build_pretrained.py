@@ -46,8 +46,13 @@ FURTHER_RATE = 2e-3
 
 #: name -> model, size, minutes, and options of the recipe beside the model's own.
 PLAN = {
-    "subspace": ("subspace", "small", 40.0, {"masked": 0.1, "components": 64, "bins": 128}),
-    "vit": ("vit", "nano", 80.0, {"masked": 0.1, "ema": 0.9995, "validations": 60, "bins": 128}),
+    "subspace": (
+        "subspace",
+        "small",
+        40.0,
+        {"masked": 0.1, "components": 64, "bins": 128, "monitor": "loss"},
+    ),
+    "vit": ("vit", "nano", 80.0, {"masked": 0.1, "ema": 0.9995, "bins": 128, "monitor": "loss"}),
 }
 
 

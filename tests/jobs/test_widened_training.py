@@ -1,4 +1,4 @@
-"""Which spectra of a training are widened: those it learns from and those that correct its errors, and no others."""
+"""Which spectra of a training are widened: those it learns from, those that correct its errors, those a loss chooses on."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from specvit.errors import ConfigError
-from specvit.estimators import network_fitter
+from specvit.estimators import NetworkEstimator, network_fitter
 from specvit.jobs import run_training
 from specvit.jobs.config.training import training_config
 from specvit.jobs.training import open_sources, training_identity
@@ -14,7 +14,7 @@ from specvit.runs import read_summary
 from specvit.simulate import NOISE_FACTOR, Widening
 
 
-def training(folder: Path, **stars):
+def training(folder: Path, options=None, **stars):
     return training_config(
         {
             "instrument": {"name": "gaia_rvs"},
@@ -22,7 +22,14 @@ def training(folder: Path, **stars):
             "network": {
                 "model": "mlp",
                 "device": "cpu",
-                "options": {"steps": 4, "width": 16, "depth": 1, "batch": 32, "validations": 2},
+                "options": {
+                    "steps": 4,
+                    "width": 16,
+                    "depth": 1,
+                    "batch": 32,
+                    "validations": 2,
+                    **(options or {}),
+                },
             },
             "evaluate": {"bootstrap": 20},
             "run": {"name": "training", "folder": str(folder), "threads": 1},
@@ -37,6 +44,22 @@ def test_only_training_spectra_are_widened(tmp_path, count):
     assert float((sources.drawn.draw(0, 64).conditions[NOISE_FACTOR] != 1).float().mean()) > 0.1
     for held_out in (sources.validation, sources.test):
         assert NOISE_FACTOR not in held_out.draw(0, 8).conditions
+
+
+def test_what_the_loss_chooses_it_chooses_on_spectra_like_those_of_the_training(tmp_path):
+    config = training(tmp_path, options={"monitor": "loss"}, snr=(2.0, 50.0))
+    sources = open_sources(config)
+    assert sources.validation.simulator.widening == Widening(snr=(2.0, 50.0))
+    assert sources.validation.split == "validation"
+    assert NOISE_FACTOR not in sources.test.draw(0, 8).conditions
+    entry = NetworkEstimator.load(run_training(config).path / "models" / "mlp-nano").origin.training
+    assert entry.validation["widening"] == {
+        "share": 0.5,
+        "snr": [2.0, 50.0],
+        "noise_factor": [0.1, 2.0],
+        "mag": None,
+    }
+    assert entry.validation_r2 is None
 
 
 def test_nothing_is_widened_where_nothing_is_asked_for(tmp_path):

@@ -1,6 +1,7 @@
 """What a saved estimator says of its training: typed, frozen, and read back as it was written."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,7 +12,8 @@ from specvit.errors import DataError
 from specvit.estimators.pretrained import FOLDER, pretrained_names
 from specvit.models import TrainingRecord
 from specvit.models.origin import Origin, snr_range
-from specvit.spectra import LOW_T_BOX, SpectraBatch, WavelengthGrid
+from specvit.simulate import World
+from specvit.spectra import LOW_T_BOX, MemorySource, SpectraBatch, WavelengthGrid
 
 RECORD = TrainingRecord(
     train_spectra=100,
@@ -85,3 +87,40 @@ def test_the_range_of_snr_is_that_of_spectra_that_have_one():
     assert snr_range(batch(torch.tensor([3.0, torch.inf, 8.0]))) == (3.0, 8.0)
     assert snr_range(batch(torch.full((3,), torch.inf))) is None
     assert snr_range(batch(None)) is None
+
+
+def test_a_domain_is_learnt_once_for_the_same_spectra_and_anew_for_others():
+    """What is the same is decided by spectra too: a source of a user's own may say anything of itself."""
+    world = World(instrument="gaia_rvs").build()
+    validation = world.source("validation", 3, 60)
+    first = Origin.of(world.source("train", 3, 90), validation).domain
+    assert Origin.of(world.source("train", 3, 90), world.source("validation", 3, 60)).domain is first
+    batch = world.source("train", 3, 90, truth=True).draw(0, 90)
+    for other in (
+        Origin.of(world.source("train", 4, 90), validation),
+        Origin.of(world.source("train", 3, 91), validation),
+        Origin.of(world.source("train", 3, 90), world.source("validation", 4, 60)),
+        Origin.of(MemorySource(batch, world.grid, world.prior.label_space), validation),
+    ):
+        assert other.domain is not None
+        assert other.domain is not first
+    liars = [
+        Liar(replace(batch, **{name: values}), world.grid, world.prior.label_space)
+        for name, values in (
+            ("flux", batch.flux),
+            ("flux", batch.flux.flip(1)),
+            ("sigma", 2 * batch.sigma),
+            ("truth", None),
+        )
+    ]
+    domains = [Origin.of(liar, validation).domain for liar in liars]
+    assert domains[3] is None
+    assert len({id(domain) for domain in domains}) == 4
+
+
+class Liar(MemorySource):
+    """Says the same of all spectra."""
+
+    @property
+    def provenance(self):
+        return {"identity": "mine"}

@@ -155,6 +155,33 @@ def test_regression_watches_the_label_it_is_told_or_all(monitor, watched):
     assert regression(monitor=monitor).monitor == watched
 
 
+def test_the_loss_prefers_what_is_right_where_spectra_are_bright_r2_what_is_right_where_they_are_not():
+    """Of two networks one halves the large errors of faint stars, the other the small ones of bright stars."""
+    truth = torch.linspace(-1.5, 1.5, 400)[:, None].repeat(1, 2)
+    error = (
+        torch.where(torch.arange(400) % 2 == 0, 0.8, 0.01)[:, None]
+        * torch.tensor([1.0, -1.0]).repeat(200)[:, None]
+    )
+    error, faint = error.repeat(1, 2), torch.arange(400)[:, None] % 2 == 0
+    scores = {}
+    for name, better in (("faint", faint), ("bright", ~faint)):
+        shrink = 0.9 if name == "faint" else 0.1
+        left = torch.where(better, shrink * error, error)
+        for monitor in ("log_g", "loss"):
+            network = build_network(
+                network_config("mlp").with_options({"width": 8, "head": "gaussian"}), GRID, SPACE
+            )
+            objective = LabelRegression.of(network, SPACE, Recipe(monitor=monitor, loss="nll"))
+            raw = torch.stack([truth + left, 2 * left.abs().log()], dim=-1)
+            labels = network.head.labels_scaling.to_labels(truth)
+            halves = [(raw[:150], labels[:150]), (raw[150:], labels[150:])]
+            found = objective.scores(halves)
+            assert found["negative_loss"] == pytest.approx(-float(objective.loss(raw, labels)), rel=1e-5)
+            scores[name, monitor] = [found[each] for each in objective.monitor]
+    assert scores["faint", "log_g"] > scores["bright", "log_g"]
+    assert scores["bright", "loss"] > scores["faint", "loss"]
+
+
 def test_identities_tell_trainings_apart():
     first = regression().identity
     assert regression().identity == first

@@ -124,6 +124,7 @@ def _training_facts(training: TrainingRecord) -> list[tuple[str, str]]:
         ("seconds", "seconds", "{:,.0f}"),
         ("weights of step", "best_step", "{:,}"),
         ("validation R²", "validation_r2", "{:.4f}"),
+        ("validation loss, sign changed", "validation_negative_loss", "{:.4f}"),
         ("spectra that corrected its errors", "calibration_spectra", "{:,}"),
         ("device", "device", "{}"),
         ("CPU threads", "threads", "{}"),

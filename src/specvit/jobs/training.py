@@ -27,6 +27,7 @@ from specvit.runs import RunFolder, RunIndex
 from specvit.simulate import ReferenceShards, Simulator, StoredSpectra, World, endless, splits
 from specvit.spectra import SpectraSource
 from specvit.training.distributed import Processes, join_processes, leave_processes
+from specvit.training.recipe import LOSS
 
 NAME = "training"
 
@@ -108,6 +109,9 @@ def open_sources(config: TrainingConfig, stars_by_default: int = 0) -> Sources:
         if path is not None:
             return _open((path,), split, stars.seed)
         assert simulator is not None
+        if split == splits.VALIDATION and config.network.options.get("monitor") == LOSS:
+            # What is to be good on all spectra trained on is chosen on such spectra.
+            return build_world(replace(world, widening=stars.widening)).source(split, stars.seed, count)
         # As in `simulated`: stages show the truth of test spectra, estimators never receive it.
         return simulator.source(split, stars.seed, count, truth=split == splits.TEST)
 
@@ -116,7 +120,7 @@ def open_sources(config: TrainingConfig, stars_by_default: int = 0) -> Sources:
     if data.train:
         train = drawn = _open(data.train, splits.TRAIN, stars.seed)
     else:
-        # Held-out spectra are the survey's own: what is chosen and scored there is what the survey asks for.
+        # Test spectra are the survey's own, as are, unless the loss chooses, those that choose the weights.
         wider = build_world(replace(world, widening=stars.widening))
         drawn = endless(wider, stars.seed)
         if count := stars.train or stars_by_default:

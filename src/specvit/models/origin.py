@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -12,7 +14,7 @@ from torch import Tensor
 from specvit.documents import Section
 from specvit.models.domain import InputDomain
 from specvit.models.prediction import Diagnostics
-from specvit.spectra import LabelSpace, SpectraBatch, SpectraSource, WavelengthGrid
+from specvit.spectra import LabelSpace, SpectraBatch, SpectraSource, WavelengthGrid, take
 
 Positive = Annotated[float, Field(gt=0)]
 
@@ -38,6 +40,9 @@ class TrainingRecord(Section):
     best_step: int | None = Field(default=None, ge=0, description="step whose weights were kept")
     best_weights: str | None = Field(default=None, description="raw or average")
     validation_r2: float | None = None
+    validation_negative_loss: float | None = Field(
+        default=None, description="where the loss chose the weights"
+    )
     recipe: dict[str, Any] | None = None
     device: str | None = None
     processes: int | None = Field(default=None, ge=1)
@@ -125,8 +130,34 @@ class Origin:
             train=train.provenance,
             validation=validation.provenance,
         )
-        domain = InputDomain.fit(train, validation)
-        return cls(train.grid, train.label_space, training, train.lsf, domain)
+        return cls(train.grid, train.label_space, training, train.lsf, _domain_of(train, validation))
+
+
+#: Domains of the last sources described: all estimators of a survey learn from the same.
+_DOMAINS: OrderedDict[str, InputDomain | None] = OrderedDict()
+DOMAINS_KEPT = 4
+
+#: Spectra by which sources are compared beside what they say of themselves.
+COMPARED = 32
+
+
+def _domain_of(train: SpectraSource, validation: SpectraSource) -> InputDomain | None:
+    """Return what `InputDomain.fit` does, without doing again what it did for the same spectra."""
+    seen = hashlib.sha256()
+    for source in (train, validation):
+        seen.update(f"{source.provenance.get('identity')} {len(source)}".encode())
+        # A source that says the same of other spectra, as one of a user's own may, is found out by some of them.
+        first = take(source, COMPARED)
+        clean = torch.empty(0) if first.truth is None else first.truth.flux
+        for values in (first.flux, first.sigma, clean):
+            seen.update(values.cpu().contiguous().numpy().tobytes())
+    key = seen.hexdigest()
+    if key not in _DOMAINS:
+        _DOMAINS[key] = InputDomain.fit(train, validation)
+    _DOMAINS.move_to_end(key)
+    while len(_DOMAINS) > DOMAINS_KEPT:
+        _DOMAINS.popitem(last=False)
+    return _DOMAINS[key]
 
 
 def judged(origin: Origin, flux: Tensor, sigma: Tensor) -> Diagnostics | None:

@@ -19,7 +19,10 @@ from specvit.models.network import SpectrumNetwork
 from specvit.spectra import LabelSpace, SpectraBatch
 from specvit.training.feeds import masked
 from specvit.training.losses import training_loss
-from specvit.training.recipe import Recipe
+from specvit.training.recipe import LOSS, Recipe
+
+#: Name of the score that the loss gives.
+NEGATIVE_LOSS = "negative_loss"
 
 
 class Objective(Protocol):
@@ -67,13 +70,14 @@ def pooled_r2(estimate: Tensor, truth: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class LabelRegression:
-    """Estimate the labels of a network's head; the validation R² selects.
+    """Estimate the labels of a network's head; the validation R², or the loss, selects.
 
     Args:
         network: its front end must be fitted before the first step.
         space: the labels of the spectra, of which the network's are a part.
         loss_name: one of `recipe.LOSSES` for the network's head.
-        watched: the label whose R² decides; the mean over labels if the network does not estimate it.
+        watched: the label whose R² decides; the mean over labels if the network does not estimate it; `LOSS` for
+            the loss. R² counts errors alike in all spectra, so of noisy and bright ones it sees the noisy.
         masked_share: share of training spectra in which random stretches of pixels are marked dead.
     """
 
@@ -83,12 +87,15 @@ class LabelRegression:
     watched: str = ""
     masked_share: float = 0.0
 
-    score = "r2"
-
     @classmethod
     def of(cls, network: SpectrumNetwork, space: LabelSpace, recipe: Recipe) -> LabelRegression:
         """Return the objective of a recipe; ConfigError if its loss does not train the network's head."""
         return cls(network, space, recipe.loss_for(network.config.head), recipe.monitor, recipe.masked)
+
+    @property
+    def score(self) -> str:
+        """R², or the loss with its sign changed, of which more is better."""
+        return NEGATIVE_LOSS if self.watched == LOSS else "r2"
 
     @property
     def front(self) -> nn.Module:
@@ -114,7 +121,9 @@ class LabelRegression:
 
     @property
     def monitor(self) -> tuple[str, ...]:
-        """The watched label, or all."""
+        """The loss, the watched label, or all."""
+        if self.watched == LOSS:
+            return (NEGATIVE_LOSS,)
         return (self.watched,) if self.watched in self.names else self.names
 
     def check(self, validation: SpectraBatch) -> None:
@@ -137,10 +146,15 @@ class LabelRegression:
         return training_loss(self.loss_name, self.network.head, outputs, targets)
 
     def scores(self, held_out: Iterable[tuple[Tensor, Tensor]]) -> dict[str, float]:
-        """Return the pooled R² of every label."""
-        means, truths = zip(*((self.network.mean(raw), labels) for raw, labels in held_out), strict=True)
-        r2 = pooled_r2(torch.cat(means), torch.cat(truths).double())
-        return dict(zip(self.names, r2.tolist(), strict=True))
+        """Return the pooled R² of every label, and the loss with its sign changed."""
+        means, truths, losses = [], [], []
+        for raw, labels in held_out:
+            means.append(self.network.mean(raw))
+            truths.append(labels)
+            losses.append(self.loss(raw, labels).double() * len(labels))
+        truth = torch.cat(truths)
+        r2 = dict(zip(self.names, pooled_r2(torch.cat(means), truth.double()).tolist(), strict=True))
+        return {**r2, NEGATIVE_LOSS: -float(torch.stack(losses).sum()) / len(truth)}
 
     def _targets(self, batch: SpectraBatch) -> Tensor:
         return batch.known_labels()[:, [self.space.index(name) for name in self.names]]

@@ -17,6 +17,9 @@ LOSSES = {
 #: What the first weights can be, beside those of a saved network.
 STARTS = ("auto", "random", "components", "ridge")
 
+#: What `Recipe.monitor` can be beside a label.
+LOSS = "loss"
+
 #: Largest values of what would otherwise run for ever or fill the memory; also keeps out inf and NaN.
 LARGEST = {
     "steps": 100_000_000,
@@ -54,7 +57,8 @@ class Recipe:
         floor: final rate over peak rate.
         loss: "" takes the first that fits the head: mse, l1, huber (point); faithful, nll (gaussian);
             ordinal.
-        monitor: label whose validation R² selects the weights; the mean over labels if it is not estimated.
+        monitor: label whose validation R² selects the weights; the mean over labels if it is not estimated. Or
+            "loss", for a network that is to be as good as it can on bright and faint spectra alike.
         clip: largest norm of the gradient; 0 does not clip.
         ema: largest decay of the weight average; 0 keeps none.
         precision: "fp32", or "bf16" inside the network body only.

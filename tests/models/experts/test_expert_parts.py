@@ -55,7 +55,7 @@ def test_the_expert_of_a_bin_is_scikit_learn_s_ridge_on_its_spectra(standardise,
         found = (values - path.mean) @ path.weights([3.0, 3.0]) + path.mean_labels
         np.testing.assert_allclose(found, expected, rtol=1e-8, atol=1e-8)
         wanted = np.square(expected - labels.numpy()).mean(axis=0)
-        np.testing.assert_allclose(path.errors(values, labels, [3.0])[0], wanted, rtol=1e-6)
+        np.testing.assert_allclose(path.squared_errors(values, labels, [3.0])[0], wanted, rtol=1e-6)
 
 
 def test_penalties_are_chosen_by_the_held_out_spectra_of_the_bin():

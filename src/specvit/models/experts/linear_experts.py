@@ -104,7 +104,7 @@ class RidgeFitter:
         held = HeldOut(held.values.double(), held.labels.double(), held.bins)
         whole = self.pools.whole()
         path = RidgePath.of(whole, self.standardise)
-        errors = path.errors(held.values, held.labels, self.alphas)
+        errors = path.squared_errors(held.values, held.labels, self.alphas)
         chosen = errors.argmin(dim=0)
         of_all = self._model(path, chosen)
         if not all(bool(part.isfinite().all()) for part in of_all):
@@ -142,7 +142,7 @@ class RidgeFitter:
         inside = held.bins == k
         chosen = of_all
         if int(inside.sum()) >= LEAST_HELD:
-            chosen = path.errors(held.values[inside], held.labels[inside], self.alphas).argmin(dim=0)
+            chosen = path.squared_errors(held.values[inside], held.labels[inside], self.alphas).argmin(dim=0)
         model = self._model(path, chosen)
         if not all(bool(part.isfinite().all()) for part in model):
             return None, "its fit has no finite weights", []

@@ -64,7 +64,7 @@ UNSEEN = 0.2
 CORRECTING = 10_000
 
 
-class View(NamedTuple):
+class Seen(NamedTuple):
     """What is made of B spectra.
 
     features: (B, F), what the gate sees. values: (B, D), what the experts see. snr: (B,), observed.
@@ -117,7 +117,7 @@ class MixtureOfExperts:
     experts: Experts
     gate: SoftmaxGate | TreeGate
     scatters: list[ResidualScatter]
-    calibration: Calibration
+    correction: Calibration
 
     @property
     def components(self) -> list[str]:
@@ -193,7 +193,7 @@ class MixtureOfExperts:
             return no_spectra(lambda f, s: self.predict_routed(f, s, routing, truth), pixels)
         view = self._view(spectra)
         mixture = self._mixture(view, routing, labels)
-        std, share = self.calibration.corrected(mixture.std, -view.snr.log())
+        std, share = self.correction.corrected(mixture.std, -view.snr.log())
         quantiles = Quantiles(QUANTILES, mixture.quantiles(share))
         found = Prediction(mixture.mean, std, self.names, quantiles)
         verdict = judged(self.origin, spectra.flux, spectra.sigma)
@@ -277,7 +277,7 @@ class MixtureOfExperts:
         self,
         rows: tuple[Tensor, Tensor],
         unseen: tuple[Tensor, Tensor, Tensor] | None,
-        held: View,
+        held: Seen,
         held_out: HeldOut,
     ) -> None:
         components = len(self.partition) + 1
@@ -299,7 +299,7 @@ class MixtureOfExperts:
         check = (held.features, of_bins(self.experts(held.values)), scaled(held_out.labels))
         self.gate.fit_errors(features, of_bins(estimates), scaled(truth), check, self.seed)
 
-    def _fit_scatters(self, held: View, held_out: HeldOut) -> None:
+    def _fit_scatters(self, held: Seen, held_out: HeldOut) -> None:
         """Set the errors of every component from the held-out spectra of its bin, of few ones from all."""
         estimates = self._estimates(held, self._known(held_out.labels))
         residual = (
@@ -319,7 +319,7 @@ class MixtureOfExperts:
     @torch.no_grad()
     def _calibrate(self, held_out: SpectraSource) -> None:
         """Correct what the mixture states by further spectra; estimates stay as they are."""
-        self.calibration = Calibration(len(self.names), QUANTILES)
+        self.correction = Calibration(len(self.names), QUANTILES)
         parts = []
         start = 0
         for batch in held_out.batches(ROWS):
@@ -330,9 +330,9 @@ class MixtureOfExperts:
             below = mixture.below(truth[..., None])[..., 0]
             parts.append((truth - mixture.mean, mixture.std, -view.snr.log(), below))
             start += len(batch)
-        self.calibration.fit(*(torch.cat(part) for part in zip(*parts, strict=True)))
+        self.correction.fit(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
-    def _state_choice(self, held: View, held_out: HeldOut) -> None:
+    def _state_choice(self, held: Seen, held_out: HeldOut) -> None:
         columns = [self.learnt.index(name) for name in self.names]
         truth = held_out.labels[:, columns]
         mixture = self._mixture(held, self.options.routing, self._known(held_out.labels))
@@ -347,18 +347,18 @@ class MixtureOfExperts:
         }
         self.choice = {name: {"validation_r2": float(r2[p]), **told} for p, name in enumerate(self.names)}
 
-    def _see(self, batch: SpectraBatch, source: SpectraSource, start: int) -> View:
+    def _see(self, batch: SpectraBatch, source: SpectraSource, start: int) -> Seen:
         spectra = relative_spectra(batch.flux, batch.sigma, source.grid.size, self.name, start)
         return self._view(spectra, labels_of(batch, source.label_space, self.learnt, self.name))
 
-    def _view_all(self, source: SpectraSource) -> View:
+    def _view_all(self, source: SpectraSource) -> Seen:
         return self._see(collect(source), source, 0)
 
-    def _view(self, spectra: RelativeSpectra, labels: Tensor | None = None) -> View:
+    def _view(self, spectra: RelativeSpectra, labels: Tensor | None = None) -> Seen:
         snr = median_snr(spectra.flux, spectra.sigma).clamp(min=1e-3)
         bins = None if labels is None else self.bins_of(self._known(labels), snr)
         values = self.inputs(spectra, self.features.mean_flux)
-        return View(self.features(spectra), values, snr, labels, bins)
+        return Seen(self.features(spectra), values, snr, labels, bins)
 
     def _known(self, labels: Tensor) -> dict[str, Tensor]:
         """Return labels (B, P) by name."""
@@ -368,14 +368,14 @@ class MixtureOfExperts:
         """Return the component of bins (B,): outside is the one after the last bin."""
         return torch.where(bins < 0, len(self.partition), bins)
 
-    def _estimates(self, view: View, labels: Mapping[str, Tensor] | None) -> Tensor:
+    def _estimates(self, view: Seen, labels: Mapping[str, Tensor] | None) -> Tensor:
         """Return what every component estimates, shape (B, K + 2, P)."""
         columns = [self.learnt.index(name) for name in self.names]
         if self.is_informed and labels is not None and isinstance(self.experts, ConditionalExperts):
             return self.experts.knowing(view.values, labels[self.options.condition].double())[..., columns]
         return self.experts(view.values)[..., columns]
 
-    def _mixture(self, view: View, routing: Routing, labels: Mapping[str, Tensor] | None) -> GaussianMixtures:
+    def _mixture(self, view: Seen, routing: Routing, labels: Mapping[str, Tensor] | None) -> GaussianMixtures:
         estimates = self._estimates(view, labels if routing == "oracle" else None)
         bins = None
         if routing in BY_LABEL:

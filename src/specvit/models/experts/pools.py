@@ -175,7 +175,7 @@ class RidgePath:
         projected = eigen.vectors.T @ (pool.cross / eigen.scale[:, None])
         return cls(eigen, projected, pool.mean, pool.mean_labels)
 
-    def errors(self, values: Tensor, labels: Tensor, alphas: Sequence[float]) -> Tensor:
+    def squared_errors(self, values: Tensor, labels: Tensor, alphas: Sequence[float]) -> Tensor:
         """Return the mean squared error of each penalty and label on spectra (B, D), shape (A, P)."""
         scores = ((values - self.mean) / self.eigen.scale) @ self.eigen.vectors
         filters = shrinkage(self.eigen.values, alphas)

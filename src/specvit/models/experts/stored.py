@@ -69,7 +69,7 @@ def to_bundle(model: MixtureOfExperts) -> Bundle:
         "features": model.features.to_tensors(),
         "experts": model.experts.to_tensors(),
         "gate": arrays,
-        "calibration": model.calibration.state_dict(),
+        "correction": model.correction.state_dict(),
     }
     parts |= {f"scatter{k}": scatter.to_tensors() for k, scatter in enumerate(model.scatters)}
     # Copies: components may share the scatter of all spectra, and a file of tensors may not.
@@ -114,12 +114,12 @@ def read_mixture(folder: Path, name: str) -> StoredMixture:
         raise bundle.problem("settings: missing names a component that is not there")
     scatters = [_scatter(tensors, k, len(names)) for k in range(components)]
     calibration = Calibration(len(names), QUANTILES)
-    calibration.load_state_dict(tensors.part("calibration.").state_of(calibration))
+    calibration.load_state_dict(tensors.part("correction.").state_of(calibration))
     tensors.finish()
     parts = {
         **{"origin": bundle.origin, "names": names, "learnt": settings.learnt, "partition": partition},
         **{"features": features, "inputs": inputs, "gate": gate, "experts": experts, "scatters": scatters},
-        **{"calibration": calibration, "choice": settings.choice, "coverage": settings.coverage},
+        **{"correction": calibration, "choice": settings.choice, "coverage": settings.coverage},
     }
     return StoredMixture(bundle, settings.asked, settings.seed, settings.threads, options, parts)
 

@@ -8,7 +8,7 @@ from expert_stars import GRID, SPACE, known, make_source, r2
 from specvit.errors import ConfigError, DataError, LabelError, RunError
 from specvit.estimators import load_estimator
 from specvit.models import Ridge
-from specvit.models.experts import MixtureOfExperts, linear_experts
+from specvit.models.experts import MixtureOfExperts, linear_experts, mixture_of_experts
 from specvit.models.experts.pools import RidgePath
 from specvit.spectra import MemorySource
 
@@ -41,6 +41,12 @@ def test_stars():
 
 def fitted(train, validation, labels=("log_g",), **options):
     return MixtureOfExperts(labels, **{"partition": "mh", **QUICK, **options}).fit(train, validation)
+
+
+@pytest.fixture(autouse=True)
+def _no_earlier_fit():
+    """What one test has fitted is not what the next one fits."""
+    mixture_of_experts._FITS.clear()
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +111,21 @@ def test_equal_seeds_give_equal_models(train, validation, test_stars):
             fitted(train, validation, **KINDS[kind]).predict(batch.flux, batch.sigma) for _ in range(2)
         )
         assert torch.equal(one.mean, other.mean)
+
+
+def test_mixtures_that_differ_in_routing_share_their_fit_and_nothing_else(train, validation, monkeypatch):
+    read = []
+    whole = MixtureOfExperts._read
+    monkeypatch.setattr(MixtureOfExperts, "_read", lambda self, *more: read.append(1) or whole(self, *more))
+    fits = [fitted(train, validation, routing=routing) for routing in ("soft", "hard", "oracle")]
+    assert len(read) == 1
+    assert len({fit.choice["log_g"]["validation_r2"] for fit in fits}) == 3
+    fitted(train, validation, gate="mlp")
+    fitted(make_source(900, 5), validation)
+    shuffled = MemorySource(train.batch, GRID, SPACE)
+    shuffled.batch = type(train.batch)(train.batch.flux, train.batch.sigma, train.batch.labels.flip(0))
+    fitted(shuffled, validation)
+    assert len(read) == 4
 
 
 def test_stated_intervals_hold(model):

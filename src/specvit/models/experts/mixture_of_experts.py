@@ -7,6 +7,7 @@ Source: Jacobs, Jordan, Nowlan & Hinton 1991, Neural Computation 3, 79.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -46,7 +47,7 @@ from specvit.models.inputs import (
     relative,
     relative_spectra,
 )
-from specvit.models.origin import Origin, judged
+from specvit.models.origin import Origin, judged, sources_digest
 from specvit.models.prediction import Prediction, Quantiles
 from specvit.models.scatter import ResidualScatter
 from specvit.spectra import SpectraBatch, SpectraSource, collect, median_snr, take
@@ -62,6 +63,12 @@ UNSEEN = 0.2
 
 #: Held-out spectra that correct the stated errors, where the validation set has a reserve of further ones.
 CORRECTING = 10_000
+
+
+#: What takes long to fit, and the last fits of this process: mixtures that differ only in their routing share them.
+FITTED = ("partition", "features", "inputs", "experts", "gate", "scatters", "coverage")
+_FITS: OrderedDict[str, dict[str, Any]] = OrderedDict()
+FITS_KEPT = 8
 
 
 class Seen(NamedTuple):
@@ -151,14 +158,20 @@ class MixtureOfExperts:
         self.learnt = tuple(dict.fromkeys((*self.names, *more)))
         space.select(self.learnt)
         self.origin = Origin.of(train, validation)
-        self._prepare(train)
+        key = self._identity(train, validation)
+        for name, value in _FITS.get(key, {}).items():
+            setattr(self, name, value)
+        if key not in _FITS:
+            self._prepare(train)
         held = self._view_all(validation)
         assert held.labels is not None
         assert held.bins is not None
         held_out = HeldOut(held.values, held.labels, self._place(held.bins))
-        gate_rows, unseen = self._read(train, held_out, progress)
-        self._fit_gate(gate_rows, unseen, held, held_out)
-        self._fit_scatters(held, held_out)
+        if key not in _FITS:
+            gate_rows, unseen = self._read(train, held_out, progress)
+            self._fit_gate(gate_rows, unseen, held, held_out)
+            self._fit_scatters(held, held_out)
+        self._keep(key)
         self._calibrate(validation.reserve(CORRECTING) or validation)
         self._state_choice(held, held_out)
         return self
@@ -224,6 +237,19 @@ class MixtureOfExperts:
         for name, value in stored.parts.items():
             setattr(model, name, value)
         return model
+
+    def _identity(self, train: SpectraSource, validation: SpectraSource) -> str:
+        """Return what gate and experts depend on: all but how they answer."""
+        options = self.options.model_dump(exclude={"routing", "top", "confidence"})
+        # Conditional experts that are told the truth learn from it, too.
+        knows = self.options.expert == "conditional" and self.is_informed
+        return f"{sources_digest(train, validation)} {self.learnt} {self.names} {self.seed} {options} {knows}"
+
+    def _keep(self, key: str) -> None:
+        _FITS[key] = {name: getattr(self, name) for name in FITTED}
+        _FITS.move_to_end(key)
+        while len(_FITS) > FITS_KEPT:
+            _FITS.popitem(last=False)
 
     def _prepare(self, train: SpectraSource) -> None:
         """Set features, inputs and the edges of quantile bins from the first training spectra."""

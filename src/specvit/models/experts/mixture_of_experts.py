@@ -22,10 +22,10 @@ from specvit.models.bundle import save_bundle
 from specvit.models.calibration import Calibration
 from specvit.models.experts.conditional import ConditionalExperts
 from specvit.models.experts.expert_inputs import ExpertInputs
+from specvit.models.experts.fit_parts import component_scatters, fit_gate, split_at
 from specvit.models.experts.fitters import make_fitter
 from specvit.models.experts.gate_features import GateFeatures
-from specvit.models.experts.gates import make_gate
-from specvit.models.experts.linear_experts import LEAST_HELD, HeldOut
+from specvit.models.experts.linear_experts import HeldOut
 from specvit.models.experts.mixture import GaussianMixtures
 from specvit.models.experts.options import ExpertsOptions
 from specvit.models.experts.partition import OBSERVED_SNR, check_axes, parse_partition
@@ -168,9 +168,17 @@ class MixtureOfExperts:
         assert held.bins is not None
         held_out = HeldOut(held.values, held.labels, self._place(held.bins))
         if key not in _FITS:
-            gate_rows, unseen = self._read(train, held_out, progress)
-            self._fit_gate(gate_rows, unseen, held, held_out)
-            self._fit_scatters(held, held_out)
+            rows, unseen = self._read(train, held_out, progress)
+            check = (
+                held.features,
+                self._estimates(held, None),
+                held_out.labels[:, self._columns],
+                held_out.bins,
+            )
+            components, options = len(self.partition) + 1, self.options
+            self.gate = fit_gate(options.gate, components, rows, unseen, check, self.seed, self.threads)
+            told = self._estimates(held, self._known(held_out.labels))
+            self.scatters = component_scatters(held.snr, check[2][:, None] - told, held_out.bins)
         self._keep(key)
         self._calibrate(validation.reserve(CORRECTING) or validation)
         self._state_choice(held, held_out)
@@ -277,13 +285,14 @@ class MixtureOfExperts:
         features, places, unseen = [], [], []
         earlier: Experts | None = None
         start = inside = 0
-        for batch in _split_at(train, first_unseen):
+        for batch in split_at(train, first_unseen, ROWS):
             view = self._see(batch, train, start)
             assert view.labels is not None
             assert view.bins is not None
             if start >= first_unseen:
                 earlier = earlier or fitter.fitted(held)
-                unseen.append((view.features, earlier(view.values), view.labels))
+                estimates = earlier(view.values)[..., self._columns]
+                unseen.append((view.features, estimates, view.labels[:, self._columns]))
             fitter.add(view.values, view.labels, self._place(view.bins))
             if start < GATE_SPECTRA:
                 features.append(view.features)
@@ -299,49 +308,6 @@ class MixtureOfExperts:
         rows = (torch.cat(features), torch.cat(places))
         return rows, tuple(torch.cat(part) for part in zip(*unseen, strict=True)) if unseen else None  # type: ignore[return-value]
 
-    def _fit_gate(
-        self,
-        rows: tuple[Tensor, Tensor],
-        unseen: tuple[Tensor, Tensor, Tensor] | None,
-        held: Seen,
-        held_out: HeldOut,
-    ) -> None:
-        components = len(self.partition) + 1
-        self.gate = make_gate(self.options.gate, rows[0].shape[1], components, self.threads)
-        if unseen is None:
-            self.gate.fit_bins(*rows, held.features, held_out.bins, self.seed)
-            return
-        assert isinstance(self.gate, SoftmaxGate)
-        features, estimates, truth = unseen
-        columns = [self.learnt.index(name) for name in self.names]
-        spread = held_out.labels[:, columns].std(dim=0)
-
-        def scaled(of: Tensor) -> Tensor:
-            return (of[..., columns] / spread).float()
-
-        def of_bins(of: Tensor) -> Tensor:
-            return scaled(of[:, :components])
-
-        check = (held.features, of_bins(self.experts(held.values)), scaled(held_out.labels))
-        self.gate.fit_errors(features, of_bins(estimates), scaled(truth), check, self.seed)
-
-    def _fit_scatters(self, held: Seen, held_out: HeldOut) -> None:
-        """Set the errors of every component from the held-out spectra of its bin, of few ones from all."""
-        estimates = self._estimates(held, self._known(held_out.labels))
-        residual = (
-            held_out.labels[:, [self.learnt.index(name) for name in self.names], None].transpose(1, 2)
-            - estimates
-        )
-        of_all = ResidualScatter.fit(held.snr, residual[:, -1])
-        self.scatters = []
-        for k in range(residual.shape[1] - 1):
-            inside = held_out.bins == k
-            enough = int(inside.sum()) >= LEAST_HELD
-            self.scatters.append(
-                ResidualScatter.fit(held.snr[inside], residual[inside, k]) if enough else of_all
-            )
-        self.scatters.append(of_all)
-
     @torch.no_grad()
     def _calibrate(self, held_out: SpectraSource) -> None:
         """Correct what the mixture states by further spectra; estimates stay as they are."""
@@ -351,7 +317,7 @@ class MixtureOfExperts:
         for batch in held_out.batches(ROWS):
             view = self._see(batch, held_out, start)
             assert view.labels is not None
-            truth = view.labels[:, [self.learnt.index(name) for name in self.names]]
+            truth = view.labels[:, self._columns]
             mixture = self._mixture(view, self.options.routing, self._known(view.labels))
             below = mixture.below(truth[..., None])[..., 0]
             parts.append((truth - mixture.mean, mixture.std, -view.snr.log(), below))
@@ -359,8 +325,7 @@ class MixtureOfExperts:
         self.correction.fit(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
     def _state_choice(self, held: Seen, held_out: HeldOut) -> None:
-        columns = [self.learnt.index(name) for name in self.names]
-        truth = held_out.labels[:, columns]
+        truth = held_out.labels[:, self._columns]
         mixture = self._mixture(held, self.options.routing, self._known(held_out.labels))
         r2 = 1 - (truth - mixture.mean).square().mean(dim=0) / truth.var(dim=0, unbiased=False)
         accuracy = (self.gate.weights(held.features).argmax(dim=1) == held_out.bins).double().mean()
@@ -386,6 +351,11 @@ class MixtureOfExperts:
         values = self.inputs(spectra, self.features.mean_flux)
         return Seen(self.features(spectra), values, snr, labels, bins)
 
+    @property
+    def _columns(self) -> list[int]:
+        """Which of the labels that are learnt are estimated."""
+        return [self.learnt.index(name) for name in self.names]
+
     def _known(self, labels: Tensor) -> dict[str, Tensor]:
         """Return labels (B, P) by name."""
         return dict(zip(self.learnt, labels.T, strict=True))
@@ -396,7 +366,7 @@ class MixtureOfExperts:
 
     def _estimates(self, view: Seen, labels: Mapping[str, Tensor] | None) -> Tensor:
         """Return what every component estimates, shape (B, K + 2, P)."""
-        columns = [self.learnt.index(name) for name in self.names]
+        columns = self._columns
         if self.is_informed and labels is not None and isinstance(self.experts, ConditionalExperts):
             return self.experts.knowing(view.values, labels[self.options.condition].double())[..., columns]
         return self.experts(view.values)[..., columns]
@@ -417,10 +387,3 @@ class MixtureOfExperts:
         weights = routed(self.gate.weights(view.features), routing, options.top, options.confidence, bins)
         errors = torch.stack([one.std(view.snr[:, None], torch.ones(1, 1)) for one in self.scatters], dim=1)
         return GaussianMixtures(weights, estimates, errors)
-
-
-def _split_at(source: SpectraSource, first: int) -> Any:
-    """Yield batches in order, one of which begins at spectrum `first`."""
-    for start, stop in ((0, first), (first, len(source))):
-        for at in range(start, stop, ROWS):
-            yield source.draw(at, min(at + ROWS, stop))

@@ -66,7 +66,7 @@ CORRECTING = 10_000
 
 
 #: What takes long to fit, and the last fits of this process: mixtures that differ only in their routing share them.
-FITTED = ("partition", "features", "inputs", "experts", "gate", "scatters", "coverage")
+FITTED = ("origin", "partition", "features", "inputs", "experts", "gate", "scatters", "coverage")
 _FITS: OrderedDict[str, dict[str, Any]] = OrderedDict()
 FITS_KEPT = 8
 
@@ -157,11 +157,11 @@ class MixtureOfExperts:
         more = (*self.partition.labels, *((options.condition,) if options.expert == "conditional" else ()))
         self.learnt = tuple(dict.fromkeys((*self.names, *more)))
         space.select(self.learnt)
-        self.origin = Origin.of(train, validation)
         key = self._identity(train, validation)
         for name, value in _FITS.get(key, {}).items():
             setattr(self, name, value)
         if key not in _FITS:
+            self.origin = Origin.of(train, validation)
             self._prepare(train)
         held = self._view_all(validation)
         assert held.labels is not None

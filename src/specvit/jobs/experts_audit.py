@@ -37,7 +37,7 @@ ORACLE, OF_ALL, HARD = "oracle", "global", "hard"
 
 
 @dataclass(frozen=True, eq=False)
-class Answers:
+class RoutedEstimates:
     """What a mixture says of N test stars.
 
     Args:
@@ -94,7 +94,7 @@ def audit_experts(
     return _record(model, label, test, truth, answers, (known, mean, variance), seed, resamples)
 
 
-def _answers(model: MixtureOfExperts, test: TestStars, label: str, update: object) -> Answers:
+def _answers(model: MixtureOfExperts, test: TestStars, label: str, update: object) -> RoutedEstimates:
     parts: dict[str, list[Values]] = {routing: [] for routing in ROUTINGS}
     weights, bins = [], []
     column = model.names.index(label)
@@ -110,7 +110,7 @@ def _answers(model: MixtureOfExperts, test: TestStars, label: str, update: objec
         bins.append(torch.where(at < 0, len(model.partition), at).numpy())
         update(min(start + PIECE, len(test)), len(test))  # type: ignore[operator]
     joined = {routing: np.concatenate(found) for routing, found in parts.items()}
-    return Answers(joined, np.concatenate(weights), np.concatenate(bins))
+    return RoutedEstimates(joined, np.concatenate(weights), np.concatenate(bins))
 
 
 def _posteriors(
@@ -132,7 +132,7 @@ def _record(
     label: str,
     test: TestStars,
     truth: Values,
-    answers: Answers,
+    answers: RoutedEstimates,
     posterior: tuple[Values, Values, Values],
     seed: int,
     resamples: int,
@@ -206,7 +206,7 @@ class _Scores:
 def _routing(
     name: str,
     truth: Values,
-    answers: Answers,
+    answers: RoutedEstimates,
     covered: Values,
     posterior: tuple[Values, Values, Values],
     options: dict[str, int],
@@ -232,7 +232,9 @@ def _routing(
     )
 
 
-def _above(name: str, truth: Values, answers: Answers, covered: Values, options: dict[str, int]) -> str:
+def _above(
+    name: str, truth: Values, answers: RoutedEstimates, covered: Values, options: dict[str, int]
+) -> str:
     """Return why a routing may be better than its oracle, or that nothing explains it."""
     oracle = answers.estimates[ORACLE][covered]
     hard = retention(truth[covered], oracle, oracle, answers.estimates[HARD][covered], **options)
@@ -257,7 +259,7 @@ def _quarters(snr: Values) -> dict[str, Values]:
     return {f"S/N {edges[k]:.3g} to {edges[k + 1]:.3g}": at == k for k in range(4)}
 
 
-def _confusion(answers: Answers, components: int) -> tuple[tuple[int, ...], ...]:
+def _confusion(answers: RoutedEstimates, components: int) -> tuple[tuple[int, ...], ...]:
     found = np.zeros((components, components), dtype=int)
     np.add.at(found, (answers.bins, answers.weights.argmax(axis=1)), 1)
     return tuple(tuple(row) for row in found.tolist())

@@ -54,6 +54,10 @@ VERBS = {
     "audit": Verb(
         "specvit.cli.audit:app", "Check features for leaks, and mixtures of experts for gains that are none."
     ),
+    "hub": Verb("specvit.cli.hub:app", "Turn the results of studies into hub, roadmap and findings."),
+    "paper": Verb(
+        "specvit.cli.paper:app", "Turn the results of studies into figures, tables and numbers of a paper."
+    ),
     "report": Verb("specvit.cli.report:report", "Turn a run folder into one HTML page, figures and tables."),
     "doctor": Verb("specvit.cli.doctor:doctor", "Check this installation: versions, device, data, disk."),
 }

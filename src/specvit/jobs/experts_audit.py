@@ -270,12 +270,12 @@ def _importance(
 ) -> dict[str, float]:
     """Return the accuracy lost when the values of one feature are dealt to other stars (Breiman 2001, Mach. Learn. 45, 5)."""
     piece = test.first(PIECE * 2)
-    features = model.features(relative_spectra(piece.flux, piece.sigma, test.grid.size, "audit"))
+    features = model.gate_features(relative_spectra(piece.flux, piece.sigma, test.grid.size, "audit"))
     truth = torch.from_numpy(bins[: len(features)])
     base = float((model.gate.weights(features).argmax(dim=1) == truth).double().mean())
     generator = torch.Generator().manual_seed(seed)
     lost = {}
-    for k, name in enumerate(model.features.names):
+    for k, name in enumerate(model.feature_names):
         dealt = features.clone()
         dealt[:, k] = features[torch.randperm(len(features), generator=generator), k]
         lost[name] = base - float((model.gate.weights(dealt).argmax(dim=1) == truth).double().mean())

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
+from specvit.models.experts.expert_inputs import ExpertInputs
 from specvit.models.experts.gates import make_gate
 from specvit.models.experts.linear_experts import LEAST_HELD
-from specvit.models.experts.options import GateKind
+from specvit.models.experts.options import ExpertsOptions, GateKind
 from specvit.models.experts.softmax_gate import SoftmaxGate
 from specvit.models.experts.tree_gate import TreeGate
 from specvit.models.scatter import ResidualScatter
@@ -71,3 +72,8 @@ def split_at(source: SpectraSource, first: int, rows: int) -> Iterator[SpectraBa
     for start, stop in ((0, first), (first, len(source))):
         for at in range(start, stop, rows):
             yield source.draw(at, min(at + rows, stop))
+
+
+def sees_subspace(options: ExpertsOptions, inputs: ExpertInputs) -> bool:
+    """Return whether the gate sees the coefficients that the experts see; pixels it does not see one by one."""
+    return "subspace" in options.features and inputs.kind == "subspace"

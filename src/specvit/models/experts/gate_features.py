@@ -25,7 +25,8 @@ WINDOWS: dict[str, tuple[tuple[float, float], ...]] = {
     "na": ((8185.51, 6.0), (8197.08, 6.0)),
     "mg": ((8809.18, 5.0),),
 }
-GROUPS = (*WINDOWS, "pca", "noise")
+#: "subspace" stands for what the experts see, where that are coefficients of the subspace; it is no feature of this module.
+GROUPS = (*WINDOWS, "pca", "noise", "subspace")
 
 #: Å on either side of a window whose median flux is its continuum, and fewest pixels of window and side bands.
 SIDE, LEAST_PIXELS = 12.0, 4
@@ -77,7 +78,7 @@ class GateFeatures:
             for at in WINDOWS[group]
             if (window := _window(group, *at, grid))
         ]
-        if not (self.windows or self.components or "noise" in groups):
+        if not (self.windows or self.components or {"noise", "subspace"} & set(groups)):
             raise ConfigError(
                 f"features: none of the windows of {', '.join(groups)} lies in {grid.describe()}; add pca or noise"
             )
@@ -156,7 +157,7 @@ class GateFeatures:
             columns.append((fill_dead(spectra, self.mean_flux) - self.mean_flux) @ self.directions.T)
         if "noise" in self.groups:
             columns.append(scale_features(spectra.sigma, self.noise)[:, :2])
-        return torch.cat(columns, dim=1)
+        return torch.cat(columns, dim=1) if columns else spectra.flux[:, :0]
 
 
 def principal_directions(rows: Tensor, count: int) -> Tensor:

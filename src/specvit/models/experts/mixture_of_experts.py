@@ -22,7 +22,7 @@ from specvit.models.bundle import save_bundle
 from specvit.models.calibration import Calibration
 from specvit.models.experts.conditional import ConditionalExperts
 from specvit.models.experts.expert_inputs import ExpertInputs
-from specvit.models.experts.fit_parts import component_scatters, fit_gate, split_at
+from specvit.models.experts.fit_parts import component_scatters, fit_gate, sees_subspace, split_at
 from specvit.models.experts.fitters import make_fitter
 from specvit.models.experts.gate_features import GateFeatures
 from specvit.models.experts.linear_experts import HeldOut
@@ -163,7 +163,7 @@ class MixtureOfExperts:
         if key not in _FITS:
             self.origin = Origin.of(train, validation)
             self._prepare(train)
-        held = self._view_all(validation)
+        held = self._see(collect(validation), validation, 0)
         assert held.labels is not None
         assert held.bins is not None
         held_out = HeldOut(held.values, held.labels, self._place(held.bins))
@@ -223,7 +223,21 @@ class MixtureOfExperts:
     def gate_weights(self, flux: Values, sigma: Values) -> Tensor:
         """Return what the gate says of spectra (B, L): weights of K bins and of the stars outside, (B, K + 1)."""
         flux, sigma = (values.cpu() for values in as_spectra(flux, sigma, self.origin.grid.size, self.name))
-        return self.gate.weights(self.features(relative(flux, sigma, self.name)))
+        return self.gate.weights(self.gate_features(relative(flux, sigma, self.name)))
+
+    def gate_features(self, spectra: RelativeSpectra, values: Tensor | None = None) -> Tensor:
+        """Return what the gate sees of spectra, shape (B, F), float32; `values` are those of the experts, if known."""
+        own = self.features(spectra)
+        if not sees_subspace(self.options, self.inputs):
+            return own
+        values = self.inputs(spectra, self.features.mean_flux) if values is None else values
+        return torch.cat([own, values.float()], dim=1)
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Names of what the gate sees."""
+        more = range(self.inputs.size) if sees_subspace(self.options, self.inputs) else ()
+        return (*self.features.names, *(f"subspace {k}" for k in more))
 
     def bins_of(self, labels: Mapping[str, Tensor], snr: Tensor) -> Tensor:
         """Return the bin of stars by labels, name -> (B,), and observed S/N (B,); -1 outside the partition."""
@@ -342,14 +356,11 @@ class MixtureOfExperts:
         spectra = relative_spectra(batch.flux, batch.sigma, source.grid.size, self.name, start)
         return self._view(spectra, labels_of(batch, source.label_space, self.learnt, self.name))
 
-    def _view_all(self, source: SpectraSource) -> Seen:
-        return self._see(collect(source), source, 0)
-
     def _view(self, spectra: RelativeSpectra, labels: Tensor | None = None) -> Seen:
         snr = median_snr(spectra.flux, spectra.sigma).clamp(min=1e-3)
         bins = None if labels is None else self.bins_of(self._known(labels), snr)
         values = self.inputs(spectra, self.features.mean_flux)
-        return Seen(self.features(spectra), values, snr, labels, bins)
+        return Seen(self.gate_features(spectra, values), values, snr, labels, bins)
 
     @property
     def _columns(self) -> list[int]:

@@ -15,6 +15,7 @@ from specvit.models.bundle import Bundle, StoredBundle, load_bundle
 from specvit.models.calibration import Calibration
 from specvit.models.experts.conditional import ConditionalExperts
 from specvit.models.experts.expert_inputs import ExpertInputs
+from specvit.models.experts.fit_parts import sees_subspace
 from specvit.models.experts.gate_features import GateFeatures
 from specvit.models.experts.gates import gate_arrays, make_gate, read_gate
 from specvit.models.experts.linear_experts import LinearExperts
@@ -104,7 +105,8 @@ def read_mixture(folder: Path, name: str) -> StoredMixture:
     features = _features(bundle, options)
     with bundle.naming_settings():
         inputs = ExpertInputs(options.inputs, options.rebin, bundle.origin)
-    gate = make_gate(options.gate, len(features.names), components - 1, settings.threads)
+    width = len(features.names) + (inputs.size if sees_subspace(options, inputs) else 0)
+    gate = make_gate(options.gate, width, components - 1, settings.threads)
     part = tensors.part("gate.")
     gate = read_gate(gate, bundle, part)
     part.finish()

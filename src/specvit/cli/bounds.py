@@ -18,7 +18,7 @@ LARGEST_NUMBER = 2**63 - 1
 
 #: Option -> largest size of its value, in the option's unit; None where its user has the bound.
 LARGEST: dict[str, float | None] = {
-    **dict.fromkeys(("spectra", "validation", "test", "count", "stars"), MOST_SPECTRA),
+    **dict.fromkeys(("spectra", "validation", "test", "count", "stars", "posteriors"), MOST_SPECTRA),
     "seed": 2**63 - 1,
     "shards": 100_000,
     # Processes, threads and connections: of the largest machines there are.

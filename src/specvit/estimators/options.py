@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import Field, ValidationError
 
@@ -109,6 +109,8 @@ def with_view(options: Mapping[str, Any]) -> dict[str, Any]:
 def checked_options(who: str, kind: type[Section], options: Mapping[str, Any]) -> dict[str, Any]:
     """Return options as `kind` reads them, without those that are left to the estimator.
 
+    Several values may come as one text, separated by commas, as a command line gives them.
+
     Raises:
         ConfigError: for one that is not known or out of range; names it.
     """
@@ -116,10 +118,19 @@ def checked_options(who: str, kind: type[Section], options: Mapping[str, Any]) -
     for name in options:
         if name not in kind.model_fields:
             raise unknown_option(where, name, list(kind.model_fields) or ["none"])
+    options = {
+        name: value.split(",") if isinstance(value, str) and _takes_several(kind, name) else value
+        for name, value in options.items()
+    }
     try:
-        found = kind.model_validate(dict(options))
+        found = kind.model_validate(options)
     except ValidationError as error:
         raise ConfigError(explain(error, kind, options, lambda key: ".".join((where, *key)))) from None
     known = {name: value for name, value in dict(found).items() if value is not None}
     with_view(known)
     return known
+
+
+def _takes_several(kind: type[Section], name: str) -> bool:
+    annotation = kind.model_fields[name].annotation
+    return any(get_origin(one) is tuple for one in (annotation, *get_args(annotation)))

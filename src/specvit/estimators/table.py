@@ -27,6 +27,7 @@ from specvit.estimators.sensitivity import density_of
 from specvit.estimators.spec import EstimatorSpec, Setting
 from specvit.inference import PosteriorMean, TemplateFit
 from specvit.models.cost import TRAINING_PASSES, forward_flops
+from specvit.models.experts import ExpertsOptions, MixtureOfExperts
 from specvit.models.linear import PLS, PCARidge, Ridge
 from specvit.models.trees import LightGBM
 from specvit.simulate import endless
@@ -128,6 +129,12 @@ def trees_cost(model: Any) -> dict[str, float]:
     return {"train_spectra": model.origin.training.train_spectra}
 
 
+def experts_cost(model: Any) -> dict[str, float]:
+    """Return the spectra the experts were fitted on, and their numbers where that means anything."""
+    parameters = {"parameters": model.experts.parameters} if model.experts.parameters else {}
+    return {"train_spectra": model.origin.training.train_spectra, **parameters}
+
+
 def free(model: Any) -> dict[str, float]:
     """Return the cost of an estimator that learns from no spectra."""
     return {}
@@ -150,6 +157,20 @@ _ROWS = (
         cost=trees_cost,
         saved_as=LightGBM.name,
         check=_checks(LightGBM.name, LightGBMSection),
+    ),
+    EstimatorSpec(
+        name=MixtureOfExperts.name,
+        title="Mixture of experts",
+        meaning=(
+            "Models of parts of the stars, each fitted on its own, mixed by a gate that sees the spectrum alone. What "
+            "it gains over one such model is how much the relation between flux and {target} bends between the parts."
+        ),
+        family="linear",
+        build=lambda s: MixtureOfExperts(s.labels, s.seed, s.threads, **s.options),
+        load=MixtureOfExperts.load,
+        cost=experts_cost,
+        saved_as=MixtureOfExperts.name,
+        check=_checks(MixtureOfExperts.name, ExpertsOptions),
     ),
     EstimatorSpec(
         name=TemplateFit.name,

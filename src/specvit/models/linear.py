@@ -188,7 +188,7 @@ class Ridge(_Linear):
 
     def _filters(self, values: Tensor) -> tuple[list[dict[str, Any]], Tensor]:
         """Return the C settings and their factors on the eigenvalues, shape (C, L)."""
-        return [{"alpha": alpha} for alpha in self.alphas], _shrinkage(values, self.alphas)
+        return [{"alpha": alpha} for alpha in self.alphas], shrinkage(values, self.alphas)
 
     def _candidates(self, moments: Moments) -> tuple[list[dict[str, Any]], Tensor]:
         values, vectors, scale = moments.eigen(self.standardise)
@@ -229,12 +229,12 @@ class PCARidge(Ridge):
             )
 
     def _filters(self, values: Tensor) -> tuple[list[dict[str, Any]], Tensor]:
-        shrinkage = _shrinkage(values, self.alphas)
+        shrunk = shrinkage(values, self.alphas)
         rank = torch.arange(len(values), device=values.device)
         # More components than there are pixels are all of them.
         counts = sorted({min(k, len(values)) for k in self.components})
         settings = [{"components": k, "alpha": alpha} for k in counts for alpha in self.alphas]
-        return settings, torch.cat([shrinkage * (rank < k) for k in counts])
+        return settings, torch.cat([shrunk * (rank < k) for k in counts])
 
     def _options(self) -> dict[str, Any]:
         return super()._options() | {"components": list(self.components)}
@@ -314,7 +314,7 @@ def _pls_path(gram: Tensor, cross: Tensor, components: int) -> Tensor:
     return torch.stack(path or [weights])
 
 
-def _shrinkage(values: Tensor, alphas: Sequence[float]) -> Tensor:
+def shrinkage(values: Tensor, alphas: Sequence[float]) -> Tensor:
     """Return 1 / (λ + α) per alpha and eigenvalue, shape (A, L); 0 for a null direction at α = 0."""
     penalties = torch.tensor(alphas, dtype=values.dtype, device=values.device)[:, None]
     # The tolerance of numpy.linalg.matrix_rank.

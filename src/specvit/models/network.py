@@ -72,7 +72,7 @@ class NetworkConfig:
         model: name of the kind of network.
         backbone: its configuration, whose class says which network it is.
         front: see `FrontConfig`.
-        head, scaling, bins: see `Head`.
+        head, scaling, bins, experts: see `Head`.
         shortcut: add a linear map of the flux channel to the value of each label ("on Ridge"); starts at zero
             unless it is given the weights of a Ridge fit.
     """
@@ -84,6 +84,7 @@ class NetworkConfig:
     scaling: Scaling = "zscore"
     bins: int = 64
     shortcut: bool = False
+    experts: int = 1
 
     def __post_init__(self) -> None:
         """Check the options."""
@@ -196,7 +197,9 @@ def build_network(config: NetworkConfig, grid: WavelengthGrid, space: LabelSpace
     else:
         front = Conditioning(pixels, config.front.channels, config.front.chunk, config.front.viewing)
     backbone = _build_backbone(config.backbone, front.shape, grid)
-    head = Head(backbone.width, front.shape[2], space, config.head, config.scaling, config.bins)
+    head = Head(
+        backbone.width, front.shape[2], space, config.head, config.scaling, config.bins, config.experts
+    )
     shortcut = nn.Linear(front.shape[1], len(space)) if config.shortcut else None
     if shortcut is not None:
         nn.init.zeros_(shortcut.weight)

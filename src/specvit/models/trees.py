@@ -18,8 +18,8 @@ import torch
 from pydantic import Field
 
 from specvit.documents import Section
-from specvit.errors import ConfigError, DataError, RunError, import_optional
-from specvit.models.bundle import Bundle, StoredBundle, load_bundle, save_bundle
+from specvit.errors import ConfigError, DataError, RunError
+from specvit.models.bundle import Bundle, load_bundle, save_bundle
 from specvit.models.inputs import (
     Progress,
     Values,
@@ -33,7 +33,7 @@ from specvit.models.inputs import (
 from specvit.models.origin import Origin, judged
 from specvit.models.prediction import Prediction
 from specvit.models.scatter import ResidualScatter
-from specvit.models.tree_text import TreeTextError, check_tree_text
+from specvit.models.tree_files import load_lightgbm, read_trees
 from specvit.models.view import Density, View
 from specvit.spectra import SpectraSource, median_snr
 
@@ -128,7 +128,7 @@ class LightGBM:
             MissingExtra, RunError: if LightGBM is not installed or its library cannot be loaded.
             DataError: if spectra or labels are unusable, or the two sets lie on different grids.
         """
-        lightgbm = _load_lightgbm()
+        lightgbm = load_lightgbm()
         validation.grid.check_matches(train.grid, "validation set")
         self.seen = self.view.mask(train.grid, self.density)
         flux, _, truth = self._read(train, "training set")
@@ -196,7 +196,6 @@ class LightGBM:
     def load(cls, folder: Path) -> Self:
         """Read an estimator back; DataError if the folder was changed, is incomplete or contradicts itself."""
         bundle = load_bundle(folder, cls.name)
-        lightgbm = _load_lightgbm()
         settings, tensors = bundle.settings_as(TreesSettings), bundle.tensors
         with bundle.naming_settings():
             model = cls(**dict(settings.options))
@@ -210,7 +209,9 @@ class LightGBM:
             model.scale = tensors.take("scale", "L", torch.float32)
         model.scatter = ResidualScatter.read(tensors)
         tensors.finish()
-        model._boosters = [_booster(lightgbm, bundle, _trees_file(name)) for name in model.names]
+        model._boosters = [
+            read_trees(bundle, _trees_file(name), bundle.origin.grid.size) for name in model.names
+        ]
         return model
 
     def _boost(
@@ -278,18 +279,6 @@ def _trees_file(label: str) -> str:
     return f"trees_{label}.txt"
 
 
-def _booster(lightgbm: ModuleType, bundle: StoredBundle, name: str) -> Any:
-    """Return the booster in the text `name` of a saved estimator, checked before LightGBM reads it."""
-    if name not in bundle.texts:
-        raise bundle.problem(f"no '{name}' among its files")
-    text = bundle.texts[name]
-    try:
-        check_tree_text(text, bundle.origin.grid.size)
-        return lightgbm.Booster(model_str=text)
-    except (TreeTextError, lightgbm.basic.LightGBMError) as error:
-        raise bundle.problem(f"{name}: {error}") from error
-
-
 @dataclass
 class _Stop:
     """Watches the validation error after every round; ends boosting by patience or by the clock."""
@@ -321,18 +310,7 @@ class _Stop:
     def _end(self, env: Any, reason: str) -> None:
         self.reason = reason
         # The way out of LightGBM's loop that a callback has.
-        raise _load_lightgbm().callback.EarlyStopException(env.iteration, env.evaluation_result_list)
-
-
-def _load_lightgbm() -> ModuleType:
-    """Return the LightGBM module; torch, imported above, must come first: both bring an OpenMP runtime."""
-    try:
-        return import_optional("lightgbm", None, "the LightGBM estimator")
-    except OSError as error:
-        raise RunError(
-            f"lightgbm is installed but its library cannot be loaded ({error}); "
-            "on Linux install its OpenMP runtime (`apt install libgomp1`), on macOS `brew install libomp`"
-        ) from error
+        raise load_lightgbm().callback.EarlyStopException(env.iteration, env.evaluation_result_list)
 
 
 def _deviation(flux: np.ndarray) -> np.ndarray:

@@ -32,6 +32,11 @@ def save_figure(figure: Figure, folder: Path, name: str) -> list[Path]:
     return [write_atomic(folder / f"{name}.{kind}", _render(figure, kind)) for kind in ("pdf", "png")]
 
 
+def save_png(figure: Figure, path: Path) -> Path:
+    """Write one image and return its path."""
+    return write_atomic(path, _render(figure, "png"))
+
+
 def to_data_uri(figure: Figure) -> str:
     """Return the figure as an SVG image that a page can hold in itself."""
     return "data:image/svg+xml;base64," + base64.b64encode(_render(figure, "svg")).decode()

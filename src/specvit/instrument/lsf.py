@@ -30,6 +30,15 @@ GAUSSIAN_REACH = 6.0
 SMALLEST_FWHM_IN_STEPS = 1.6
 
 
+#: By so much a resolving power may be exceeded: it is known no better, and widths are interpolated between pixels.
+SLACK = 1e-3
+
+#: Samples of the library per FWHM of its own lines at which what lies between them is known.
+SMALLEST_SAMPLES = 2.0
+
+#: Samples that an interpolated one is made of.
+NEIGHBOURS = 12
+
 #: A kernel is narrowed to this share of its width at least: where the library is as wide as the optics it is a line.
 NARROWEST = 1e-2
 
@@ -266,22 +275,24 @@ def _segment_matrix(
 ) -> scipy.sparse.csr_array:
     """Return the rows of `lsf_matrix` of one segment; only the samples `near` (L_in,) reach its pixels."""
     (sample,) = np.nonzero(near)
-    line, width, edges = grid_in.wavelength[near], grid_in.width[near], pixels.edges
-    reach, fwhm = lsf.reach(line), lsf.fwhm(line)
-    # A pixel smooths like its variance, width²/12.
-    pixel = FWHM_PER_SIGMA / np.sqrt(12) * np.interp(line, pixels.centres, pixels.width)
-    ratio = line / resolution_in / fwhm
-    # Only where there are pixels: a library may be coarser beyond the band.
-    needed = (line >= edges[0]) & (line <= edges[-1])
-    _check_resolution(line[needed], np.hypot(fwhm, pixel)[needed], resolution_in)
-    narrowed = np.sqrt((1 - ratio**2).clip(NARROWEST**2))
-    # A narrow LSF on broad pixels needs no fine library.
-    effective = np.hypot(fwhm * narrowed, pixel) / width
-    if effective[needed].min() < SMALLEST_FWHM_IN_STEPS:
-        raise WavelengthRangeError(
-            f"the library is sampled too coarsely: LSF and pixel span {effective[needed].min():.2f} of its "
-            f"steps, at least {SMALLEST_FWHM_IN_STEPS} are needed; resample the library to a finer grid"
-        )
+    line, width = grid_in.wavelength[near], grid_in.width[near]
+    factor = _refinement(lsf, pixels, line, width, resolution_in)
+    if factor == 1:
+        rows = _rows(lsf, pixels, line, width, resolution_in)
+    else:
+        fine, between = refined(line, factor)
+        rows = scipy.sparse.csr_array(_rows(lsf, pixels, fine, np.gradient(fine), resolution_in) @ between)
+    return scipy.sparse.csr_array(
+        (rows.data, sample[rows.indices], rows.indptr), shape=(pixels.centres.size, grid_in.size)
+    )
+
+
+def _rows(
+    lsf: Lsf, pixels: _Pixels, line: np.ndarray, width: np.ndarray, resolution_in: float
+) -> scipy.sparse.csr_array:
+    """Return the matrix (L, J) from samples at `line` that are `width` Å apart, both (J,)."""
+    edges, reach, fwhm = pixels.edges, lsf.reach(line), lsf.fwhm(line)
+    narrowed = _narrowed(line / resolution_in / fwhm)
     first = np.searchsorted(edges, line - reach) - 1
     count = int((np.searchsorted(edges, line + reach) - first).max()) + 1
     at = first[:, None] + np.arange(count + 1)
@@ -291,13 +302,66 @@ def _segment_matrix(
     source = np.broadcast_to(np.arange(line.size)[:, None], pixel_index.shape)[valid]
     target = pixel_index[valid]
     values = share[valid] * width[source] / pixels.width[target]
-    return scipy.sparse.csr_array(
-        (values, (target, sample[source])), shape=(pixels.centres.size, grid_in.size)
-    )
+    return scipy.sparse.csr_array((values, (target, source)), shape=(pixels.centres.size, line.size))
+
+
+def _narrowed(ratio: np.ndarray) -> np.ndarray:
+    """Return the FWHM of the kernel over that of the optics, where the library has `ratio` of it already."""
+    narrowed: np.ndarray = np.sqrt((1 - ratio**2).clip(NARROWEST**2))
+    return narrowed
+
+
+def _refinement(lsf: Lsf, pixels: _Pixels, line: np.ndarray, width: np.ndarray, resolution_in: float) -> int:
+    """Return into how many steps each step of the library has to be divided for the sum over samples to be an integral.
+
+    Raises:
+        WavelengthRangeError: if the library has a lower resolution than the instrument, or its own samples are too far
+            apart to say what lies between them.
+    """
+    fwhm = lsf.fwhm(line)
+    # A pixel smooths like its variance, width²/12.
+    pixel = FWHM_PER_SIGMA / np.sqrt(12) * np.interp(line, pixels.centres, pixels.width)
+    # Only where there are pixels: a library may be coarser beyond the band.
+    needed = (line >= pixels.edges[0]) & (line <= pixels.edges[-1])
+    _check_resolution(line[needed], np.hypot(fwhm, pixel)[needed], resolution_in)
+    own = line / resolution_in
+    # A narrow LSF on broad pixels needs no fine library.
+    effective = (np.hypot(fwhm * _narrowed(own / fwhm), pixel) / width)[needed].min()
+    if effective >= SMALLEST_FWHM_IN_STEPS:
+        return 1
+    sampled = (own / width)[needed].min()
+    if sampled < SMALLEST_SAMPLES:
+        raise WavelengthRangeError(
+            f"the library is sampled too coarsely: LSF and pixel span {effective:.2f} of its steps, at least "
+            f"{SMALLEST_FWHM_IN_STEPS} are needed, and its own resolution {sampled:.2f}, too few to find what lies "
+            "between; resample the library to a finer grid"
+        )
+    return int(np.ceil(SMALLEST_FWHM_IN_STEPS / effective))
+
+
+def refined(samples: np.ndarray, factor: int) -> tuple[np.ndarray, scipy.sparse.csr_array]:
+    """Return `factor` points per step of `samples` (J,), and the matrix that interpolates to them, (fine, J).
+
+    By the polynomial through `NEIGHBOURS` samples, in their number. Of a Gaussian of 2.5 samples per FWHM, the fewest
+    there are in the built-in library, it is wrong by 0.9 % of the peak at most, of one of 3 by 0.24 %, of 4 by 0.02 %.
+    """
+    size, points = samples.size, min(NEIGHBOURS, samples.size)
+    at = np.arange(factor * (size - 1) + 1) / factor
+    first = np.clip(np.floor(at).astype(int) - points // 2 + 1, 0, size - points)
+    columns = first[:, None] + np.arange(points)
+    offset = at[:, None] - columns
+    weights = np.ones(columns.shape)
+    for k in range(points):
+        for other in range(points):
+            if other != k:
+                weights[:, k] *= offset[:, other] / (k - other)
+    rows = np.repeat(np.arange(at.size), points)
+    matrix = scipy.sparse.csr_array((weights.ravel(), (rows, columns.ravel())), shape=(at.size, size))
+    return np.interp(at, np.arange(size), samples), matrix
 
 
 def _check_resolution(line: np.ndarray, fwhm: np.ndarray, resolution_in: float) -> None:
-    short = line / resolution_in > fwhm * (1 + ROUNDING)
+    short = line / resolution_in > fwhm * (1 + SLACK)
     if short.any():
         wanted = (line / fwhm)[short].max()
         raise WavelengthRangeError(

@@ -27,7 +27,7 @@ OWN_EDGES = 0.005
 #: i and r as soft top-hats between the half-response wavelengths of the Hyper Suprime-Cam filters (Kawanomoto et al.
 #: 2018, PASJ 70, 66); V: Bessell 1990, PASP 102, 1181, table 2, in steps of 200 Å; G: a soft top-hat with the pivot
 #: wavelength of Gaia EDR3, 6217.6 Å (Riello et al. 2021, A&A 649, A3), and the width of its passband.
-TOP_HATS = {"i": (6950.0, 8450.0, 50.0), "r": (5450.0, 6960.0, 50.0), "G": (4140.0, 8560.0, 300.0)}
+TOP_HATS = {"i": (6950.0, 8450.0, 50.0), "r": (5450.0, 6960.0, 50.0), "G": (4150.0, 8570.0, 300.0)}
 CURVES = {
     "V": (
         (4700, 4900, 5100, 5300, 5500, 5700, 5900, 6100, 6300, 6500, 6700, 6900, 7000),

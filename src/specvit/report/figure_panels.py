@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 #: Inches.
 WIDTH, HEIGHT = 7.0, 1.25
+#: Less than a decade of values has too few ticks on a logarithmic axis.
+DECADE = 10.0
 
 
 class Panel(NamedTuple):
@@ -39,6 +41,7 @@ def panels_over_wavelength(
         panels: from top to bottom.
     """
     from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter, NullFormatter
 
     with house_style():
         figure = Figure(figsize=(WIDTH, 0.8 + HEIGHT * len(panels)), layout="constrained")
@@ -49,10 +52,14 @@ def panels_over_wavelength(
             for number, segment in enumerate(segments):
                 colour = MODEL_COLOURS[number % 2]
                 axis.plot(wavelength[segment], values[segment], color=colour, linewidth=0.8)
-            if panel.logarithmic and known.any():
+            if panel.logarithmic and known.any() and np.nanmax(values) > DECADE * np.nanmin(values):
                 axis.set_yscale("log")
+                # The house style shows a $ as it is, and so the powers that Matplotlib writes.
+                axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+                axis.yaxis.set_minor_formatter(NullFormatter())
             axis.set_ylabel(panel.label, color=INK)
             axis.tick_params(colors=MUTED)
+        figure.align_ylabels(axes)
         axes[0].set_title(title)
         axes[-1].set_xlabel("vacuum wavelength (Å)")
     return figure

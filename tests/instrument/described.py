@@ -27,9 +27,14 @@ MEND = re.compile(r"set ([a-z_.]+) = (\{.*?\}|true|false|[-+0-9.eE]+)")
 
 
 def written(folder, name="mine.toml", tables=None, without=(), **changes):
-    """Write PLAIN with tables replaced and arrays beside it; return the path of the file."""
+    """Write PLAIN with tables replaced; return the path of the file.
+
+    `tables` are arrays to lie beside it, or the section that says where they lie.
+    """
     described = {key: value for key, value in (PLAIN | changes).items() if key not in without}
-    if tables:
+    if tables and "file" in tables:
+        described["tables"] = tables
+    elif tables:
         np.savez(folder / f"{name}.npz", **tables)
         described["tables"] = {"file": f"{name}.npz"}
     path = folder / name

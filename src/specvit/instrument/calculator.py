@@ -41,9 +41,10 @@ def parse_output(content: bytes, name: str, arm: int | None) -> dict[str, np.nda
     Raises:
         DataError: if it is not such a table, or has not that arm.
     """
+    if not content.strip():
+        raise DataError(f"{name}: holds nothing; give an output of the PFS calculator")
     try:
-        with np.errstate(all="ignore"):
-            rows = np.loadtxt(io.BytesIO(content), ndmin=2, comments="#")
+        rows = np.loadtxt(io.BytesIO(content), ndmin=2, comments="#")
     except (ValueError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())[:120]
         raise DataError(

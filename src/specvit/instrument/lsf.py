@@ -6,6 +6,7 @@ Undersampled spectra are refused.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
@@ -39,8 +40,9 @@ SMALLEST_SAMPLES = 2.0
 #: Samples that an interpolated one is made of.
 NEIGHBOURS = 12
 
-#: A kernel is narrowed to this share of its width at least: where the library is as wide as the optics it is a line.
-NARROWEST = 1e-2
+#: A kernel is at least this share as wide as the library's own lines, which makes them 0.1 % wider; else the steps
+#: into which the library is divided would have no end.
+NARROWEST = 0.05
 
 #: Of widths that are meant to be equal.
 ROUNDING = 1e-6
@@ -292,7 +294,7 @@ def _rows(
 ) -> scipy.sparse.csr_array:
     """Return the matrix (L, J) from samples at `line` that are `width` Å apart, both (J,)."""
     edges, reach, fwhm = pixels.edges, lsf.reach(line), lsf.fwhm(line)
-    narrowed = _narrowed(line / resolution_in / fwhm)
+    narrowed = _narrowed(line / resolution_in, fwhm)
     first = np.searchsorted(edges, line - reach) - 1
     count = int((np.searchsorted(edges, line + reach) - first).max()) + 1
     at = first[:, None] + np.arange(count + 1)
@@ -305,9 +307,10 @@ def _rows(
     return scipy.sparse.csr_array((values, (target, source)), shape=(pixels.centres.size, line.size))
 
 
-def _narrowed(ratio: np.ndarray) -> np.ndarray:
-    """Return the FWHM of the kernel over that of the optics, where the library has `ratio` of it already."""
-    narrowed: np.ndarray = np.sqrt((1 - ratio**2).clip(NARROWEST**2))
+def _narrowed(own: np.ndarray, fwhm: np.ndarray) -> np.ndarray:
+    """Return the FWHM of the kernel over that of the optics, for a library whose own is `own` Å."""
+    ratio = own / fwhm
+    narrowed: np.ndarray = np.maximum(np.sqrt((1 - ratio**2).clip(0)), NARROWEST * ratio)
     return narrowed
 
 
@@ -325,18 +328,18 @@ def _refinement(lsf: Lsf, pixels: _Pixels, line: np.ndarray, width: np.ndarray, 
     needed = (line >= pixels.edges[0]) & (line <= pixels.edges[-1])
     _check_resolution(line[needed], np.hypot(fwhm, pixel)[needed], resolution_in)
     own = line / resolution_in
+    kernel = fwhm * _narrowed(own, fwhm)
     # A narrow LSF on broad pixels needs no fine library.
-    effective = (np.hypot(fwhm * _narrowed(own / fwhm), pixel) / width)[needed].min()
-    if effective >= SMALLEST_FWHM_IN_STEPS:
-        return 1
+    effective = (np.hypot(kernel, pixel) / width)[needed].min()
     sampled = (own / width)[needed].min()
-    if sampled < SMALLEST_SAMPLES:
+    if effective < SMALLEST_FWHM_IN_STEPS and sampled < SMALLEST_SAMPLES:
         raise WavelengthRangeError(
             f"the library is sampled too coarsely: LSF and pixel span {effective:.2f} of its steps, at least "
             f"{SMALLEST_FWHM_IN_STEPS} are needed, and its own resolution {sampled:.2f}, too few to find what lies "
             "between; resample the library to a finer grid"
         )
-    return int(np.ceil(SMALLEST_FWHM_IN_STEPS / effective))
+    # But samples must not fall into one pixel or the next.
+    return max(1, math.ceil(SMALLEST_FWHM_IN_STEPS / (kernel / width)[needed].min()))
 
 
 def refined(samples: np.ndarray, factor: int) -> tuple[np.ndarray, scipy.sparse.csr_array]:

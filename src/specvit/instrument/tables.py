@@ -162,11 +162,12 @@ class Tables:
         key = "table" if section.table is not None else "edges" if section.edges is not None else "start"
         said = f": table '{getattr(section, key)}' in {self.where}" if key != "start" else ""
         centres, bounds = self._centres_and_bounds(section)
-        arms = np.flatnonzero(np.diff(centres) <= 0) + 1 if section.arms else np.zeros(0, int)
+        falls = np.flatnonzero(centres[1:] <= centres[:-1]) + 1
+        arms = falls if section.arms else falls[:0]
         try:
             WavelengthGrid(centres, arms=tuple(arms.tolist()), bounds=bounds)
         except WavelengthRangeError as error:
-            mend = "" if section.arms or not (np.diff(centres) <= 0).any() else _ARMS_MEND
+            mend = "" if section.arms or not falls.size else _ARMS_MEND
             raise DataError(f"grid.{key}{said}: {error}{mend}") from error
         return WavelengthGrid(
             self.in_vacuum(centres, f"grid.{key}"),

@@ -82,3 +82,23 @@ def works_or_is_mended(path, emulator, folder):
             path = mended(path, message, folder)
             assert path is not None, f"no mend in: {message}"
     raise AssertionError(f"mends do not end: {refusals}")
+
+
+def calculator_outputs(folder, name="ref", exposures=8):
+    """Write files of the true form: README of Subaru-PFS/spt_ExposureTimeCalculator; formats of its example."""
+    rows, noise = [], []
+    for arm, first, step in ((0, 380.0, 0.083), (1, 840.0, 0.083), (3, 840.0, 0.04272)):
+        for pixel in range(200):
+            wavelength = first + step * pixel
+            conversion = (2.5 + 0.3 * np.sin(pixel / 9)) * 1e29
+            mag = 22.5 + 0.002 * pixel
+            signal = conversion * 3.631e-20 * 10 ** (-0.4 * mag)
+            variance, sky = 200.0 + pixel, 100.0 + pixel
+            snr = np.sqrt(exposures) * signal / np.sqrt(signal + variance)
+            rows.append(
+                f"{arm:d} {pixel:4d} {wavelength:9.3f} {snr:8.4f} {signal:11.5E} {variance:11.5E} "
+                f"{signal + variance:11.5E} {mag:11.5E} {conversion:11.5E} {1.0:11.5E} {sky:12.5E}"
+            )
+            noise.append(f"{arm:d} {pixel:4d} {wavelength:9.3f} {variance:11.5E} {sky:11.5E}")
+    (folder / f"{name}.snc.dat").write_text("\n".join(rows) + "\n")
+    (folder / f"{name}.noise.dat").write_text("\n".join(noise) + "\n")

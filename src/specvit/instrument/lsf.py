@@ -339,7 +339,7 @@ def _refinement(lsf: Lsf, pixels: _Pixels, line: np.ndarray, width: np.ndarray, 
             "between; resample the library to a finer grid"
         )
     # But samples must not fall into one pixel or the next.
-    return max(1, math.ceil(SMALLEST_FWHM_IN_STEPS / (kernel / width)[needed].min()))
+    return max(1, math.ceil(SMALLEST_FWHM_IN_STEPS / float((kernel / width)[needed].min())))
 
 
 def refined(samples: np.ndarray, factor: int) -> tuple[np.ndarray, scipy.sparse.csr_array]:
@@ -385,7 +385,7 @@ def _check_coverage(pixels: _Pixels, grid: WavelengthGrid, grid_in: WavelengthGr
     mend = (
         "to use the pixels that both have, set clip = true"
         if some
-        else "they have no pixel in common: give a library of these wavelengths"
+        else "they have no pixel in common: give a library of these wavelengths, with --library FILE"
     )
     raise WavelengthRangeError(
         f"the instrument needs {low:.1f}-{high:.1f} Å (pixels and LSF wings); the library has {grid_in.describe()}; "

@@ -72,7 +72,13 @@ def test_errors_are_one_line(capsys, arguments, code, message):
 def test_show_tells_what_there_is(capsys):
     code, out, _ = run(capsys, "show", "weave_lr_red")
     assert code == 0
-    for told in ("in 2 segments (5790.24-7589.76, 7669.24-9589.24)", "clip ", "throughput ", "sigma ", "S/N "):
+    for told in (
+        "in 2 segments (5790.24-7589.76, 7669.24-9589.24)",
+        "clip ",
+        "throughput ",
+        "sigma ",
+        "S/N ",
+    ):
         assert told in out
     code, out, _ = run(capsys, "show", "muse", "--json", "--set", "conditions.mag=18")
     facts = json.loads(out)

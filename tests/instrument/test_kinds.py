@@ -11,6 +11,7 @@ from specvit.errors import ConfigError, DataError, WavelengthRangeError
 from specvit.instrument import Instrument
 from specvit.instrument.lsf import FWHM_PER_SIGMA, refined
 from specvit.library import Emulator
+from specvit.limits.forecast import Forecaster, FreeParameters
 from specvit.spectra import WavelengthGrid
 from specvit.spectra.air import vacuum_to_air
 
@@ -135,6 +136,34 @@ def test_arms_overlap_and_each_is_what_it_would_be_alone(tmp_path, emulator):
     assert len(both.lsf_nodes()["fwhm"]) == 18
     # A detector that the other arm has must not be taken for one's own.
     assert float((expected[1] / snr_of(both, both.observe(emulator))[:, :300] - 1).abs().max()) > 0.05
+
+
+def test_the_information_of_two_arms_is_the_sum(tmp_path, emulator):
+    """With nothing free but the labels; the arms of a file against the two of them as files of their own."""
+    free = FreeParameters(continuum_order=None)
+    alone = {"grid": SECOND["grid"], "lsf": SECOND["lsf"], "sky": {"background": 0.5}}
+    alone |= {"object": {"area": 10.0, "throughput": 0.3}, "detector": {"read_noise": 7.0}}
+    several = {
+        "both": loaded(tmp_path, without=("grid",), arm=[FIRST, SECOND]),
+        "first": loaded(tmp_path, grid=FIRST["grid"]),
+        "second": loaded(tmp_path, **alone),
+    }
+    fisher = {}
+    for name, instrument in several.items():
+        forecaster = Forecaster(emulator, instrument, free, dtype=torch.float64)
+        (found,) = forecaster.forecast(LABELS.double(), [instrument.fixed_conditions(2)])
+        fisher[name] = found.fisher
+    torch.testing.assert_close(fisher["both"], fisher["first"] + fisher["second"], rtol=1e-5, atol=0)
+    # Each arm is broadened by its own width, when that is free too.
+    free = FreeParameters(continuum_order=None, line_width=True)
+    bounds = {}
+    for name, instrument in several.items():
+        (found,) = Forecaster(emulator, instrument, free, dtype=torch.float64).forecast(
+            LABELS.double(), [instrument.fixed_conditions(2)]
+        )
+        bounds[name] = torch.linalg.eigvalsh(found.fisher)[:, -1]
+    # Of one width for both arms both know more than either.
+    assert bool((bounds["both"] > torch.maximum(bounds["first"], bounds["second"])).all())
 
 
 def test_arms_are_clipped_to_the_library_each(tmp_path, emulator):
@@ -325,6 +354,13 @@ def test_an_instrument_wider_than_the_library_says_its_mend(tmp_path, emulator, 
         instrument.grid.lower[0] - 0.8 < edges.lower[0] + reach
         or instrument.grid.upper[-1] + 0.8 > edges.upper[-1] - reach
     )
+
+
+def test_a_clipping_instrument_that_was_not_clipped_says_so(tmp_path, emulator):
+    wide = loaded(tmp_path, grid={"start": 8700.0, "step": 0.8, "pixels": 600}, clip=True)
+    with pytest.raises(WavelengthRangeError, match=r"use instrument\.clipped_to\(library\.grid\)"):
+        wide.observe(emulator)
+    assert wide.clipped_to(emulator.grid).observe(emulator).grid.size < 600
 
 
 def test_a_library_with_a_hole_does_not_cover_what_lies_in_it(tmp_path, emulator):

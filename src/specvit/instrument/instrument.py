@@ -167,6 +167,11 @@ class Instrument(nn.Module):
             WavelengthRangeError: if the library does not cover the pixels and the LSF's wings, is sampled too
                 coarsely, or has too low a resolution.
         """
+        if self.clipped_to(grid_in) is not self:
+            raise WavelengthRangeError(
+                f"{self.file}: says clip = true, and {grid_in.describe()} do not cover all of its pixels; use "
+                "instrument.clipped_to(library.grid)"
+            )
         return self._optics.lsf_matrix(grid_in, resolution_in)
 
     def observe(self, emulator: Emulator) -> ObservedEmulator:

@@ -7,8 +7,8 @@ checked first. Each lives in a process of its own; they take turns, and never ru
 
     python benchmarks/train.py [--batch 64] [--steps 2] [--repeats 5] [--quick] [--json FILE]
 
-With a CUDA device it runs there (bf16, ours compiled), with larger batches, and adds the share of the
-simulation and the utilisation of the device.
+With a CUDA device it runs there (bf16, ours compiled, theirs as they come), with larger batches, and adds the share of
+the simulation and the utilisation of the device. `tools/gpu_visit.py` compares the blocks alone, compiled or not.
 """
 
 from __future__ import annotations
@@ -27,9 +27,13 @@ import torch
 from torch import Tensor, nn
 
 import _rival_vits as rivals
+from _cards import peak_of
+from _clock import wait_for
+from _flops import training_flops
 from _machine import heading
 from specvit.estimators import network_config
 from specvit.models.network import SpectrumNetwork, build_network
+from specvit.models.vit import ViTConfig
 from specvit.simulate import Simulator, endless
 from specvit.training import LabelRegression, Recipe, Trainer
 from specvit.training.distributed import Processes
@@ -40,9 +44,6 @@ LABEL = "log_g"
 RIVALS = ("transformers", "timm")
 LR, BETAS, WEIGHT_DECAY, CLIP = 3e-4, (0.9, 0.999), 0.01, 0.5
 STORED = 2048
-
-#: Dense bf16 of an H100 or H200 (SXM), FLOP/s: NVIDIA's data sheets.
-PEAK_FLOPS = 989e12
 
 #: Largest difference of outputs for the same weights.
 TOLERANCE = 1e-4
@@ -70,7 +71,7 @@ def our_network(simulator: Simulator) -> SpectrumNetwork:
 def our_trainer(simulator: Simulator, batch: int, device: torch.device) -> Trainer:
     on_gpu = device.type == "cuda"
     recipe = Recipe(
-        batch=batch, lr=LR, betas=BETAS, weight_decay=WEIGHT_DECAY, clip=CLIP, ema=0.0, steps=10**9,
+        batch=batch, lr=LR, betas=BETAS, weight_decay=WEIGHT_DECAY, clip=CLIP, ema=0.0, steps=10**8,
         precision="bf16" if on_gpu else "fp32", compile=on_gpu,
     )  # fmt: skip
     network = our_network(simulator)
@@ -125,10 +126,10 @@ def serve(name: str, batch: int, device: str, threads: int, pipe: Connection) ->
 
 def timed(job: Callable[[], object], device: torch.device) -> tuple[float, float]:
     """Return wall and CPU seconds of `job` in this process."""
+    wait_for(device)
     wall, cpu = time.perf_counter(), time.process_time()
     job()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
+    wait_for(device)
     return time.perf_counter() - wall, time.process_time() - cpu
 
 
@@ -163,15 +164,12 @@ def available(simulator: Simulator) -> list[str]:
     return found
 
 
-def flops_per_spectrum(tokens: int = 257) -> float:
-    """Return the FLOPs of a training step per spectrum: products only, three times those of the forward pass.
-
-    Of the last block all tokens need keys and values, the CLS token alone the rest.
-    """
-    width, full = rivals.WIDTH, rivals.DEPTH - 1
-    linear = 2 * width**2 * (12 * full * tokens + 2 * tokens + 10)
-    attention = 4 * width * (full * tokens**2 + tokens)
-    return 3.0 * (linear + attention + 2 * width * 4096)
+def utilisation(spectra_per_second: float, pixels: int) -> dict[str, float | str | None]:
+    """Return what share of the card's peak the training uses; None for a card whose peak is not known."""
+    card = torch.cuda.get_device_name()
+    peak = peak_of(card)
+    flops = spectra_per_second * training_flops(ViTConfig.reference(), pixels, outputs=1, shortcut=False)
+    return {"card": card, "flops": flops, "mfu": flops / peak.flops if peak else None}
 
 
 def measure(
@@ -222,7 +220,8 @@ def main() -> None:
 
     print(f"training step of SpecViT-reference, batches of {options.batch}")
     print(heading(options.device, options.threads, seed=0, packages=RIVALS))
-    names = ["specvit", *available(Simulator.build("pfs_mr_reference"))]
+    simulator = Simulator.build("pfs_mr_reference")
+    names = ["specvit", *available(simulator)]
     wall, cpu, simulation = measure(names, options)
     ours, figures = wall["specvit"], {}
     print(f"  medians of {options.repeats} repeats of {options.steps} steps, in turn [least, most]")
@@ -246,8 +245,14 @@ def main() -> None:
         f"  simulation alone: {simulation:.3f} s per batch, {100 * figures['simulation_share']:.1f} % of our step"
     )
     if on_gpu:
-        figures["mfu"] = flops_per_spectrum() * options.batch / statistics.median(ours) / PEAK_FLOPS
-        print(f"  model FLOP utilisation {100 * figures['mfu']:.1f} % of {PEAK_FLOPS / 1e12:.0f} TFLOP/s")
+        figures["use"] = utilisation(options.batch / statistics.median(ours), simulator.grid.size)
+        mfu = figures["use"]["mfu"]
+        share = (
+            f"{100 * mfu:.1f} % of its peak"
+            if mfu is not None
+            else "an unknown card: no peak to compare with"
+        )
+        print(f"  model FLOP/s {figures['use']['flops'] / 1e12:.0f} 10^12, {share}")
     if options.json:
         options.json.write_text(
             json.dumps({"batch": options.batch, "device": options.device, **figures}, indent=1)

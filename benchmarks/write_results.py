@@ -90,7 +90,9 @@ def main() -> None:
     found = kept_sections()
     for name in names:
         found[name] = section(name)
-        body = "\n".join(found[key] for key in SECTIONS if key in found)
+        # Sections of others (`tools/gpu_report.py`) stay as they are, after ours.
+        order = [key for key in SECTIONS if key in found] + [key for key in found if key not in SECTIONS]
+        body = "\n".join(found[key] for key in order)
         head = "# Speed\n\nWritten by `make bench` (`python benchmarks/write_results.py`); see there.\n\n"
         write_atomic(PAGE, head + body)
     print(PAGE)

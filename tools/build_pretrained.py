@@ -119,9 +119,9 @@ def publish(estimator: NetworkEstimator) -> Path:
     return FOLDER / estimator.name
 
 
-def score(estimator: NetworkEstimator, simulator: Simulator) -> None:
+def score(estimator: NetworkEstimator, simulator: Simulator, count: int = TEST) -> None:
     """Score a network on test stars: R², MAE and RMSE per label, and what its true value makes of the errors."""
-    stars, space = collect(simulator.source(splits.TEST, SEED, TEST)), simulator.prior.label_space
+    stars, space = collect(simulator.source(splits.TEST, SEED, count)), simulator.prior.label_space
     found, labels = estimator.predict(stars.flux, stars.sigma), stars.known_labels()
     measures = {"r2": r2, "mae": mae, "rmse": rmse}
     estimator.metrics = {

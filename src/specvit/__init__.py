@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from specvit import estimators as estimators
     from specvit import evaluate as evaluate
     from specvit import explain as explain
+    from specvit import hub as hub
     from specvit import inference as inference
     from specvit import instrument as instrument
     from specvit import jobs as jobs
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from specvit import limits as limits
     from specvit import models as models
     from specvit import observed as observed
+    from specvit import paper as paper
     from specvit import report as report
     from specvit import runs as runs
     from specvit import simulate as simulate
@@ -120,6 +122,8 @@ _HOMES = {
     "jobs": ("run_survey", "run_training"),
     "studies": (),
     "report": ("write_report",),
+    "hub": (),
+    "paper": (),
     "errors": (
         *("ConfigError", "DataError", "DomainError", "LabelError", "MissingExtra"),
         *("RunError", "ShapeError", "SpecvitError", "WavelengthRangeError"),

@@ -12,6 +12,8 @@ SOURCE = Path(specvit.__file__).parent
 ORDER = (
     *(
         "cli",
+        "paper",
+        "hub",
         "report",
         "studies",
         "jobs",

@@ -16,6 +16,8 @@ WRITTEN_BY_PEOPLE = (
     "specvit.instrument.",
     "specvit.estimators.options",
     "specvit.studies.",
+    "specvit.hub.",
+    "specvit.paper.",
 )
 
 

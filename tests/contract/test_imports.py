@@ -12,7 +12,7 @@ import specvit
 #: Everything an extra brings, and what is imported only where it is used.
 OPTIONAL = (
     *("dask", "distributed", "pysme", "pandas", "tables", "lightgbm", "jinja2", "matplotlib", "sklearn"),
-    *("numba", "astropy", "plotly", "hypothesis", "pytest", "psutil", "tqdm"),
+    *("numba", "astropy", "plotly", "pyarrow", "hypothesis", "pytest", "psutil", "tqdm"),
 )
 #: A module that is made of an optional package, and imported only where that is there.
 MADE_OF = {"specvit.simulate.compiled": "numba"}

@@ -109,6 +109,27 @@ MUTATIONS = {
         "train=simulator.source(splits.TEST, seed, train) if train else None",
         WIRING,
     ),
+    "a study against a statement speaks for it": Mutation(
+        "hub/evidence.py",
+        'voices += [(known, _OPPOSITE.get(known.state, known.state)) for',
+        'voices += [(known, known.state) for',
+        "tests/hub/test_evidence.py",
+    ),
+    "a rule that denies the claim confirms it": Mutation(
+        "hub/findings.py",
+        "contrary = known.id in knowledge.programme.contrary",
+        "contrary = False",
+        "tests/hub/test_findings.py",
+    ),
+    "a verdict on an old rule counts": Mutation(
+        "hub/knowledge.py", "        counted = False\n", "        counted = True\n", "tests/hub/test_knowledge.py"
+    ),
+    "the scoreboard compares different stars": Mutation(
+        "hub/scoreboard.py",
+        "groups.setdefault((result.label, facts.spectra), {})",
+        'groups.setdefault((result.label, ""), {})',
+        "tests/hub/test_views.py",
+    ),
 }  # fmt: skip
 
 

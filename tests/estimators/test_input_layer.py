@@ -1,5 +1,6 @@
 """One rule for the input of every estimator: what it takes, what is dead, what is refused, which unit."""
 
+import importlib.util
 import math
 
 import numpy as np
@@ -23,7 +24,9 @@ NETWORKS = {
     "vit": {"patch": 64, "stride": 64, "width": 16, "depth": 1, "heads": 2, "channels": "flux,sigma"},
     "subspace": {"width": 16, "components": 12, "patterns": 3},
 }
-FITTED = ("ridge", "pca_ridge", "pls", "lightgbm", "template", "posterior")
+#: A visit to a GPU (docs/gpu.md) runs these tests where LightGBM may be missing.
+BOOSTED = ("lightgbm",) if importlib.util.find_spec("lightgbm") else ()
+FITTED = ("ridge", "pca_ridge", "pls", *BOOSTED, "template", "posterior")
 NAMES = (*FITTED, *NETWORKS)
 
 
@@ -46,7 +49,7 @@ def estimators(world):
         Ridge(),
         PCARidge(),
         PLS(),
-        LightGBM(rounds=60, threads=1),
+        *(LightGBM(rounds=60, threads=1) for _ in BOOSTED),
         TemplateFit(world.observed, starts=1),
         PosteriorMean(world.observed, bank_size=1 << 10, settings=sampler),
     ]

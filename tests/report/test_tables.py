@@ -2,13 +2,17 @@
 
 import csv
 import io
+import re
+import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy.stats import norm
 
+from specvit.errors import MissingExtra
 from specvit.report import load_contents, model_table, run_tables, snr_table
+from specvit.report.phrase import Code, Link, Mark, coded, joined, phrase
 from specvit.report.run_tables import (
     cell_table,
     coverage_table,
@@ -19,7 +23,7 @@ from specvit.report.run_tables import (
     slice_table,
 )
 from specvit.report.tables import Table
-from specvit.report.words import findings
+from specvit.report.words import decimals_of, findings
 from specvit.runs import Score
 
 
@@ -237,3 +241,62 @@ def test_titles_of_any_characters_leave_latex_and_markdown_whole():
     line = r"\{a\}\$b\$ \textbackslash{}c\textasciitilde{}d\textasciicircum{}e $|$ $<$f$>$"
     assert table.to_latex().count(line) == 3
     assert {text.replace(r"\|", "").count("|") for text in table.to_markdown().splitlines()} == {3}
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "decimals"),
+    [
+        (0.410, 0.424, 4),
+        (0.38, 0.45, 3),
+        (-0.4, 0.9, 2),
+        (3.0, 25.0, 0),
+        (100.0, 900.0, 0),
+        (0.5, 0.5, 3),
+        (None, None, 3),
+    ],
+)
+def test_decimals_follow_from_the_interval(low, high, decimals):
+    assert decimals_of(Score(value=0.5, low=low, high=high)) == decimals
+
+
+def test_a_table_without_digits_prints_what_its_intervals_leave():
+    rows = ((Score(value=0.1234, low=0.12, high=0.127),), (Score(value=12.3, low=2.0, high=22.0),))
+    text = Table("t", "c", ("a",), rows, digits=None).to_markdown()
+    assert "0.1234 [0.1200 to 0.1270]" in text
+    assert "12 [2 to 22]" in text
+
+
+def test_phrases_are_plain_text_in_files():
+    cell = phrase(
+        "see ", Link("kernel", "studies/kernel"), " ", Mark("refuted", "refuted"), ": ", Code("a <= b")
+    )
+    table = Table("t", "c", ("what",), ((cell,),))
+    assert read(table) == [{"what": "see kernel refuted: a <= b"}]
+    assert r"see kernel refuted: a $<$= b" in table.to_latex()
+    assert coded("run `a b` now").parts == ("run ", Code("a b"), " now")
+    assert joined([phrase("a"), phrase("b")]).text == "a; b"
+
+
+def test_a_long_table_goes_on_over_pages():
+    text = Table("t", "c", ("a", "b"), (("1", "2"),)).to_latex("ll", is_long=True)
+    assert text.startswith(r"\begin{longtable}{ll}")
+    assert text.count(r"a & b \\") == 2
+    assert re.findall(r"\\end\{(\w+)\}", text) == ["longtable"]
+
+
+def test_parquet_has_one_type_per_column():
+    parquet = pytest.importorskip("pyarrow.parquet")
+    score = Score(value=0.5, low=0.4, high=0.6)
+    table = Table("t", "c", ("a", "b", "c"), (("x", score, 1), (2, None, None)))
+    read_back = parquet.read_table(io.BytesIO(table.to_parquet())).to_pydict()
+    assert read_back == {
+        "a": ["x", "2"], "b": [0.5, None], "b low": [0.4, None], "b high": [0.6, None], "c": [1, None]
+    }  # fmt: skip
+    empty = Table("t", "c", ("a",), ())
+    assert parquet.read_table(io.BytesIO(empty.to_parquet())).column_names == ["a"]
+
+
+def test_parquet_names_the_extra_it_needs(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(MissingExtra, match=r"pip install 'specvit\[parquet\]'"):
+        Table("t", "c", ("a",), ()).to_parquet()

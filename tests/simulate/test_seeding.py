@@ -16,6 +16,7 @@ from specvit.simulate.seeding import (
     label_generator,
     noise_generator,
     noise_key,
+    noise_seeds,
 )
 from specvit.simulate.splits import split_number
 
@@ -135,3 +136,8 @@ def test_noise_of_neighbouring_blocks_is_uncorrelated():
 def test_unknown_splits_are_refused():
     with pytest.raises(ConfigError, match="choose one of train, validation, test"):
         label_generator(0, "dev", 0)
+
+
+def test_seeds_of_many_blocks_are_those_of_each():
+    many = noise_seeds(7, "train", 2, range(5, 9))
+    assert many == [noise_generator(7, "train", 2, block).initial_seed() for block in range(5, 9)]

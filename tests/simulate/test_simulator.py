@@ -9,7 +9,7 @@ from specvit.instrument import Instrument
 from specvit.library import Emulator
 from specvit.simulate import BLOCK, Simulator, UniformPrior
 from specvit.simulate.deviates import NoiseStream
-from specvit.simulate.seeding import STARS, TILE, noise_key
+from specvit.simulate.seeding import STARS, TILE, noise_generator, noise_key
 from specvit.spectra import LOW_T_BOX, SpectraBatch, median_snr
 
 
@@ -195,6 +195,24 @@ def test_impossible_requests_are_refused(simulator):
         simulator.draw("train", 1, 5, 5)
     with pytest.raises(ConfigError, match="split: 'dev'"):
         simulator.draw("dev", 1, 0, 5)
+
+
+def test_what_accelerators_draw_is_keyed_by_block_and_has_the_stars_of_the_cpu(simulator):
+    """The path of other devices, run on the CPU: across a group's end, and asked for in parts."""
+    start, stop = STARS - BLOCK, STARS + BLOCK
+    whole, first, second = (
+        simulator._draw_on_device("train", 7, a, b, 1, torch.device("cpu"), True)
+        for a, b in ((start, stop), (start, STARS), (STARS, stop))
+    )
+    expected = simulator.draw("train", 7, start, stop, epoch=1)
+    assert torch.equal(whole.labels, expected.labels)
+    assert all(torch.equal(whole.conditions[name], expected.conditions[name]) for name in expected.conditions)
+    torch.testing.assert_close(whole.snr, expected.snr, rtol=1e-5, atol=0)
+    torch.testing.assert_close(first.flux, whole.flux[:BLOCK])
+    torch.testing.assert_close(second.flux, whole.flux[BLOCK:])
+    noise = torch.randn(BLOCK, simulator.grid.size, generator=noise_generator(7, "train", 1, STARS // BLOCK))
+    again = simulator.observe(second.labels, second.conditions, noise)
+    torch.testing.assert_close(again.flux, second.flux)
 
 
 @pytest.mark.gpu

@@ -51,6 +51,10 @@ VERBS = {
     "ceiling": Verb("specvit.cli.ceiling:ceiling", "Compute how well a label can be measured at best."),
     "explain": Verb("specvit.cli.explain:explain", "Show which lines a trained network looks at."),
     "study": Verb("specvit.cli.study:app", "List, plan, run and judge declared experiments."),
+    "hub": Verb("specvit.cli.hub:app", "Turn the results of studies into hub, roadmap and findings."),
+    "paper": Verb(
+        "specvit.cli.paper:app", "Turn the results of studies into figures, tables and numbers of a paper."
+    ),
     "report": Verb("specvit.cli.report:report", "Turn a run folder into one HTML page, figures and tables."),
     "doctor": Verb("specvit.cli.doctor:doctor", "Check this installation: versions, device, data, disk."),
 }

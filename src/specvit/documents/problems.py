@@ -83,7 +83,8 @@ def _is_number(annotation: Any) -> bool:
 def known_keys(model: type[BaseModel], table: Sequence[str] = ()) -> list[str]:
     """Return the keys allowed in the table of that name, [] if it is none of the model's."""
     models = [model]
-    for name in table:
+    # A place in a list is no key of its own.
+    for name in (part for part in table if not part.isdigit()):
         fields = [inner.model_fields[name] for inner in models if name in inner.model_fields]
         models = [found for field in fields for found in models_in(field.annotation)]
     return list(dict.fromkeys(key for inner in models for key in inner.model_fields))

@@ -48,6 +48,9 @@ class TrainingRecord(Section):
     processes: int | None = Field(default=None, ge=1)
     threads: int | None = Field(default=None, ge=1)
     date: str | None = Field(default=None, description="ISO 8601")
+    pretraining: dict[str, Any] | None = Field(
+        default=None, description="what the body learnt before labels: task, steps, spectra, score"
+    )
     calibration_spectra: int | None = Field(
         default=None, ge=0, description="spectra that corrected the stated errors"
     )

@@ -1,8 +1,12 @@
-"""Shared kernels on arrays: medians, products with fixed matrices, Cholesky factors, dropout masks. Knows no spectra."""
+"""Shared kernels on arrays: medians, products with fixed matrices, Cholesky factors, dropout masks, copies to a device.
+
+Knows no spectra.
+"""
 
 from specvit.numerics.cholesky import steady_cholesky
 from specvit.numerics.dropout import Dropout
 from specvit.numerics.medians import row_median
 from specvit.numerics.products import FixedProduct, has_fast_products
+from specvit.numerics.transfer import to_device
 
-__all__ = ["Dropout", "FixedProduct", "has_fast_products", "row_median", "steady_cholesky"]
+__all__ = ["Dropout", "FixedProduct", "has_fast_products", "row_median", "steady_cholesky", "to_device"]

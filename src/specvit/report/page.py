@@ -12,7 +12,7 @@ from specvit.report.contents import RunContents, load_contents
 from specvit.report.drawings import drawings
 from specvit.report.meanings import curve_meanings, leak_warnings, world_warnings
 from specvit.report.run_tables import run_tables
-from specvit.report.style import save_figure, to_data_uri
+from specvit.report.style import save_figure, style_sheet, to_data_uri
 from specvit.report.tables import Cell, Table, cell_text, write_table
 from specvit.report.words import count, findings, interval, label_name, metric_name, number, value
 from specvit.runs import ALL, Score, Spread, write_atomic
@@ -71,6 +71,7 @@ def _render(run: RunContents, figures: list[dict[str, Any]], tables: list[Table]
     template = (files("specvit.report") / "templates" / "report.html.j2").read_text(encoding="utf-8")
     return environment.from_string(template).render(
         run=run,
+        style=style_sheet(),
         title=f"{label_name(run.target)}: {run.name}",
         numbers=_headline(run),
         warnings=leak_warnings(run) + world_warnings(run),

@@ -1,4 +1,4 @@
-"""The type and lines of all figures, and how they are saved. Knows nothing of what a figure shows."""
+"""The look of all pages, type and lines of all figures, and how these are saved. Knows nothing of what they show."""
 
 from __future__ import annotations
 
@@ -27,6 +27,11 @@ def house_style() -> Iterator[None]:
         yield
 
 
+def style_sheet() -> str:
+    """Return the style sheet that every page shares."""
+    return (files("specvit.report") / "templates" / "style.css").read_text(encoding="utf-8")
+
+
 def save_figure(figure: Figure, folder: Path, name: str) -> list[Path]:
     """Write `folder/NAME.pdf` and `.png` and return their paths."""
     return [write_atomic(folder / f"{name}.{kind}", _render(figure, kind)) for kind in ("pdf", "png")]
@@ -35,6 +40,11 @@ def save_figure(figure: Figure, folder: Path, name: str) -> list[Path]:
 def save_png(figure: Figure, path: Path) -> Path:
     """Write one image and return its path."""
     return write_atomic(path, _render(figure, "png"))
+
+
+def to_pdf(figure: Figure) -> bytes:
+    """Return the figure as PDF."""
+    return _render(figure, "pdf")
 
 
 def to_data_uri(figure: Figure) -> str:

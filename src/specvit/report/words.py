@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from specvit.report.contents import RunContents
 from specvit.runs import ALL, CeilingFacts, FreeSet, Score
 
@@ -77,6 +79,13 @@ def interval(score: Score, digits: int = 3) -> str:
 def range_text(low: float, high: float) -> str:
     """Return a range with as many digits as it needs, e.g. '1 – 1.5'."""
     return f"{low:g} – {high:g}".replace("-", "−")
+
+
+def decimals_of(score: Score, otherwise: int = 3) -> int:
+    """Return how many decimals of a score mean something: two digits of half its interval, or `otherwise` without one."""
+    if score.low is None or score.high is None or not score.high > score.low:
+        return otherwise
+    return min(8, max(0, 1 - math.floor(math.log10(0.5 * (score.high - score.low)))))
 
 
 def score_text(score: Score, digits: int = 3) -> str:

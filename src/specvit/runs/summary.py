@@ -26,6 +26,10 @@ Family = Literal["linear", "trees", "network", "template", "posterior", "own"]
 ALL = "all"
 
 
+#: For bins, models and ceilings alike; captions state it.
+SNR_DEFINITION = "median over pixels of noise-free flux / true sigma"
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -171,7 +175,7 @@ class Summary(_Part):
     bootstrap: int = Field(description="resamples behind each interval")
     interval: float = Field(default=0.95, description="probability the intervals hold")
     seed: int
-    snr_definition: str = "median over pixels of noise-free flux / true sigma"
+    snr_definition: str = SNR_DEFINITION
     outside: int = Field(default=0, description="test spectra in no bin of S/N")
     left_out: dict[str, str] = Field(
         default_factory=dict, description="slices and bins in S/N without scores -> why, e.g. no spectra"

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from specvit.errors import ConfigError
 from specvit.instrument import NoiseTerms
-from specvit.numerics import row_median
+from specvit.numerics import row_median, to_device
 from specvit.spectra import Truth
 
 Normalisation = Literal["observed_median", "noise_free_median"]
@@ -132,7 +132,10 @@ class Observer:
             # A smooth continuum, never the star's own flux: sigma would be a noise-free copy of the spectrum.
             assumed = torch.mul(known[:, None], continuum, out=seen.sigma)
             if slope is not None:
-                assumed.mul_(1 + slope[:, None] * torch.linspace(-1, 1, continuum.numel()).to(assumed))
+                position = torch.linspace(
+                    -1, 1, continuum.numel(), dtype=assumed.dtype, device=assumed.device
+                )
+                assumed.mul_(1 + slope[:, None] * position)
             _sigma(assumed, terms, level, seen.sigma)
         seen.sigma.mul_(column)
 
@@ -166,11 +169,12 @@ def observed_slope(flux: Tensor, continuum: Tensor, known: Tensor) -> Tensor:
         continuum: shape (L,).
         known: the level of each spectrum, shape (B,).
     """
-    bounds, weights = parts_of(continuum.numel())
+    bounds, per_part = parts_of(continuum.numel())
     over = flux / continuum
     # Of a part with dead pixels only nothing is known.
     medians = [row_median(over[:, low:high]) for low, high in itertools.pairwise(bounds)]
-    rises = (torch.stack(medians, dim=1) * torch.from_numpy(weights).to(flux)).sum(dim=1) / known
+    weights = to_device(torch.from_numpy(per_part).to(flux.dtype), flux.device)
+    rises = (torch.stack(medians, dim=1) * weights).sum(dim=1) / known
     return torch.nan_to_num(rises, 0.0, 0.0, 0.0).clamp_(-STEEPEST, STEEPEST)
 
 

@@ -8,6 +8,8 @@ seed is a star of another, whatever their sizes (see each function).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import torch
 
@@ -88,17 +90,26 @@ def noise_key(seed: int, split: str, epoch: int) -> NoiseKey:
 def noise_generator(
     seed: int, split: str, epoch: int, block: int, device: torch.device | str = "cpu"
 ) -> torch.Generator:
-    """Return PyTorch's noise generator of one block on `device`.
+    """Return PyTorch's noise generator of one block on `device`; see `noise_seeds`.
 
     Noise drawn on different kinds of device differs (different engines); on one kind it is reproducible.
+    """
+    return torch.Generator(device=device).manual_seed(noise_seeds(seed, split, epoch, (block,))[0])
+
+
+def noise_seeds(seed: int, split: str, epoch: int, blocks: Iterable[int]) -> list[int]:
+    """Return the seeds of PyTorch's noise generator for some blocks: one for all of them is made once and set anew.
+
     PyTorch's engines take 32-bit seeds; a bijection keeps every (split, epoch, block) of a seed apart, instead of
     hashing and hoping. Another seed orders the same 2^32 streams differently: its stars are others, the noise of
     some block is not.
     """
-    counter = (epoch * _EPOCH_BLOCKS + block) % (1 << _COUNTER_BITS)
-    word = (split_number(split) << _COUNTER_BITS) | counter
-    mixed = _mix32(word ^ (int(np.random.SeedSequence(int(seed)).generate_state(1)[0])))
-    return torch.Generator(device=device).manual_seed(mixed)
+    hashed, high = (
+        int(np.random.SeedSequence(int(seed)).generate_state(1)[0]),
+        split_number(split) << _COUNTER_BITS,
+    )
+    counters = ((epoch * _EPOCH_BLOCKS + block) % (1 << _COUNTER_BITS) for block in blocks)
+    return [_mix32((high | counter) ^ hashed) for counter in counters]
 
 
 def _mix32(word: int) -> int:

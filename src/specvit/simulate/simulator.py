@@ -21,6 +21,7 @@ from specvit.documents.problems import wrong_entry
 from specvit.errors import ConfigError, ShapeError
 from specvit.instrument import Instrument, ObservedEmulator
 from specvit.library import Emulator
+from specvit.numerics import to_device
 from specvit.simulate import splits
 from specvit.simulate.identity import emulator_fingerprint, instrument_fingerprint
 from specvit.simulate.observer import Normalisation, Observer, Records, VisibleSigma
@@ -30,7 +31,7 @@ from specvit.simulate.seeding import (
     STARS,
     check_seed,
     label_generator,
-    noise_generator,
+    noise_seeds,
 )
 from specvit.simulate.simulated_source import SimulatedSource
 from specvit.simulate.tiles import TiledDrawing
@@ -87,6 +88,7 @@ class Simulator:
         self._wider = None if widening is None else WiderConditions(widening, instrument, noise_level)
         self._on_device: dict[torch.device, tuple[ObservedEmulator, Instrument]] = {}
         self._tiled: TiledDrawing | None = None
+        self._latest: tuple[tuple[str, int, int], tuple[Tensor, dict[str, Tensor]]] | None = None
 
     @classmethod
     def build(cls, instrument: str = "pfs_mr_reference", **options: Any) -> Simulator:
@@ -191,15 +193,36 @@ class Simulator:
         self, split: str, seed: int, start: int, stop: int, epoch: int, device: torch.device, truth: bool
     ) -> SpectraBatch:
         """Return whole blocks of spectra, all at once."""
-        groups = range(start // STARS, -(-stop // STARS))
-        drawn = [self.labels_and_conditions(split, seed, group) for group in groups]
-        rows = slice(start - groups.start * STARS, stop - groups.start * STARS)
-        labels = torch.cat([labels for labels, _ in drawn])[rows].to(device)
-        conditions = {name: torch.cat([c[name] for _, c in drawn])[rows].to(device) for name in drawn[0][1]}
+        labels, conditions = self._stars_on_device(split, seed, start, stop, device)
         noise = torch.empty(stop - start, self.grid.size, device=device)
-        for block, values in enumerate(noise.split(BLOCK), start // BLOCK):
-            values.normal_(generator=noise_generator(seed, split, epoch, block, device))
+        # One generator, set anew for every block: making one costs as much as a launch.
+        generator = torch.Generator(device=device)
+        seeds = noise_seeds(seed, split, epoch, range(start // BLOCK, -(-stop // BLOCK)))
+        for values, number in zip(noise.split(BLOCK), seeds, strict=True):
+            values.normal_(generator=generator.manual_seed(number))
+        # Before `observe`, which may be compiled: a compiler cannot follow how modules are copied.
+        self._modules(labels.device)
         return self.observe(labels, conditions, noise, truth)
+
+    def _stars_on_device(
+        self, split: str, seed: int, start: int, stop: int, device: torch.device
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return labels (B, P) and conditions of some stars on an accelerator."""
+        groups = range(start // STARS, -(-stop // STARS))
+        drawn = [self._group(split, seed, group) for group in groups]
+        rows = slice(start - groups.start * STARS, stop - groups.start * STARS)
+        names, count = list(drawn[0][1]), len(self.prior.label_space)
+        # One table, so one copy.
+        tables = [torch.cat([labels.T, torch.stack([c[name] for name in names])]) for labels, c in drawn]
+        table = to_device(torch.cat(tables, dim=1)[:, rows].contiguous(), device)
+        return table[:count].T.contiguous(), dict(zip(names, table[count:], strict=True))
+
+    def _group(self, split: str, seed: int, group: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return what `labels_and_conditions` does; the last group is kept, as small batches ask for it again."""
+        key, latest = (split, seed, group), self._latest
+        if latest is None or latest[0] != key:
+            latest = self._latest = (key, self.labels_and_conditions(split, seed, group))
+        return latest[1]
 
     def _check_drawn(self, labels: Tensor) -> None:
         """Raise unless a prior, which may be a user's own, keeps its word: the emulator would not notice."""

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from specvit.errors import DataError, LabelError
+from specvit.numerics import to_device
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class SpectraBatch:
 
     def to(self, device: torch.device | str) -> SpectraBatch:
         """Return the batch with every tensor on `device`."""
-        return self._map(lambda tensor: tensor.to(device))
+        return self._map(lambda tensor: to_device(tensor, device))
 
     def __getitem__(self, rows: slice | Tensor) -> SpectraBatch:
         """Return the selected rows as a batch (slices and index or mask tensors, not single integers)."""

@@ -78,6 +78,8 @@ def usable_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
         torch.zeros(1, device=device).item()
+        # Unless told, PyTorch lets cuDNN round what convolutions read to ten bits, and float32 is not float32.
+        torch.backends.cudnn.allow_tf32 = False
     # What torch raises differs by device: not known, not built in, not there, without memory that can be read.
     except (RuntimeError, AssertionError, ImportError) as error:
         cause = str(error).partition("\n")[0].partition(". ")[0]

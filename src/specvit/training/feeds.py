@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from specvit.errors import DataError
+from specvit.numerics import to_device
 from specvit.simulate.seeding import entropy_words
 from specvit.spectra import Generated, MemorySource, SpectraBatch, SpectraSource, collect
 
@@ -188,7 +189,7 @@ def masked(batch: SpectraBatch, share: float, seed: int) -> SpectraBatch:
             length = 1 + int(rng.integers(max(1, int(MASKED_SHARE * pixels))))
             start = int(rng.integers(pixels - length + 1))
             dead[row, start : start + length] = True
-    where = torch.from_numpy(dead).to(batch.flux.device)
+    where = to_device(torch.from_numpy(dead), batch.flux.device)
     return replace(batch, sigma=batch.sigma.masked_fill(where, torch.inf))
 
 

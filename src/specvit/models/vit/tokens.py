@@ -86,10 +86,14 @@ class Tokeniser(nn.Module):
     def forward(self, values: Tensor) -> Tensor:
         """Return tokens, shape (B, T, width), for values (B, C, L)."""
         values = F.pad(values, (0, self.padding))
-        if self.form == "c1d":
+        if self.form == "c1d" and values.device.type == "cpu":
             channels: Tensor = self.map(values)
             return channels.transpose(1, 2)
-        tokens: Tensor = self.map(values.unfold(2, self.patch, self.stride).transpose(1, 2).flatten(2))
+        patches = values.unfold(2, self.patch, self.stride).transpose(1, 2).flatten(2)
+        if self.form == "c1d":
+            # On an accelerator a product is faster than a convolution of so few channels.
+            return F.linear(patches, self.map.weight.flatten(1), self.map.bias)
+        tokens: Tensor = self.map(patches)
         return tokens
 
     def dead(self, usable: Tensor) -> Tensor:

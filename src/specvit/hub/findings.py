@@ -1,0 +1,107 @@
+"""What was found: for each published claim its number, our verdict, and what could have been seen."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from specvit.hub.blocks import Block, Facts, Heading, HubPage, Item, Listing, Paragraph
+from specvit.hub.cite import day, effects_text, mark, runs_link, study_link
+from specvit.hub.knowledge import Knowledge, Known
+from specvit.report.phrase import Code, Phrase, coded, joined, phrase
+from specvit.report.words import count, label_name
+
+Fate = Literal["does not hold", "holds", "undecided", "beside the claim", "open"]
+#: In the order in which they are told: what is said of how many, and the heading.
+FATES: dict[Fate, tuple[str, str]] = {
+    "does not hold": ("not replicated", "What does not hold here"),
+    "holds": ("replicated", "What holds here"),
+    "undecided": ("undecided", "What these trials cannot tell"),
+    "beside the claim": ("asked beside the claim", "What was asked beside a published claim"),
+    "open": ("open", "What is open"),
+}
+
+
+def fate_of(known: Known, knowledge: Knowledge) -> Fate:
+    """Return what became of the claim that a study tests."""
+    if known.state in ("open", "planned"):
+        return "open"
+    if known.id in knowledge.programme.beside:
+        return "beside the claim"
+    if known.state == "undecided":
+        return "undecided"
+    contrary = known.id in knowledge.programme.contrary
+    return "holds" if (known.state == "supported") != contrary else "does not hold"
+
+
+def findings_page(knowledge: Knowledge) -> HubPage:
+    """Return what became of every published claim."""
+    fates = {known.id: fate_of(known, knowledge) for known in knowledge.studies.values()}
+    by_fate = {fate: [knowledge.studies[k] for k, found in fates.items() if found == fate] for fate in FATES}
+    told = ", ".join(f"{len(studies)} {FATES[fate][0]}" for fate, studies in by_fate.items())
+    blocks: list[Block] = [Paragraph(phrase(text), True) for text in knowledge.warnings]
+    blocks.append(
+        Paragraph(
+            phrase(
+                f"Of {len(fates)} claims: {told}. A claim holds or does not hold here, in specvit's own simulated world and at "
+                f"the budget of the {knowledge.scale} scale, by a rule that was declared before any run. Effects have to be "
+                "below zero for a comparison to hold; beside each stands its 95 % interval over seeds and stars, and the size "
+                "that would have been seen in four of five repetitions (detectable)."
+            )
+        )
+    )
+    for fate, (_, heading) in FATES.items():
+        studies = by_fate[fate]
+        if not studies:
+            continue
+        blocks.append(Heading(heading, fate.replace(" ", "-")))
+        if fate == "open":
+            blocks.append(Listing(tuple(_open(known) for known in studies)))
+            continue
+        for known in studies:
+            blocks += [Heading(known.title, known.id, 3), _told(known)]
+    if knowledge.problems:
+        blocks.append(Heading("Results that were left out, or come with a warning", "problems"))
+        blocks.append(Listing(tuple(Item(coded(problem)) for problem in knowledge.problems)))
+    return HubPage("findings", "Findings", f"{knowledge.scale} scale", tuple(blocks))
+
+
+def _told(known: Known) -> Facts:
+    result = known.counted
+    assert result is not None
+    source = result.source
+    effects = [
+        phrase(
+            Code(claim.text),
+            f" ({claim.slice}, {label_name(claim.label)}, {count(claim.stars)} stars): ",
+            mark(claim.verdict),
+            f", {effects_text(claim)}",
+        )
+        for claim in result.claims
+    ]
+    verdict = phrase(
+        mark(result.verdict),
+        f" on {day(result.made['date'])}, {len(result.seeds)} seeds, ",
+        "measured against exact posteriors" if result.exact else "measured against the labels drawn",
+        ", ",
+        study_link(known),
+        ", ",
+        runs_link(known),
+    )
+    entries: list[tuple[str, Phrase]] = [
+        ("Published", phrase(f"{source['claim']} ({source['work']})")),
+        ("Its number", phrase(source["number"])),
+        ("Our verdict on the rule", verdict),
+        ("Effects", joined(effects)),
+        ("Decision", phrase(result.sentence)),
+    ]
+    entries += [("Note", coded(note)) for note in known.notes]
+    return Facts(tuple(entries))
+
+
+def _open(known: Known) -> Item:
+    said = phrase(study_link(known), f": {known.title}")
+    if known.study is not None:
+        source = known.study.source
+        said = phrase(said, f". Published: {source.claim}; {source.number} ({source.work})")
+    notes = tuple(Item(coded(note)) for note in known.notes)
+    return Item(phrase(mark(known.state), " ", said), notes)

@@ -1,0 +1,57 @@
+"""What was found: every published claim once, and its fate by its verdict and by which way its rule asks."""
+
+from pathlib import Path
+
+import pytest
+
+from made_results import write_results
+from specvit.hub import read_knowledge, write_findings
+from specvit.hub.findings import FATES, fate_of
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize(
+    ("study", "verdict", "fate"),
+    [
+        ("kernel", "supported", "holds"),
+        ("kernel", "refuted", "does not hold"),
+        ("kernel", "undecided", "undecided"),
+        # The rule of this one denies the claim.
+        ("data-scaling", "supported", "does not hold"),
+        ("data-scaling", "refuted", "holds"),
+        ("data-scaling", "undecided", "undecided"),
+        ("weight-average", "refuted", "beside the claim"),
+    ],
+)
+def test_the_fate_of_a_claim_follows_from_the_verdict(studies, tmp_path, study, verdict, fate):
+    write_results(tmp_path, studies, {study: verdict})
+    knowledge = read_knowledge(tmp_path, "laptop")
+    assert fate_of(knowledge.studies[study], knowledge) == fate
+    assert fate_of(knowledge.studies["lattice"], knowledge) == "open"
+
+
+def test_every_claim_stands_in_the_file_with_number_effect_and_decision(knowledge, results, tmp_path):
+    path = write_findings(knowledge, tmp_path / "findings.md", "../made/results")
+    text = path.read_text(encoding="utf-8")
+    for known in knowledge.studies.values():
+        assert text.count(f"[{known.id}](../made/results/laptop/{known.id}.json)") == (
+            known.result is not None
+        )
+        assert known.title in text.replace("\\", "")
+        if known.result is not None:
+            # Without the characters that Markdown has escaped.
+            assert known.result.source["number"].split("(")[0].strip() in text.replace("\\", "")
+            assert known.result.sentence in text.replace("\\", "")
+    assert "detectable 0.014" in text
+    for fate, (_, heading) in FATES.items():
+        assert (f'## <a id="{fate.replace(" ", "-")}"></a>{heading}' in text) == any(
+            fate_of(known, knowledge) == fate for known in knowledge.studies.values()
+        )
+
+
+def test_the_committed_file_is_the_newest(monkeypatch, tmp_path):
+    monkeypatch.chdir(ROOT)
+    fresh = write_findings(read_knowledge(Path("results"), "laptop"), tmp_path / "findings.md", "../results")
+    committed = ROOT / "docs" / "findings.md"
+    assert fresh.read_text(encoding="utf-8") == committed.read_text(encoding="utf-8"), "specvit hub findings"

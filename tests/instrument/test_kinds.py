@@ -10,6 +10,7 @@ from described import PLAIN, loaded, mended, seen_through, works_or_is_mended, w
 from specvit.errors import ConfigError, DataError, WavelengthRangeError
 from specvit.instrument import Instrument
 from specvit.instrument.lsf import FWHM_PER_SIGMA, refined
+from specvit.instrument.performance import curves
 from specvit.library import Emulator
 from specvit.limits.forecast import Forecaster, FreeParameters
 from specvit.spectra import WavelengthGrid
@@ -138,6 +139,18 @@ def test_arms_overlap_and_each_is_what_it_would_be_alone(tmp_path, emulator):
     assert float((expected[1] / snr_of(both, both.observe(emulator))[:, :300] - 1).abs().max()) > 0.05
 
 
+def test_arms_with_stated_noise_each(tmp_path, emulator):
+    at = {"mag": 18.0, "exposure_time": 1200.0, "exposure_count": 2.0}
+    arms = [
+        {**FIRST, "noise": {**at, "snr": 30.0}},
+        {"name": "z", "grid": SECOND["grid"], "noise": {**at, "snr": 80.0}},
+    ]
+    instrument = loaded(tmp_path, without=("grid", "object", "sky", "detector"), arm=arms)
+    found = curves(instrument, at).snr
+    np.testing.assert_allclose(found, np.repeat([30.0, 80.0], [200, 300]), rtol=1e-6)
+    assert instrument.observe(emulator).grid.size == 500
+
+
 def test_the_information_of_two_arms_is_the_sum(tmp_path, emulator):
     """With nothing free but the labels; the arms of a file against the two of them as files of their own."""
     free = FreeParameters(continuum_order=None)
@@ -191,6 +204,11 @@ def test_arms_are_clipped_to_the_library_each(tmp_path, emulator):
     [
         ({"arm": [FIRST]}, (), r"expected either grid, or one \[\[arm\]\]"),
         ({}, ("grid",), r"expected either grid, or one \[\[arm\]\]"),
+        (
+            {"arm": [FIRST, {**SECOND, "noise": {"mag": 18.0, "exposure_time": 600.0, "snr": 50.0}}]},
+            ("grid",),
+            "arms with stated noise beside others",
+        ),
         ({"arm": [{**FIRST, "through": 1.0}]}, ("grid",), r"arm\.0\.through: unknown key"),
         (
             {"arm": [FIRST, {**SECOND, "throughput": "eff"}]},

@@ -255,6 +255,11 @@ class InstrumentDescription(Grown):
         if (self.grid is None) != bool(self.arm):
             raise ValueError("expected either grid, or one [[arm]] or more with a grid each")
         stated = [part.noise if part.noise is not None else self.noise for part in self.arm] or [self.noise]
+        # What is not per pixel, as the light lost in the aperture, is that of all arms.
+        if len({None if noise is None else noise.needs_object for noise in stated}) > 1:
+            raise ValueError(
+                "arms with stated noise beside others; state noise in the same way for all, or for none"
+            )
         if self.object is None and any(noise is None or noise.needs_object for noise in stated):
             raise ValueError("object is missing; give [object] with area and throughput, or [noise] with snr")
         if self.detector is None and None in stated:

@@ -53,7 +53,7 @@ def test_what_is_found_can_be_kept_and_read(found, tmp_path):
 
 
 def test_densities_integrate_to_one_and_shares_add_up(found, simulator):
-    width = np.diff(simulator.grid.edges)
+    width = simulator.grid.width
     np.testing.assert_allclose((found.density * width).sum(axis=-1), 1)
     np.testing.assert_allclose(found.share[..., 0].sum(axis=-1), 1)
     np.testing.assert_allclose(found.likeness[0], 1)

@@ -261,7 +261,7 @@ def test_pixels_far_narrower_than_a_line_are_a_mistyped_step(write):
 
 def test_unknown_instrument_is_named_with_its_nearest(tmp_path):
     with pytest.raises(
-        ConfigError, match=r"'pfs_mx' is not known; choose gaia_rvs, pfs_mr.*; did you mean 'pfs_mr'\?$"
+        ConfigError, match=r"'pfs_mx' is not known; choose .*gaia_rvs, .*pfs_mr.*; did you mean 'pfs_mr'\?$"
     ):
         Instrument.load("pfs_mx")
     with pytest.raises(ConfigError, match=r"nowhere\.toml does not exist"):

@@ -40,8 +40,11 @@ LARGEST: dict[str, float | None] = {
     "microturbulence": 1000,  # km/s
     **dict.fromkeys(("resolution", "source_resolution"), 1e15),
     **dict.fromkeys(("start", "stop"), 1e12),  # Å
+    "snr": 1e6,  # per pixel: ten times that of a full well
     # Of conditions the instrument knows the bounds.
-    **dict.fromkeys(("seeing", "zenith_angle", "field_angle", "moon", "exposure_time", "exposure_count")),
+    **dict.fromkeys(
+        ("mag", "seeing", "zenith_angle", "field_angle", "moon", "exposure_time", "exposure_count")
+    ),
 }
 
 

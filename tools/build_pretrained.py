@@ -42,7 +42,7 @@ VALIDATION, TEST = 4_000, 10_000
 CALIBRATION = 100_000
 
 #: Peak learning rate of a training that goes on from trained weights.
-FURTHER_RATE = 2e-3
+FURTHER_RATE = 1e-3
 
 #: name -> model, size, minutes, and options of the recipe beside the model's own.
 PLAN = {
@@ -50,9 +50,9 @@ PLAN = {
         "subspace",
         "small",
         40.0,
-        {"masked": 0.1, "components": 64, "bins": 128, "monitor": "loss"},
+        {"masked": 0.1, "components": 64, "bins": 256, "monitor": "loss"},
     ),
-    "vit": ("vit", "nano", 80.0, {"masked": 0.1, "ema": 0.9995, "bins": 128, "monitor": "loss"}),
+    "vit": ("vit", "nano", 80.0, {"masked": 0.1, "ema": 0.9995, "bins": 256, "monitor": "loss"}),
 }
 
 

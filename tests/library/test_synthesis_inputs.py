@@ -114,7 +114,7 @@ def test_truncated_and_foreign_line_lists(tmp_path):
     path.write_text("hello\n")
     with pytest.raises(DataError, match="not a VALD extract"):
         read_lines(path)
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match="no such file"):
         read_lines(tmp_path / "absent.lin")
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from specvit.documents.opening import read_bytes
 from specvit.errors import DataError
 
 
@@ -19,18 +20,13 @@ def read_lines(path: Path) -> list[bytes]:
     """Return the lines of a text file, decompressed by its suffix, without trailing blank lines.
 
     Raises:
-        DataError: if the file is missing, unreadable, truncated, damaged or empty.
+        AccessError: if the system does not give it.
+        DataError: if the file is missing, truncated, damaged or empty.
     """
+    packed = read_bytes(path, "table of numbers", "download it again")
     try:
-        if path.suffix == ".bz2":
-            content = bz2.decompress(path.read_bytes())
-        elif path.suffix == ".gz":
-            content = gzip.decompress(path.read_bytes())
-        else:
-            content = path.read_bytes()
+        content = {".bz2": bz2.decompress, ".gz": gzip.decompress}.get(path.suffix, bytes)(packed)
     except (EOFError, ValueError, OSError, zlib.error) as error:
-        if isinstance(error, FileNotFoundError):
-            raise DataError(f"{path}: no such file") from error
         raise DataError(f"{path.name}: truncated or damaged ({error}); download it again") from error
     lines = content.splitlines()
     while lines and not lines[-1].strip():

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from specvit.documents.opening import read_bytes
 from specvit.errors import DataError
 from specvit.library.synthesis.vald import Record, read_vald
 
@@ -67,10 +68,7 @@ def read_lines(path: str | Path) -> LineTable:
         DataError: if the file is missing, empty, truncated or not understood; names file and line.
     """
     path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); give a line list") from error
+    text = read_bytes(path, "line list", "give a line list").decode("utf-8", "replace")
     records = _read_csv(path, text) if path.suffix.lower() == ".csv" else read_vald(path, text)
     if not records:
         raise DataError(f"{path.name}: holds no lines; check the file")

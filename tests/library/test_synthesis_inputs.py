@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from real_files import FORMATS, needs_formats
 from specvit.errors import DataError, DomainError, LabelError, RunError
 from specvit.library.synthesis.atmosphere import BOLTZMANN, read_atmospheres
 from specvit.library.synthesis.atmosphere_grid import AtmosphereGrid
@@ -118,9 +119,6 @@ def test_truncated_and_foreign_line_lists(tmp_path):
         read_lines(tmp_path / "absent.lin")
 
 
-REAL_VALD = Path(__file__).parents[3] / "shared/data/formats/testcase2.lin"
-
-
 def test_heading_with_wavenumbers_under_its_other_name_is_read_as_such(tmp_path):
     path = tmp_path / "vald.lin"
     path.write_text(VALD_ALL_NM_VACUUM.replace("Excit(cm^-1)", "Ex(cm^-1)"))
@@ -177,9 +175,9 @@ def test_isotopes_of_an_element_make_the_whole():
     assert sum(10**share for share in pairs) == pytest.approx(1)
 
 
-@pytest.mark.skipif(not REAL_VALD.is_file(), reason="the shared real files are not here")
+@needs_formats
 def test_real_vald_extract_in_wavenumbers_has_h_alpha_and_scaled_magnesium_hydride():
-    lines = read_lines(REAL_VALD)
+    lines = read_lines(FORMATS / "testcase2.lin")
     assert len(lines) == 53
     hydrogen = lines.species == "H 1"
     assert lines.wavelength_air[hydrogen] == pytest.approx(6562.8, abs=0.1)

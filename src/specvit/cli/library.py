@@ -7,15 +7,11 @@ from typing import Annotated
 
 import typer
 
+from specvit.cli.library_import import import_library
 from specvit.cli.library_options import (
     Folder,
     Json,
     LimitOption,
-    Out,
-    Resolution,
-    Start,
-    Stop,
-    Workers,
     Yes,
     agree,
     check_at_least_one,
@@ -33,6 +29,7 @@ app = typer.Typer(
     help="List, describe, download, import and synthesise spectral libraries; build emulators.",
 )
 app.command("synthesize")(synthesize)
+app.command("import")(import_library)
 download_app = typer.Typer(add_completion=False, rich_markup_mode=None, help="Fetch a published library.")
 app.add_typer(download_app, name="download")
 
@@ -90,61 +87,6 @@ def info(library: Library, json_output: Json = False) -> None:
     for key, value in entry.provenance.items():
         is_long = isinstance(value, list) and len(value) > 8
         show(f"  {key}: {f'{len(value)} values' if is_long else value}")
-
-
-@app.command("import")
-def import_library(
-    kind: Annotated[str, typer.Argument(help="bosz2017, bosz2024 or pfsspec.")],
-    source: Annotated[Path, typer.Argument(help="Folder of the files, or the pfsspec HDF5 file.")],
-    out: Out,
-    start: Start = 7000.0,
-    stop: Stop = 8950.0,
-    resolution: Resolution = 20_000.0,
-    limit: LimitOption = None,
-    workers: Workers = 1,
-    atmosphere: Annotated[str | None, typer.Option(help="bosz2024: keep only mp, ms, ap (commas).")] = None,
-    microturbulence: Annotated[float | None, typer.Option(help="bosz2024: keep only this, km/s.")] = None,
-    source_resolution: Annotated[
-        float | None, typer.Option(help="pfsspec: resolution of its spectra, which the file does not say.")
-    ] = None,
-    components: Annotated[
-        int | None, typer.Option(help="Compress to this many principal components, errors below 5e-4.")
-    ] = None,
-    json_output: Json = False,
-) -> None:
-    """Turn files of another library into one specvit library, at lower resolution on a log-wavelength grid.
-
-    Examples:
-
-        specvit library import bosz2017 downloads/bosz --out bosz.h5 --limit teff=3750:6000 --workers 2
-
-        specvit library import pfsspec spectra.h5 --source-resolution 50000 --out grid.h5
-    """
-    from functools import partial
-
-    from specvit.errors import ConfigError
-    from specvit.library import importers
-
-    window = importers.LibraryWindow(start, stop, resolution)
-    if kind == "bosz2017":
-        read = partial(importers.import_bosz2017, source)
-    elif kind == "bosz2024":
-        read = partial(
-            importers.import_bosz2024, source, atmosphere=atmosphere, microturbulence=microturbulence
-        )
-    elif kind == "pfsspec":
-        if source_resolution is None:
-            raise ConfigError("pfsspec grids do not say their resolution; give --source-resolution")
-        read = partial(importers.import_pfsspec, source, source_resolution)
-    else:
-        raise ConfigError(f"'{kind}' is not a kind of library; choose bosz2017, bosz2024 or pfsspec")
-    limits = parse_limits(limit)
-    check_at_least_one(workers=workers, components=components)
-    check_out(out)
-    with RichProgress(Screen(stderr=True)) as bars, bars.task("import") as advance:
-        library = read(window=window, limits=limits, workers=workers, progress=advance)
-    library.save(out, components)
-    _report_library(out, json_output)
 
 
 @app.command()
@@ -253,15 +195,3 @@ def download_bosz(
 def _duration(size: float) -> str:
     seconds = size / 1e7
     return f"{seconds / 3600:.1f} h" if seconds > 5400 else f"{max(seconds / 60, 0.1):.1f} min"
-
-
-def _report_library(out: Path, json_output: bool) -> None:
-    from dataclasses import asdict
-
-    from specvit.library.catalogue import describe_library
-
-    entry = describe_library(str(out))
-    if json_output:
-        show_json(asdict(entry))
-    else:
-        show(f"{out}: {entry.describe()}")

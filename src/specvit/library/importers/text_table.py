@@ -73,7 +73,7 @@ def first_column_range(path: Path, lines: list[bytes], low: float, high: float) 
         left, right = 0, len(lines)
         while left < right:
             middle = (left + right) // 2
-            if _number(path, lines[middle]) < value:
+            if first_number(path, lines[middle]) < value:
                 left = middle + 1
             else:
                 right = middle
@@ -82,7 +82,8 @@ def first_column_range(path: Path, lines: list[bytes], low: float, high: float) 
     return slice(max(first_not_below(low) - 1, 0), first_not_below(high) + 1)
 
 
-def _number(path: Path, line: bytes) -> float:
+def first_number(path: Path, line: bytes) -> float:
+    """Return the number a row begins with; DataError names the file if it does not."""
     try:
         return float(line.split(None, 1)[0])
     except (ValueError, IndexError) as error:

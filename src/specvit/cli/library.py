@@ -98,9 +98,21 @@ def build(
     steps: Annotated[int, typer.Option(help="Optimiser steps; fewer are faster and worse.")] = 30_000,
     held_out: Annotated[float, typer.Option(help="Fraction of the spectra kept for the stated error.")] = 0.1,
     seed: Annotated[int, typer.Option(help="Seed of the split and the fit.")] = 20261121,
+    coordinates: Annotated[
+        str | None,
+        typer.Option(
+            help="What the network sees: chemical (needs teff) or labels; default: what the library allows."
+        ),
+    ] = None,
+    nodes: Annotated[
+        Path | None, typer.Option(help="CSV with the leave-one-out residual of every spectrum.")
+    ] = None,
     json_output: Json = False,
 ) -> None:
     """Fit an emulator to a library; `--limit` narrows the domain in which it will answer.
+
+    Before the fit each spectrum is predicted from all others, and those that do not fit in are named: a wrong label, two
+    files exchanged, a model that did not converge. The domain is the region that spectra cover: holes are left out.
 
     Examples:
 
@@ -109,27 +121,59 @@ def build(
         specvit library build builtin --out giants.safetensors --limit log_g=1:3.5
     """
     from contextlib import ExitStack
+    from dataclasses import replace
 
+    import numpy as np
+
+    from specvit.errors import ConfigError
     from specvit.library import FitSettings, SyntheticLibrary, fit_emulator
     from specvit.library.catalogue import library_path
+    from specvit.library.node_check import check_nodes, write_residuals
 
     check_out(out)
+    if coordinates not in (None, "chemical", "labels"):
+        raise ConfigError(f"--coordinates {coordinates}: expected chemical or labels")
+    limits = parse_limits(limit, any_label=True)
+    # Wrong numbers are told before the library is read.
     settings = FitSettings(components=components, steps=steps, held_out=held_out, seed=seed)
     with ExitStack() as stack:
         spectra = SyntheticLibrary.load(library_path(library, stack))
-    domain = spectra.label_space.replace(**parse_limits(limit))
+    known = spectra.label_space.names
+    fitting = coordinates or ("chemical" if "teff" in known else "labels")
+    settings = replace(settings, coordinates=fitting)  # type: ignore[arg-type]  # checked above
+    for name in limits:
+        if name not in known:
+            raise ConfigError(f"--limit: unknown label '{name}'; this library has {', '.join(known)}")
+    domain = spectra.label_space.replace(**limits)
+    spectra.label_space.check(np.array([domain.low, domain.high]), "domain")
+    found = check_nodes(spectra)
+    for node in found.suspicious:
+        say(f"suspicious: {node.describe(found.suspicious)}")
+    if nodes is not None:
+        write_residuals(found, spectra, nodes)
     with RichProgress(Screen(stderr=True)) as bars, bars.task("fit") as advance:
         emulator = fit_emulator(spectra, domain, settings, lambda done, total, _loss: advance(done, total))
+    emulator.errors["nodes"] = found.to_dict()
     # The coefficients were fitted to the rounded basis, so the compact form costs nothing more.
     emulator.save(out, compact=True)
     if json_output:
-        show_json({"path": str(out), "errors": emulator.errors})
+        covered = 1.0 if emulator.coverage is None else emulator.coverage.share
+        show_json({"path": str(out), "errors": emulator.errors, "covered": covered})
         return
     error = emulator.errors["native"]
     show(
         f"{out}: held-out error on {emulator.errors['held_out_spectra']} spectra: "
         f"median {error['median']:.3%}, 95th percentile {error['p95']:.2%}, 99th {error['p99']:.2%}"
     )
+    show(
+        f"each spectrum from all others: median residual {np.median(found.residuals):.3%}, largest "
+        f"{found.residuals.max():.2%}; {len(found.suspicious)} suspicious"
+    )
+    if emulator.coverage is not None:
+        show(
+            f"the domain is {emulator.coverage.share:.1%} of the box of its labels; around the rest there are no spectra, and "
+            "priors are cut there"
+        )
 
 
 @download_app.command("bosz")

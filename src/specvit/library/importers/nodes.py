@@ -163,11 +163,11 @@ def match_name(pattern: re.Pattern[str], path: Path, what: str, example: str) ->
     return match
 
 
-def check_limits(limits: Limits) -> None:
+def check_limits(limits: Limits, known: tuple[str, ...] = tuple(STELLAR_UNITS)) -> None:
     """Raise LabelError if a limit names an unknown label or has low > high."""
     for name, (low, high) in limits.items():
-        if name not in STELLAR_UNITS:
-            raise LabelError(f"limits: unknown label '{name}'; known labels are {', '.join(STELLAR_UNITS)}")
+        if name not in known:
+            raise LabelError(f"limits: unknown label '{name}'; known labels are {', '.join(known)}")
         if not low <= high:  # nor if one is NaN
             raise LabelError(f"limits: {name} from {low:g} to {high:g} is empty; give low:high")
 

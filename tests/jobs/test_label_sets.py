@@ -10,7 +10,7 @@ from small_surveys import settings
 from specvit.cli import main
 from specvit.jobs import run_survey
 from specvit.jobs.stages.examples import kinds_of_star
-from specvit.library import Coverage, Emulator
+from specvit.library import CoveredCells, Emulator
 from specvit.library.regressor import CoefficientNetwork
 from specvit.spectra import LabelSpace
 
@@ -93,7 +93,7 @@ def test_ceilings_free_any_labels(tmp_path, capsys):
     assert free("--library", str(eight), "--label", "own_2", "--free", "own_2,own_7") == ["own_2", "own_7"]
     for arguments, message in (
         (("--free", "log_g,feh"), "--free feh: not a label of the library; choose from teff"),
-        (("--free", "teff"), "must hold the label asked for, log_g"),
+        (("--free", "teff"), "'log_g' is not among the free labels teff; add it to --free"),
         (("--free", "log_g,log_g"), "names a label twice"),
         (("--free", "log_g", "--labels", "3"), "give one of them"),
         (("--label", "feh"), "--label feh: not a label"),
@@ -126,7 +126,7 @@ def test_a_survey_over_a_library_with_a_hole_draws_no_star_from_it(tmp_path):
     filled = np.ones((2, 2, 2), dtype=bool)
     filled[0, 1] = False
     edges = tuple(np.linspace(a, b, 3) for a, b in zip(THREE.low, THREE.high, strict=True))
-    path = made_emulator(THREE, tmp_path, Coverage(edges, filled))
+    path = made_emulator(THREE, tmp_path, CoveredCells(edges, filled))
     lines = []
 
     class Watch:

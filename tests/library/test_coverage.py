@@ -6,7 +6,7 @@ import torch
 
 from specvit.cli import main
 from specvit.errors import ConfigError, DataError, DomainError
-from specvit.library import Coverage, Emulator, SyntheticLibrary, load_builtin
+from specvit.library import CoveredCells, Emulator, SyntheticLibrary, load_builtin
 from specvit.library.coverage import covered_region
 from specvit.library.regressor import CoefficientNetwork
 from specvit.simulate.priors import CoveredPrior, DensityPrior, MarginalPrior, UniformPrior, make_prior
@@ -130,7 +130,7 @@ def test_an_emulator_keeps_its_holes_and_answers_only_outside_them(tmp_path):
 
 def test_descriptions_that_are_none():
     whole = covered_region(grid_labels(corner), SPACE).to_dict()
-    assert Coverage.from_dict(**whole, labels=3).share == pytest.approx(0.8)
+    assert CoveredCells.from_dict(**whole, labels=3).share == pytest.approx(0.8)
     for changed, labels in (
         ({"empty": [10_000]}, 3),
         ({"empty": [-1]}, 3),
@@ -141,7 +141,7 @@ def test_descriptions_that_are_none():
         ({}, 4),
     ):
         with pytest.raises(DataError, match="coverage: "):
-            Coverage.from_dict(**{**whole, **changed}, labels=labels)
+            CoveredCells.from_dict(**{**whole, **changed}, labels=labels)
 
 
 def test_build_and_simulate_say_what_is_cut(tmp_path, capsys):

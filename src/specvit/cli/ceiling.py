@@ -250,7 +250,9 @@ def _check_free(free: tuple[str, ...], label: str, known: tuple[str, ...]) -> No
     if len(set(free)) < len(free):
         raise ConfigError(f"--free {','.join(free)}: names a label twice")
     if label not in free:
-        raise ConfigError(f"--free {','.join(free)}: must hold the label asked for, {label}")
+        raise ConfigError(
+            f"--label {label}: '{label}' is not among the free labels {', '.join(free)}; add it to --free"
+        )
 
 
 def _choose(value: int, choices: dict[int, tuple[str, ...]], option: str) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ SLACK = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
-class Coverage:
+class CoveredCells:
     """Cells of a box, those with nodes around them filled.
 
     Args:
@@ -59,7 +59,7 @@ class Coverage:
             volume = np.multiply.outer(volume, np.diff(e) / (e[-1] - e[0]))
         return volume
 
-    def cut(self, space: LabelSpace) -> Coverage | None:
+    def cut(self, space: LabelSpace) -> CoveredCells | None:
         """Return the coverage of a smaller box; None if all of it is covered.
 
         Raises:
@@ -78,7 +78,7 @@ class Coverage:
             ranges = zip(space.names, space.low, space.high, strict=True)
             asked = ", ".join(f"{name} {low:g} to {high:g}" for name, low, high in ranges)
             raise DomainError(f"domain: the library has no spectra around {asked}; choose a wider range")
-        return None if filled.all() else Coverage(tuple(edges), filled)
+        return None if filled.all() else CoveredCells(tuple(edges), filled)
 
     def covers(self, labels: Tensor | np.ndarray) -> np.ndarray:
         """Return whether each of `labels` (..., P) lies in a filled cell or on its face, shape (...)."""
@@ -111,7 +111,7 @@ class Coverage:
         return {"edges": [e.tolist() for e in self.edges], "empty": empty.tolist()}
 
     @classmethod
-    def from_dict(cls, edges: list[list[float]], empty: list[int], labels: int) -> Coverage:
+    def from_dict(cls, edges: list[list[float]], empty: list[int], labels: int) -> CoveredCells:
         """Return the coverage that `to_dict` described.
 
         Raises:
@@ -130,7 +130,7 @@ class Coverage:
 MOST_CELLS = 10**8
 
 
-def covered_region(labels: np.ndarray, space: LabelSpace) -> Coverage | None:
+def covered_region(labels: np.ndarray, space: LabelSpace) -> CoveredCells | None:
     """Return which part of `space` nodes at `labels` (N, P) cover; None if all of it.
 
     In a grid a cell is covered if every node at its corners is there. Scattered labels are counted in equal cells, so large
@@ -148,11 +148,11 @@ def covered_region(labels: np.ndarray, space: LabelSpace) -> Coverage | None:
         for axis in range(there.ndim):
             first, last = (np.take(filled, range(a, filled.shape[axis] - 1 + a), axis) for a in (0, 1))
             filled = first & last
-        return Coverage(tuple(values), filled).cut(space)
+        return CoveredCells(tuple(values), filled).cut(space)
     low, high = labels.min(axis=0), labels.max(axis=0)
     cells = int((len(labels) / NODES_PER_CELL) ** (1 / labels.shape[1]) + 1e-9)
     if cells < 2:
         return None
     edges = tuple(np.linspace(a, b, cells + 1) for a, b in zip(low, high, strict=True))
     counts, _ = np.histogramdd(labels, bins=edges)
-    return Coverage(edges, counts > 0).cut(space)
+    return CoveredCells(edges, counts > 0).cut(space)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from specvit.documents.tensors import Tensors
 from specvit.errors import DataError, ShapeError, WavelengthRangeError
-from specvit.library.coverage import Coverage
+from specvit.library.coverage import CoveredCells
 from specvit.library.derivative import batched_jacobian
 from specvit.library.emulator_file import read_emulator_file, take_basis, write_emulator_file
 from specvit.library.emulator_record import EmulatorRecord
@@ -60,7 +60,7 @@ class Emulator(nn.Module):
         label_space: LabelSpace,
         provenance: dict[str, Any] | None = None,
         errors: dict[str, Any] | None = None,
-        coverage: Coverage | None = None,
+        coverage: CoveredCells | None = None,
     ) -> None:
         super().__init__()
         if basis.shape != (regressor.components, grid.size) or mean.shape != (grid.size,):
@@ -202,7 +202,9 @@ class Emulator(nn.Module):
         emulator = cls.from_tensors(tensors, record, record.label_space, grid)
         if (stored := record.coverage) is not None:
             try:
-                emulator.coverage = Coverage.from_dict(stored.edges, stored.empty, len(record.label_space))
+                emulator.coverage = CoveredCells.from_dict(
+                    stored.edges, stored.empty, len(record.label_space)
+                )
             except DataError as error:
                 raise DataError(f"{path}: {error}") from error
         return emulator

@@ -32,7 +32,7 @@ class EmulatorRecord(Section):
 
 
 class CoverageRecord(Section):
-    """The cells of the domain and those without nodes around them; see `Coverage`."""
+    """The cells of the domain and those without nodes around them; see `CoveredCells`."""
 
     edges: list[list[float]]
     empty: list[int]

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from specvit.errors import ConfigError
-from specvit.library import Coverage
+from specvit.library import CoveredCells
 from specvit.spectra import LabelSpace
 
 
@@ -108,7 +108,7 @@ class CoveredPrior:
     """
 
     label_space: LabelSpace
-    coverage: Coverage
+    coverage: CoveredCells
 
     def describe_cut(self) -> str:
         """Return how much of the box nothing is drawn from, in one line for people."""
@@ -236,7 +236,7 @@ class LatticePrior:
 
 
 def make_prior(
-    kind: str, label_space: LabelSpace, coverage: Coverage | None = None
+    kind: str, label_space: LabelSpace, coverage: CoveredCells | None = None
 ) -> UniformPrior | CoveredPrior | LatticePrior:
     """Return the prior named `kind` ('uniform' or 'lattice') over `label_space`.
 

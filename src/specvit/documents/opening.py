@@ -49,7 +49,7 @@ def read_bytes(path: Path, what: str, remake: str) -> bytes:
 
     Args:
         path: the file.
-        what: what it should be ("emulator file"), for messages.
+        what: what it should be ("library file"), for messages.
         remake: how to get it if it is missing or empty.
 
     Raises:

@@ -60,7 +60,7 @@ def read_emulator_file(path: Path) -> tuple[Tensors, EmulatorFileRecord]:
             description that does not fit.
     """
     # Safetensors would call a file that is forbidden or on a drive that is away incomplete.
-    check_readable(path, "emulator file", "give 'builtin' or a file made by `specvit library build`")
+    check_readable(path, "file of an emulator", "give 'builtin' or a file made by `specvit library build`")
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}

@@ -50,7 +50,7 @@ def keep_files(world: World, folder: Path) -> None:
         write_atomic(path, dump_toml(description))
     if "library" in files:
         write_atomic(
-            folder / kept.library, read_bytes(Path(world.library), "emulator file", "give another file")
+            folder / kept.library, read_bytes(Path(world.library), "file of an emulator", "give another file")
         )
 
 

@@ -231,8 +231,8 @@ class Simulator:
                 f"{type(self.prior).__name__}.sample: expected float32 labels of shape ({STARS}, {len(space)}), "
                 f"got {labels.dtype} of shape {tuple(labels.shape)}"
             )
-        self.observed.emulator.check(labels, f"{type(self.prior).__name__}.sample")
         space.check(labels, f"{type(self.prior).__name__}.sample")
+        self.observed.emulator.check(labels, f"{type(self.prior).__name__}.sample")
 
     def with_compiled_observe(self) -> Simulator:
         """Return the same simulator whose `observe` is compiled for accelerators; slow to start."""

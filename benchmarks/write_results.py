@@ -40,6 +40,7 @@ SECTIONS: dict[str, tuple[str, tuple[str, ...]]] = {
         ("train.py",),
     ),
     "infer": ("Asked: twice eager float32 on a CPU, R² unchanged to 0.001.", ("infer.py",)),
+    "experts": ("Asked: a million spectra in minutes on two cores.", ("experts.py",)),
     "import_bosz": ("", ("import_bosz.py",)),
 }
 

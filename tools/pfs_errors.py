@@ -25,11 +25,11 @@ COOL = 4300.0  # K, where TiO takes over
 
 def pfs_matrix(grid: WavelengthGrid, resolution: float) -> scipy.sparse.csr_array:
     """Return the (4096, L) matrix from spectra of `resolution` on `grid` to PFS pixels; rows sum to 1."""
-    centres, edges = PFS_GRID.wavelength, PFS_GRID.edges
+    centres, edges = PFS_GRID.wavelength, PFS_GRID.edges(slice(0, PFS_GRID.size))
     sigma = np.sqrt(PFS_FWHM**2 - (centres / resolution) ** 2) / FWHM_PER_SIGMA
     first = np.searchsorted(grid.wavelength, centres - 7 * sigma)
     last = np.searchsorted(grid.wavelength, centres + 7 * sigma)
-    width = np.diff(grid.edges)
+    width = grid.width
     matrix = scipy.sparse.lil_array((centres.size, grid.size))
     for i in range(centres.size):
         near = slice(first[i], last[i])

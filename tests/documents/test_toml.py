@@ -26,6 +26,12 @@ def test_what_is_written_is_read_back(values):
     assert tomllib.loads(dump_toml(values)) == values
 
 
+@given(st.lists(tables, min_size=1, max_size=3), tables)
+def test_lists_of_tables_are_read_back(several, values):
+    values = {**values, "arms": several, "inner": {"arms": several, "x": 1}}
+    assert tomllib.loads(dump_toml(values)) == values
+
+
 def test_unwritable_values_name_their_key():
     with pytest.raises(ConfigError, match=r"run\.when"):
         dump_toml({"run": {"when": object()}})

@@ -9,8 +9,9 @@ import torch
 from explained_network import small_estimator
 from specvit.errors import DataError, LabelError, WavelengthRangeError
 from specvit.explain import WINDOWS
-from specvit.jobs.stages import explain_network, explanation
+from specvit.jobs.stages import explain_network
 from specvit.limits import Forecaster, FreeParameters
+from specvit.limits.density import star_densities
 from specvit.runs import Explanation, RunFolder
 from specvit.simulate import Simulator
 
@@ -52,7 +53,7 @@ def test_what_is_found_can_be_kept_and_read(found, tmp_path):
 
 
 def test_densities_integrate_to_one_and_shares_add_up(found, simulator):
-    width = np.diff(simulator.grid.edges)
+    width = simulator.grid.width
     np.testing.assert_allclose((found.density * width).sum(axis=-1), 1)
     np.testing.assert_allclose(found.share[..., 0].sum(axis=-1), 1)
     np.testing.assert_allclose(found.likeness[0], 1)
@@ -60,7 +61,7 @@ def test_densities_integrate_to_one_and_shares_add_up(found, simulator):
 
 def test_fisher_information_per_pixel_sums_to_that_of_the_ceiling(simulator, test_stars):
     observed = copy.deepcopy(simulator.observed).double()
-    density = explanation._information(observed, test_stars, "log_g")["fisher"]
+    density = star_densities(observed, test_stars, "log_g")
     free = FreeParameters("log_g", simulator.prior.label_space.names)
     forecaster = Forecaster(simulator.world.emulator(), simulator.instrument, free)
     conditions = {name: value.double() for name, value in test_stars.conditions.items()}

@@ -44,7 +44,7 @@ def test_a_mean_density_integrates_to_one():
     grid = WavelengthGrid.log(7100, 20.0, 300)
     shares = to_shares(np.random.default_rng(0).normal(size=(7, 2, 300)))
     density = mean_density(shares, grid)
-    np.testing.assert_allclose((density * np.diff(grid.edges)).sum(axis=-1), [1, 1])
+    np.testing.assert_allclose((density * grid.width).sum(axis=-1), [1, 1])
 
 
 def test_an_even_profile_has_the_shares_of_the_pixels_without_spread():

@@ -69,6 +69,48 @@ def test_errors_are_one_line(capsys, arguments, code, message):
     assert out == ""
 
 
+def test_show_tells_what_there_is(capsys):
+    code, out, _ = run(capsys, "show", "weave_lr_red")
+    assert code == 0
+    for told in (
+        "in 2 segments (5790.24-7589.76, 7669.24-9589.24)",
+        "clip ",
+        "throughput ",
+        "sigma ",
+        "S/N ",
+    ):
+        assert told in out
+    code, out, _ = run(capsys, "show", "muse", "--json", "--set", "conditions.mag=18")
+    facts = json.loads(out)
+    assert (facts["stated_in_air"], facts["medium"], facts["clip"]) == (True, "vacuum", True)
+    assert facts["conditions"]["mag"] == {"low": 18, "high": 18, "default": 18}
+    code, out, _ = run(capsys, "show", "muse")
+    assert "(vacuum), converted from air" in out
+
+
+def test_check_of_a_library_of_ones_own_and_of_what_it_covers(capsys, tmp_path):
+    from specvit.library import Emulator
+
+    emulator = Emulator.builtin()
+    emulator.save(tmp_path / "mine.safetensors")
+    path = tmp_path / "wide.toml"
+    path.write_text(
+        'extends = "gaia_rvs"\nname = "wide"\n[grid]\nstart = 8700.0\nstep = 0.245\npixels = 2000\n'
+        '[band]\nname = "i"\n[object]\nthroughput = 0.4\n'
+    )
+    library = ("--library", str(tmp_path / "mine.safetensors"))
+    code, _, err = run(capsys, "check", str(path), *library)
+    assert code == 1
+    assert "to use the pixels that both have, set clip = true" in err
+    for clipped in (("--clip",), ("--set", "clip=true")):
+        code, out, _ = run(capsys, "check", str(path), *library, *clipped, "--json")
+        assert code == 0
+        assert 8940 < json.loads(out)["stop"] < 8950
+    code, _, err = run(capsys, "check", str(path), "--library", "nothing.safetensors")
+    assert code == 2
+    assert "--library nothing.safetensors: no such file" in err
+
+
 def test_check_looks_at_the_library_through_the_instrument(capsys, tmp_path):
     path = tmp_path / "wide.toml"
     text = 'extends = "gaia_rvs"\nname = "wide"\n[grid]\nstart = 6000.0\nstep = 0.245\npixels = 1000\n'

@@ -5,12 +5,18 @@ import tomllib
 from pathlib import Path
 from typing import get_args
 
+import numpy as np
 import pytest
+import torch
 
-from specvit.instrument import instrument_names
+from described import calculator_outputs
+from specvit.cli import main
+from specvit.instrument import Instrument, instrument_names
 from specvit.instrument.conditions import CONDITIONS
 from specvit.instrument.description import INSTRUMENT
+from specvit.instrument.performance import curves
 from specvit.instrument.schema import ApertureSection, InstrumentDescription, ObscurationSection
+from specvit.simulate import Simulator
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "instrument.md"
 
@@ -50,6 +56,53 @@ def test_the_example_is_the_shipped_preset(text):
     (example,) = (block for block in blocks(text, "toml") if 'name = "gaia_rvs"' in block)
     shipped = (INSTRUMENT.presets / "gaia_rvs.toml").read_text(encoding="utf-8")
     assert tomllib.loads(example) == tomllib.loads(shipped)
+
+
+EXAMPLES = [
+    block for block in blocks(PAGE.read_text(encoding="utf-8"), "toml") if block.startswith("format_version")
+]
+
+
+def test_there_are_six_complete_examples():
+    assert len({tomllib.loads(example)["name"] for example in EXAMPLES}) == len(EXAMPLES) == 6
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: tomllib.loads(example)["name"])
+def test_a_complete_example_is_an_instrument_that_sees_the_library(example, tmp_path, capsys):
+    calculator_outputs(tmp_path)
+    name = tomllib.loads(example)["name"]
+    path = tmp_path / f"{name}.toml"
+    path.write_text(example, encoding="utf-8")
+    assert main(["instrument", "check", str(path)]) == 0
+    assert name in capsys.readouterr().out
+    simulator = Simulator.build(str(path))
+    batch = simulator.draw("train", 1, 0, 8)
+    assert bool(torch.isfinite(batch.flux).all())
+    assert bool((batch.snr > 0.3).all())
+    assert bool((batch.snr < 1000).all())
+    grid = simulator.grid
+    assert grid.medium == "vacuum"
+    assert 6999 < grid.start < grid.stop < 8950
+    if name == "desi_rz":
+        assert [len(simulator.instrument.arms), len(grid.segments)] == [2, 2]
+        assert grid.wavelength[grid.arms[0]] < grid.wavelength[grid.arms[0] - 1]
+    if name == "weave_two_ccds":
+        assert not grid.covers(7590, 7660)
+    if name == "muse_cube":
+        # 7010 Å in air, a multiple of the step from the start, is 7011.93 Å.
+        assert np.abs(grid.wavelength - 7011.93).min() < 0.01
+    if name == "lamost_snr":
+        found = curves(simulator.instrument, {}).snr
+        nodes = tomllib.loads(example)["noise"]["snr"]
+        np.testing.assert_allclose(found, np.interp(grid.wavelength, *nodes.values()), rtol=1e-5)
+    if name == "pfs_by_calculator":
+        assert grid.size == 200
+
+
+def test_an_extending_example_is_an_instrument(text, tmp_path):
+    (example,) = (block for block in blocks(text, "toml") if block.startswith("extends"))
+    (tmp_path / "mine.toml").write_text(example, encoding="utf-8")
+    assert Instrument.load(tmp_path / "mine.toml").fixed_conditions(1)["exposure_count"].item() == 4
 
 
 def test_the_python_example_runs(text):

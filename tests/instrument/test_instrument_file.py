@@ -137,7 +137,7 @@ def test_a_file_may_extend_a_preset_or_another_file(write):
             ("throughput = 0.3", "throughput = { wavelength = [1.0, 2.0], values = [1.0, 1.0] }"),
             r"object\.throughput\.value(s)?: (unknown key; did you mean 'value'|is missing)",
         ),
-        (("step = 0.5", ""), r"grid: give either start, step and pixels, or table"),
+        (("step = 0.5", ""), r"grid: give either start, pixels and one of step"),
         (("area = 1.0", ""), r"object\.area: is missing"),
         (
             ("low = 15.0", "lwo = 15.0"),
@@ -192,7 +192,7 @@ WITH_TABLES = (
             {"wave": CENTRES, "eff": np.where(CENTRES > 8100, -0.1, 0.3)},
             r"object\.throughput: -0\.1 at index 201 is negative",
         ),
-        ({"wave": CENTRES, "eff": np.where(CENTRES > 8100, 0.0, 0.3)}, r"no light reaches pixel 201"),
+        ({"wave": CENTRES, "eff": np.zeros(400)}, r"no light reaches any pixel"),
         ({"wave": CENTRES, "eff": np.full(400, "a")}, r"does not hold numbers"),
     ],
 )
@@ -261,7 +261,7 @@ def test_pixels_far_narrower_than_a_line_are_a_mistyped_step(write):
 
 def test_unknown_instrument_is_named_with_its_nearest(tmp_path):
     with pytest.raises(
-        ConfigError, match=r"'pfs_mx' is not known; choose gaia_rvs, pfs_mr.*; did you mean 'pfs_mr'\?$"
+        ConfigError, match=r"'pfs_mx' is not known; choose .*gaia_rvs, .*pfs_mr.*; did you mean 'pfs_mr'\?$"
     ):
         Instrument.load("pfs_mx")
     with pytest.raises(ConfigError, match=r"nowhere\.toml does not exist"):

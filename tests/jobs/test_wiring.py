@@ -203,7 +203,7 @@ def test_the_response_of_a_network_is_to_the_noise_and_not_to_the_flux(gaia):
     stars = gaia.draw("test", 1, 0, 1)
     found = explain_network(estimator, gaia, stars, "log_g", quiet)
     slope, row = slope_of(network, stars), list(found.quantities).index("response")
-    width = torch.from_numpy(np.diff(gaia.grid.edges))
+    width = torch.from_numpy(gaia.grid.width.copy())
 
     def spread(response):
         """How far the stored response is from being proportional to another one, over half of the pixels."""

@@ -160,7 +160,7 @@ def test_velocity_and_width_columns_are_those_of_the_seen_spectrum(emulator, ins
 
     def broadened(share):
         # LSF² (1 + share)² = LSF² + extra²: a Gaussian of this many samples.
-        fwhm = np.interp(8000.0, wavelength, instrument.lsf.fwhm(wavelength))
+        fwhm = np.interp(8000.0, wavelength, instrument.arms[0].lsf.fwhm(wavelength))
         step = wavelength[6001] / wavelength[6000] - 1
         extra = fwhm / 2.3548 / 8000.0 * np.sqrt((1 + share) ** 2 - 1) / step
         offsets = np.arange(-25, 26)

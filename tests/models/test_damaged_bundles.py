@@ -15,6 +15,7 @@ from specvit.inference import PosteriorMean, TemplateFit
 from specvit.library import Emulator
 from specvit.library.regressor import CoefficientNetwork
 from specvit.models import PLS, LightGBM, PCARidge, Ridge
+from specvit.models.experts import MixtureOfExperts
 from specvit.models.manifest import TENSORS
 from specvit.models.tree_text import TreeTextError, check_tree_text
 from specvit.spectra import LOW_T_BOX, LabelSpace, MemorySource, SpectraBatch, WavelengthGrid
@@ -52,11 +53,16 @@ def small_emulator():
     return Emulator(regressor, torch.ones(12), 0.1 * torch.randn(3, 12), GRID, 5000.0, LOW_T_BOX).eval()
 
 
+MOE = {"partition": "m_h:-2/-0.8/0.5", "features": ["pca", "noise"], "components": 2, "alphas": [1.0]}
 MODELS = {
     "ridge": lambda: Ridge(alphas=[1.0, 2.0]),
     "pca_ridge": lambda: PCARidge(["m_h"], components=[2, 4], alphas=[0.0, 1.0]),
     "pls": lambda: PLS(components=2),
     "lightgbm": lambda: LightGBM(["m_h", "log_g"], rounds=3, leaves=4),
+    "moe": lambda: MixtureOfExperts(["log_g"], **MOE),
+    "moe-trees": lambda: MixtureOfExperts(["log_g"], **MOE, gate="lightgbm", expert="lightgbm", rounds=2),
+    "moe-trunk": lambda: MixtureOfExperts(["log_g"], **MOE, expert="trunk", width=2),
+    "moe-product": lambda: MixtureOfExperts(["log_g"], **MOE, expert="conditional"),
     "template": lambda: TemplateFit(small_emulator()),
     "posterior": lambda: PosteriorMean(small_emulator(), bank_size=64),
 }
@@ -89,7 +95,7 @@ WRONG = re.compile(r"deleted|= (nan|seven|\{'a': 1\}|\[1\])$")
 MEANT = re.compile(
     r"training\.|settings\.choice\.|settings\.emulator\.(provenance|errors)|specvit_version|grid\.description|"
     r"label_space\.(units|names\.0 = seven)|settings\.emulator\.domain\.units|"
-    r"settings\.options\.(alphas|components|settings\.)"
+    r"settings\.options\.(alphas|components|settings\.)|settings\.missing\.|settings\.options\.condition = seven"
 )
 
 

@@ -21,8 +21,9 @@ def test_a_study_says_what_is_asked_claimed_and_would_follow(study):
     assert all(sentence.endswith(".") for sentence in sentences)
     used = {term.variant for claim in claims_of(study.parsed) for c in claim.contrasts for term in c.terms}
     assert used <= set(study.variants)
-    # What has no variant to be compared with is compared with a number.
-    assert len(study.variants) > 1 or re.search(r"[<>]= ?\d", study.rule)
+    # What has no variant to be compared with is compared with a number, or with what its stars allow.
+    measures = {t.measure for claim in claims_of(study.parsed) for c in claim.contrasts for t in c.terms}
+    assert len(study.variants) > 1 or len(measures) > 1 or re.search(r"[<>]= ?\d", study.rule)
 
 
 @pytest.mark.parametrize("scale", SCALES)

@@ -79,6 +79,14 @@ def test_estimates_are_of_the_stars_that_the_study_judges_by(ran):
     np.testing.assert_allclose(judged.estimates[0], expected, rtol=1e-6)
 
 
+def test_no_spectra_are_drawn_for_errors_that_nobody_judges(ran):
+    scaled, _, _, _ = ran
+    sources = scaled.variant("once").trials[1].sources()
+    # Tens of thousands, which take longer than the training of a small network.
+    assert sources.drawn.reserve(10_000) is None
+    assert sources.validation.reserve(10_000) is None
+
+
 def test_two_names_of_one_trial_are_never_told_apart(ran):
     scaled, store, _, _ = ran
     judged = evidence_of(scaled, store, "log_g").variants

@@ -18,7 +18,7 @@ LARGEST_NUMBER = 2**63 - 1
 
 #: Option -> largest size of its value, in the option's unit; None where its user has the bound.
 LARGEST: dict[str, float | None] = {
-    **dict.fromkeys(("spectra", "validation", "test", "count", "stars"), MOST_SPECTRA),
+    **dict.fromkeys(("spectra", "validation", "test", "count", "stars", "posteriors"), MOST_SPECTRA),
     "seed": 2**63 - 1,
     "shards": 100_000,
     # Processes, threads and connections: of the largest machines there are.
@@ -40,8 +40,11 @@ LARGEST: dict[str, float | None] = {
     "microturbulence": 1000,  # km/s
     **dict.fromkeys(("resolution", "source_resolution"), 1e15),
     **dict.fromkeys(("start", "stop"), 1e12),  # Å
+    "snr": 1e6,  # per pixel: ten times that of a full well
     # Of conditions the instrument knows the bounds.
-    **dict.fromkeys(("seeing", "zenith_angle", "field_angle", "moon", "exposure_time", "exposure_count")),
+    **dict.fromkeys(
+        ("mag", "seeing", "zenith_angle", "field_angle", "moon", "exposure_time", "exposure_count")
+    ),
 }
 
 

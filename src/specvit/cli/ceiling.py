@@ -157,7 +157,7 @@ def ceiling(
     variances = variance_choices(space, label)
     used = _variance(variance, variances)
     targets = _stars(stars, emulator, count, seed)
-    forecaster = Forecaster(emulator, spectrograph, free)
+    forecaster = Forecaster(emulator, spectrograph.clipped_to(emulator.grid), free)
     forecasts = _with_bar(
         lambda update: sweep(forecaster, targets, magnitudes, update, **overrides), quiet=json_output
     )

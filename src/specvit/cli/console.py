@@ -51,6 +51,9 @@ VERBS = {
     "ceiling": Verb("specvit.cli.ceiling:ceiling", "Compute how well a label can be measured at best."),
     "explain": Verb("specvit.cli.explain:explain", "Show which lines a trained network looks at."),
     "study": Verb("specvit.cli.study:app", "List, plan, run and judge declared experiments."),
+    "audit": Verb(
+        "specvit.cli.audit:app", "Check features for leaks, and mixtures of experts for gains that are none."
+    ),
     "hub": Verb("specvit.cli.hub:app", "Turn the results of studies into hub, roadmap and findings."),
     "paper": Verb(
         "specvit.cli.paper:app", "Turn the results of studies into figures, tables and numbers of a paper."

@@ -1,4 +1,4 @@
-"""`specvit train`: train one network on simulated or stored spectra, and score it on test stars."""
+"""`specvit train`: train one estimator on simulated or stored spectra, and score it on test stars."""
 
 from __future__ import annotations
 
@@ -9,7 +9,13 @@ import typer
 
 
 def train(
-    model: Annotated[str, typer.Option(help="Kind of network: subspace, vit, mlp, cnn, swin.")] = "subspace",
+    model: Annotated[
+        str,
+        typer.Option(
+            help="Kind of network: subspace, vit, mlp, cnn, swin; or moe, a mixture of experts, ridge, pca_ridge, pls, "
+            "lightgbm."
+        ),
+    ] = "subspace",
     size: Annotated[
         str,
         typer.Option(help="nano, small, base; vit also: reference. By default nano, for subspace small."),
@@ -35,7 +41,10 @@ def train(
     ] = None,
     test_data: Annotated[Path | None, typer.Option(help="Test on stored spectra, as --data.")] = None,
     spectra: Annotated[
-        int, typer.Option(help="Number of different training stars, at least 48; 0 never repeats one.")
+        int,
+        typer.Option(
+            help="Number of different training stars, at least 48; 0: a network never sees one twice, others take 20,000."
+        ),
     ] = 0,
     instrument: Annotated[
         str, typer.Option(help="Preset name or file of the spectrograph.")
@@ -44,12 +53,12 @@ def train(
     prior: Annotated[str, typer.Option(help="uniform, or the reference work's lattice.")] = "uniform",
     noise_level: Annotated[float, typer.Option(help="Multiplies sigma.")] = 1.0,
     widened: Annotated[
-        float,
+        float | None,
         typer.Option(
             help="Share of training stars with S/N and noise beyond the survey's own, so that the network knows "
-            "brighter stars too; 0: none."
+            "brighter stars too; 0: none. By default 0.5 for networks, 0 for others."
         ),
-    ] = 0.5,
+    ] = None,
     snr: Annotated[
         str, typer.Option(help="LOW:HIGH, the S/N of these stars: their magnitudes are chosen for it.")
     ] = "1.5:400",
@@ -72,6 +81,8 @@ def train(
 ) -> None:
     """Train a network while its spectra are simulated; the weights kept are those of the best validation.
 
+    Other estimators (moe, ridge, ...) are fitted on a fixed set of spectra.
+
     The run folder holds models/NAME (the trained estimator), its scores on test spectra, the report and
     metrics.jsonl. An interrupted training continues when the same command is given again.
 
@@ -87,6 +98,8 @@ def train(
 
         specvit train --model cnn --data data/train --labels log_g --set head=point --steps 20000
 
+        specvit train --model moe --spectra 20000 --labels log_g --set partition=mh --set gate=lightgbm
+
         specvit train --data train_0/dataset.h5 --validation-data val/dataset.h5 --test-data test/dataset.h5
 
         torchrun --nproc-per-node 4 -m specvit train --model vit --size reference --minutes 120
@@ -95,13 +108,22 @@ def train(
     from specvit.cli.scores import print_scores
     from specvit.cli.screen import Screen
     from specvit.cli.terminal import show, show_json
+    from specvit.errors import ConfigError
+    from specvit.estimators import TABLE
     from specvit.jobs import run_training
     from specvit.jobs.config.training import training_config
     from specvit.report import write_report
     from specvit.runs import read_summary
+    from specvit.simulate import Widening
     from specvit.training.distributed import is_first_process
 
-    length = length_of(minutes, steps)
+    # Estimators that read a fixed set have no length, and do not learn to be wider than they are.
+    is_network = TABLE[model].draws_spectra if model in TABLE else True
+    if not is_network and (minutes, steps) != (None, None):
+        raise ConfigError(f"--minutes, --steps: {model} is fitted, not trained step by step; leave them out")
+    length = length_of(minutes, steps) if is_network else {}
+    if widened is None:
+        widened = Widening.share if is_network else 0.0
     place = out or Path("runs") / f"train-{model}{size and f'-{size}'}"
     config = training_config(
         {

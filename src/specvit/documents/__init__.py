@@ -4,7 +4,7 @@ Knows no survey and no spectrograph: each kind of document is a `DocumentKind` i
 """
 
 from specvit.documents.reader import Document, DocumentKind
-from specvit.documents.section import PathText, Section
+from specvit.documents.section import Grown, PathText, Section
 from specvit.documents.toml import dump_toml, line_of, load_toml, parse_value
 from specvit.documents.versions import Format
 
@@ -12,6 +12,7 @@ __all__ = [
     "Document",
     "DocumentKind",
     "Format",
+    "Grown",
     "PathText",
     "Section",
     "dump_toml",

@@ -37,7 +37,7 @@ _ENDLESS_NUMBER = re.compile(r"[0-9][0-9_]{1000}")
 
 
 def dump_toml(values: Mapping[str, Any]) -> str:
-    """Return nested tables of strings, numbers, booleans and lists as TOML; None values are left out.
+    """Return nested tables and lists of tables of strings, numbers, booleans and lists as TOML, without None.
 
     Raises:
         ConfigError: for a value of another type; names the key.
@@ -186,7 +186,10 @@ def _read_text(path: Path, where: str) -> str:
 
 
 def _tables(values: Mapping[str, Any], path: tuple[str, ...]) -> list[str]:
-    plain = {k: v for k, v in values.items() if v is not None and not isinstance(v, Mapping)}
+    listed = {k: v for k, v in values.items() if _is_list_of_tables(v)}
+    plain = {
+        k: v for k, v in values.items() if v is not None and not isinstance(v, Mapping) and k not in listed
+    }
     nested = {k: v for k, v in values.items() if isinstance(v, Mapping)}
     lines = [f"{_key(k)} = {_value(v, (*path, k))}" for k, v in plain.items()]
     if path and (lines or not nested):
@@ -194,7 +197,24 @@ def _tables(values: Mapping[str, Any], path: tuple[str, ...]) -> list[str]:
     blocks = ["\n".join(lines)] if lines else []
     for k, v in nested.items():
         blocks += _tables(v, (*path, k))
-    return blocks
+    for k, tables in listed.items():
+        header = f"[[{'.'.join(_key(part) for part in (*path, k))}]]"
+        for table in tables:
+            first, *others = _tables(table, (*path, k)) or [""]
+            # The table's own lines come under the double brackets instead of its name.
+            own, single = first.split("\n"), f"[{header[2:-2]}]"
+            begins = own[0] == single
+            blocks.append("\n".join([header, *(own[1:] if begins else [])]).rstrip())
+            blocks += others if begins else [first, *others]
+    return [block for block in blocks if block]
+
+
+def _is_list_of_tables(value: Any) -> bool:
+    return (
+        isinstance(value, Sequence)
+        and not isinstance(value, str)
+        and any(isinstance(v, Mapping) for v in value)
+    )
 
 
 def _key(key: str) -> str:

@@ -62,7 +62,7 @@ class Architecture:
         """
         known = self.size(size).option_names
         what = f"{self.name}-{size}"
-        ours, theirs = split_by_owner(what, options, known, list(self.recipe.to_dict()))
+        ours, theirs = split_by_owner(what, options, known, self.recipe.option_names)
         return ours, self.recipe.with_options(theirs)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,17 +15,20 @@ from specvit.errors import ConfigError, DataError
 from specvit.estimators.network_estimator import NetworkEstimator
 from specvit.estimators.pretrained import find_bundle
 from specvit.models.batching import rows_for, widest_layer
+from specvit.models.conditioning import Conditioning
 from specvit.models.cost import forward_flops
 from specvit.models.inputs import Progress
 from specvit.models.network import NetworkConfig, SpectrumNetwork, build_network
 from specvit.models.origin import snr_range
 from specvit.models.prepared import prepared
+from specvit.models.view import Density
 from specvit.spectra import SpectraSource, collect, take
 from specvit.training.continuing import check_same_kind, start_from_network
-from specvit.training.distributed import join_processes
+from specvit.training.distributed import Processes, join_processes
 from specvit.training.engine import VALIDATED, Listener, Trainer
 from specvit.training.feeds import Share, make_feed
 from specvit.training.objectives import LabelRegression
+from specvit.training.pretraining import freeze, pretrain
 from specvit.training.recipe import STARTS, Recipe
 from specvit.training.starts import SAMPLE, prepare
 
@@ -33,6 +37,9 @@ CALIBRATION_SPECTRA, FEWEST_SPECTRA, CALIBRATION_BATCH = 50_000, 10_000, 512
 
 #: Event of the records of the correction of the stated errors, and the share of a fit that comes before it.
 CORRECTION, TRAINING_SHARE = "correction", 0.97
+
+#: Event of the records of a pretraining.
+PRETRAINING = "pretraining"
 
 #: Floating-point operations between the two: ten seconds of two cores.
 CALIBRATION_FLOPS = 2e12
@@ -49,6 +56,8 @@ class NetworkFitter:
         device: "cpu", "cuda", ...; None takes a GPU if there is one.
         folder: where checkpoints go and are looked for.
         listen: see `Trainer`.
+        density: where the information lies, for a network that is to see the pixels that hold most of it.
+        more: gives training spectra without end of the same world, for a pretraining on them.
     """
 
     config: NetworkConfig
@@ -57,6 +66,8 @@ class NetworkFitter:
     device: str | None = None
     folder: Path | None = None
     listen: Listener | None = None
+    density: Density | None = None
+    more: Callable[[], SpectraSource] | None = None
 
     def __call__(
         self, train: SpectraSource, validation: SpectraSource, progress: Progress | None = None
@@ -70,25 +81,48 @@ class NetworkFitter:
         space = train.label_space.select(self.labels) if self.labels else train.label_space
         network = build_network(self.config, train.grid, space)
         scored = collect(validation)
+        if isinstance(network.front, Conditioning):
+            network.front.see(self.config.front.viewing.mask(train.grid, self.density))
         if first is None:
             start = prepare(network, train, scored, self.recipe.start)
         else:
             check_same_kind(network, first.network, train.grid, first.grid)
             start_from_network(network, first.network, take(train, SAMPLE))
             start = first.described
-        share = Share(self.recipe.batch, world.rank, world.size)
-        feed = make_feed(train, share, world.device, self.recipe.seed, self.recipe.compile)
+        before: dict[str, Any] = {}
+        if self.recipe.pretrain != "none":
+            before = {
+                "pretraining": self._pretrain(network, train, validation, world),
+                "recipe": self.recipe.to_dict(),
+            }
+        freeze(network, self.recipe.frozen)
+        _, recipe = self.recipe.parts
+        share = Share(recipe.batch, world.rank, world.size)
+        feed = make_feed(train, share, world.device, recipe.seed, recipe.compile)
         objective = LabelRegression.of(network, train.label_space, self.recipe)
-        trainer = Trainer(
-            network.body, objective, feed, scored, self.recipe, world, self.folder, listen, began
-        )
-        record = trainer.run()
+        trainer = Trainer(network.body, objective, feed, scored, recipe, world, self.folder, listen, began)
+        record = trainer.run() | before
         network.eval()
         # Errors are corrected where the training was, which may be wider than where its weights were chosen.
         held_out = validation if train.reserve(1) is None else train
         record |= calibrate(network, held_out, listen=listen if world.is_first else None)
         conditions = {"threads": torch.get_num_threads(), "date": datetime.date.today().isoformat()}
         return network, {"start": start, "snr": snr_range(take(train, SAMPLE)), **record, **conditions}
+
+    def _pretrain(
+        self, network: SpectrumNetwork, train: SpectraSource, validation: SpectraSource, world: Processes
+    ) -> dict[str, Any]:
+        source = train
+        if self.recipe.pretrain_stars == "endless":
+            if self.more is None:
+                raise ConfigError("pretrain_stars: endless ones need the simulated world of the spectra")
+            source = self.more()
+
+        def listen(record: dict[str, Any]) -> None:
+            if self.listen is not None:
+                self.listen({**record, "event": PRETRAINING})
+
+        return pretrain(network, source, validation, self.recipe, world, self.folder, listen)
 
     def _listener(self, progress: Progress | None) -> Listener:
         """Return who hears every record: the listener, and `progress` as a share of the whole."""

@@ -39,6 +39,8 @@ class ConfigEntry(Section, Generic[Backbone]):
     scaling: Scaling
     bins: int
     shortcut: bool
+    #: Absent in those that were saved before heads could be several.
+    experts: int = 1
 
 
 class NetworkSettings(Section):
@@ -123,7 +125,12 @@ def _config(bundle: StoredBundle, entries: dict[str, Any]) -> NetworkConfig:
     """Return the description of a network, with numbers a network can have."""
     config = read_config(entries, f"{bundle.where}: settings: network")
     tensors = len(bundle.tensors.names)
-    for name, value in {**asdict(config.backbone), **asdict(config.front), "bins": config.bins}.items():
+    for name, value in {
+        **asdict(config.backbone),
+        **asdict(config.front),
+        "bins": config.bins,
+        "experts": config.experts,
+    }.items():
         most = tensors if name in LAYERS else LARGEST
         if isinstance(value, int | float) and not 0 <= value <= most:
             raise bundle.problem(f"settings: network: {name} is {value}, expected 0 to {most}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import Field, ValidationError
 
@@ -12,12 +12,28 @@ from specvit.documents.problems import explain
 from specvit.errors import ConfigError
 from specvit.inference.estimator import HIGHEST_ORDER
 from specvit.models.options import unknown_option
+from specvit.models.view import View
 
 Penalty = Annotated[float, Field(ge=0, le=1e30)]
 Components = Annotated[int, Field(ge=1, le=100_000)]
 
 
-class RidgeSection(Section):
+class ViewSection(Section):
+    """Options of what an estimator sees of a spectrum, see `View`."""
+
+    view: Annotated[str, Field(max_length=40)] | None = Field(
+        default=None,
+        description="form of the spectrum, as polynomial-3, spline-12, running-median-301, whitened",
+    )
+    seen: Annotated[str, Field(max_length=40)] | None = Field(
+        default=None, description="pixels that are seen: gravity, fisher-K or peaks-K; None for all"
+    )
+    noisiest: Annotated[float, Field(ge=0, le=0.9)] | None = Field(
+        default=None, description="share of each spectrum's pixels, the noisiest, that are not seen"
+    )
+
+
+class RidgeSection(ViewSection):
     """Options of `Ridge`."""
 
     alphas: tuple[Penalty, ...] | None = Field(
@@ -39,7 +55,7 @@ class PCARidgeSection(RidgeSection):
     )
 
 
-class PLSSection(Section):
+class PLSSection(ViewSection):
     """Options of `PLS`."""
 
     components: Components | None = Field(
@@ -50,7 +66,7 @@ class PLSSection(Section):
     )
 
 
-class LightGBMSection(Section):
+class LightGBMSection(ViewSection):
     """Options of `LightGBM` that a job may set."""
 
     rounds: int = Field(
@@ -66,6 +82,9 @@ class LightGBMSection(Section):
     early_stopping: int = Field(
         default=60, ge=1, le=100_000, description="trees without improvement before stopping"
     )
+    standardise: bool | None = Field(
+        default=None, description="bring each pixel to unit deviation first; trees should not notice"
+    )
 
 
 class TemplateFitSection(Section):
@@ -79,8 +98,18 @@ class PosteriorMeanSection(Section):
     """Options of `PosteriorMean`: none that a job sets."""
 
 
+def with_view(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options as the estimator takes them: those of `ViewSection` as one `View`, which may refuse them."""
+    own = dict(options)
+    form, seen, noisiest = own.pop("view", ""), own.pop("seen", ""), own.pop("noisiest", 0.0)
+    view = View(form, seen, noisiest)
+    return own if view.is_plain else {**own, "view": view}
+
+
 def checked_options(who: str, kind: type[Section], options: Mapping[str, Any]) -> dict[str, Any]:
     """Return options as `kind` reads them, without those that are left to the estimator.
+
+    Several values may come as one text, separated by commas, as a command line gives them.
 
     Raises:
         ConfigError: for one that is not known or out of range; names it.
@@ -89,8 +118,19 @@ def checked_options(who: str, kind: type[Section], options: Mapping[str, Any]) -
     for name in options:
         if name not in kind.model_fields:
             raise unknown_option(where, name, list(kind.model_fields) or ["none"])
+    options = {
+        name: value.split(",") if isinstance(value, str) and _takes_several(kind, name) else value
+        for name, value in options.items()
+    }
     try:
-        found = kind.model_validate(dict(options))
+        found = kind.model_validate(options)
     except ValidationError as error:
         raise ConfigError(explain(error, kind, options, lambda key: ".".join((where, *key)))) from None
-    return {name: value for name, value in dict(found).items() if value is not None}
+    known = {name: value for name, value in dict(found).items() if value is not None}
+    with_view(known)
+    return known
+
+
+def _takes_several(kind: type[Section], name: str) -> bool:
+    annotation = kind.model_fields[name].annotation
+    return any(get_origin(one) is tuple for one in (annotation, *get_args(annotation)))

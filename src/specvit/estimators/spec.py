@@ -89,6 +89,11 @@ class EstimatorSpec:
         """Whether it trains on spectra drawn as it goes, as many as its recipe takes, instead of a fixed set."""
         return self.architecture is not None
 
+    @property
+    def learns(self) -> bool:
+        """Whether it is made from spectra with known labels, not from the simulated world itself."""
+        return self.family in ("linear", "trees", "network")
+
     def title_of(self, size: str = "") -> str:
         """Return the title, with the size of a network that is trained in a job."""
         return f"{self.title} ({size})" if size else self.title

@@ -21,12 +21,16 @@ from specvit.estimators.options import (
     RidgeSection,
     TemplateFitSection,
     checked_options,
+    with_view,
 )
+from specvit.estimators.sensitivity import density_of
 from specvit.estimators.spec import EstimatorSpec, Setting
 from specvit.inference import PosteriorMean, TemplateFit
 from specvit.models.cost import TRAINING_PASSES, forward_flops
+from specvit.models.experts import ExpertsOptions, MixtureOfExperts
 from specvit.models.linear import PLS, PCARidge, Ridge
 from specvit.models.trees import LightGBM
+from specvit.simulate import endless
 
 #: What a saved network calls itself, whatever its architecture.
 NETWORK = "network"
@@ -51,7 +55,7 @@ def linear(cls: type[Ridge] | type[PLS], title: str, options: type[Section]) -> 
         }
 
     def build(setting: Setting) -> Any:
-        return cls(setting.labels, **setting.options)
+        return cls(setting.labels, **with_view(setting.options), density=density_of(setting, cls.name))
 
     check = _checks(cls.name, options)
     return EstimatorSpec(cls.name, title, LINEAR_MEANING, "linear", build, cls.load, cost, cls.name, check)
@@ -64,8 +68,18 @@ def network(architecture: Architecture) -> EstimatorSpec:
         size = setting.size or architecture.default_size
         options, recipe = architecture.split_options(size, {"seed": setting.seed, **setting.options})
         config = architecture.size(size).with_options(options)
-        fitter = NetworkFitter(config, recipe, setting.labels, setting.device, setting.folder, setting.listen)
-        return NetworkEstimator(f"{architecture.name}-{size}", fitter)
+        name = f"{architecture.name}-{size}"
+        fitter = NetworkFitter(
+            config,
+            recipe,
+            setting.labels,
+            setting.device,
+            setting.folder,
+            setting.listen,
+            density_of(setting, name),
+            lambda: endless(setting.world(name), setting.seed),
+        )
+        return NetworkEstimator(name, fitter)
 
     def check(options: Mapping[str, Any]) -> dict[str, Any]:
         # Any size will do: all sizes of a kind have the same options.
@@ -89,7 +103,8 @@ def network(architecture: Architecture) -> EstimatorSpec:
 
 def network_cost(model: Any) -> dict[str, float]:
     """Return parameters, spectra seen and operations of a trained network."""
-    seen, forward = model.origin.training.train_spectra, forward_flops(model.network)
+    training, forward = model.origin.training, forward_flops(model.network)
+    seen = training.train_spectra + (training.pretraining or {}).get("train_spectra", 0)
     return {
         "parameters": model.network.parameter_count,
         "train_spectra": seen,
@@ -98,9 +113,26 @@ def network_cost(model: Any) -> dict[str, float]:
     }
 
 
+def trees(setting: Setting) -> LightGBM:
+    """Return LightGBM, which estimates one label unless more are asked for: each takes as long."""
+    return LightGBM(
+        setting.labels or ("log_g",),
+        **with_view(setting.options),
+        seed=setting.seed,
+        threads=setting.threads,
+        density=density_of(setting, LightGBM.name),
+    )
+
+
 def trees_cost(model: Any) -> dict[str, float]:
     """Return the spectra the trees were grown on."""
     return {"train_spectra": model.origin.training.train_spectra}
+
+
+def experts_cost(model: Any) -> dict[str, float]:
+    """Return the spectra the experts were fitted on, and their numbers where that means anything."""
+    parameters = {"parameters": model.experts.parameters} if model.experts.parameters else {}
+    return {"train_spectra": model.origin.training.train_spectra, **parameters}
 
 
 def free(model: Any) -> dict[str, float]:
@@ -120,11 +152,25 @@ _ROWS = (
             "gain. They follow bends that a weighted sum cannot, but each tree averages little of the noise away."
         ),
         family="trees",
-        build=lambda s: LightGBM(s.labels or ("log_g",), **s.options, seed=s.seed, threads=s.threads),
+        build=trees,
         load=LightGBM.load,
         cost=trees_cost,
         saved_as=LightGBM.name,
         check=_checks(LightGBM.name, LightGBMSection),
+    ),
+    EstimatorSpec(
+        name=MixtureOfExperts.name,
+        title="Mixture of experts",
+        meaning=(
+            "Models of parts of the stars, each fitted on its own, mixed by a gate that sees the spectrum alone. What "
+            "it gains over one such model is how much the relation between flux and {target} bends between the parts."
+        ),
+        family="linear",
+        build=lambda s: MixtureOfExperts(s.labels, s.seed, s.threads, **s.options),
+        load=MixtureOfExperts.load,
+        cost=experts_cost,
+        saved_as=MixtureOfExperts.name,
+        check=_checks(MixtureOfExperts.name, ExpertsOptions),
     ),
     EstimatorSpec(
         name=TemplateFit.name,

@@ -7,6 +7,7 @@ from specvit.evaluate.cells import Cells, cell_scores, plane_axes
 from specvit.evaluate.coverage import Coverage, coverage
 from specvit.evaluate.metrics import SCORES, bias, mae, r2, rmse, scatter
 from specvit.evaluate.resampling import Interval, bootstrap, paired_difference
+from specvit.evaluate.retention import Retention, oracle_gain, reliability, retention
 from specvit.evaluate.scorer import LabelScores, Scorer, stated_intervals
 from specvit.evaluate.slices import Slice, box_slice, everything, shared_slice, snr_slices
 
@@ -17,6 +18,7 @@ __all__ = [
     "Coverage",
     "Interval",
     "LabelScores",
+    "Retention",
     "Scorer",
     "Slice",
     "SnrBins",
@@ -30,9 +32,12 @@ __all__ = [
     "gaussian_limit",
     "mae",
     "most_widely",
+    "oracle_gain",
     "paired_difference",
     "plane_axes",
     "r2",
+    "reliability",
+    "retention",
     "rmse",
     "scatter",
     "scores_by_truth",

@@ -9,7 +9,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from specvit.models.conditioning import normalise
 from specvit.models.network import SpectrumNetwork
 
 #: Points along the path, at first: spectra whose contributions miss more than `TOLERANCE` of the difference
@@ -44,7 +43,7 @@ def integrated_gradients(network: SpectrumNetwork, flux: Tensor, sigma: Tensor, 
     """Return the integrated gradients of the estimate of one label with respect to the flux.
 
     a_l = (x_l - c_l) ∫₀¹ ∂f/∂x_l (c + t (x - c)) dt, with f the estimate (whatever the head: its decoded
-    mean), x the spectrum relative to its level and c the mean training spectrum. Level, sigma and dead pixels
+    mean), x the spectrum as its front end sees it and c the mean training spectrum. Level, sigma and dead pixels
     stay as they are along the path, so a flux scale contributes nothing and Σ a_l = f(x) - f(c).
 
     Args:
@@ -60,7 +59,7 @@ def integrated_gradients(network: SpectrumNetwork, flux: Tensor, sigma: Tensor, 
     space = network.label_space
     index = space.index(label)
     allowed = TOLERANCE * (space.high[index] - space.low[index]) / math.sqrt(12)
-    usable, spectrum, noise, _ = normalise(flux, sigma)
+    usable, spectrum, noise, *_ = network.front.viewed(flux, sigma)
     path = _Path(network, index, usable, spectrum, noise)
     values, difference = path.attribute(STEPS), path.difference()
     steps = 2 * STEPS
@@ -75,15 +74,15 @@ def integrated_gradients(network: SpectrumNetwork, flux: Tensor, sigma: Tensor, 
 
 
 def estimate_slopes(network: SpectrumNetwork, flux: Tensor, sigma: Tensor, label: str) -> Tensor:
-    """Return ∂estimate/∂flux of each spectrum at fixed level, shape (B, L), label units per flux unit.
+    """Return ∂estimate/∂flux of each spectrum at fixed level and continuum, shape (B, L), label units per flux unit.
 
     0 on dead pixels. Times σ and squared, it is what the noise of each pixel adds to the variance of the
     estimate; of an efficient unbiased estimate that is the Fisher information of the pixel over the square
     of the sum (see `limits.information_density`). Arguments as for `integrated_gradients`.
     """
-    usable, spectrum, noise, level = normalise(flux, sigma)
+    usable, spectrum, noise, _, divisor = network.front.viewed(flux, sigma)
     path = _Path(network, network.label_space.index(label), usable, spectrum, noise)
-    return path.slope(1.0) / level
+    return path.slope(1.0) / divisor
 
 
 class _Path:

@@ -29,7 +29,7 @@ def to_shares(profiles: np.ndarray) -> np.ndarray:
 
 def mean_density(shares: np.ndarray, grid: WavelengthGrid) -> np.ndarray:
     """Return the mean over stars (N, ..., L) as a density per Å, shape (..., L); it integrates to 1."""
-    density: np.ndarray = shares.mean(axis=0) / np.diff(grid.edges)
+    density: np.ndarray = shares.mean(axis=0) / grid.width
     return density
 
 

@@ -5,6 +5,7 @@ The keys are in `schema`; the tables the file names are loaded by `tables`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
@@ -17,7 +18,7 @@ INSTRUMENT = DocumentKind(
     presets=Path(str(files("specvit.instrument") / "presets")),
     format=Format("format_version", FORMAT_VERSION),
     # Merging keys of these would mix two ways of saying one thing.
-    whole=("grid", "lsf", "tables", "band"),
+    whole=("grid", "lsf", "tables", "band", "noise"),
     example="conditions.seeing=0.8",
 )
 
@@ -36,7 +37,7 @@ def find_instrument_file(name: str | Path) -> Path:
     return INSTRUMENT.find(name)
 
 
-def read_description(path: Path) -> tuple[InstrumentDescription, Path]:
+def read_description(path: Path, overrides: Sequence[str] = ()) -> tuple[InstrumentDescription, Path]:
     """Return the validated description in `path`, and the folder its table file is relative to.
 
     A file may begin with `extends = "NAME or file.toml"`; it then states only what differs.
@@ -44,5 +45,5 @@ def read_description(path: Path) -> tuple[InstrumentDescription, Path]:
     Raises:
         ConfigError: if the file is not TOML, a key is unknown (with a suggestion) or a value is wrong.
     """
-    document = INSTRUMENT.read(path)
+    document = INSTRUMENT.read(path, overrides)
     return document.value, document.folder_of("tables") or path.parent

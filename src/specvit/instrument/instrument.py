@@ -5,7 +5,7 @@ Knows no stars: spectra come from an emulator (`observe`) or as arrays in the ba
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +13,11 @@ import scipy.sparse
 import torch
 from torch import Tensor, nn
 
-from specvit.errors import ShapeError, SpecvitError
+from specvit.errors import ShapeError, SpecvitError, WavelengthRangeError
+from specvit.instrument.arms import Arm, build_optics
 from specvit.instrument.conditions import ObservingConditions
-from specvit.instrument.counts import build_count_tables
 from specvit.instrument.description import find_instrument_file, read_description
-from specvit.instrument.lsf import build_lsf, lsf_matrix
+from specvit.instrument.lsf import covered
 from specvit.instrument.noise import NoiseModel, NoiseTerms
 from specvit.instrument.observed import ObservedEmulator
 from specvit.instrument.photometry import Band
@@ -43,6 +43,7 @@ class Instrument(nn.Module):
         description: the validated instrument file.
         tables: its arrays.
         file: name of the file, for messages.
+        pixels: which of the pixels of the file to use, shape (L_file,); None: all.
 
     Raises:
         ConfigError, DataError: for values that do not go together; names the fields.
@@ -50,39 +51,49 @@ class Instrument(nn.Module):
 
     continuum: Tensor
 
-    def __init__(self, description: InstrumentDescription, tables: Tables, file: str) -> None:
+    def __init__(
+        self,
+        description: InstrumentDescription,
+        tables: Tables,
+        file: str,
+        pixels: np.ndarray | None = None,
+    ) -> None:
         super().__init__()
-        self.settings, self.file = description, file
+        self.settings, self.file, self._tables = description, file, tables
         self.name, self.description, self.source = (
             description.name,
             description.description,
             description.source,
         )
-        self.grid: WavelengthGrid = tables.grid(description.grid)
-        self.band = Band.from_section(description.band)
-        self.lsf = build_lsf(description.lsf, tables, self.grid)
-        counts = build_count_tables(description, tables, self.grid)
+        optics = build_optics(description, tables)
+        self._pixels = np.ones(optics.grid.size, bool) if pixels is None else pixels
+        self._optics = optics if pixels is None else optics.take(pixels)
+        counts = self._optics.counts
+        self.grid: WavelengthGrid = self._optics.grid
+        self.band = Band.from_section(description.band, tables, self.grid)
         self.conditions = ObservingConditions.from_section(
             description.conditions, counts.covered_conditions(), file
         )
         self.noise = NoiseModel(counts, self.band.flux_ab0)
         self.object_wavelength = counts.object_wavelength
+        self.live = counts.object_electrons > 0
+        self._live_pixels = torch.from_numpy(np.flatnonzero(self.live))
         continuum = _planck(self.grid.wavelength, description.pipeline.continuum_temperature)
         with np.errstate(divide="ignore", invalid="ignore"):
-            continuum /= np.median(continuum)
+            continuum /= np.median(continuum[self.live])
         self.register_buffer("continuum", torch.from_numpy(continuum), persistent=False)
         check_noise(self)
 
     @classmethod
-    def load(cls, name: str | Path) -> Instrument:
-        """Return a preset by name, or the instrument of a TOML file.
+    def load(cls, name: str | Path, overrides: Sequence[str] = ()) -> Instrument:
+        """Return a preset by name, or the instrument of a TOML file; `overrides` are `key.sub=value`.
 
         Raises:
             ConfigError: if there is no such instrument, or its file is wrong; names file and key.
             DataError: if its tables cannot be used; names file and key.
         """
         path = find_instrument_file(name)
-        description, folder = read_description(path)
+        description, folder = read_description(path, overrides)
         try:
             return cls(description, Tables.load(description.tables, folder, path.name), path.name)
         except SpecvitError as error:
@@ -91,18 +102,63 @@ class Instrument(nn.Module):
                 raise
             raise type(error)(f"{error} ({path.name})") from error
 
+    def clipped_to(self, library: WavelengthGrid) -> Instrument:
+        """Return the instrument in the pixels that a library covers, if its file says `clip = true`; else itself.
+
+        Raises:
+            WavelengthRangeError: if fewer than two pixels are covered.
+        """
+        if not self.settings.clip:
+            return self
+        inside = np.concatenate([covered(arm.lsf, self.grid, arm.pixels, library) for arm in self.arms])
+        if inside.all():
+            return self
+        if inside.sum() < 2:
+            raise WavelengthRangeError(
+                f"{self.file}: no pixel of {self.grid.describe()} lies within the library ({library.describe()}); "
+                "give a library of these wavelengths"
+            )
+        # Counted in the pixels of the file: this instrument may have been cut before.
+        pixels = self._pixels.copy()
+        pixels[self._pixels] = inside
+        return Instrument(self.settings, self._tables, self.file, pixels)
+
+    def live_pixels(self, device: torch.device | str = "cpu") -> Tensor | None:
+        """Return the numbers of the pixels that light reaches, int64; None if it reaches all of them.
+
+        The others are dead: their sigma is infinite.
+        """
+        return None if self.live.all() else self._live_pixels.to(device)
+
+    @property
+    def arms(self) -> tuple[Arm, ...]:
+        """The arms, with the line-spread function of each; most spectrographs have one."""
+        return self._optics.arms
+
     @property
     def resolution(self) -> float:
-        """λ/FWHM at the middle of the grid, the pixel's width added in quadrature."""
-        middle = self.grid.wavelength[self.grid.size // 2 : self.grid.size // 2 + 1]
+        """λ/FWHM in the middle of the pixels, the pixel's width added in quadrature."""
+        return float(self.resolving_power()[self.grid.size // 2])
+
+    def resolving_power(self) -> np.ndarray:
+        """Return λ/FWHM at every pixel, the pixel's width added in quadrature, shape (L,)."""
         # The FWHM of a Gaussian of the pixel's variance, width²/12.
-        pixel = np.diff(self.grid.edges)[self.grid.size // 2] * np.sqrt(8 * np.log(2) / 12)
-        return float(middle[0] / np.hypot(self.lsf.fwhm(middle)[0], pixel))
+        pixel = self.grid.width * np.sqrt(8 * np.log(2) / 12)
+        power: np.ndarray = self.grid.wavelength / np.hypot(self._optics.fwhm(), pixel)
+        return power
 
     def lsf_nodes(self) -> dict[str, list[float]]:
-        """Return the LSF in numbers, for a manifest: {"wavelength": [Å], "fwhm": [Å]}, without the pixel."""
-        at = np.linspace(self.grid.wavelength[0], self.grid.wavelength[-1], 9)
-        return {"wavelength": at.round(3).tolist(), "fwhm": self.lsf.fwhm(at).round(4).tolist()}
+        """Return the LSF in numbers, for a manifest: {"wavelength": [Å], "fwhm": [Å]}, without the pixel.
+
+        Nine nodes for each arm, one arm after the other.
+        """
+        wavelength, fwhm = [], []
+        for arm in self.arms:
+            first, last = self.grid.wavelength[arm.pixels][[0, -1]]
+            at = np.linspace(first, last, 9)
+            wavelength += at.round(3).tolist()
+            fwhm += arm.lsf.fwhm(at).round(4).tolist()
+        return {"wavelength": wavelength, "fwhm": fwhm}
 
     def lsf_matrix(self, grid_in: WavelengthGrid, resolution_in: float) -> scipy.sparse.csr_array:
         """Return the sparse matrix (L, L_in) from library samples to mean flux density per pixel.
@@ -111,7 +167,12 @@ class Instrument(nn.Module):
             WavelengthRangeError: if the library does not cover the pixels and the LSF's wings, is sampled too
                 coarsely, or has too low a resolution.
         """
-        return lsf_matrix(self.lsf, self.grid, grid_in, resolution_in)
+        if self.clipped_to(grid_in) is not self:
+            raise WavelengthRangeError(
+                f"{self.file}: says clip = true, and {grid_in.describe()} do not cover all of its pixels; use "
+                "instrument.clipped_to(library.grid)"
+            )
+        return self._optics.lsf_matrix(grid_in, resolution_in)
 
     def observe(self, emulator: Emulator) -> ObservedEmulator:
         """Return the emulator as this instrument sees it: LSF, pixels and band folded into its basis.

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from specvit.errors import DataError
 from specvit.instrument.conditions import CONDITIONS
 from specvit.instrument.counts import ARCSEC_PER_MICRON_AT_1M, CountTables
+from specvit.instrument.schema import DetectorSection
 
 #: Relative error allowed to the series of the extinction, over the whole range of zenith angles.
 SERIES_TOLERANCE = 1e-6
@@ -60,7 +61,8 @@ class NoiseMultipliers:
     Args:
         response: of the rows of `NoiseModel.response_table`, shape (B, rows).
         sky: of the rows of `NoiseModel.sky_table`, for all exposures together, shape (B, rows).
-        constant: variance that is equal in all pixels, e², shape (B,).
+        constant: variance that does not depend on the sky of the pixel, e², shape (B,); with several detectors
+            shape (B, L).
     """
 
     response: Tensor
@@ -110,9 +112,13 @@ class NoiseModel(nn.Module):
     Flux is band-normalised throughout: F_λ = flux · 10^(-0.4 mag) · flux_ab0.
     """
 
+    detector_of_pixel: Tensor
+
     def __init__(self, tables: CountTables, flux_ab0: float) -> None:
         super().__init__()
-        self.detector, self.flux_ab0 = tables.detector, flux_ab0
+        self.detectors, self.flux_ab0 = tables.detectors, flux_ab0
+        # Of what is the same for all arms the first one knows.
+        self.detector = tables.detectors[0]
         self._obscuration, self._solid_angle = tables.obscuration, tables.solid_angle
         self._fibre_radius_um, self._line_airmass = tables.fibre_radius_um, tables.line_airmass
         self._moon_extinction = tables.moon_extinction
@@ -137,11 +143,12 @@ class NoiseModel(nn.Module):
             tables.background[None],
         ]
         by_seeing_and_field = _increments(_increments(aperture.values, axis=0), axis=1)
+        rates = np.concatenate(sky)
         constants = {
             "response": response.reshape(-1, response.shape[-1]),
             # Padded once here instead of in every batch; see `sky_table`.
-            "sky": np.pad(np.concatenate(sky), ((0, 0), (1, 1)), mode="edge"),
-            "sky_mean": np.concatenate(sky).mean(axis=1),
+            "sky": np.pad(rates, ((0, 0), (1, 1)), mode="edge"),
+            "sky_mean": rates.mean(axis=1),
             "seeing": aperture.seeing,
             "field_angle": aperture.field_angle,
             "aperture": by_seeing_and_field.reshape(aperture.seeing.size, -1),
@@ -151,6 +158,10 @@ class NoiseModel(nn.Module):
             "focal_angle": tables.focal_length[0],
             "focal_length": _increments(tables.focal_length[1]),
         }
+        if len(tables.detectors) > 1:
+            on = [tables.detector == k for k in range(len(tables.detectors))]
+            constants["sky_mean"] = np.stack([rates[:, pixels].mean(axis=1) for pixels in on], axis=1)
+            self.register_buffer("detector_of_pixel", torch.from_numpy(tables.detector), persistent=False)
         for name, values in constants.items():
             values = np.ascontiguousarray(values, dtype=np.float64)
             self.register_buffer(f"{name}_64", torch.from_numpy(values), persistent=False)
@@ -202,17 +213,18 @@ class NoiseModel(nn.Module):
         Args:
             response: multipliers.response @ response_table, shape (B, L).
             sky: multipliers.sky @ sky_table, shape (B, L + 2).
-            constant: multipliers.constant, shape (B,).
+            constant: multipliers.constant, shape (B,) or (B, L).
             work: shape (B, L), to be overwritten; then `sky` is too, and holds the variance. Only where no
                 gradient is wanted.
         """
         own = sky[:, 1:-1]
+        constant = constant[:, None] if constant.ndim == 1 else constant
         out = None if work is None else own
         if self.floor_factor == 0:
-            return NoiseTerms(response, torch.add(own, constant[:, None], out=out))
+            return NoiseTerms(response, torch.add(own, constant, out=out))
         largest = _neighbour_maximum(sky, work)
         variance = torch.addcmul(own, largest, largest, value=self.floor_factor, out=out)
-        return NoiseTerms(response, variance.add_(constant[:, None]))
+        return NoiseTerms(response, variance.add_(constant))
 
     def multipliers(self, conditions: Mapping[str, Tensor], dtype: torch.dtype) -> NoiseMultipliers:
         """Return what multiplies the tables under conditions, name -> shape (B,), for all exposures together.
@@ -231,9 +243,22 @@ class NoiseModel(nn.Module):
         rates = self._sky_rates(c, transmission, slant, airmass)
         sky = rates * (scale * c["exposure_time"])[:, None]
         # The mean over pixels is linear in the rows: no pass over the pixels is needed for it.
-        stray = (sky @ self._constant("sky_mean", dtype)) * (d.stray * d.width / d.trace_pitch_pix)
-        constant = stray + scale * d.width * (d.dark * c["exposure_time"] + d.read_noise**2)
-        return NoiseMultipliers(self._response_rows(c, transmission, slant), sky, constant)
+        mean = sky @ self._constant("sky_mean", dtype)
+        response = self._response_rows(c, transmission, slant)
+        if len(self.detectors) == 1:
+            return NoiseMultipliers(response, sky, self._own_variance(d, mean, scale, c["exposure_time"]))
+        each = [
+            self._own_variance(detector, mean[:, k], scale, c["exposure_time"])
+            for k, detector in enumerate(self.detectors)
+        ]
+        return NoiseMultipliers(response, sky, torch.stack(each, dim=1)[:, self.detector_of_pixel])
+
+    @staticmethod
+    def _own_variance(d: DetectorSection, sky: Tensor, scale: Tensor, time: Tensor) -> Tensor:
+        """Return the variance of read noise, dark current and the light scattered from a mean `sky`, shape (B,)."""
+        return sky * (d.stray * d.width / d.trace_pitch_pix) + scale * d.width * (
+            d.dark * time + d.read_noise**2
+        )
 
     def _sky_rates(
         self, c: dict[str, Tensor], transmission: Tensor, slant: Tensor, airmass: Tensor

@@ -17,6 +17,7 @@ from specvit.documents import Section
 
 #: Wide enough for every condition and axis, small enough that squares and products stay finite.
 Number = Annotated[float, Field(ge=-1e9, le=1e9)]
+TableName = Annotated[str, Field(min_length=1, max_length=200)]
 Axis = Annotated[list[Annotated[float, Field(ge=0, le=1e12)]], Field(max_length=100_000)]
 
 
@@ -103,5 +104,12 @@ Rate = Annotated[float | str | Nodes, Quantity(0.0, 1e8, "e/s per pixel")]
 BRIGHTNESS = Quantity(0.0, 1e9, "photon/s/m²/arcsec²/nm")
 Brightness = Annotated[float | str | Nodes, BRIGHTNESS]
 Width = Annotated[float | str | Nodes, Quantity(0.0, 1e6, "Å")]
+ResolvingPower = Annotated[float | str | Nodes, Quantity(1.0, 1e7, "")]
+#: Per pixel: 1e4 is the noise of a flat field.
+SignalToNoise = Annotated[float | str | Nodes, Quantity(0.0, 1e6, "")]
+#: The faintest star has 1e-20, the Sun 1e2.
+FluxDensity = Annotated[float | str | Nodes, Quantity(1e-30, 1e6, "erg/s/cm²/Å")]
+Electrons = Annotated[float | str | Nodes, Quantity(0.0, 1e30, "e")]
+Variance = Annotated[float | str | Nodes, Quantity(0.0, 1e15, "e²")]
 PixelWidth = Annotated[float | str | Nodes, Quantity(0.0, 1e4, "pixels")]
 FocalLength = Annotated[float | str | Nodes, Quantity(1e-2, 1e5, "m")]

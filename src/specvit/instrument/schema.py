@@ -11,10 +11,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, get_args
 
-import numpy as np
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from specvit.documents import PathText, Section
+from specvit.documents import Grown, Section
 from specvit.documents.problems import models_in
 from specvit.instrument.quantities import (
     FRACTION,
@@ -23,17 +22,22 @@ from specvit.instrument.quantities import (
     FocalLength,
     Fraction,
     Number,
-    PixelWidth,
     Quantity,
     Rate,
-    Wavelength,
-    Width,
+    TableName,
+)
+from specvit.instrument.schema_arms import ArmSection, NoiseSection
+from specvit.instrument.schema_optics import (
+    BandSection,
+    GaussianLsf,
+    GridSection,
+    ProfileLsf,
+    TablesSection,
 )
 
 #: Format of instrument files. Raised, with a migration in `description`, when a key is renamed or moved.
 FORMAT_VERSION = 1
 
-TableName = Annotated[str, Field(min_length=1, max_length=200)]
 Text = Annotated[str, Field(max_length=2000)]
 
 
@@ -47,90 +51,6 @@ def _kind_of_entry(value: Any) -> str | None:
     kinds: dict[type, str] = {int: "number", float: "number", Range: "range"}
     kinds[ApertureSection] = "aperture_table"
     return kinds.get(type(value))
-
-
-class TablesSection(Section):
-    """Where per-pixel tables are kept."""
-
-    file: PathText = Field(description="npz file, relative to the TOML")
-    sha256: str | None = Field(default=None, max_length=64, description="checksum of that file, in hex")
-
-
-class GridSection(Section):
-    """Pixel centres: `start`, `step`, `pixels`, or the name of a table."""
-
-    start: Wavelength | None = Field(default=None, description="centre of the first pixel, Å")
-    # Grids are told apart to 1e-4 Å (`WavelengthGrid.fingerprint`).
-    step: float | None = Field(default=None, ge=1e-4, le=1e4, description="pixel width, Å")
-    # A hundred times the pixels of one arm of PFS; a spectrum of this many fills 4 MB.
-    pixels: int | None = Field(default=None, ge=2, le=1_000_000, description="number of pixels")
-    table: TableName | None = Field(default=None, description="name of a table of pixel centres, Å")
-    medium: Literal["vacuum", "air"] = Field(default="vacuum", description="what wavelengths are measured in")
-
-    @model_validator(mode="after")
-    def _check(self) -> GridSection:
-        linear = [self.start, self.step, self.pixels]
-        complete = all(v is not None for v in linear) and self.table is None
-        if not complete and not (self.table is not None and linear == [None] * 3):
-            raise ValueError("give either start, step and pixels, or table")
-        return self
-
-    def linear_centres(self) -> np.ndarray:
-        """Return the pixel centres of `start`, `step` and `pixels`, Å."""
-        assert self.start is not None
-        assert self.step is not None
-        assert self.pixels is not None
-        return self.start + self.step * np.arange(self.pixels)
-
-
-class GaussianLsf(Section):
-    """A Gaussian line-spread function; its width by exactly one of the three keys."""
-
-    kind: Literal["gaussian"] = Field(description="'gaussian'")
-    resolving_power: float | None = Field(default=None, ge=1, le=1e7, description="λ/FWHM, constant")
-    fwhm: Width | None = Field(default=None, description="FWHM, Å")
-    fwhm_pix: PixelWidth | None = Field(default=None, description="FWHM, pixels")
-    includes_pixel: bool = Field(
-        default=True, description="whether the stated width contains the pixel's own"
-    )
-
-    @model_validator(mode="after")
-    def _check(self) -> GaussianLsf:
-        if sum(v is not None for v in (self.resolving_power, self.fwhm, self.fwhm_pix)) != 1:
-            raise ValueError("give exactly one of resolving_power, fwhm, fwhm_pix")
-        return self
-
-
-class ProfileLsf(Section):
-    """A tabulated line-spread function, without the pixel's own width."""
-
-    kind: Literal["profile"] = Field(description="'profile'")
-    wavelength: TableName = Field(description="table (K,) of node wavelengths, Å")
-    offset_pix: TableName = Field(description="table (X,) of offsets from the line centre, pixels")
-    profile: TableName = Field(description="table (K, X), any normalisation")
-
-
-#: Width over wavelength; the response of a narrower band would be rounding.
-NARROWEST_BAND = 1e-4
-
-
-class BandSection(Section):
-    """The photometric band of the magnitude: a top-hat in photon response with soft edges."""
-
-    name: str = Field(max_length=200, description="what the band is called")
-    blue: Wavelength = Field(description="half-response wavelength, Å")
-    red: Wavelength = Field(description="half-response wavelength, Å")
-    edge_width: float = Field(default=50.0, ge=1e-3, le=1e5, description="Gaussian sigma of both edges, Å")
-
-    @model_validator(mode="after")
-    def _check(self) -> BandSection:
-        if not self.blue < self.red:
-            raise ValueError(f"blue {self.blue} is not below red {self.red}")
-        if self.red - self.blue < NARROWEST_BAND * self.red:
-            raise ValueError(
-                f"blue {self.blue} and red {self.red} are closer than {NARROWEST_BAND:g} of their value"
-            )
-        return self
 
 
 class ApertureSection(Section):
@@ -298,32 +218,60 @@ class ConditionsSection(Section):
     exposure_count: Condition = Field(description="number of exposures")
 
 
-class InstrumentDescription(Section):
+class InstrumentDescription(Grown):
     """A whole instrument file."""
+
+    LATER = frozenset({"clip", "noise", "arm"})
 
     format_version: Literal[1] = Field(description="format of this file")
     name: str = Field(min_length=1, max_length=200, description="what the instrument is called")
     description: Text = Field(description="one line for lists")
     source: Text = Field(default="", description="where the numbers are from")
     tables: TablesSection | None = Field(default=None, description="file of per-pixel tables")
-    grid: GridSection = Field(description="pixels")
+    grid: GridSection | None = Field(default=None, description="pixels; not with `arm`")
     lsf: GaussianLsf | ProfileLsf = Field(discriminator="kind", description="line-spread function")
     band: BandSection = Field(description="band of the magnitude")
-    object: ObjectSection = Field(description="from the star to electrons")
+    object: ObjectSection | None = Field(
+        default=None, description="from the star to electrons; needed unless `noise` says it"
+    )
     sky: SkySection = Field(default=SkySection(), description="background counts")
-    detector: DetectorSection = Field(description="detector and reduction")
+    detector: DetectorSection | None = Field(
+        default=None, description="detector and reduction; needed unless `noise` says it"
+    )
     pipeline: PipelineSection = Field(
         default=PipelineSection(), description="what a pipeline knows of a star"
     )
     conditions: ConditionsSection = Field(description="observing conditions")
+    clip: bool = Field(
+        default=False, description="use the pixels that the library covers, where it does not cover all"
+    )
+    noise: NoiseSection | None = Field(default=None, description="noise as a table or S/N, not from optics")
+    arm: list[ArmSection] = Field(
+        default=[], max_length=100, description="arms with pixels, LSF and noise of their own, in order"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> InstrumentDescription:
+        if (self.grid is None) != bool(self.arm):
+            raise ValueError("expected either grid, or one [[arm]] or more with a grid each")
+        stated = [part.noise if part.noise is not None else self.noise for part in self.arm] or [self.noise]
+        # What is not per pixel, as the light lost in the aperture, is that of all arms.
+        if len({None if noise is None else noise.needs_object for noise in stated}) > 1:
+            raise ValueError(
+                "arms with stated noise beside others; state noise in the same way for all, or for none"
+            )
+        if self.object is None and any(noise is None or noise.needs_object for noise in stated):
+            raise ValueError("object is missing; give [object] with area and throughput, or [noise] with snr")
+        if self.detector is None and None in stated:
+            raise ValueError("detector is missing; give [detector] with read_noise, or [noise] with snr")
+        return self
 
 
 def quantity_of(key: str) -> Quantity:
     """Return the range of a quantity by its key, e.g. "object.throughput"."""
     section, name = key.split(".")
-    fields = [
-        model.model_fields for model in models_in(InstrumentDescription.model_fields[section].annotation)
-    ]
+    models = models_in(InstrumentDescription.model_fields[section].annotation)
+    fields = [model.model_fields for model in models]
     (field,) = (known[name] for known in fields if name in known)
     # Of an optional field pydantic keeps the annotation inside the union.
     parts = [*field.metadata, *(m for part in get_args(field.annotation) for m in get_args(part))]

@@ -58,7 +58,7 @@ def _check_shapes(instrument: Instrument) -> None:
         "pipeline.continuum_temperature": instrument.continuum.numpy(),
     }
     for keys, values in shapes.items():
-        wrong = ~((values > SMALLEST) & (values < LARGEST))
+        wrong = instrument.live & ~((values > SMALLEST) & (values < LARGEST))
         if wrong.any():
             at = int(np.argmax(wrong))
             wavelength = instrument.grid.wavelength[at]
@@ -73,6 +73,8 @@ def _check_some(instrument: Instrument, flux: Tensor, conditions: dict[str, Tens
     sigma = terms.sigma(flux.expand_as(terms.response))
     snr = flux / sigma
     good = (sigma > SMALLEST) & (sigma < LARGEST) & (snr > SMALLEST) & (snr < LARGEST)
+    # A dead pixel is one with infinite sigma, under all conditions.
+    good |= torch.from_numpy(~instrument.live) & torch.isinf(sigma)
     if bool(good.all()):
         return
     row, pixel = (int(at) for at in (~good).nonzero()[0])
@@ -116,10 +118,13 @@ class _Fault:
 
 def _stated(instrument: Instrument, keys: tuple[str, ...]) -> list[str]:
     """Return those of `keys` that the file states: a default is not at fault."""
-    settings = instrument.settings
-    return [
-        key for key in keys if key.split(".")[1] in getattr(settings, key.split(".")[0]).model_fields_set
-    ] or list(keys)
+    sections = {key: getattr(instrument.settings, key.split(".")[0]) for key in keys}
+    stated = [
+        key
+        for key, section in sections.items()
+        if section is not None and key.split(".")[1] in section.model_fields_set
+    ]
+    return [*(["noise"] if instrument.settings.noise is not None else []), *stated] or list(keys)
 
 
 def _corners(instrument: Instrument) -> dict[str, Tensor]:

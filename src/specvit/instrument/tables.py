@@ -16,9 +16,12 @@ import numpy as np
 from specvit.documents.npz import parse_npz
 from specvit.documents.words import one_line, shown
 from specvit.errors import DataError, WavelengthRangeError
+from specvit.instrument.calculator import is_output, parse_output
 from specvit.instrument.quantities import Nodes, Quantity
-from specvit.instrument.schema import GridSection, TablesSection, quantity_of
+from specvit.instrument.schema import quantity_of
+from specvit.instrument.schema_optics import GridSection, TablesSection
 from specvit.spectra import WavelengthGrid
+from specvit.spectra.air import air_to_vacuum
 
 #: Bytes; the tables of PFS have 2 MB.
 LARGEST_TABLES = 1 << 28
@@ -31,10 +34,28 @@ class Tables:
     Args:
         arrays: name -> array.
         where: the file, for messages.
+        medium: what wavelengths of the instrument file and its tables are measured in.
     """
 
-    def __init__(self, arrays: dict[str, np.ndarray], where: str) -> None:
-        self._arrays, self.where = arrays, where
+    def __init__(self, arrays: dict[str, np.ndarray], where: str, medium: str = "vacuum") -> None:
+        self._arrays, self.where, self.medium = arrays, where, medium
+
+    def measured_in(self, medium: str) -> Tables:
+        """Return the same tables, wavelengths taken to be in `medium`."""
+        return Tables(self._arrays, self.where, medium)
+
+    def in_vacuum(self, wavelength: np.ndarray, key: str) -> np.ndarray:
+        """Return wavelengths of the file in vacuum, Å, which is what everything in specvit is in.
+
+        Raises:
+            DataError: below 2000 Å, where there are no wavelengths in air; names `key`.
+        """
+        if self.medium == "vacuum":
+            return wavelength
+        try:
+            return air_to_vacuum(wavelength)
+        except WavelengthRangeError as error:
+            raise DataError(f"{key}: {error}") from error
 
     @classmethod
     def load(cls, section: TablesSection | None, folder: Path, description: str) -> Tables:
@@ -52,6 +73,12 @@ class Tables:
                 f"{path.name}: checksum is not the one stated in {description}; restore the file, "
                 "or update tables.sha256 if it was changed on purpose"
             )
+        if is_output(path.name):
+            return cls(parse_output(content, path.name, section.arm), path.name)
+        if section.arm is not None:
+            raise DataError(
+                f"tables.arm: {path.name} has no arms; leave the key out, or name a *.snc or *.noise file"
+            )
         try:
             with zipfile.ZipFile(io.BytesIO(content)) as archive:
                 size = sum(member.file_size for member in archive.infolist())
@@ -64,11 +91,11 @@ class Tables:
             raise DataError(f"{path.name}: unpacks to {size / 1e6:.0f} MB, {_EXPECTED}")
         return cls(parse_npz(content, path.name, "restore the file, or make it again"), path.name)
 
-    def array(self, name: str, key: str, shape: tuple[int | None, ...]) -> np.ndarray:
+    def array(self, name: str, key: str, shape: tuple[int | None, ...], infinite: bool = False) -> np.ndarray:
         """Return table `name` in float64, for the instrument's `key`; None in `shape` is any length.
 
         Raises:
-            DataError: if it is missing, of another shape, or not finite.
+            DataError: if it is missing, of another shape, or not finite (`infinite`: NaN or negative infinity).
         """
         if name not in self._arrays:
             names = ", ".join(sorted(self._arrays)) or "none"
@@ -84,7 +111,7 @@ class Tables:
             raise DataError(
                 f"{key}: table '{name}' in {self.where} has shape {values.shape}, expected ({wanted})"
             )
-        bad = ~np.isfinite(values)
+        bad = ~(np.isfinite(values) | (values == np.inf) if infinite else np.isfinite(values))
         if bad.any():
             at = tuple(int(i) for i in np.argwhere(bad)[0])
             raise DataError(f"{key}: table '{name}' in {self.where} is {values[at]} at index {at}")
@@ -97,14 +124,23 @@ class Tables:
             raise DataError(f"{key}: table '{name}' in {self.where} must increase strictly")
         return values
 
-    def per_pixel(self, quantity: float | str | Nodes, key: str, wavelength: np.ndarray) -> np.ndarray:
-        """Return `quantity` at each of the L `wavelength`s, in its range; a table must have that length."""
+    def per_pixel(
+        self, quantity: float | str | Nodes, key: str, wavelength: np.ndarray, infinite: bool = False
+    ) -> np.ndarray:
+        """Return `quantity` at each of the L `wavelength`s, in its range; a table must have that length.
+
+        A table may hold infinity if `infinite`.
+        """
         if isinstance(quantity, str):
-            values = self.array(quantity, key, wavelength.shape)
+            values = self.array(quantity, key, wavelength.shape, infinite)
+            if infinite:
+                in_range(values[np.isfinite(values)], key, quantity_of(key))
+                return values
         elif isinstance(quantity, Nodes):
             if quantity.wavelength is None:
                 raise DataError(f"{key}: its nodes must be over wavelength, not field_angle")
-            values = np.interp(wavelength, quantity.wavelength, quantity.value)
+            at = self.in_vacuum(np.array(quantity.wavelength), key)
+            values = np.interp(wavelength, at, quantity.value)
         else:
             values = np.full(wavelength.shape, float(quantity))
         return in_range(values, key, quantity_of(key))
@@ -118,19 +154,47 @@ class Tables:
         raise DataError(f"{key}: expected a number or {{ field_angle = [...], value = [...] }}")
 
     def grid(self, section: GridSection) -> WavelengthGrid:
-        """Return the pixel grid.
+        """Return the pixels, in vacuum whatever the file's wavelengths are measured in.
 
         Raises:
-            DataError: if a table of pixel centres is not a grid (unsorted, negative, ...).
+            DataError: if a table of centres or edges is not a grid (unsorted, negative, ...).
         """
-        if section.table is None:
-            centres = section.linear_centres()
-        else:
-            centres = self.array(section.table, "grid.table", (None,))
+        key = "table" if section.table is not None else "edges" if section.edges is not None else "start"
+        said = f": table '{getattr(section, key)}' in {self.where}" if key != "start" else ""
+        centres, bounds = self._centres_and_bounds(section)
+        falls = np.flatnonzero(centres[1:] <= centres[:-1]) + 1
+        arms = falls if section.arms else falls[:0]
         try:
-            return WavelengthGrid(centres, section.medium)
+            WavelengthGrid(centres, arms=tuple(arms.tolist()), bounds=bounds)
         except WavelengthRangeError as error:
-            raise DataError(f"grid.table: table '{section.table}' in {self.where}: {error}") from error
+            mend = "" if section.arms or not falls.size else _ARMS_MEND
+            raise DataError(f"grid.{key}{said}: {error}{mend}") from error
+        return WavelengthGrid(
+            self.in_vacuum(centres, f"grid.{key}"),
+            "vacuum",
+            tuple(arms.tolist()),
+            None if bounds is None else self.in_vacuum(bounds, "grid.edges"),
+        )
+
+    def _centres_and_bounds(self, section: GridSection) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return what the file says of its pixels, in its medium."""
+        if section.table is not None:
+            centres = self.array(section.table, "grid.table", (None,))
+            return centres, None if section.edges is None else self._pixel_bounds(section.edges, centres.size)
+        if section.edges is None:
+            return section.stepped_centres(), None
+        bounds = self._pixel_bounds(section.edges, None)
+        return bounds.mean(axis=0), bounds
+
+    def _pixel_bounds(self, name: str, pixels: int | None) -> np.ndarray:
+        """Return lower and upper edge of every pixel, shape (2, pixels), from a table of either form."""
+        if name in self._arrays and self._arrays[name].ndim == 2:
+            return self.array(name, "grid.edges", (2, pixels))
+        edges = self.array(name, "grid.edges", (None if pixels is None else pixels + 1,))
+        return np.stack([edges[:-1], edges[1:]])
+
+
+_ARMS_MEND = "; if another arm begins there, set grid.arms = true"
 
 
 def _read(path: Path, description: str) -> bytes:
@@ -145,7 +209,8 @@ def _read(path: Path, description: str) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise DataError(
-            f"{description}: cannot read its table file {shown(path)}: {error.strerror}"
+            f"{description}: cannot read its table file {shown(path)}: {error.strerror}; put the file there, or say "
+            "with keys what it holds (grid.start, grid.step or grid.log_step, grid.pixels)"
         ) from error
 
 

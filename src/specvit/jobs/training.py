@@ -1,6 +1,6 @@
-"""The training, behind `specvit train`: train one network on simulated or stored spectra, and score it.
+"""The training, behind `specvit train`: train one estimator on simulated or stored spectra, and score it.
 
-The stages are those of the survey; the network is trained in all processes of a distributed start, the run folder
+The stages are those of the survey; a network is trained in all processes of a distributed start, the run folder
 is the first one's.
 """
 
@@ -10,9 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from specvit.documents.words import did_you_mean
 from specvit.errors import ConfigError
 from specvit.estimators import Choice, Setting
-from specvit.estimators.architectures import architecture_of
 from specvit.estimators.network_fitter import network_to_start_from
 from specvit.estimators.table import TABLE
 from specvit.jobs.config.training import DataSection, TrainingConfig, is_reference
@@ -31,6 +31,9 @@ from specvit.training.distributed import Processes, join_processes, leave_proces
 from specvit.training.recipe import LOSS
 
 NAME = "training"
+
+#: Training stars of an estimator that reads a fixed set, if no number is asked for.
+FIXED_STARS = 20_000
 
 #: Fewest different training stars: what the components of a subspace network span.
 LEAST_STARS = 48
@@ -57,7 +60,7 @@ def run_training(
     choice, options = chosen(config)
     if not config.data.train and 0 < config.simulate.train < LEAST_STARS:
         raise ConfigError(f"--spectra: expected 0 or at least {LEAST_STARS}, got {config.simulate.train}")
-    sources = open_sources(config)
+    sources = open_sources(config, 0 if choice.spec.draws_spectra else FIXED_STARS)
     check_labels("--labels", config.network.labels, sources.drawn.label_space.names)
     processes = join_processes(config.network.device)
     try:
@@ -67,21 +70,34 @@ def run_training(
 
 
 def chosen(config: TrainingConfig) -> tuple[Choice, dict[str, Any]]:
-    """Return the network of a training and its options, checked."""
+    """Return the estimator of a training and its options, checked."""
     network = config.network
-    architecture = architecture_of(network.model)
+    spec = TABLE.get(network.model)
+    if spec is None or not spec.learns:
+        names = [name for name, one in TABLE.items() if one.learns]
+        raise ConfigError(
+            f"model: '{network.model}' is not known; choose {', '.join(names)}{did_you_mean(network.model, names)}"
+        )
+    architecture = spec.architecture
+    if architecture is None:
+        if network.size:
+            raise ConfigError(f"--size: {network.model} has no sizes")
+        return Choice(spec.name, spec.name, spec, spec.title), spec.check(network.options)
     size = network.size or architecture.default_size
     known, recipe = architecture.split_options(size, network.options)
     # For its refusals, before any file of spectra is opened.
     architecture.size(size).with_options(known)
     network_to_start_from(recipe.start)
-    spec = TABLE[network.model]
     name = f"{network.model}-{size}"
     return Choice(name, name, spec, spec.title_of(size), size), dict(network.options)
 
 
-def open_sources(config: TrainingConfig) -> Sources:
+def open_sources(config: TrainingConfig, stars_by_default: int = 0) -> Sources:
     """Return the spectra of a training; what is not stored is simulated.
+
+    Args:
+        config: the configuration.
+        stars_by_default: training stars where it asks for no number; 0: as many as are drawn.
 
     Raises:
         DataError: if a file or folder cannot be used; names it.
@@ -108,8 +124,8 @@ def open_sources(config: TrainingConfig) -> Sources:
         # Test spectra are the survey's own, as are, unless the loss chooses, those that choose the weights.
         wider = build_world(replace(world, widening=stars.widening))
         drawn = endless(wider, stars.seed)
-        if stars.train:
-            train = drawn = wider.source(splits.TRAIN, stars.seed, stars.train)
+        if count := stars.train or stars_by_default:
+            train = drawn = wider.source(splits.TRAIN, stars.seed, count)
     return Sources(
         train=train,
         drawn=drawn,
@@ -185,7 +201,8 @@ def _carry_out(
     if warning := fitted.record.warning:
         watch.say(f"{choice.title}: {warning}")
     summary = work.do(_scores(config, sources, test, fitted))
-    work.do(RecordScores(fitted, summary))
+    if choice.spec.architecture is not None:
+        work.do(RecordScores(fitted, summary))
     run.finish()
     RunIndex(run.path.parent).update(run)
     return run
@@ -194,7 +211,7 @@ def _carry_out(
 def _train_along(choice: Choice, setting: Setting, sources: Sources, folder: Path) -> None:
     """Take this process's share of the training, if there is one to be done."""
     # Path("") is Path(): the first process sent no place.
-    if folder != Path():
+    if folder != Path() and choice.spec.draws_spectra:
         model = choice.spec.build(replace(setting, size=choice.size, folder=folder))
         model.fit(sources.drawn, sources.validation)
 

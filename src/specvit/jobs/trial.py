@@ -13,14 +13,18 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from specvit.errors import ConfigError
 from specvit.estimators import Choice, Setting, choose
 from specvit.jobs.config.trial import TrialConfig
 from specvit.jobs.sources import Sources
 from specvit.jobs.stages import (
+    BoundStars,
     DrawTestStars,
     EstimateElsewhere,
     FitEstimator,
+    FocusOnLines,
     SamplePosteriors,
 )
 from specvit.jobs.stages.elsewhere import elsewhere_key, elsewhere_stage
@@ -30,8 +34,9 @@ from specvit.jobs.work import Work
 from specvit.jobs.worlds import build_world, set_threads, unsuitable, world_of
 from specvit.runs import Estimates, RunFolder
 from specvit.runs.identity import content_digest
-from specvit.simulate import Simulator, World, endless, splits
+from specvit.simulate import Simulator, WithoutReserve, World, splits
 from specvit.spectra import MemorySource, SpectraSource, collect
+from specvit.training.recipe import RESTORING
 
 #: Worlds kept at once; a study has a few, and each takes a third of a second to build.
 WORLDS = 16
@@ -45,12 +50,14 @@ class Yardstick:
         world: theirs.
         stars, seed: see `JudgedStarsSection`.
         bank: of the sampler of posteriors; 0 for stars without posteriors, which only their labels judge.
+        bounds: whether their Cramér-Rao bounds are wanted too; they are kept beside, so this changes no digest.
     """
 
     world: World
     stars: int
     seed: int
     bank: int
+    bounds: bool = False
 
     @property
     def source(self) -> SpectraSource:
@@ -74,7 +81,8 @@ class Yardstick:
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain values; `yardstick_from` reads them back."""
-        return {"world": self.world.to_dict(), "stars": self.stars, "seed": self.seed, "bank": self.bank}
+        known = {"world": self.world.to_dict(), "stars": self.stars, "seed": self.seed, "bank": self.bank}
+        return known | ({"bounds": True} if self.bounds else {})
 
 
 def yardstick_from(values: dict[str, Any]) -> Yardstick:
@@ -92,6 +100,7 @@ class Trial:
         options: those it is built with.
         world: of training, validation and its own test stars.
         elsewhere: further stars it is to estimate.
+        focus: the label for which it is to be kept what a network looks at in its own test stars; "" for none.
     """
 
     config: TrialConfig
@@ -99,6 +108,7 @@ class Trial:
     options: dict[str, Any]
     world: World
     elsewhere: tuple[Yardstick, ...] = ()
+    focus: str = ""
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -163,16 +173,16 @@ class Trial:
         """Return its spectra."""
         simulator, stars, test = simulator_of(self.world), self.config.simulate, self.config.test
         count, fresh = self._training_set
-        train = None
-        if count < splits.ENDLESS:
-            train = simulator.source(splits.TRAIN, stars.seed, count, fresh_noise=fresh)
-        drawn = simulator.source(splits.VALIDATION, stars.seed, stars.validation)
-        # In memory it has no reserve: stated errors, which no trial is judged by, are corrected by these few spectra
-        # instead of tens of thousands.
+        # Without a reserve, and in memory: stated errors, which no trial is judged by, are corrected by these few
+        # spectra instead of tens of thousands, which would take longer than the training.
+        learnt = WithoutReserve(simulator, splits.TRAIN, stars.seed, count, False, fresh, torch.device("cpu"))
+        train = learnt if count < splits.ENDLESS else None
+        restoring = self.options.get("pretrain") in RESTORING
+        drawn = simulator.source(splits.VALIDATION, stars.seed, stars.validation, truth=restoring)
         held_out = MemorySource(collect(drawn), drawn.grid, drawn.label_space, drawn.lsf)
         return Sources(
             train=train,
-            drawn=endless(simulator, stars.seed) if train is None else train,
+            drawn=learnt,
             validation=held_out,
             test=simulator.source(splits.TEST, test.seed, test.stars, truth=True),
             simulator=simulator,
@@ -230,6 +240,8 @@ def run_trial(trial: Trial, folder: Path, watch: Watch | None = None) -> RunFold
         if not run.is_done(elsewhere_stage(yardstick.spectra)):
             others = DrawTestStars(yardstick.source).draw()
             work.do(EstimateElsewhere(trial.choice, fitted.record.model, others))
+    if trial.focus:
+        work.do(FocusOnLines(trial.choice, fitted.record.model, simulator, test, trial.focus))
     run.finish()
     return run
 
@@ -243,6 +255,9 @@ def run_yardstick(yardstick: Yardstick, folder: Path, watch: Watch | None = None
     if yardstick.bank:
         simulator = simulator_of(yardstick.world)
         work.do(SamplePosteriors(simulator, test, len(test), yardstick.seed, yardstick.bank))
+    if yardstick.bounds:
+        simulator, names = simulator_of(yardstick.world), test.table.names
+        work.do(BoundStars(simulator, yardstick.world.emulator(), test, len(test), names[0]))
     run.finish()
     return run
 

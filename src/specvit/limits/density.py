@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 
 from specvit.errors import DataError, ShapeError
+from specvit.instrument import ObservedEmulator
+from specvit.spectra import SpectraBatch
 
 #: Smallest part of a column, relative to its length, that the columns before it may leave.
 INDEPENDENT = 1e-7
@@ -64,3 +66,25 @@ def information_density(jacobian: Tensor, ivar: Tensor, index: int, nuisance: Te
         )
     share: Tensor = directions[..., -1] * left[:, -1:] * length[..., -1]
     return share.square()
+
+
+@torch.no_grad()
+def star_densities(observed: ObservedEmulator, stars: SpectraBatch, target: str) -> Tensor:
+    """Return `information_density` on one label at the true labels and noise of B stars, shape (B, L).
+
+    All other labels of the library and the flux scale are free, as for the ceiling.
+
+    Args:
+        observed: noise-free spectra of their world, in float64: degenerate labels leave a small residual of large
+            columns.
+        stars: with their truth.
+        target: one of the labels of the library.
+
+    Raises:
+        LabelError, DataError: for another label, or stars without labels or truth.
+    """
+    truth, labels = stars.known_truth(), stars.known_labels().double()
+    flux, jacobian = observed(labels, check=False)[..., None], observed.jacobian(labels, check=False)
+    # The Jacobian is of band-normalised flux, sigma is relative to the spectrum's level.
+    ivar = (truth.sigma.double() / truth.scale.double()[:, None]).square().reciprocal()
+    return information_density(jacobian, ivar, observed.label_space.index(target), flux)

@@ -172,8 +172,11 @@ class Forecaster:
         if self.free.velocity:
             self._nuisances.append(seen_through(matrix @ velocity_operator(native.grid)))
         if self.free.line_width:
-            fwhm = instrument.lsf.fwhm(native.grid.wavelength)
-            self._nuisances.append(seen_through(matrix @ broadening_operator(native.grid, fwhm)))
+            broadened = [
+                matrix[arm.pixels] @ broadening_operator(native.grid, arm.lsf.fwhm(native.grid.wavelength))
+                for arm in instrument.arms
+            ]
+            self._nuisances.append(seen_through(scipy.sparse.csr_array(scipy.sparse.vstack(broadened))))
 
     def forecast(
         self,
@@ -201,11 +204,15 @@ class Forecaster:
         size = len(self.free.labels)
         fisher = torch.empty(len(scenarios), stars, size, size, dtype=torch.float64)
         noise = [self._noise(conditions) for conditions in scenarios]
+        live = self.instrument.live_pixels(self.device)
         for rows, weights in self._chunks(labels):
             flux, columns = self._columns_of(weights)
             for k, terms in enumerate(noise):
                 inverse = terms(rows).inverse_sigma(flux)
                 per_pixel = flux * inverse
+                if live is not None:
+                    # A dead pixel has no S/N; among the others it would count as 0.
+                    per_pixel = per_pixel[:, live].contiguous()
                 snr[k, rows] = row_median(per_pixel, work=per_pixel).double().cpu()
                 whitened = columns * inverse[:, None]
                 fisher[k, rows] = whitened_information(whitened, columns.shape[1] - size).cpu()

@@ -162,7 +162,7 @@ def load_bundle(folder: Path, estimator: str | None = None) -> StoredBundle:
 def _origin(folder: Path, manifest: BundleManifest, tensors: Tensors) -> Origin:
     wavelength = tensors.take("wavelength", "L", torch.float64).numpy()
     try:
-        grid = WavelengthGrid(wavelength, manifest.grid.medium)
+        grid = WavelengthGrid.joined(wavelength, manifest.grid.medium)
     except DataError as error:
         raise DataError(f"{tensors.where}: {error}") from error
     if grid.fingerprint != manifest.grid.fingerprint:

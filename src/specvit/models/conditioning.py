@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from specvit.errors import ConfigError
 from specvit.models.usable import all_usable, spectrum_level, usable_median, usable_pixels
+from specvit.models.view import View, Viewed
 
 CHANNELS = ("flux", "sigma", "derivative")
 
@@ -50,14 +51,22 @@ class Conditioning(nn.Module):
         channels: of `CHANNELS`. "sigma" is the logarithm of the visible sigma, smoothed; "derivative" the
             central difference of the flux channel.
         chunk: pixels over which the flux channel is brought to zero mean and unit variance; 0 leaves it.
+        view: what is done to a spectrum before all this.
     """
 
+    seen: Tensor | None
     centre: Tensor
     scale: Tensor
     level_centre: Tensor
     level_scale: Tensor
 
-    def __init__(self, pixels: int, channels: tuple[str, ...] = ("flux",), chunk: int = 0) -> None:
+    def __init__(
+        self,
+        pixels: int,
+        channels: tuple[str, ...] = ("flux",),
+        chunk: int = 0,
+        view: View | None = None,
+    ) -> None:
         super().__init__()
         unknown = [name for name in channels if name not in CHANNELS]
         if unknown or not channels or channels[0] != "flux" or len(set(channels)) < len(channels):
@@ -68,6 +77,9 @@ class Conditioning(nn.Module):
         if not 0 <= chunk <= pixels:
             raise ConfigError(f"chunk: expected 0 to {pixels} pixels, got {chunk}")
         self.pixels, self.channels, self.chunk = pixels, tuple(channels), chunk
+        self.view = view or View()
+        # Which pixels are seen is known with the spectra, see `see`; a view of all of them has no such tensor.
+        self.register_buffer("seen", torch.ones(pixels, dtype=torch.bool) if self.view.seen else None)
         self.register_buffer("centre", torch.ones(pixels))
         self.register_buffer("scale", torch.ones(pixels))
         self.register_buffer("level_centre", torch.zeros(1))
@@ -78,10 +90,16 @@ class Conditioning(nn.Module):
         """Channels, pixels and level features of the `Inputs`."""
         return len(self.channels), self.pixels, 1
 
+    def see(self, mask: Tensor | None) -> Self:
+        """Set which pixels are seen, from `View.mask`, shape (L,), before anything is fitted."""
+        if self.seen is not None and mask is not None:
+            self.seen.copy_(mask)
+        return self
+
     @torch.no_grad()
     def fit(self, flux: Tensor, sigma: Tensor) -> Self:
         """Set the mean and standard deviation per pixel from a sample of training spectra (N, L)."""
-        usable, flux, sigma, _ = normalise(flux, sigma)
+        usable, flux, sigma, *_ = self.viewed(flux, sigma)
         # A pixel that is dead in every spectrum gets a number, not NaN.
         count = usable.sum(dim=0).clamp(min=1)
         self.centre.copy_(flux.sum(dim=0) / count)
@@ -96,9 +114,17 @@ class Conditioning(nn.Module):
     @torch.no_grad()
     def fit_level(self, flux: Tensor, sigma: Tensor) -> Self:
         """Set the scale of the noise level alone, from a sample of training spectra (N, L)."""
-        usable, _, sigma, _ = normalise(flux, sigma)
+        usable, _, sigma, *_ = self.viewed(flux, sigma)
         self._set_level(_log_level(sigma, usable))
         return self
+
+    def viewed(self, flux: Tensor, sigma: Tensor) -> Viewed:
+        """Return what `from_normalised` takes of flux and sigma (B, L), and how that came from the flux given."""
+        usable, flux, sigma, level = normalise(flux, sigma)
+        if self.view.is_plain:
+            return Viewed(usable, flux, sigma, torch.zeros_like(level), level)
+        found = self.view(usable, flux, sigma, self.seen)
+        return found._replace(offset=found.offset * level, divisor=found.divisor * level)
 
     def _set_level(self, level: Tensor) -> None:
         self.level_centre.copy_(level.mean(dim=0))
@@ -113,16 +139,16 @@ class Conditioning(nn.Module):
     @torch.no_grad()
     def forward(self, flux: Tensor, sigma: Tensor, whole: bool = False) -> Inputs:
         """Return the inputs of flux and sigma, both (B, L); `whole` says that no pixel is dead."""
-        if whole:
+        if whole and self.view.is_plain:
             flux, sigma, noise, _ = scaled(flux.float(), sigma.float(), None)
             return self.from_normalised(None, flux, sigma, noise)
-        usable, flux, sigma, _ = normalise(flux, sigma)
+        usable, flux, sigma, *_ = self.viewed(flux, sigma)
         return self.from_normalised(usable, flux, sigma)
 
     def from_normalised(
         self, usable: Tensor | None, flux: Tensor, sigma: Tensor, noise: Tensor | None = None
     ) -> Inputs:
-        """Return the inputs of what `normalise` gives, each (B, L); differentiable in the flux.
+        """Return the inputs of what `viewed` gives, each (B, L); differentiable in the flux.
 
         `noise` is the median of sigma, shape (B, 1), if it is known.
         """

@@ -244,8 +244,13 @@ def _products(left: Tensor, right: Tensor, weights: Tensor) -> Tensor:
 def _slopes(rows: Tensor, grid: WavelengthGrid) -> tuple[Tensor, Tensor]:
     """Return the changes of spectra (N, L) with velocity, per km/s, and with the variance of the LSF, each (N, L)."""
     wavelength = torch.from_numpy(grid.wavelength.copy())
-    first = torch.gradient(rows, spacing=(wavelength,), dim=1)[0]
-    second = torch.gradient(first, spacing=(wavelength,), dim=1)[0]
+    first, second = torch.zeros_like(rows), torch.zeros_like(rows)
+    for segment in grid.segments:
+        # A pixel alone between two gaps has no slope.
+        if segment.stop - segment.start > 1:
+            spacing = (wavelength[segment],)
+            first[:, segment] = torch.gradient(rows[:, segment], spacing=spacing, dim=1)[0]
+            second[:, segment] = torch.gradient(first[:, segment], spacing=spacing, dim=1)[0]
     # A line moves to the red by λ v / c; a kernel of variance v adds v/2 times the second derivative.
     return -first * wavelength / SPEED_OF_LIGHT_KM_S, 0.5 * second
 
@@ -257,6 +262,7 @@ def _waves(rows: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _shifted(flux: Tensor, grid: WavelengthGrid, velocity: float) -> Tensor:
-    """Return a spectrum (L,) as it would be seen at a velocity, km/s; constant beyond its ends."""
+    """Return a spectrum (L,) as it would be seen at a velocity, km/s; constant beyond the ends of segments."""
     emitted = grid.wavelength / (1 + velocity / SPEED_OF_LIGHT_KM_S)
-    return torch.from_numpy(np.interp(emitted, grid.wavelength, flux.numpy()))
+    pieces = [np.interp(emitted[s], grid.wavelength[s], flux.numpy()[s]) for s in grid.segments]
+    return torch.from_numpy(np.concatenate(pieces))

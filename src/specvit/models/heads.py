@@ -80,6 +80,8 @@ class Head(nn.Module):
         kind: see the module.
         scaling: see `LabelScaling`.
         bins: bins of equal width per label, for "ordinal".
+        experts: heads beside each other on the same features, and a gate, trained with them, whose weights mix what
+            they state (Jacobs et al. 1991, Neural Computation 3, 79); 1 for a single head.
     """
 
     edges: Tensor
@@ -92,19 +94,25 @@ class Head(nn.Module):
         kind: HeadKind = "ordinal",
         scaling: Scaling = "zscore",
         bins: int = 64,
+        experts: int = 1,
     ) -> None:
         super().__init__()
         if kind not in ("point", "gaussian", "ordinal"):
             raise ConfigError(f"head: '{kind}' is not known; choose point, gaussian or ordinal")
         if kind == "ordinal" and bins < 2:
             raise ConfigError(f"head: an ordinal head needs at least 2 bins, got {bins}")
-        self.kind, self.labels = kind, len(space)
+        if experts < 1 or (experts > 1 and kind == "gaussian"):
+            raise ConfigError(
+                f"experts: expected 1 or more, and several of an ordinal or point head; got {experts} of a {kind} one"
+            )
+        self.kind, self.labels, self.experts = kind, len(space), experts
         self.outputs = {"point": 1, "gaussian": 2, "ordinal": bins}[kind]
         self.labels_scaling = LabelScaling(space, scaling)
         self.calibration = Calibration(len(space), QUANTILES)
         #: Of what an ordinal head states, for another prior than that of the training.
         self.reweighting: Reweighting | None = None
-        self.linear = nn.Linear(width, self.labels * self.outputs)
+        self.linear = nn.Linear(width, experts * self.labels * self.outputs)
+        self.gate = nn.Linear(width, experts) if experts > 1 else None
         self.sharpness = nn.Linear(levels, self.labels) if levels and kind != "point" else None
         if self.sharpness is not None:
             # Without an opinion on the noise at first: the head is then an ordinary one.
@@ -118,7 +126,10 @@ class Head(nn.Module):
     def forward(self, features: Tensor, level: Tensor) -> Tensor:
         """Return raw outputs, shape (B, P, outputs), float32, for features (B, width) and level (B, M)."""
         # Under autocast the product is bf16; what is made of logits and variances is not.
-        raw: Tensor = self.linear(features).float().unflatten(-1, (self.labels, self.outputs))
+        raw: Tensor = self.linear(features).float()
+        if self.gate is not None:
+            return self._mixed(raw, self.gate(features).float().log_softmax(dim=-1), level)
+        raw = raw.unflatten(-1, (self.labels, self.outputs))
         if self.sharpness is None:
             return raw
         sharpness: Tensor = self.sharpness(level).float()
@@ -126,6 +137,16 @@ class Head(nn.Module):
             return raw * sharpness.exp()[..., None]
         # Sharpness is -ln σ; the variance has its square.
         return torch.stack([raw[..., 0], raw[..., 1] - 2 * sharpness], dim=-1)
+
+    def _mixed(self, raw: Tensor, weight: Tensor, level: Tensor) -> Tensor:
+        """Return the outputs of the mixture for those of K experts and ln weights (B, K); logits are ln probabilities."""
+        raw = raw.unflatten(-1, (self.experts, self.labels, self.outputs))
+        weight = weight[:, :, None, None]
+        if self.kind == "point":
+            return (weight.exp() * raw).sum(dim=1)
+        if self.sharpness is not None:
+            raw = raw * self.sharpness(level).float().exp()[:, None, :, None]
+        return (raw.log_softmax(dim=-1) + weight).logsumexp(dim=1)
 
     def mean(self, raw: Tensor) -> Tensor:
         """Return the estimates alone, shape (B, P), float64, label units, from raw outputs (B, P, outputs)."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -19,6 +20,7 @@ from specvit.errors import ConfigError, DataError, RunError
 from specvit.models.bundle import Bundle, load_bundle, save_bundle
 from specvit.models.inputs import (
     Progress,
+    RelativeSpectra,
     Values,
     fill_dead,
     finished,
@@ -32,6 +34,7 @@ from specvit.models.moments import Moments
 from specvit.models.origin import Origin, judged
 from specvit.models.prediction import Prediction
 from specvit.models.scatter import ResidualScatter
+from specvit.models.view import Density, View
 from specvit.spectra import SpectraSource, collect, median_snr
 
 #: Penalties on the Gram matrix, quarter decades: the optimum grows with noise and with the number of spectra.
@@ -46,9 +49,12 @@ class _Linear(ABC):
     name: ClassVar[str]
     _settings: ClassVar[type[LinearSettings[Any]]]
 
-    def __init__(self, labels: Sequence[str] | None, standardise: bool) -> None:
+    def __init__(
+        self, labels: Sequence[str] | None, standardise: bool, view: View | None, density: Density | None
+    ) -> None:
         self.labels = None if labels is None else label_names(labels, self.name)
-        self.standardise = standardise
+        self.standardise, self.view, self.density = standardise, view or View(), density
+        self.seen: Tensor | None = None
         self.choice: dict[str, dict[str, Any]] = {}
 
     @abstractmethod
@@ -58,10 +64,12 @@ class _Linear(ABC):
     def fit(self, train: SpectraSource, validation: SpectraSource, progress: Progress | None = None) -> Self:
         """Fit in one pass over `train`; settings are chosen per label by validation R²."""
         names = self.labels or train.label_space.names
-        return self.fit_moments(Moments.accumulate(train, names, progress=progress), train, validation)
+        self.seen = self.view.mask(train.grid, self.density)
+        moments = Moments.accumulate(train, names, progress=progress, view=self._see)
+        return self.fit_moments(moments, train, validation)
 
     def fit_moments(self, moments: Moments, train: SpectraSource, validation: SpectraSource) -> Self:
-        """Fit from moments already accumulated over `train`, which is not read again.
+        """Fit from moments already accumulated over `train`, which is not read again, under this view.
 
         Raises:
             DataError: if the validation set is empty, on another grid, or a label is constant in it.
@@ -72,7 +80,8 @@ class _Linear(ABC):
         truth = labels_of(batch, validation.label_space, moments.names, "validation set")
         self.origin, self.names = Origin.of(train, validation), moments.names
         self.mean_flux, self.mean_labels = moments.mean_flux, moments.mean_labels
-        filled = fill_dead(held_out, self.mean_flux)
+        seen = self._see(held_out)
+        filled = fill_dead(seen, self.mean_flux)
         settings, weights = self._candidates(moments)
         # One product over all settings and labels at once: (B, L) @ (L, C P).
         flat = (filled - self.mean_flux) @ weights.flatten(1)
@@ -87,7 +96,7 @@ class _Linear(ABC):
         self.weights = weights[:, chosen, column]
         residual = truth - estimates[:, chosen, column]
         # From held-out spectra: residuals of the training set are too small.
-        self.scatter = ResidualScatter.fit(median_snr(filled, held_out.sigma), residual)
+        self.scatter = ResidualScatter.fit(median_snr(*self._noise_of(held_out, filled)), residual)
         return self
 
     def predict(self, flux: Values, sigma: Values) -> Prediction:
@@ -97,10 +106,10 @@ class _Linear(ABC):
         spectra = relative_spectra(flux, sigma, len(self.weights), self.name)
         if not len(spectra):
             return no_spectra(self.predict, len(self.weights))
-        filled = fill_dead(spectra, self.mean_flux)
+        filled = fill_dead(self._see(spectra), self.mean_flux)
         # Centred in float64: weights of noisy pixels are large and cancel.
         mean = (filled - self.mean_flux.to(filled)) @ self.weights.to(filled) + self.mean_labels.to(filled)
-        found = Prediction(mean.cpu(), self.scatter.std(filled, spectra.sigma), self.names)
+        found = Prediction(mean.cpu(), self.scatter.std(*self._noise_of(spectra, filled)), self.names)
         verdict = judged(self.origin, spectra.flux, spectra.sigma)
         return finished(found, spectra.usable_share, self.name, verdict)
 
@@ -111,6 +120,7 @@ class _Linear(ABC):
             "mean_flux": self.mean_flux,
             "mean_labels": self.mean_labels,
             **self.scatter.to_tensors(),
+            **({} if self.seen is None else {"seen": self.seen}),
         }
         settings = {"names": list(self.names), "options": self._options(), "choice": self.choice}
         save_bundle(Bundle(self.name, self.origin, settings, tensors), folder)
@@ -128,12 +138,23 @@ class _Linear(ABC):
         model.weights = tensors.take("weights", "LP", torch.float64)
         model.mean_flux = tensors.take("mean_flux", "L", torch.float64)
         model.mean_labels = tensors.take("mean_labels", "P", torch.float64)
+        if model.view.seen:
+            model.seen = tensors.take("seen", "L", torch.bool)
         model.scatter = ResidualScatter.read(tensors)
         tensors.finish()
         return model
 
+    def _see(self, spectra: RelativeSpectra) -> RelativeSpectra:
+        return self.view.relative(spectra, self.seen)
+
+    def _noise_of(self, spectra: RelativeSpectra, filled: Tensor) -> tuple[Tensor, Tensor]:
+        """Return flux and sigma, each (B, L), that say how noisy spectra are, whatever is seen of them."""
+        return filled if self.view.is_plain else spectra.flux, spectra.sigma
+
     def _options(self) -> dict[str, Any]:
-        return {"labels": None if self.labels is None else list(self.labels), "standardise": self.standardise}
+        labels = None if self.labels is None else list(self.labels)
+        view = {} if self.view.is_plain else {"view": asdict(self.view)}
+        return {"labels": labels, "standardise": self.standardise, **view}
 
 
 class Ridge(_Linear):
@@ -143,6 +164,8 @@ class Ridge(_Linear):
         labels: labels to estimate; None means all of the training set.
         alphas: penalties on the unnormalised Gram matrix; the best per label is kept.
         standardise: divide each pixel by its standard deviation over the training set first.
+        view: which pixels are seen, and in which form; None for all as they are.
+        density: where the information lies, for a view that asks for it.
 
     Source: Hoerl & Kennard 1970, Technometrics 12, 55.
     """
@@ -155,15 +178,17 @@ class Ridge(_Linear):
         labels: Sequence[str] | None = None,
         alphas: Sequence[float] = DEFAULT_ALPHAS,
         standardise: bool = True,
+        view: View | None = None,
+        density: Density | None = None,
     ) -> None:
-        super().__init__(labels, standardise)
+        super().__init__(labels, standardise, view, density)
         self.alphas = tuple(float(alpha) for alpha in alphas)
         if not self.alphas or min(self.alphas) < 0:
             raise ConfigError(f"ridge: alphas must be non-negative and at least one; got {self.alphas}")
 
     def _filters(self, values: Tensor) -> tuple[list[dict[str, Any]], Tensor]:
         """Return the C settings and their factors on the eigenvalues, shape (C, L)."""
-        return [{"alpha": alpha} for alpha in self.alphas], _shrinkage(values, self.alphas)
+        return [{"alpha": alpha} for alpha in self.alphas], shrinkage(values, self.alphas)
 
     def _candidates(self, moments: Moments) -> tuple[list[dict[str, Any]], Tensor]:
         values, vectors, scale = moments.eigen(self.standardise)
@@ -193,8 +218,10 @@ class PCARidge(Ridge):
         # Whole decades: every penalty is tried with every number of components.
         alphas: Sequence[float] = (0.0, *DEFAULT_ALPHAS[::4]),
         standardise: bool = True,
+        view: View | None = None,
+        density: Density | None = None,
     ) -> None:
-        super().__init__(labels, alphas, standardise)
+        super().__init__(labels, alphas, standardise, view, density)
         self.components = tuple(int(k) for k in components)
         if not self.components or min(self.components) < 1:
             raise ConfigError(
@@ -202,12 +229,12 @@ class PCARidge(Ridge):
             )
 
     def _filters(self, values: Tensor) -> tuple[list[dict[str, Any]], Tensor]:
-        shrinkage = _shrinkage(values, self.alphas)
+        shrunk = shrinkage(values, self.alphas)
         rank = torch.arange(len(values), device=values.device)
         # More components than there are pixels are all of them.
         counts = sorted({min(k, len(values)) for k in self.components})
         settings = [{"components": k, "alpha": alpha} for k in counts for alpha in self.alphas]
-        return settings, torch.cat([shrinkage * (rank < k) for k in counts])
+        return settings, torch.cat([shrunk * (rank < k) for k in counts])
 
     def _options(self) -> dict[str, Any]:
         return super()._options() | {"components": list(self.components)}
@@ -223,6 +250,8 @@ class PLS(_Linear):
         labels: labels to estimate; None means all of the training set.
         components: the largest number of components to try.
         standardise: divide each pixel by its standard deviation over the training set first.
+        view: which pixels are seen, and in which form; None for all as they are.
+        density: where the information lies, for a view that asks for it.
     """
 
     name = "pls"
@@ -233,8 +262,10 @@ class PLS(_Linear):
         labels: Sequence[str] | None = None,
         components: int = DEFAULT_PLS_COMPONENTS,
         standardise: bool = True,
+        view: View | None = None,
+        density: Density | None = None,
     ) -> None:
-        super().__init__(labels, standardise)
+        super().__init__(labels, standardise, view, density)
         self.components = int(components)
         if self.components < 1:
             raise ConfigError(f"pls: components must be at least 1; got {components}")
@@ -283,7 +314,7 @@ def _pls_path(gram: Tensor, cross: Tensor, components: int) -> Tensor:
     return torch.stack(path or [weights])
 
 
-def _shrinkage(values: Tensor, alphas: Sequence[float]) -> Tensor:
+def shrinkage(values: Tensor, alphas: Sequence[float]) -> Tensor:
     """Return 1 / (λ + α) per alpha and eigenvalue, shape (A, L); 0 for a null direction at α = 0."""
     penalties = torch.tensor(alphas, dtype=values.dtype, device=values.device)[:, None]
     # The tolerance of numpy.linalg.matrix_rank.

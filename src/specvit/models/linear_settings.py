@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Generic, TypeVar
 
 from specvit.documents import Section
+from specvit.models.view import View
 
 
 class LinearOptions(Section):
@@ -12,6 +13,8 @@ class LinearOptions(Section):
 
     labels: tuple[str, ...] | None
     standardise: bool
+    #: Absent in those that see spectra as they are.
+    view: View | None = None
 
 
 class RidgeOptions(LinearOptions):

@@ -5,7 +5,7 @@ One pass, float64, constant memory (L² numbers); Ridge, PCA-Ridge and PLS share
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -50,8 +50,11 @@ class Moments:
         names: Sequence[str],
         batch_size: int = 2048,
         progress: Progress | None = None,
+        view: Callable[[RelativeSpectra], RelativeSpectra] | None = None,
     ) -> Moments:
-        """Return the moments of all of `source`; `progress(done, total, text)` is called per batch.
+        """Return the moments of all of `source`, as `view` shows its spectra.
+
+        `progress(done, total, text)` is called per batch.
 
         Raises:
             DataError: if the source is empty or holds unusable spectra (see `relative`).
@@ -59,6 +62,7 @@ class Moments:
         moments = cls(names)
         for batch in source.batches(batch_size):
             spectra = relative_spectra(batch.flux, batch.sigma, source.grid.size, "fit", moments.count)
+            spectra = spectra if view is None else view(spectra)
             moments.add(spectra, labels_of(batch, source.label_space, names, "fit"))
             if progress is not None:
                 progress(moments.count, len(source), "training spectra read")

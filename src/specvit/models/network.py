@@ -20,10 +20,14 @@ from specvit.models.mlp import MLP, MLPConfig
 from specvit.models.options import as_type_of, unknown_option
 from specvit.models.subspace import SubspaceProjection
 from specvit.models.swin import Swin, SwinConfig
+from specvit.models.view import View
 from specvit.models.vit import SpecViT, ViTConfig
 from specvit.spectra import LabelSpace, WavelengthGrid
 
 BackboneConfig = MLPConfig | CNNConfig | ViTConfig | SwinConfig
+
+#: Options of a `View`.
+VIEW = ("view", "seen", "noisiest")
 
 #: What lies between a spectrum and the network: its pixels, or the sufficient statistics of noise-free spectra.
 FrontKind = Literal["pixels", "subspace"]
@@ -35,6 +39,7 @@ class FrontConfig:
 
     Args:
         channels, chunk: see `Conditioning`; for "pixels".
+        view, seen, noisiest: `form`, `seen` and `noisiest` of a `View`; for "pixels".
         components, patterns: see `SubspaceProjection`; for "subspace".
         kind: which of the two; given with the network, no option.
     """
@@ -44,6 +49,19 @@ class FrontConfig:
     components: int = 48
     patterns: int = 12
     kind: FrontKind = "pixels"
+    view: str = ""
+    seen: str = ""
+    noisiest: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check the options."""
+        if self.kind == "subspace" and not self.viewing.is_plain:
+            raise ConfigError("view, seen, noisiest: a subspace network sees whole spectra as they are")
+
+    @property
+    def viewing(self) -> View:
+        """What is done to a spectrum before anything is learnt from it."""
+        return View(self.view, self.seen, self.noisiest)
 
 
 @dataclass(frozen=True)
@@ -54,7 +72,7 @@ class NetworkConfig:
         model: name of the kind of network.
         backbone: its configuration, whose class says which network it is.
         front: see `FrontConfig`.
-        head, scaling, bins: see `Head`.
+        head, scaling, bins, experts: see `Head`.
         shortcut: add a linear map of the flux channel to the value of each label ("on Ridge"); starts at zero
             unless it is given the weights of a Ridge fit.
     """
@@ -66,6 +84,7 @@ class NetworkConfig:
     scaling: Scaling = "zscore"
     bins: int = 64
     shortcut: bool = False
+    experts: int = 1
 
     def __post_init__(self) -> None:
         """Check the options."""
@@ -101,7 +120,11 @@ class NetworkConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-ready description; `network_settings.read_config` reads it back."""
-        return asdict(self)
+        found = asdict(self)
+        if self.front.viewing.is_plain:
+            # As descriptions were before there were views.
+            found["front"] = {name: value for name, value in found["front"].items() if name not in VIEW}
+        return found
 
 
 class Body(nn.Module):
@@ -172,9 +195,11 @@ def build_network(config: NetworkConfig, grid: WavelengthGrid, space: LabelSpace
     if config.front.kind == "subspace":
         front = SubspaceProjection(pixels, config.front.components, config.front.patterns)
     else:
-        front = Conditioning(pixels, config.front.channels, config.front.chunk)
+        front = Conditioning(pixels, config.front.channels, config.front.chunk, config.front.viewing)
     backbone = _build_backbone(config.backbone, front.shape, grid)
-    head = Head(backbone.width, front.shape[2], space, config.head, config.scaling, config.bins)
+    head = Head(
+        backbone.width, front.shape[2], space, config.head, config.scaling, config.bins, config.experts
+    )
     shortcut = nn.Linear(front.shape[1], len(space)) if config.shortcut else None
     if shortcut is not None:
         nn.init.zeros_(shortcut.weight)

@@ -48,6 +48,9 @@ class TrainingRecord(Section):
     processes: int | None = Field(default=None, ge=1)
     threads: int | None = Field(default=None, ge=1)
     date: str | None = Field(default=None, description="ISO 8601")
+    pretraining: dict[str, Any] | None = Field(
+        default=None, description="what the body learnt before labels: task, steps, spectra, score"
+    )
     calibration_spectra: int | None = Field(
         default=None, ge=0, description="spectra that corrected the stated errors"
     )
@@ -141,17 +144,23 @@ DOMAINS_KEPT = 4
 COMPARED = 32
 
 
-def _domain_of(train: SpectraSource, validation: SpectraSource) -> InputDomain | None:
-    """Return what `InputDomain.fit` does, without doing again what it did for the same spectra."""
+def sources_digest(train: SpectraSource, validation: SpectraSource) -> str:
+    """Return a digest of what two sources say of themselves and of their first spectra."""
     seen = hashlib.sha256()
     for source in (train, validation):
         seen.update(f"{source.provenance.get('identity')} {len(source)}".encode())
         # A source that says the same of other spectra, as one of a user's own may, is found out by some of them.
         first = take(source, COMPARED)
-        clean = torch.empty(0) if first.truth is None else first.truth.flux
-        for values in (first.flux, first.sigma, clean):
+        none = torch.empty(0)
+        clean = none if first.truth is None else first.truth.flux
+        for values in (first.flux, first.sigma, none if first.labels is None else first.labels, clean):
             seen.update(values.cpu().contiguous().numpy().tobytes())
-    key = seen.hexdigest()
+    return seen.hexdigest()
+
+
+def _domain_of(train: SpectraSource, validation: SpectraSource) -> InputDomain | None:
+    """Return what `InputDomain.fit` does, without doing again what it did for the same spectra."""
+    key = sources_digest(train, validation)
     if key not in _DOMAINS:
         _DOMAINS[key] = InputDomain.fit(train, validation)
     _DOMAINS.move_to_end(key)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol, Self, runtime_checkable
+
+from torch import Tensor
 
 from specvit.models.inputs import Progress, Values
 from specvit.models.prediction import Prediction
@@ -54,3 +57,15 @@ class Estimator(Protocol):
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read an estimator back; DataError if the folder was changed or is incomplete."""
+
+
+@runtime_checkable
+class Informed(Protocol):
+    """What an estimator offers besides that can be told the true labels: a measure of what they are worth."""
+
+    @property
+    def is_informed(self) -> bool:
+        """Whether it has to be told; then it estimates no star of which nothing is known."""
+
+    def predict_knowing(self, flux: Values, sigma: Values, labels: Mapping[str, Tensor]) -> Prediction:
+        """Return estimates for B spectra whose labels, name -> (B,), are known."""

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from specvit.errors import ConfigError, DataError
 from specvit.models.conditioning import Inputs, bounded, normalise, scaled
+from specvit.models.view import Viewed
 from specvit.numerics import steady_cholesky
 
 #: Largest relative error of a composed pixel weight; a spectrum beyond it, as one with dead pixels, has its
@@ -151,6 +152,11 @@ class SubspaceProjection(nn.Module):
             return self.from_normalised(None, *scaled(flux.float(), sigma.float(), None)[:2])
         usable, flux, sigma, _ = normalise(flux, sigma)
         return self.from_normalised(usable, flux, sigma)
+
+    def viewed(self, flux: Tensor, sigma: Tensor) -> Viewed:
+        """Return what `from_normalised` takes of flux and sigma (B, L), and how that came from the flux given."""
+        usable, flux, sigma, level = normalise(flux, sigma)
+        return Viewed(usable, flux, sigma, torch.zeros_like(level), level)
 
     def from_normalised(self, usable: Tensor | None, flux: Tensor, sigma: Tensor) -> Inputs:
         """Return the inputs of what `normalise` gives, each (B, L); differentiable in the flux."""

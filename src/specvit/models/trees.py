@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Self
@@ -18,8 +18,8 @@ import torch
 from pydantic import Field
 
 from specvit.documents import Section
-from specvit.errors import ConfigError, DataError, RunError, import_optional
-from specvit.models.bundle import Bundle, StoredBundle, load_bundle, save_bundle
+from specvit.errors import ConfigError, DataError, RunError
+from specvit.models.bundle import Bundle, load_bundle, save_bundle
 from specvit.models.inputs import (
     Progress,
     Values,
@@ -33,7 +33,8 @@ from specvit.models.inputs import (
 from specvit.models.origin import Origin, judged
 from specvit.models.prediction import Prediction
 from specvit.models.scatter import ResidualScatter
-from specvit.models.tree_text import TreeTextError, check_tree_text
+from specvit.models.tree_files import load_lightgbm, read_trees
+from specvit.models.view import Density, View
 from specvit.spectra import SpectraSource, median_snr
 
 #: Spectra from which the histogram edges are taken: plenty for 63 bins, half the set-up time of all 20,000.
@@ -53,6 +54,9 @@ class TreesOptions(Section):
     seed: int
     threads: int = Field(ge=0)
     time_budget: float | None
+    #: Absent in those that see spectra as they are.
+    view: View | None = None
+    standardise: bool = False
 
 
 class TreesSettings(Section):
@@ -82,6 +86,9 @@ class LightGBM:
         threads: threads to use; 0 means LightGBM's default.
         time_budget: seconds per label after which boosting stops, or None. The number of trees then depends
             on the machine, and `choice[label]["stopped"]` says "time budget".
+        view, density: see `Ridge`.
+        standardise: bring each pixel to zero mean and unit deviation over the training set first, which trees
+            should not notice.
     """
 
     name = "lightgbm"
@@ -98,6 +105,9 @@ class LightGBM:
         seed: int = 42,
         threads: int = 0,
         time_budget: float | None = None,
+        view: View | None = None,
+        density: Density | None = None,
+        standardise: bool = False,
     ) -> None:
         if not labels or rounds < 1 or early_stopping < 1:
             raise ConfigError("lightgbm: needs at least one label, one round and early_stopping >= 1")
@@ -106,6 +116,9 @@ class LightGBM:
         self.learning_rate, self.leaves = learning_rate, leaves
         self.feature_fraction, self.max_bin = feature_fraction, max_bin
         self.seed, self.threads = seed, threads
+        self.view, self.density, self.standardise = view or View(), density, standardise
+        self.seen: torch.Tensor | None = None
+        self.scale: torch.Tensor | None = None
         self.choice: dict[str, dict[str, Any]] = {}
 
     def fit(self, train: SpectraSource, validation: SpectraSource, progress: Progress | None = None) -> Self:
@@ -115,12 +128,16 @@ class LightGBM:
             MissingExtra, RunError: if LightGBM is not installed or its library cannot be loaded.
             DataError: if spectra or labels are unusable, or the two sets lie on different grids.
         """
-        lightgbm = _load_lightgbm()
+        lightgbm = load_lightgbm()
         validation.grid.check_matches(train.grid, "validation set")
-        flux, _, truth = _read(train, self.names, "training set")
+        self.seen = self.view.mask(train.grid, self.density)
+        flux, _, truth = self._read(train, "training set")
         self.mean_flux = torch.from_numpy(_fill_with_mean(flux, None))
-        held_flux, held_snr, held_truth = _read(validation, self.names, "validation set")
+        held_flux, held_snr, held_truth = self._read(validation, "validation set")
         _fill_with_mean(held_flux, self.mean_flux.numpy())
+        if self.standardise:
+            self.scale = torch.from_numpy(_deviation(flux))
+            flux, held_flux = self._standardised(flux), self._standardised(held_flux)
         # Bins know nothing of labels: made once for all of them.
         data = lightgbm.Dataset(flux, params=self._parameters()).construct()
         held_out = data.create_valid(held_flux, params=self._parameters()).construct()
@@ -146,12 +163,14 @@ class LightGBM:
         spectra = relative_spectra(flux, sigma, len(self.mean_flux), self.name)
         if not len(spectra):
             return no_spectra(self.predict, len(self.mean_flux))
-        filled = fill_dead(spectra, self.mean_flux)
+        filled = fill_dead(self.view.relative(spectra, self.seen), self.mean_flux)
         # In float32 as in the fit, so that a spectrum falls on the same side of every split.
-        table = filled.to("cpu", torch.float32).numpy()
+        table = self._standardised(filled.to("cpu", torch.float32).numpy())
         columns = [booster.predict(table, num_threads=self.threads) for booster in self._boosters]
         mean = torch.from_numpy(np.stack(columns, axis=1).astype(np.float64))
-        found = Prediction(mean, self.scatter.std(filled, spectra.sigma), self.names)
+        found = Prediction(
+            mean, self.scatter.std(filled if self.view.is_plain else spectra.flux, spectra.sigma), self.names
+        )
         verdict = judged(self.origin, spectra.flux, spectra.sigma)
         return finished(found, spectra.usable_share, self.name, verdict)
 
@@ -160,6 +179,11 @@ class LightGBM:
         tensors = {
             "mean_flux": self.mean_flux,
             **self.scatter.to_tensors(),
+            **{
+                name: value
+                for name, value in (("seen", self.seen), ("scale", self.scale))
+                if value is not None
+            },
         }
         texts = {
             _trees_file(name): booster.model_to_string()
@@ -172,7 +196,6 @@ class LightGBM:
     def load(cls, folder: Path) -> Self:
         """Read an estimator back; DataError if the folder was changed, is incomplete or contradicts itself."""
         bundle = load_bundle(folder, cls.name)
-        lightgbm = _load_lightgbm()
         settings, tensors = bundle.settings_as(TreesSettings), bundle.tensors
         with bundle.naming_settings():
             model = cls(**dict(settings.options))
@@ -180,9 +203,15 @@ class LightGBM:
         model.origin, model.choice = bundle.origin, settings.choice
         tensors.sizes["P"] = len(model.names)
         model.mean_flux = tensors.take("mean_flux", "L", torch.float32)
+        if model.view.seen:
+            model.seen = tensors.take("seen", "L", torch.bool)
+        if model.standardise:
+            model.scale = tensors.take("scale", "L", torch.float32)
         model.scatter = ResidualScatter.read(tensors)
         tensors.finish()
-        model._boosters = [_booster(lightgbm, bundle, _trees_file(name)) for name in model.names]
+        model._boosters = [
+            read_trees(bundle, _trees_file(name), bundle.origin.grid.size) for name in model.names
+        ]
         return model
 
     def _boost(
@@ -219,23 +248,35 @@ class LightGBM:
 
     def _options(self) -> dict[str, Any]:
         keys = "rounds learning_rate leaves feature_fraction max_bin early_stopping seed threads time_budget"
-        return {"labels": list(self.names)} | {key: getattr(self, key) for key in keys.split()}
+        known = {"labels": list(self.names)} | {key: getattr(self, key) for key in keys.split()}
+        known |= {} if self.view.is_plain else {"view": asdict(self.view)}
+        return known | ({"standardise": True} if self.standardise else {})
+
+    def _standardised(self, flux: np.ndarray) -> np.ndarray:
+        if self.scale is None:
+            return flux
+        return np.asarray((flux - self.mean_flux.numpy()) / self.scale.numpy(), np.float32)
+
+    def _read(self, source: SpectraSource, who: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return flux as it is seen (N, L) float32 with NaN on dead pixels, S/N (N,), labels (N, P) float64."""
+        flux = np.empty((len(source), source.grid.size), np.float32)
+        snr, labels = np.empty(len(source)), np.empty((len(source), len(self.names)))
+        start = 0
+        for batch in source.batches(2048):
+            spectra = relative_spectra(batch.flux, batch.sigma, source.grid.size, who, start)
+            rows = slice(start, start + len(batch))
+            labels[rows] = labels_of(batch, source.label_space, self.names, who).cpu().numpy()
+            snr[rows] = median_snr(spectra.flux, spectra.sigma).cpu().numpy()
+            seen = self.view.relative(spectra, self.seen)
+            flux[rows] = fill_dead(seen, torch.full((1,), torch.nan)).cpu().numpy()
+            start += len(batch)
+        if start != len(source) or start < 2:
+            raise DataError(f"{who}: expected {len(source)} (at least 2) spectra, got {start}")
+        return flux, snr, labels
 
 
 def _trees_file(label: str) -> str:
     return f"trees_{label}.txt"
-
-
-def _booster(lightgbm: ModuleType, bundle: StoredBundle, name: str) -> Any:
-    """Return the booster in the text `name` of a saved estimator, checked before LightGBM reads it."""
-    if name not in bundle.texts:
-        raise bundle.problem(f"no '{name}' among its files")
-    text = bundle.texts[name]
-    try:
-        check_tree_text(text, bundle.origin.grid.size)
-        return lightgbm.Booster(model_str=text)
-    except (TreeTextError, lightgbm.basic.LightGBMError) as error:
-        raise bundle.problem(f"{name}: {error}") from error
 
 
 @dataclass
@@ -269,35 +310,13 @@ class _Stop:
     def _end(self, env: Any, reason: str) -> None:
         self.reason = reason
         # The way out of LightGBM's loop that a callback has.
-        raise _load_lightgbm().callback.EarlyStopException(env.iteration, env.evaluation_result_list)
+        raise load_lightgbm().callback.EarlyStopException(env.iteration, env.evaluation_result_list)
 
 
-def _load_lightgbm() -> ModuleType:
-    """Return the LightGBM module; torch, imported above, must come first: both bring an OpenMP runtime."""
-    try:
-        return import_optional("lightgbm", None, "the LightGBM estimator")
-    except OSError as error:
-        raise RunError(
-            f"lightgbm is installed but its library cannot be loaded ({error}); "
-            "on Linux install its OpenMP runtime (`apt install libgomp1`), on macOS `brew install libomp`"
-        ) from error
-
-
-def _read(source: SpectraSource, names: Sequence[str], who: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return relative flux (N, L) float32 with NaN on dead pixels, observed S/N (N,), labels (N, P) float64."""
-    flux = np.empty((len(source), source.grid.size), np.float32)
-    snr, labels = np.empty(len(source)), np.empty((len(source), len(names)))
-    start = 0
-    for batch in source.batches(2048):
-        spectra = relative_spectra(batch.flux, batch.sigma, source.grid.size, who, start)
-        rows = slice(start, start + len(batch))
-        labels[rows] = labels_of(batch, source.label_space, names, who).cpu().numpy()
-        snr[rows] = median_snr(spectra.flux, spectra.sigma).cpu().numpy()
-        flux[rows] = fill_dead(spectra, torch.full((1,), torch.nan)).cpu().numpy()
-        start += len(batch)
-    if start != len(source) or start < 2:
-        raise DataError(f"{who}: expected {len(source)} (at least 2) spectra, got {start}")
-    return flux, snr, labels
+def _deviation(flux: np.ndarray) -> np.ndarray:
+    """Return the standard deviation of every pixel (L,) float32; 1 where it does not vary."""
+    deviation = flux.std(axis=0, dtype=np.float64)
+    return np.where(deviation > 0, deviation, 1.0).astype(np.float32)
 
 
 def _fill_with_mean(flux: np.ndarray, mean: np.ndarray | None) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 from specvit.errors import DataError
 from specvit.report.contents import RunContents
 from specvit.report.features import mark_features
+from specvit.report.gaps import broken_at_gaps
 from specvit.report.palette import MUTED
 from specvit.report.style import house_style
 from specvit.report.words import label_name, number
@@ -43,7 +44,7 @@ def draw_examples(run: RunContents) -> Figure:
             _draw_spectrum(panels[2 * i], run.examples, i)
             _draw_jacobian(panels[2 * i + 1], run.examples, i, label_name(run.target))
         wavelength = run.examples.wavelength
-        panels[0].set_xlim(wavelength[0], wavelength[-1])
+        panels[0].set_xlim(wavelength.min(), wavelength.max())
         mark_features(panels, figure.get_figwidth())
         for axes in panels[:-1]:
             axes.tick_params(axis="x", length=0, labelbottom=False)
@@ -67,8 +68,10 @@ def _draw_spectrum(axes: Axes, examples: Examples, i: int) -> None:
     from matplotlib.ticker import MaxNLocator
 
     wavelength, clean, sigma = examples.wavelength, examples.clean[i], examples.sigma[i]
-    axes.plot(wavelength, examples.flux[i], color=OBSERVED, linewidth=0.35, rasterized=True)
-    axes.plot(wavelength, clean, color=CLEAN, linewidth=0.7, rasterized=True)
+    seen = np.where(np.isfinite(sigma), examples.flux[i], np.nan)
+    at, seen, expected = broken_at_gaps(wavelength, seen, clean)
+    axes.plot(at, seen, color=OBSERVED, linewidth=0.35, rasterized=True)
+    axes.plot(at, expected, color=CLEAN, linewidth=0.7, rasterized=True)
     # Limits follow the noise between sky lines; pixels under a sky line may leave the panel.
     noise = float(np.median(sigma))
     axes.set_ylim(min(0.0, float(clean.min()) - 2.5 * noise), float(clean.max()) + 3.0 * noise)
@@ -84,8 +87,9 @@ def _draw_spectrum(axes: Axes, examples: Examples, i: int) -> None:
 def _draw_jacobian(axes: Axes, examples: Examples, i: int, target: str) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    wavelength, jacobian = examples.wavelength, examples.jacobian[i]
-    for part, colour in ((jacobian.clip(min=0), RISES), (jacobian.clip(max=0), FALLS)):
+    jacobian = examples.jacobian[i]
+    wavelength, drawn = broken_at_gaps(examples.wavelength, jacobian)
+    for part, colour in ((drawn.clip(min=0), RISES), (drawn.clip(max=0), FALLS)):
         axes.fill_between(wavelength, part, color=colour, linewidth=0, rasterized=True)
     reach = 1.15 * float(np.quantile(np.abs(jacobian), 0.9995))
     axes.set_ylim(-reach, reach)

@@ -10,6 +10,7 @@ import numpy as np
 from specvit.errors import DataError
 from specvit.report.contents import RunContents
 from specvit.report.features import mark_features
+from specvit.report.gaps import broken_at_gaps
 from specvit.report.palette import INK, MODEL_COLOURS, MUTED
 from specvit.report.style import house_style
 from specvit.report.words import label_name
@@ -86,7 +87,8 @@ def _draw_information(axes: Axes, found: Explanation) -> None:
 
 def _draw_contributions(axes: Axes, found: Explanation) -> None:
     colour, _, size = LOOKS["ig"]
-    axes.plot(found.wavelength, _density(found, "ig"), color=colour, linewidth=0.6, rasterized=True)
+    curve = broken_at_gaps(found.wavelength, _density(found, "ig"))
+    axes.plot(*curve, color=colour, linewidth=0.6, rasterized=True)
     _fill(axes, found, "response")
     _finish(axes, [_density(found, name) for name in ("ig", "response")], TICKS)
     response = LOOKS["response"]
@@ -96,8 +98,9 @@ def _draw_contributions(axes: Axes, found: Explanation) -> None:
 def _draw_attention(axes: Axes, found: Explanation) -> None:
     wavelength, shown = found.wavelength, ("rollout", "attention")
     for quantity in shown:
-        axes.plot(wavelength, _density(found, quantity), color=LOOKS[quantity][0], linewidth=1.1)
-    even = 1 / (wavelength[-1] - wavelength[0]) / UNIT
+        curve = broken_at_gaps(wavelength, _density(found, quantity))
+        axes.plot(*curve, color=LOOKS[quantity][0], linewidth=1.1)
+    even = 1 / (wavelength.max() - wavelength.min()) / UNIT
     axes.axhline(even, color=MUTED, linewidth=0.7, linestyle=(0, (4, 2)))
     densities = [_density(found, quantity) for quantity in shown]
     # Room for the names: attention has no gaps to write into.
@@ -107,9 +110,9 @@ def _draw_attention(axes: Axes, found: Explanation) -> None:
 
 
 def _fill(axes: Axes, found: Explanation, quantity: str) -> None:
-    density = _density(found, quantity)
+    at, density = broken_at_gaps(found.wavelength, _density(found, quantity))
     look: dict[str, Any] = {"color": LOOKS[quantity][0], "linewidth": 0, "zorder": 2.5}
-    axes.fill_between(found.wavelength, density, rasterized=True, **look)
+    axes.fill_between(at, density, rasterized=True, **look)
 
 
 def _finish(axes: Axes, densities: Sequence[np.ndarray], ticks: tuple[int, ...] = ()) -> None:

@@ -37,6 +37,11 @@ def save_figure(figure: Figure, folder: Path, name: str) -> list[Path]:
     return [write_atomic(folder / f"{name}.{kind}", _render(figure, kind)) for kind in ("pdf", "png")]
 
 
+def save_png(figure: Figure, path: Path) -> Path:
+    """Write one image and return its path."""
+    return write_atomic(path, _render(figure, "png"))
+
+
 def to_pdf(figure: Figure) -> bytes:
     """Return the figure as PDF."""
     return _render(figure, "pdf")

@@ -138,6 +138,25 @@ class StarBounds(Artefact):
 
 
 @dataclass(frozen=True)
+class LineFocus(Artefact):
+    """How much of what a network looks at in N test spectra lies in the windows of known lines, for one label.
+
+    Every quantity is its share inside the windows over their share of the pixels: 1 if it were spread evenly.
+
+    Args:
+        response: of what the noise of each pixel does to the estimate, shape (N,).
+        information: of the Fisher information on the label, shape (N,).
+        attention: of the attention, mean over blocks and heads, shape (N,); None for a network without.
+    """
+
+    FILE: ClassVar[str] = "focus"
+
+    response: Array = array("N")
+    information: Array = array("N")
+    attention: Array | None = array("N", optional=True)
+
+
+@dataclass(frozen=True)
 class Posteriors(Artefact):
     """Moments of the exact posterior of M test stars for P labels.
 

@@ -13,7 +13,7 @@ from specvit.simulate.priors import (
 )
 from specvit.simulate.reference_shards import ReferenceShards
 from specvit.simulate.seeding import BLOCK
-from specvit.simulate.simulated_source import SimulatedSource, endless
+from specvit.simulate.simulated_source import SimulatedSource, WithoutReserve, endless
 from specvit.simulate.simulator import Simulator, World
 from specvit.simulate.splits import SPLITS
 from specvit.simulate.stored_spectra import StoredSpectra
@@ -35,6 +35,7 @@ __all__ = [
     "StoredSpectra",
     "UniformPrior",
     "Widening",
+    "WithoutReserve",
     "World",
     "WriteJob",
     "emulator_fingerprint",

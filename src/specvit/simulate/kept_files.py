@@ -44,9 +44,15 @@ def keep_files(world: World, folder: Path) -> None:
         description, tables = _instrument(world)
         path = folder / kept.instrument
         if tables is not None:
-            write_atomic(path.with_suffix(".npz"), tables)
-            checksum = hashlib.sha256(tables).hexdigest()
-            description["tables"] = {"file": path.with_suffix(".npz").name, "sha256": checksum}
+            # The end of a name says what the file is: arrays, or an output of the PFS calculator.
+            said = description["tables"]
+            beside = path.with_name(path.stem + "".join(Path(said["file"]).suffixes))
+            write_atomic(beside, tables)
+            description["tables"] = {
+                **said,
+                "file": beside.name,
+                "sha256": hashlib.sha256(tables).hexdigest(),
+            }
         write_atomic(path, dump_toml(description))
     if "library" in files:
         write_atomic(
@@ -71,11 +77,11 @@ def _renamed(world: World, rename: Callable[[str], str]) -> World:
 
 
 def _instrument(world: World) -> tuple[dict[str, Any], bytes | None]:
-    """Return the description with its `extends` resolved, without its tables, and the bytes of those."""
+    """Return the description with its `extends` resolved, and the bytes of its tables."""
     description, folder = read_description(find_instrument_file(world.instrument))
     tables = (
         None
         if description.tables is None
         else read_bytes(folder / description.tables.file, "table of the instrument", "give another file")
     )
-    return description.model_dump(mode="json", exclude_unset=True, exclude={"tables"}), tables
+    return description.model_dump(mode="json", exclude_unset=True), tables

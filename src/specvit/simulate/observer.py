@@ -93,8 +93,11 @@ class Observer:
         noise: Tensor,
         seen: Records,
         factor: Tensor | None = None,
+        live: Tensor | None = None,
     ) -> None:
         """Write into `seen` what is observed of clean flux (B, L).
+
+        A dead pixel has flux 0 and sigma infinity; level, S/N and slope are those of the others.
 
         Args:
             flux: noise-free, band-normalised, shape (B, L).
@@ -103,7 +106,14 @@ class Observer:
             noise: standard normal, shape (B, L); overwritten.
             seen: overwritten.
             factor: multiplies the noise level of each spectrum, shape (B,); None: 1 for all.
+            live: numbers of the pixels that are not dead; None: all.
         """
+        if live is not None:
+            alone = Records.empty((len(flux), len(live)), seen.truth is not None, flux.new_empty)
+            alive = NoiseTerms(terms.response[:, live], terms.variance[:, live])
+            self.record(flux[:, live], alive, continuum[live], noise[:, live], alone, factor)
+            _put(alone, seen, flux, live)
+            return
         level = self.noise_level if factor is None else (self.noise_level * factor)[:, None]
         sigma = _sigma(flux, terms, level, seen.sigma)
         torch.addcmul(flux, noise, sigma, out=seen.flux)
@@ -128,6 +138,18 @@ class Observer:
                 assumed.mul_(1 + slope[:, None] * position)
             _sigma(assumed, terms, level, seen.sigma)
         seen.sigma.mul_(column)
+
+
+def _put(alone: Records, seen: Records, flux: Tensor, live: Tensor) -> None:
+    """Write into `seen` the records of its pixels `live` alone, and that the others are dead."""
+    seen.flux.zero_()[:, live] = alone.flux
+    seen.sigma.fill_(torch.inf)[:, live] = alone.sigma
+    seen.snr.copy_(alone.snr)
+    if seen.truth is not None and alone.truth is not None:
+        # Without noise a dead pixel would show what the others do.
+        torch.mul(flux, alone.truth.scale[:, None], out=seen.truth.flux)
+        seen.truth.sigma.fill_(torch.inf)[:, live] = alone.truth.sigma
+        seen.truth.scale.copy_(alone.truth.scale)
 
 
 def _sigma(flux: Tensor, terms: NoiseTerms, level: float | Tensor, out: Tensor) -> Tensor:

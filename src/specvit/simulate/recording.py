@@ -44,7 +44,12 @@ class TileRecorder(Protocol):
 
 
 def tile_recorder(
-    noise: NoiseModel, observer: Observer, continuum: Tensor, key: NoiseKey, rows: int
+    noise: NoiseModel,
+    observer: Observer,
+    continuum: Tensor,
+    key: NoiseKey,
+    rows: int,
+    live: Tensor | None = None,
 ) -> TileRecorder:
     """Return the fastest recorder there is here.
 
@@ -54,9 +59,12 @@ def tile_recorder(
         continuum: the pipeline's, median over pixels 1, shape (L,), float32.
         key: of the noise.
         rows: spectra per tile, even.
+        live: numbers of the pixels that are not dead; None: all.
     """
-    recorder = CompiledRecorder if compiled_code() is not None else TorchRecorder
-    return recorder(noise, observer, continuum, key, rows)
+    # The compiled code knows neither dead pixels nor several detectors.
+    if live is None and len(noise.detectors) == 1 and compiled_code() is not None:
+        return CompiledRecorder(noise, observer, continuum, key, rows)
+    return TorchRecorder(noise, observer, continuum, key, rows, live)
 
 
 @functools.cache
@@ -75,9 +83,15 @@ class TorchRecorder:
     """The definition itself, `Observer.record`, on whole tiles."""
 
     def __init__(
-        self, noise: NoiseModel, observer: Observer, continuum: Tensor, key: NoiseKey, rows: int
+        self,
+        noise: NoiseModel,
+        observer: Observer,
+        continuum: Tensor,
+        key: NoiseKey,
+        rows: int,
+        live: Tensor | None = None,
     ) -> None:
-        self._model, self._observer, self._continuum = noise, observer, continuum
+        self._model, self._observer, self._continuum, self._live = noise, observer, continuum, live
         # Drawn into over and over: it stays in the cache.
         self._deviates = torch.empty(rows, continuum.numel())
         self._stream = NoiseStream(key, self._deviates.numel())
@@ -95,7 +109,7 @@ class TorchRecorder:
         """See `TileRecorder`."""
         terms = self._model.combine(response, sky, constant, self._deviates)
         self._stream.fill(piece, self._deviates)
-        self._observer.record(flux, terms, self._continuum, self._deviates, seen, factor)
+        self._observer.record(flux, terms, self._continuum, self._deviates, seen, factor, self._live)
 
 
 class CompiledRecorder:

@@ -31,7 +31,7 @@ from specvit.spectra import LabelSpace, SpectraBatch, Truth, WavelengthGrid
 BATCH = 1024
 
 CONDITION_UNITS = {
-    "mag": "AB, HSC i",
+    "mag": "AB",
     "seeing": "arcsec",
     "zenith_angle": "deg",
     "field_angle": "deg",
@@ -114,7 +114,7 @@ def _fill(
     for start in range(plan.start, plan.stop, BATCH):
         stop = min(start + BATCH, plan.stop)
         batch = simulator.draw(plan.split, plan.seed, start, stop, truth=plan.truth)
-        arrays = _arrays(batch)
+        arrays = _arrays(batch, simulator.instrument.band.name)
         if start == plan.start:
             for name, (values, unit) in arrays.items():
                 dataset = file.create_dataset(name, (plan.count, *values.shape[1:]), values.dtype)
@@ -125,7 +125,7 @@ def _fill(
             progress(stop - start)
 
 
-def _arrays(batch: SpectraBatch) -> dict[str, tuple[np.ndarray, str]]:
+def _arrays(batch: SpectraBatch, band: str) -> dict[str, tuple[np.ndarray, str]]:
     relative = "relative to the stated normalisation"
     arrays = {
         "flux": (batch.flux.numpy(), relative),
@@ -134,7 +134,8 @@ def _arrays(batch: SpectraBatch) -> dict[str, tuple[np.ndarray, str]]:
         "snr": (batch.known_snr().numpy(), "median over pixels of noise-free flux / true sigma"),
     }
     for name, values in batch.conditions.items():
-        arrays[f"conditions/{name}"] = (values.numpy(), CONDITION_UNITS.get(name, ""))
+        unit = CONDITION_UNITS.get(name, "")
+        arrays[f"conditions/{name}"] = (values.numpy(), f"{unit}, {band}" if name == "mag" else unit)
     if batch.truth is not None:
         arrays["truth/flux"] = (batch.truth.flux.numpy(), relative)
         arrays["truth/sigma"] = (batch.truth.sigma.numpy(), relative)
@@ -255,7 +256,7 @@ def _grid(file: HdfFile) -> WavelengthGrid:
     if medium not in ("vacuum", "air"):
         raise DataError(f"{file.path}: attribute 'medium' is '{medium}', expected vacuum or air")
     try:
-        grid = WavelengthGrid(file.array("wavelength", (None,), FLOATS), medium)  # type: ignore[arg-type]
+        grid = WavelengthGrid.joined(file.array("wavelength", (None,), FLOATS), medium)  # type: ignore[arg-type]
     except WavelengthRangeError as error:
         raise WavelengthRangeError(f"{file.path}: 'wavelength': {error}") from error
     if grid.fingerprint != fingerprint:

@@ -98,6 +98,14 @@ class SimulatedSource:
         return self.simulator.source(splits.CALIBRATION, self.seed, count)
 
 
+class WithoutReserve(SimulatedSource):
+    """A set to which there are no further spectra: what is fitted to it takes its errors from held-out ones."""
+
+    def reserve(self, count: int) -> None:
+        """Return None."""
+        return None
+
+
 def endless(simulator: Simulator, seed: int) -> SimulatedSource:
     """Return training spectra that no training will come to the end of."""
     return simulator.source(splits.TRAIN, seed, splits.ENDLESS)

@@ -118,7 +118,8 @@ class Simulator:
             terms = instrument.noise_terms(conditions, flux.dtype)
             continuum = instrument.continuum.to(flux.dtype)
             # A copy, as `record` overwrites it.
-            self.observer.record(flux, terms, continuum, noise.clone(), seen, conditions.get(NOISE_FACTOR))
+            factor, live = conditions.get(NOISE_FACTOR), instrument.live_pixels(labels.device)
+            self.observer.record(flux, terms, continuum, noise.clone(), seen, factor, live)
         return SpectraBatch(seen.flux, seen.sigma, labels, conditions, seen.snr, seen.truth)
 
     def labels_and_conditions(self, split: str, seed: int, group: int) -> tuple[Tensor, dict[str, Tensor]]:
@@ -305,7 +306,7 @@ class World:
             ConfigError, DataError: naming the field or the file that is wrong.
         """
         emulator = self.emulator()
-        instrument = Instrument.load(self.instrument)
+        instrument = Instrument.load(self.instrument).clipped_to(emulator.grid)
         space = emulator.label_space.replace(**{k: (v[0], v[1]) for k, v in self.bounds.items()})
         return Simulator(
             instrument.observe(emulator),

@@ -58,7 +58,7 @@ class TiledDrawing:
     ) -> None:
         self._observed, self._noise = with_fixed_products(observed, STARS), instrument.noise
         self._observer, self._labels_and_conditions = observer, labels_and_conditions
-        self._continuum = instrument.continuum.to(torch.float32)
+        self._continuum, self._live = instrument.continuum.to(torch.float32), instrument.live_pixels()
         self._flux = FixedProduct(observed.rows, BLOCK)
         self._response = FixedProduct(instrument.noise.response_table(torch.float32), BLOCK)
         self._sky = FixedProduct(instrument.noise.sky_table(torch.float32), BLOCK)
@@ -70,7 +70,7 @@ class TiledDrawing:
         pixels = self._continuum.numel()
         seen = Records.empty((last - first, pixels), truth, _in_huge_pages)
         key = noise_key(seed, split, epoch)
-        recorder = tile_recorder(self._noise, self._observer, self._continuum, key, TILE)
+        recorder = tile_recorder(self._noise, self._observer, self._continuum, key, TILE, self._live)
         labels, conditions = [], []
         for group in range(first // STARS, -(-last // STARS)):
             origin, stars = group * STARS, self._stars(split, seed, group)

@@ -116,5 +116,6 @@ def flat_snr(instrument: Instrument, mag: np.ndarray) -> np.ndarray:
     conditions = instrument.fixed_conditions(len(mag), mag=np.asarray(mag, dtype=np.float64))
     level = torch.ones(len(mag), dtype=torch.float64)
     sigma = instrument.pipeline_sigma(level, conditions)
-    snr: np.ndarray = (instrument.continuum.double() / sigma).median(dim=1).values.numpy()
+    live = torch.from_numpy(instrument.live)
+    snr: np.ndarray = (instrument.continuum.double() / sigma)[:, live].median(dim=1).values.numpy()
     return snr

@@ -18,7 +18,7 @@ from specvit.studies.store import Store
 
 #: Seconds of one core per spectrum seen in a fit, by family, and per posterior. For plans only: nothing is decided by
 #: them, and a store with finished runs does not use them.
-FIRST_RATES = {"network": 4e-3, "trees": 5e-3, "linear": 3e-4}
+FIRST_RATES = {"network": 2e-3, "trees": 5e-3, "linear": 3e-4}
 OTHER_RATE, POSTERIOR_RATE = 1e-3, 0.3
 #: Seconds of a run that do not grow with its spectra, and bytes of a folder.
 LEAST_SECONDS, FIRST_BYTES = 0.5, 3e6

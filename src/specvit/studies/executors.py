@@ -84,7 +84,7 @@ def handed_over(task: Task, store: Store) -> dict[str, Any]:
     if isinstance(run, Yardstick):
         return {**what, "yardstick": run.to_dict()}
     elsewhere = [yardstick.to_dict() for yardstick in run.elsewhere]
-    return {**what, "trial": run.config.to_dict(), "elsewhere": elsewhere}
+    return {**what, "trial": run.config.to_dict(), "elsewhere": elsewhere, "focus": run.focus}
 
 
 def carry_out(handed: dict[str, Any]) -> str:
@@ -108,7 +108,8 @@ def _carry_out(handed: dict[str, Any], folder: Path) -> None:
             run_yardstick(yardstick, folder)
         return
     further = tuple(yardstick_from(values) for values in handed["elsewhere"])
-    trial = replace(prepare_trial(trial_config(handed["trial"], str(folder))), elsewhere=further)
+    trial = prepare_trial(trial_config(handed["trial"], str(folder)))
+    trial = replace(trial, elsewhere=further, focus=handed["focus"])
     forget_failure(folder)
     if state_of(folder, trial) != "done":
         run_trial(trial, folder)

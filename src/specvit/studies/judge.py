@@ -12,7 +12,16 @@ from specvit.errors import DataError
 from specvit.evaluate import box_slice
 from specvit.evaluate.crossed import CROSSED_RESAMPLES, CrossedMean, crossed_mean
 from specvit.evaluate.scorer import score_of
-from specvit.runs import ALL, Posteriors, RunFolder, Score, StarTable, describe_machine
+from specvit.runs import (
+    ALL,
+    LineFocus,
+    Posteriors,
+    RunFolder,
+    Score,
+    StarBounds,
+    StarTable,
+    describe_machine,
+)
 from specvit.runs.identity import content_digest
 from specvit.runs.study_result import (
     STUDY_RESULT_VERSION,
@@ -140,11 +149,11 @@ def evidence_of(scaled: ScaledStudy, store: Store, label: str) -> Evidence:
             posteriors = Posteriors.read(run)
             mean, variance = posteriors.of("mean", label), posteriors.of("variance", label)
             converged.append(posteriors.converged)
-        estimates = [
-            trial.estimates(RunFolder.open(store.folder_of(trial))).of(label)
-            for trial in variant.trials.values()
-        ]
-        variants[variant.name] = Judged(truth, np.stack(estimates), mean, variance)
+        bound = StarBounds.read(run).of("crlb", 0, label) if variant.yardstick.bounds else None
+        folders = {trial.digest: RunFolder.open(store.folder_of(trial)) for trial in variant.trials.values()}
+        estimates = [trial.estimates(folders[trial.digest]).of(label) for trial in variant.trials.values()]
+        focus = _focus_of([folders[trial.digest] for trial in variant.trials.values() if trial.focus])
+        variants[variant.name] = Judged(truth, np.stack(estimates), mean, variance, bound, focus)
     counts = {len(judged.truth) for judged in variants.values()}
     if len(counts) > 1:
         raise DataError(
@@ -153,6 +162,16 @@ def evidence_of(scaled: ScaledStudy, store: Store, label: str) -> Evidence:
     reached = np.all(converged, axis=0) if converged else np.ones(counts.pop(), dtype=bool)
     there = np.all([np.isfinite(judged.estimates).all(axis=0) for judged in variants.values()], axis=0)
     return Evidence(variants, reached & there, int((~reached).sum()), int((reached & ~there).sum()))
+
+
+def _focus_of(runs: list[RunFolder]) -> dict[str, Values]:
+    """Return quantity -> shape (S, N), of all that every training has."""
+    found = [LineFocus.read(run).arrays() for run in runs]
+    return (
+        {name: np.stack([one[name] for one in found]) for name in set.intersection(*map(set, found))}
+        if found
+        else {}
+    )
 
 
 def _variant_facts(variant: Variant, evidence: Evidence, masks: Mapping[str, Values]) -> VariantFacts:
@@ -164,7 +183,7 @@ def _variant_facts(variant: Variant, evidence: Evidence, masks: Mapping[str, Val
             scores[part] = {
                 name: score_of(crossed_mean(measure.of(of_part), CROSSED_RESAMPLES, SEED).interval())
                 for name, measure in MEASURES.items()
-                if judged.mean is not None or not measure.exact
+                if measure.is_known_of(judged)
             }
     runs = {str(seed): trial.digest for seed, trial in variant.trials.items()}
     return VariantFacts(changes=variant.changes, runs=runs, spectra=variant.yardstick.digest, scores=scores)

@@ -5,10 +5,12 @@ Knows estimates, labels and exact posteriors; nothing of studies.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
+
+from specvit.limits.published import PUBLISHED_VARIANCE
 
 Values = np.ndarray
 
@@ -21,17 +23,24 @@ class Judged:
         truth: true values, shape (N,).
         estimates: shape (S, N).
         mean, variance: of the exact posterior, shape (N,), or None.
+        bound: the Cramér-Rao bound, shape (N,), inf where there is none; or None.
+        focus: quantity of `LineFocus` -> shape (S, N), of those that were asked for.
     """
 
     truth: Values
     estimates: Values
     mean: Values | None = None
     variance: Values | None = None
+    bound: Values | None = None
+    focus: Mapping[str, Values] = field(default_factory=dict)
 
     def on(self, stars: Values) -> Judged:
         """Return the same for the stars of a boolean mask (N,)."""
-        mean, variance = (None if values is None else values[stars] for values in (self.mean, self.variance))
-        return Judged(self.truth[stars], self.estimates[:, stars], mean, variance)
+        mean, variance, bound = (
+            None if values is None else values[stars] for values in (self.mean, self.variance, self.bound)
+        )
+        focus = {name: values[:, stars] for name, values in self.focus.items()}
+        return Judged(self.truth[stars], self.estimates[:, stars], mean, variance, bound, focus)
 
 
 @dataclass(frozen=True)
@@ -43,12 +52,21 @@ class Measure:
         exact: whether it needs the exact posterior.
         words: what a reader is told.
         unit: "label", "label²" or "" for a pure number.
+        bounds: whether it needs the Cramér-Rao bounds.
+        focus: the quantity of `LineFocus` that it needs, or "".
     """
 
     of: Callable[[Judged], Values]
     exact: bool
     words: str
     unit: str
+    bounds: bool = False
+    focus: str = ""
+
+    def is_known_of(self, judged: Judged) -> bool:
+        """Return whether what it needs is there."""
+        exact, bounds = not self.exact or judged.mean is not None, not self.bounds or judged.bound is not None
+        return exact and bounds and (not self.focus or self.focus in judged.focus)
 
 
 def _excess(judged: Judged) -> Values:
@@ -81,6 +99,28 @@ def _ceiling(judged: Judged) -> Values:
     return np.broadcast_to(known, judged.estimates.shape)
 
 
+def _least_error(judged: Judged) -> Values:
+    return np.broadcast_to(_known(judged.variance), judged.estimates.shape)
+
+
+def _fisher_error(judged: Judged) -> Values:
+    bound, prior = _known(judged.bound), judged.truth.var()
+    # 1 / (1 / C + 1 / V), which also an infinite bound has.
+    return np.broadcast_to(prior / (1 + prior / bound), judged.estimates.shape)
+
+
+def _clipped_ceiling(variance: Callable[[Judged], float]) -> Callable[[Judged], Values]:
+    def scores(judged: Judged) -> Values:
+        ceiling = np.clip(1 - _known(judged.bound) / variance(judged), 0, 1)
+        return np.broadcast_to(ceiling, judged.estimates.shape)
+
+    return scores
+
+
+def _focus(name: str) -> Callable[[Judged], Values]:
+    return lambda judged: judged.focus[name]
+
+
 def _known(values: Values | None) -> Values:
     assert values is not None
     return values
@@ -101,4 +141,53 @@ MEASURES: dict[str, Measure] = {
     "error": Measure(_error, False, "mean squared error against the labels drawn", "label²"),
     "mae": Measure(_absolute, False, "mean absolute error against the labels drawn", "label"),
     "r2": Measure(_r2, False, "R² against the labels drawn", ""),
+    "least_error": Measure(
+        _least_error,
+        True,
+        "variance of the exact posterior: the squared error of the best estimator",
+        "label²",
+    ),
+    "fisher_error": Measure(
+        _fisher_error,
+        False,
+        "1 / (1 / CRLB + 1 / variance of the labels): the squared error that a Gaussian world of this Fisher "
+        "information would allow",
+        "label²",
+        bounds=True,
+    ),
+    "fisher_ceiling": Measure(
+        _clipped_ceiling(lambda judged: float(judged.truth.var())),
+        False,
+        "the published ceiling, the mean of clip(1 - CRLB / variance of the labels, 0, 1)",
+        "",
+        bounds=True,
+    ),
+    "fisher_ceiling_nodes": Measure(
+        _clipped_ceiling(lambda judged: PUBLISHED_VARIANCE),
+        False,
+        "the same with the variance of the published ceiling, that of the nodes of its grid in log g",
+        "",
+        bounds=True,
+    ),
+    "line_response": Measure(
+        _focus("response"),
+        False,
+        "share of what the noise of pixels does to the estimate in windows of known lines, over their share of pixels",
+        "",
+        focus="response",
+    ),
+    "line_attention": Measure(
+        _focus("attention"),
+        False,
+        "share of the attention in windows of known lines, over their share of pixels",
+        "",
+        focus="attention",
+    ),
+    "line_information": Measure(
+        _focus("information"),
+        False,
+        "share of the Fisher information in windows of known lines, over their share of pixels",
+        "",
+        focus="information",
+    ),
 }

@@ -105,7 +105,9 @@ def _enter(
     if isinstance(known, Trial) and isinstance(run, Trial):
         # One fit serves all stars it is asked about.
         further = {one.digest: one for one in (*known.elsewhere, *run.elsewhere)}
-        run = replace(known, elsewhere=tuple(further.values()))
+        run = replace(known, elsewhere=tuple(further.values()), focus=known.focus or run.focus)
+    if isinstance(known, Yardstick) and isinstance(run, Yardstick):
+        run = replace(known, bounds=known.bounds or run.bounds)
     runs[digest] = run
     if scaled.study.id not in users.setdefault(digest, []):
         users[digest].append(scaled.study.id)

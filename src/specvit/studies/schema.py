@@ -18,7 +18,7 @@ from specvit.documents.words import did_you_mean, shown
 from specvit.errors import ConfigError
 from specvit.jobs.config.sections import MOST_LABELS, SLICES, Bounds, LabelName
 from specvit.runs import ALL
-from specvit.studies.measures import MEASURES
+from specvit.studies.measures import MEASURES, Measure
 from specvit.studies.rule import Claim, Rule, claims_of, parse_rule
 
 STUDY_VERSION = 1
@@ -156,8 +156,22 @@ class Study(Section):
     @property
     def is_exact(self) -> bool:
         """Whether anything it asks for needs the exact posteriors."""
-        measures = {t.measure for claim in claims_of(self.parsed) for c in claim.contrasts for t in c.terms}
-        return any(MEASURES[name].exact for name in (*measures, self.metric))
+        return any(measure.exact for measure in self._measures)
+
+    @property
+    def needs_bounds(self) -> bool:
+        """Whether anything it asks for needs the Cramér-Rao bounds of the stars."""
+        return any(measure.bounds for measure in self._measures)
+
+    @property
+    def needs_focus(self) -> bool:
+        """Whether anything it asks for is what a network looks at."""
+        return any(measure.focus for measure in self._measures)
+
+    @property
+    def _measures(self) -> list[Measure]:
+        names = {t.measure for claim in claims_of(self.parsed) for c in claim.contrasts for t in c.terms}
+        return [MEASURES[name] for name in (*sorted(names), self.metric)]
 
     def scale(self, name: str) -> StudyScaleSection:
         """Return what a scale changes."""

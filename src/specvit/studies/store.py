@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from specvit.errors import DataError, RunError
+from specvit.jobs.stages import FOCUS, BoundStars
 from specvit.jobs.stages.elsewhere import elsewhere_stage
 from specvit.jobs.trial import Trial, Yardstick
 from specvit.runs import RunFolder
@@ -92,5 +93,7 @@ def forget_failure(folder: Path) -> None:
 
 def _further_stages(run: Trial | Yardstick) -> list[str]:
     if isinstance(run, Yardstick):
-        return []
-    return [elsewhere_stage(yardstick.spectra) for yardstick in run.elsewhere]
+        return [BoundStars.name] if run.bounds else []
+    return [elsewhere_stage(yardstick.spectra) for yardstick in run.elsewhere] + (
+        [FOCUS] if run.focus else []
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -86,11 +86,23 @@ def _variant(study: Study, name: str, own: Tables, common: Tables, seeds: Iterab
             config = trial_config(merged(common, own, {"simulate": {"seed": seed}}), where)
             check_judged(study, config)
             trials[seed] = prepare_trial(config)
+            if study.needs_focus:
+                trials[seed] = replace(trials[seed], focus=study.label)
+                check_looks(trials[seed])
         except SpecvitError as error:
             text = str(error)
             raise type(error)(text if where in text else f"{text} ({where})") from None
     first = next(iter(trials.values()))
-    return Variant(name, dotted(own), trials, first.yardstick(study.is_exact))
+    yardstick = replace(first.yardstick(study.is_exact), bounds=study.needs_bounds)
+    return Variant(name, dotted(own), trials, yardstick)
+
+
+def check_looks(trial: Trial) -> None:
+    """Raise ConfigError unless it can be said what a trial looks at in the stars it is judged by."""
+    if trial.choice.spec.architecture is None or not trial.is_in_own_world:
+        raise ConfigError(
+            "rule: what is looked at can be said of networks alone, in test stars of the world they learnt in"
+        )
 
 
 def check_judged(study: Study, config: TrialConfig) -> None:

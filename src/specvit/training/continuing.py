@@ -79,7 +79,7 @@ def _used(config: NetworkConfig) -> NetworkConfig:
 
 def _divide_bins(weights: dict[str, torch.Tensor], network: SpectrumNetwork, split: int) -> None:
     """Replace the outputs of every bin by those of its parts, which have the same density."""
-    labels = len(network.label_space)
+    labels = network.head.experts * len(network.label_space)
     for name in ("head.linear.weight", "head.linear.bias"):
         per_label = weights[name].unflatten(0, (labels, -1))
         weights[name] = per_label.repeat_interleave(split, dim=1).flatten(0, 1)

@@ -6,8 +6,8 @@ regressed by `LabelRegression`; docs/training.md shows how to write another one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
@@ -79,6 +79,7 @@ class LabelRegression:
         watched: the label whose R² decides; the mean over labels if the network does not estimate it; `LOSS` for
             the loss. R² counts errors alike in all spectra, so of noisy and bright ones it sees the noisy.
         masked_share: share of training spectra in which random stretches of pixels are marked dead.
+        before: what the body learnt before, in plain values; {} if nothing.
     """
 
     network: SpectrumNetwork
@@ -86,11 +87,16 @@ class LabelRegression:
     loss_name: str
     watched: str = ""
     masked_share: float = 0.0
+    before: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, network: SpectrumNetwork, space: LabelSpace, recipe: Recipe) -> LabelRegression:
         """Return the objective of a recipe; ConfigError if its loss does not train the network's head."""
-        return cls(network, space, recipe.loss_for(network.config.head), recipe.monitor, recipe.masked)
+        loss = recipe.loss_for(network.config.head)
+        before: dict[str, Any] = {}
+        if recipe.pretrain != "none":
+            before = {name: value for name, value in recipe.to_dict().items() if name.startswith("pretrain")}
+        return cls(network, space, loss, recipe.monitor, recipe.masked, before)
 
     @property
     def score(self) -> str:
@@ -117,6 +123,7 @@ class LabelRegression:
             "loss": self.loss_name,
             "watched": self.watched,
             "masked": self.masked_share,
+            **({"before": dict(self.before)} if self.before else {}),
         }
 
     @property

@@ -20,6 +20,16 @@ STARTS = ("auto", "random", "components", "ridge")
 #: What `Recipe.monitor` can be beside a label.
 LOSS = "loss"
 
+#: What a body can learn before it learns labels, see `pretraining`; those that restore need the noise-free flux.
+PRETRAININGS = ("none", "masked", "denoise", "second-draw")
+RESTORING = ("denoise", "second-draw")
+
+#: Which weights the training for labels leaves as they are: see `pretraining.freeze`.
+FROZEN = ("none", "encoder", "all-but-last")
+
+#: Options that say nothing at their defaults: recipes without them are as they were before there were any.
+OPTIONAL = ("pretrain", "pretrain_steps", "pretrain_mask", "pretrain_block", "pretrain_stars", "frozen")
+
 #: Largest values of what would otherwise run for ever or fill the memory; also keeps out inf and NaN.
 LARGEST = {
     "steps": 100_000_000,
@@ -68,6 +78,13 @@ class Recipe:
         checkpoint_minutes: time between checkpoints for resuming.
         masked: share of training spectra in which random stretches of pixels are marked dead.
         seed: of weights, order and dropout.
+        pretrain: one of `PRETRAININGS`, what the first steps learn from spectra without their labels: "masked" hidden
+            patches, "denoise" the noise-free spectrum, "second-draw" the same star with other noise.
+        pretrain_steps: how many of `steps` those are.
+        pretrain_mask: share of each spectrum that "masked" hides.
+        pretrain_block: neighbouring patches that are hidden together.
+        pretrain_stars: "same" stars as the training's, or "endless" ones from its world.
+        frozen: one of `FROZEN`.
     """
 
     start: str = "auto"
@@ -93,6 +110,12 @@ class Recipe:
     checkpoint_minutes: float = 2.0
     masked: float = 0.0
     seed: int = 0
+    pretrain: str = "none"
+    pretrain_steps: int = 0
+    pretrain_mask: float = 0.5
+    pretrain_block: int = 1
+    pretrain_stars: Literal["same", "endless"] = "same"
+    frozen: str = "none"
 
     def __post_init__(self) -> None:
         """Check the options."""
@@ -100,6 +123,9 @@ class Recipe:
             "optimiser": ("adamw", "muon"),
             "schedule": ("cosine", "wsd"),
             "precision": ("fp32", "bf16"),
+            "pretrain": PRETRAININGS,
+            "pretrain_stars": ("same", "endless"),
+            "frozen": FROZEN,
         }
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
@@ -117,6 +143,31 @@ class Recipe:
                 raise ConfigError(f"{name}: expected at most {most:,}, got {getattr(self, name):g}")
         if self.minutes < 0 or (self.minutes == 0 and self.steps < 1):
             raise ConfigError("length: give a positive number of steps or minutes")
+        self._check_pretraining()
+
+    def _check_pretraining(self) -> None:
+        if self.pretrain == "none":
+            if self.pretrain_steps:
+                raise ConfigError("pretrain_steps: say what these steps learn, as pretrain = masked")
+            return
+        if self.pretrain_steps < 1 or not (self.minutes or self.pretrain_steps < self.steps):
+            raise ConfigError(
+                f"pretrain_steps: expected 1 to {self.steps - 1} of the {self.steps} steps, got {self.pretrain_steps}"
+            )
+        if not 0.05 <= self.pretrain_mask <= 0.9:
+            raise ConfigError(f"pretrain_mask: expected a share of 0.05 to 0.9, got {self.pretrain_mask:g}")
+        if not 1 <= self.pretrain_block <= 1000:
+            raise ConfigError(f"pretrain_block: expected 1 to 1000 patches, got {self.pretrain_block}")
+
+    @property
+    def parts(self) -> tuple[Recipe | None, Recipe]:
+        """The recipe of the pretraining, None without one, and that of the training for labels after it."""
+        if self.pretrain == "none":
+            return None, self
+        plain: dict[str, Any] = {"pretrain": "none", "pretrain_steps": 0}
+        # Weights are chosen at its end too: nothing is to be stopped early that others build on.
+        first = replace(self, steps=self.pretrain_steps, minutes=0.0, patience=0, frozen="none", **plain)
+        return first, replace(self, steps=max(1, self.steps - self.pretrain_steps), **plain)
 
     def loss_for(self, head: str) -> str:
         """Return the loss that trains `head`; ConfigError if the chosen one cannot."""
@@ -130,12 +181,18 @@ class Recipe:
 
     def with_options(self, options: dict[str, Any]) -> Recipe:
         """Return the recipe with fields replaced; ConfigError for an unknown name or a wrong type."""
-        known = [f.name for f in fields(self)]
+        known = self.option_names
         for name in options:
             if name not in known:
                 raise unknown_option("recipe", name, known)
         return replace(self, **{k: as_type_of(getattr(self, k), k, v) for k, v in options.items()})
 
+    @property
+    def option_names(self) -> list[str]:
+        """The names `with_options` knows."""
+        return [f.name for f in fields(self)]
+
     def to_dict(self) -> dict[str, Any]:
-        """Return the recipe as plain values."""
-        return asdict(self)
+        """Return the recipe as plain values; what is `OPTIONAL` only where it says something."""
+        silent = {f.name for f in fields(self) if f.name in OPTIONAL and getattr(self, f.name) == f.default}
+        return {name: value for name, value in asdict(self).items() if name not in silent}

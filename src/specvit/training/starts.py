@@ -73,9 +73,9 @@ def start_from_ridge(
         ConfigError: if the network has no shortcut on pixels.
     """
     shortcut, front = network.body.shortcut, network.front
-    if shortcut is None or not isinstance(front, Conditioning) or front.chunk:
+    if shortcut is None or not isinstance(front, Conditioning) or front.chunk or not front.view.is_plain:
         raise ConfigError(
-            "start: only a network with shortcut = true on unchunked pixels can start from Ridge"
+            "start: only a network with shortcut = true on unchunked pixels without a view can start from Ridge"
         )
     names = network.label_space.names
     train = MemorySource(sample, like.grid, like.label_space)
@@ -91,7 +91,7 @@ def start_from_ridge(
 def filter_layer(network: SpectrumNetwork) -> nn.Linear | Tokeniser | None:
     """Return the layer that can start from components: it has weights per pixel; None if there is none."""
     backbone, front = network.body.backbone, network.front
-    if not isinstance(front, Conditioning) or front.chunk:
+    if not isinstance(front, Conditioning) or front.chunk or not front.view.keeps_level:
         return None
     if isinstance(backbone, MLP):
         return cast(nn.Linear, backbone.layers[0])
@@ -131,8 +131,12 @@ def start_from_components(network: SpectrumNetwork, sample: SpectraBatch) -> Non
 def matched_filters(front: Conditioning, sample: SpectraBatch) -> Tensor:
     """Return filters on the flux channel whose outputs over the sample have unit variance, shape (K, L)."""
     count = min(COMPONENTS, len(sample) // 4)
-    clean = sample.known_truth().flux
-    space = SubspaceProjection(front.pixels, count, 1).fit(clean, sample.flux, sample.sigma)
+    clean, flux, sigma = sample.known_truth().flux, sample.flux, sample.sigma
+    if not front.view.is_plain:
+        seen = front.viewed(flux, sigma)
+        clean, flux = (clean - seen.offset) / seen.divisor, seen.flux
+        sigma = seen.sigma.masked_fill(~seen.usable, torch.inf)
+    space = SubspaceProjection(front.pixels, count, 1).fit(clean, flux, sigma)
     # Weighed by 1/σ² as a matched filter is; `scale` undoes the division of the flux channel.
     filters = space.reference * space.basis * front.scale
     values = front(sample.flux, sample.sigma).values[:, 0]

@@ -24,12 +24,11 @@ from specvit.explain import (
     window_of_pixels,
     window_shares,
 )
-from specvit.instrument import ObservedEmulator
 from specvit.jobs.stages.fit import Fitted
 from specvit.jobs.stages.test_stars import TestStars
 from specvit.jobs.watch import Update
 from specvit.jobs.work import Record
-from specvit.limits import information_density
+from specvit.limits.density import star_densities
 from specvit.runs import Explanation, RunFolder
 from specvit.simulate import Simulator
 from specvit.spectra import SpectraBatch, WavelengthGrid
@@ -110,12 +109,12 @@ def explain_network(
     simulator.prior.label_space.index(target)
     if test.truth is None:
         raise DataError("explanation: the spectra carry no truth, which the Fisher information needs")
-    # Degenerate labels leave a small residual of large columns: float64.
     observed = copy.deepcopy(simulator.observed).double()
     parts: list[dict[str, Tensor]] = []
     for start in range(0, len(test), PIECE):
         piece = test[start : start + PIECE]
-        parts.append(_information(observed, piece, target) | _looked_at(estimator, piece, target))
+        fisher = star_densities(observed, piece, target)
+        parts.append({"fisher": fisher} | _looked_at(estimator, piece, target))
         update(start + len(piece), len(test))
     profiles = {name: torch.cat([part[name] for part in parts]).numpy() for name in parts[0]}
     difference, gap = profiles.pop("difference"), profiles.pop("gap")
@@ -127,16 +126,6 @@ def explain_network(
         gap=np.sqrt(np.mean(gap**2) / np.mean(difference**2)),
         **_summarise(profiles, _ranges(simulator, test), grid),
     )
-
-
-def _information(observed: ObservedEmulator, stars: SpectraBatch, target: str) -> dict[str, Tensor]:
-    truth = stars.known_truth()
-    with torch.no_grad():
-        labels = stars.known_labels().double()
-        flux, jacobian = observed(labels, check=False)[..., None], observed.jacobian(labels, check=False)
-        # The Jacobian is of band-normalised flux, sigma is relative to the spectrum's level.
-        ivar = (truth.sigma.double() / truth.scale.double()[:, None]).square().reciprocal()
-        return {"fisher": information_density(jacobian, ivar, observed.label_space.index(target), flux)}
 
 
 def _looked_at(estimator: NetworkEstimator, stars: SpectraBatch, target: str) -> dict[str, Tensor]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -22,9 +22,10 @@ from specvit.jobs.stages.test_stars import TestStars
 from specvit.jobs.watch import Update
 from specvit.jobs.work import Record
 from specvit.models.prediction import REASONS, Prediction
-from specvit.models.protocol import Estimator
+from specvit.models.protocol import Estimator, Informed
 from specvit.runs import Estimates, RunFolder
 from specvit.runs.folder import MEND
+from specvit.spectra import SpectraBatch
 
 #: Share of flagged spectra that is worth a warning: several times what chance flags.
 MANY = 0.05
@@ -225,12 +226,20 @@ def predict(
     parts = []
     for start in range(0, len(test), PIECE):
         piece = test.batch[start : start + PIECE]
-        answer = model.predict(piece.flux, piece.sigma)
+        answer = _answer(model, piece, test.space.names)
         if check is not None:
             check(answer, len(piece))
         parts.append(answer)
         update(min(start + PIECE, len(test)), len(test))
     return Prediction.concatenate(parts)
+
+
+def _answer(model: Estimator, piece: SpectraBatch, names: Sequence[str]) -> Prediction:
+    """Return the answer of a model, which is told the labels of the spectra only if it says that it must be."""
+    if isinstance(model, Informed) and model.is_informed:
+        known = dict(zip(names, piece.known_labels().T, strict=True))
+        return model.predict_knowing(piece.flux, piece.sigma, known)
+    return model.predict(piece.flux, piece.sigma)
 
 
 def flags(prediction: Prediction) -> tuple[float | None, str | None]:

@@ -1,5 +1,5 @@
 """SpecViT, the vision transformer on spectra."""
 
-from specvit.models.vit.spec_vit import GRAVITY_WINDOWS, SpecViT, ViTConfig
+from specvit.models.vit.spec_vit import SpecViT, ViTConfig
 
-__all__ = ["GRAVITY_WINDOWS", "SpecViT", "ViTConfig"]
+__all__ = ["SpecViT", "ViTConfig"]

@@ -15,20 +15,11 @@ from torch import Tensor, nn
 from specvit.errors import ConfigError
 from specvit.models.conditioning import Inputs
 from specvit.models.mlp import readout_layers
+from specvit.models.view import GRAVITY_WINDOWS
 from specvit.models.vit.blocks import EPSILON, Block, initialise_linear, shrink_residuals
 from specvit.models.vit.positions import rotary_angles, sinusoidal, token_coordinates
 from specvit.models.vit.tokens import Initial, Tokeniser, TokeniserForm
 from specvit.numerics.dropout import Dropout
-
-#: Gravity-sensitive features between 7100 and 8850 Å: name -> (vacuum wavelength, half width), Å.
-GRAVITY_WINDOWS = {
-    "Na I 8185": (8185.51, 8.0),
-    "Na I 8197": (8197.08, 8.0),
-    "Ca II 8500": (8500.36, 10.0),
-    "Ca II 8544": (8544.44, 12.0),
-    "Ca II 8665": (8664.52, 12.0),
-    "Mg I 8809": (8809.18, 5.0),
-}
 
 
 @dataclass(frozen=True)
@@ -193,6 +184,15 @@ class SpecViT(nn.Module):
             tokens = tokens + self.level(inputs.level)[:, None]
         tokens = self.dropout(tokens)
         return tokens
+
+    def encode(self, inputs: Inputs) -> Tensor:
+        """Return the finest tokens after the last block, shape (B, T, width), without CLS."""
+        tokens, rotation, bias = self.embed(inputs), self._rotation(), self._bias()
+        for block in cast(list[Block], list(self.blocks)):
+            tokens = block(tokens, rotation, bias)
+        first = int(self.cls is not None)
+        encoded: Tensor = self.norm(tokens)[:, first : first + self._tokenisers()[0].count]
+        return encoded
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Return features, shape (B, width)."""

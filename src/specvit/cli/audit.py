@@ -1,0 +1,195 @@
+"""`specvit audit`: checks that a score can be believed: of noise features for leaks, of mixtures of experts for fair gains."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from specvit.cli.terminal import say, show, show_json
+
+if TYPE_CHECKING:
+    from specvit.report import Table
+
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode=None,
+    help="Check features for leaks of the truth, and mixtures of experts for gains that are none.",
+)
+
+
+@app.command()
+def leak(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Strategies S0-raw to S4-norm, saved estimators (folder or name), module:function; all strategies if left out."
+        ),
+    ] = None,
+    label: Annotated[str, typer.Option(help="The label that may not be told.")] = "log_g",
+    sigma: Annotated[
+        str | None,
+        typer.Option(
+            help="pipeline: what a pipeline knows; true: the one the noise was drawn with. By default the training's."
+        ),
+    ] = None,
+    noise_level: Annotated[
+        float | None, typer.Option(help="Multiplies sigma; by default the training's, or 1.")
+    ] = None,
+    instrument: Annotated[
+        str | None, typer.Option(help="Preset name or file; by default the training's.")
+    ] = None,
+    stars: Annotated[int, typer.Option(help="Stars to learn from; as many test what was learnt.")] = 2_000,
+    seed: Annotated[int, typer.Option(help="Seed of the stars.")] = 42,
+    json_output: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
+) -> None:
+    """Say what can be read off the noise of a spectrum: the S/N may, the star may not.
+
+    Ridge and trees are fitted on what is seen of sigma alone; a feature passes if R² of the label stays below 0.05 and
+    that of ln S/N is above 0.5. An estimator is shown one and the same spectrum with the sigma of every star.
+
+    Examples:
+
+        specvit audit leak
+
+        specvit audit leak --sigma true S0-raw S2-scale S3b-aggregates
+
+        specvit audit leak vit subspace runs/train-moe/models/moe
+    """
+    from specvit.cli.library_options import check_at_least_one
+    from specvit.cli.progress import RichProgress
+    from specvit.cli.screen import Screen
+    from specvit.errors import ConfigError, LabelError
+    from specvit.jobs.leak_audit import LEAST_OF_SNR, MOST_OF_LABEL, audit_leak, training_world
+    from specvit.jobs.worlds import changed_world
+
+    check_at_least_one(stars=stars // 100)
+    world = training_world(names or [])
+    changes = {"visible_sigma": sigma, "noise_level": noise_level, "instrument": instrument}
+    world = changed_world(world, {name: value for name, value in changes.items() if value is not None})
+    try:
+        with RichProgress(Screen(stderr=True)) as progress:
+            scores = audit_leak(
+                names or [], world, label, (stars, max(stars // 4, 100), stars), seed, progress
+            )
+    except LabelError as error:
+        raise ConfigError(f"--label: {error}") from None
+    if json_output:
+        facts = {
+            "label": label,
+            "visible_sigma": world.visible_sigma,
+            "noise_level": world.noise_level,
+            "seed": seed,
+        }
+        show_json({**facts, "scores": [{**vars(one), "passes": one.passes} for one in scores]})
+        return
+    width = max(len(one.name) for one in scores)
+    show(f"{'':{width}}  features  R² {label}  R² ln S/N")
+    for one in scores:
+        verdict = (
+            "passes" if one.passes else "leaks" if one.label_r2 >= MOST_OF_LABEL else "does not know the S/N"
+        )
+        show(
+            f"{one.name:{width}}  {one.features:8d}  {one.label_r2:{len(label) + 3}.3f}  {one.snr_r2:9.3f}  {verdict}"
+        )
+    say(
+        f"sigma: {world.visible_sigma}, noise level {world.noise_level:g}, {stars:,} test stars, seed {seed}; to pass: "
+        f"R² of {label} below {MOST_OF_LABEL}, of ln S/N above {LEAST_OF_SNR}"
+    )
+
+
+@app.command()
+def experts(
+    model: Annotated[
+        Path, typer.Argument(help="Folder of a fitted mixture of experts, or of the run that fitted it.")
+    ],
+    label: Annotated[str, typer.Option(help="One of the labels it estimates; by default the first.")] = "",
+    stars: Annotated[int, typer.Option(help="Test stars.")] = 10_000,
+    posteriors: Annotated[
+        int,
+        typer.Option(
+            help="Exact posteriors, of the first of them, for R² without the luck of the labels; 0: none."
+        ),
+    ] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of test stars and intervals.")] = 42,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the files; by default experts/ in the run, or beside the model."),
+    ] = None,
+    json_output: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
+) -> None:
+    """Score every routing of a mixture of experts, its oracle and its global model on the same test stars.
+
+    Writes experts.json, tables (CSV and LaTeX) and figures: routings, coverage, gate. A share of the oracle's gain is
+    stated only if that gain is told from zero; a routing above its oracle is explained or flagged.
+
+    Examples:
+
+        specvit train --model moe --labels log_g --spectra 20000
+
+        specvit audit experts runs/train-moe --stars 5000 --posteriors 300
+    """
+    from specvit.cli.library_options import check_at_least_one
+    from specvit.cli.progress import RichProgress
+    from specvit.cli.screen import Screen
+    from specvit.jobs.experts_audit import audit_experts
+    from specvit.models.experts import MixtureOfExperts
+    from specvit.report.experts_tables import experts_tables
+    from specvit.report.figure_experts import coverage_map, gate_figure, routing_comparison
+    from specvit.report.style import save_figure
+    from specvit.report.tables import write_table
+    from specvit.runs import write_atomic
+
+    check_at_least_one(stars=stars)
+    folder = mixture_folder(model)
+    mixture = MixtureOfExperts.load(folder)
+    with RichProgress(Screen(stderr=True)) as progress:
+        record = audit_experts(mixture, label or mixture.names[0], stars, posteriors, seed, watch=progress)
+    place = out or (model if folder != model else folder.parent) / "experts"
+    write_atomic(place / "experts.json", record.model_dump_json(indent=1) + "\n")
+    tables = experts_tables(record)
+    for table in tables:
+        write_table(table, place)
+    for name, draw in (("routings", routing_comparison), ("coverage", coverage_map), ("gate", gate_figure)):
+        save_figure(draw(record), place, name)
+    if json_output:
+        show_json(record.model_dump(mode="json"))
+        return
+    for table in tables[:3]:
+        print_plain(table)
+    show(f"written to {place}")
+
+
+def mixture_folder(path: Path) -> Path:
+    """Return the folder of the mixture in a run, or the path itself if it is one.
+
+    Raises:
+        ConfigError: if it is neither.
+    """
+    from specvit.errors import ConfigError
+    from specvit.models.manifest import MANIFEST
+
+    for folder in (path, path / "models" / "moe"):
+        if (folder / MANIFEST).is_file():
+            return folder
+    raise ConfigError(f"{path}: neither a saved mixture of experts nor a run that fitted one (models/moe)")
+
+
+def print_plain(table: Table) -> None:
+    """Print a table with its caption."""
+    from rich import box
+    from rich.table import Table as Grid
+
+    from specvit.cli.screen import Screen, print_table
+    from specvit.report.tables import cell_text
+    from specvit.report.words import score_text
+    from specvit.runs import Score
+
+    grid = Grid(*table.head, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for column in grid.columns[1:]:
+        column.justify = "right"
+    for row in table.rows:
+        grid.add_row(*(score_text(cell, 3) if isinstance(cell, Score) else cell_text(cell) for cell in row))
+    print_table(Screen(), grid)
+    show(table.caption)

@@ -25,6 +25,10 @@ class DataError(SpecvitError):
     """Input data cannot be used as they are; names the file or array."""
 
 
+class AccessError(DataError):
+    """The system does not give a file (forbidden, in use, out of reach): nothing is known of its content."""
+
+
 class ShapeError(DataError):
     """Array axes do not fit together."""
 

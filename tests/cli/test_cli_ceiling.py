@@ -67,7 +67,7 @@ def test_a_csv_of_stars_is_written(capsys, tmp_path):
     ("arguments", "words"),
     [
         (["--labels", "4"], "expected 3 or 5"),
-        (["--label", "vsini"], "'vsini' is not among the free labels"),
+        (["--label", "vsini"], "--label vsini: not a label of the library; choose from teff"),
         (["--label", "alpha_m", "--labels", "3"], "not among the free labels"),
         (["--variance", "wide"], "expected uniform, lattice, reference"),
         (["--variance", "-1"], "positive number"),

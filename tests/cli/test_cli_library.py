@@ -136,7 +136,7 @@ def test_synthesize_makes_a_library_and_continues(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["import", "bosz1999", ".", "--out", "x.h5"], 2, "choose bosz2017, bosz2024 or pfsspec"),
+        (["import", "bosz1999", ".", "--out", "x.h5"], 2, "choose from bosz2017, bosz2024, phoenix"),
         (["import", "pfsspec", ".", "--out", "x.h5"], 2, "give --source-resolution"),
         (["import", "bosz2017", "absent", "--out", "x.h5"], 1, "absent: no such folder"),
         (["import", "bosz2017", ".", "--out", "no/x.h5"], 2, "make it first"),

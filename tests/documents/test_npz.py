@@ -67,5 +67,5 @@ def test_damage_is_one_line_that_names_the_file(content):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(DataError, match=r"a\.npz: cannot be read: No such file"):
+    with pytest.raises(DataError, match=r"a\.npz: no such file, expected a numpy npz file; mend"):
         read_npz(tmp_path / "a.npz", "mend")

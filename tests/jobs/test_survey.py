@@ -327,7 +327,7 @@ def test_an_unknown_estimator_is_named_before_any_work(tmp_path, names, said):
         ("models.options.lightgbm.rounds=0", r"models\.options\.lightgbm\.rounds"),
         ("models.options.rigde.alphas=[1.0]", r"models\.options\.rigde: no such estimator"),
         ("evaluate.slices.giants.logg=[1, 2]", "logg"),
-        ("library.name=nothere", r"^library\.name: nothere: no such emulator file"),
+        ("library.name=nothere", r"^library\.name: nothere: no such file, expected a file of an emulator"),
         ("instrument.name=nothere", r"^instrument\.name: instrument 'nothere' is not known"),
         (
             f'models.names=["{Path(__file__).parent}"]',

@@ -160,7 +160,7 @@ def test_a_damaged_emulator_file_gives_one_clear_error(tmp_path, emulator):
     path.write_bytes(whole[:-100] + bytes(100))
     with pytest.raises(DataError, match="does not match its checksum"):
         Emulator.load(path)
-    with pytest.raises(DataError, match="no such emulator file"):
+    with pytest.raises(DataError, match="no such file, expected a file of an emulator"):
         Emulator.load(tmp_path / "absent")
     with pytest.raises(RunError, match="cannot write"):
         emulator.save(path / "e.safetensors")

@@ -209,7 +209,9 @@ def test_mixed_kinds_and_resolutions(tmp_path):
     other.mkdir()
     write_2017(other, name_2017(4750))
     write_2017(other, name_2017(5000, resolution=20_000), resolution=20_000)
-    expect(DataError, "keep one resolution per folder", import_bosz2017, other, WINDOW)
+    expect(DataError, "choose one with --source-resolution", import_bosz2017, other, WINDOW)
+    write_2017(other, name_2017(5250))
+    assert len(import_bosz2017(other, WINDOW, source_resolution=50_000)) == 2
 
 
 def test_window_must_be_covered_and_not_sharper(tmp_path):

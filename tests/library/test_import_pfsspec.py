@@ -4,7 +4,7 @@ import h5py
 import numpy as np
 import pytest
 
-from specvit.errors import DataError
+from specvit.errors import DataError, LabelError, WavelengthRangeError
 from specvit.library.importers import LibraryWindow, import_pfsspec
 from specvit.spectra.air import vacuum_to_air
 
@@ -124,3 +124,34 @@ def test_nan_in_the_continuum_of_a_filled_cell_names_it(tmp_path):
         file["grid/arrays/cont/value"][2, 1, 0, 0, 0, 1000] = np.nan
     with pytest.raises(DataError, match=r"grid\.h5\[2, 1, 0, 0, 0\]: continuum is not finite"):
         import_pfsspec(tmp_path / "grid.h5", 50_000, WINDOW)
+
+
+def test_indices_of_flux_and_continuum_are_honoured(tmp_path):
+    write_grid(tmp_path / "grid.h5")
+    with h5py.File(tmp_path / "grid.h5", "a") as file:
+        # Values of a model that failed may be anything; its index says so.
+        file["grid/arrays/flux/index"][2, 1, 0, 0, 0] = False
+        file["grid/arrays/flux/value"][2, 1, 0, 0, 0] = 7.0
+        file["grid/arrays/cont/index"] = file["grid/arrays/flux/index"][()]
+    library = import_pfsspec(tmp_path / "grid.h5", 50_000, WINDOW)
+    assert len(library) == 10
+    assert library.continuum is not None
+    assert library.provenance["left_out"] == {"empty cells": 2}
+    with h5py.File(tmp_path / "grid.h5", "a") as file:
+        file["grid/arrays/cont/index"][1, 0, 0, 0, 0] = False
+        file["grid/arrays/cont/value"][1, 0, 0, 0, 0] = np.nan
+    library = import_pfsspec(tmp_path / "grid.h5", 50_000, WINDOW, {"m_h": (0, 1)})
+    assert library.continuum is None
+    assert library.provenance["left_out"] == {
+        "empty cells": 2,
+        "outside the limits": 3,
+        "continua, as some are not valid": 1,
+    }
+    with pytest.raises(LabelError, match="unknown label 'vmic'"):
+        import_pfsspec(tmp_path / "grid.h5", 50_000, WINDOW, {"vmic": (0, 1)})
+
+
+def test_the_reach_of_the_file_is_told_not_that_of_the_part_read(tmp_path):
+    write_grid(tmp_path / "grid.h5")
+    with pytest.raises(WavelengthRangeError, match=r"covers 8450\.0-8650\.0 .*inside 8452\.\d-8647\.\d Å"):
+        import_pfsspec(tmp_path / "grid.h5", 50_000, LibraryWindow(8000.0, 8600.0, 20_000.0))

@@ -6,12 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from real_files import FORMATS, needs_formats
 from specvit.errors import DataError, DomainError, LabelError, RunError
 from specvit.library.synthesis.atmosphere import BOLTZMANN, read_atmospheres
 from specvit.library.synthesis.atmosphere_grid import AtmosphereGrid
 from specvit.library.synthesis.design import read_design, sobol_design
 from specvit.library.synthesis.engine import hydrogen_levels
 from specvit.library.synthesis.hydrostatic import solve_gas_pressure
+from specvit.library.synthesis.isotopes import SOLAR_PER_CENT, isotopes_in, log_solar_share
 from specvit.library.synthesis.lines import LineTable, read_lines
 from specvit.spectra.air import air_to_vacuum
 
@@ -38,7 +40,7 @@ Spec Ion       WL_air(A) Excit(eV) Vmic log gf*  Rad.   Stark  Waals  factor  de
 VALD_ALL_NM_VACUUM = """                                             Damping parameters   Lande
 Elm Ion       WL_vac(nm) Excit(cm^-1) log gf*   Rad.  Stark    Waals  factor   References
 'Ca 2',        854.44380,   13710.880, -0.463, 8.230,-5.730,-7.710,  1.100,'  2 T Ca+   '
-* oscillator strengths
+* oscillator strengths were scaled by the solar isotopic ratios.
 """
 
 VALD_LONG = (
@@ -113,8 +115,76 @@ def test_truncated_and_foreign_line_lists(tmp_path):
     path.write_text("hello\n")
     with pytest.raises(DataError, match="not a VALD extract"):
         read_lines(path)
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match="no such file"):
         read_lines(tmp_path / "absent.lin")
+
+
+def test_heading_with_wavenumbers_under_its_other_name_is_read_as_such(tmp_path):
+    path = tmp_path / "vald.lin"
+    path.write_text(VALD_ALL_NM_VACUUM.replace("Excit(cm^-1)", "Ex(cm^-1)"))
+    check_calcium(read_lines(path))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("Excit(cm^-1)", "Excit(Ry)", r"'Excit\(Ry\)'.*eV or cm\^-1"),
+        ("Excit(cm^-1)", "Excit", "no column Excit, Ex or E_low with its unit"),
+        ("WL_vac(nm)", "WL_vac(mum)", r"'WL_vac\(mum\)'.*Å or nm"),
+        ("WL_vac(nm)", "WN_vac(cm^-1)", "WN_vac.*Å or nm"),
+        ("were scaled by the solar", "were scaled by the lunar", "its footer says .*lunar"),
+    ],
+)
+def test_units_and_footers_that_are_not_known_are_refused(tmp_path, old, new, message):
+    path = tmp_path / "vald.lin"
+    assert old in VALD_ALL_NM_VACUUM
+    path.write_text(VALD_ALL_NM_VACUUM.replace(old, new))
+    with pytest.raises(DataError, match=message):
+        read_lines(path)
+
+
+@pytest.mark.parametrize("form", ["short", "long"])
+def test_strengths_that_were_not_scaled_by_isotopes_are_scaled(tmp_path, form):
+    text = VALD_SHORT if form == "short" else VALD_LONG
+    tagged = text.replace(" Ca+  ", " (44)Ca+  ").replace("were scaled", "were NOT scaled")
+    assert "(44)Ca+" in tagged
+    path = tmp_path / "vald.lin"
+    path.write_text(tagged)
+    lines = read_lines(path)
+    calcium = lines.log_gf[lines.species == "Ca 2"]
+    assert calcium == pytest.approx(-0.463 + np.log10(0.02086), abs=1e-4)
+    # Lines without an isotope, and those of a list that was scaled, stay as they are.
+    assert form == "long" or lines.log_gf[lines.species == "Fe 1"] == pytest.approx(-2.0)
+    path.write_text(tagged.replace("were NOT scaled", "were scaled"))
+    assert read_lines(path).log_gf[read_lines(path).species == "Ca 2"] == pytest.approx(-0.463)
+    path.write_text(tagged.replace("(44)Ca", "(41)Ca"))
+    with pytest.raises(DataError, match=r"share of \(41\)Ca is not known"):
+        read_lines(path)
+    path.write_text("\n".join(line for line in tagged.splitlines() if not line.startswith("*")))
+    with pytest.raises(DataError, match=r"footer .* is missing"):
+        read_lines(path)
+
+
+def test_isotopes_of_an_element_make_the_whole():
+    for element, shares in SOLAR_PER_CENT.items():
+        assert sum(shares.values()) == pytest.approx(100, abs=0.02), element
+    assert isotopes_in("(12)C(14)N") == [(12, "C"), (14, "N")]
+    assert isotopes_in("(24)MgH") == [(24, "Mg")]
+    assert isotopes_in("(12)CH") == [(12, "C")]
+    pairs = [log_solar_share([(a, "C"), (b, "C")]) for a, b in ((12, 12), (12, 13), (13, 13))]
+    assert sum(10**share for share in pairs) == pytest.approx(1)
+
+
+@needs_formats
+def test_real_vald_extract_in_wavenumbers_has_h_alpha_and_scaled_magnesium_hydride():
+    lines = read_lines(FORMATS / "testcase2.lin")
+    assert len(lines) == 53
+    hydrogen = lines.species == "H 1"
+    assert lines.wavelength_air[hydrogen] == pytest.approx(6562.8, abs=0.1)
+    assert lines.excitation_ev[hydrogen] == pytest.approx(10.2, abs=0.01)
+    assert lines.excitation_ev.max() < 20
+    first = int(np.flatnonzero(lines.species == "MgH 1")[0])
+    assert lines.log_gf[first] == pytest.approx(-0.765 + np.log10(0.7899), abs=1e-3)
 
 
 def test_hydrogen_levels_from_the_rydberg_formula():

@@ -17,13 +17,13 @@ from specvit.cli.observing import (
     ZenithAngle,
     stated,
 )
+from specvit.cli.terminal import say
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from specvit.instrument import Instrument
     from specvit.library import Emulator
-    from specvit.spectra import LabelSpace
 
 DEFAULT_MAGNITUDES = "18,20,21.5,22,22.5,23"
 
@@ -32,8 +32,14 @@ def ceiling(
     instrument: Annotated[str, typer.Option(help="Preset name, or path of an instrument file.")] = "pfs_mr",
     mag: Magnitudes = DEFAULT_MAGNITUDES,
     labels: Annotated[
-        int, typer.Option(help="Free labels: 3 (teff, log_g, m_h) or 5 (chemistry free too).")
-    ] = 5,
+        int | None,
+        typer.Option(
+            help="Free labels: 3 (teff, log_g, m_h) or 5 (chemistry too); default: all of the library."
+        ),
+    ] = None,
+    free_labels: Annotated[
+        str | None, typer.Option("--free", help="Instead: any of the library's labels, e.g. log_g,teff,m_h.")
+    ] = None,
     label: Annotated[str, typer.Option(help="The label whose error is asked for.")] = "log_g",
     stars: Annotated[
         str,
@@ -113,12 +119,27 @@ def ceiling(
         )
     if published and label != PUBLISHED_LABEL:
         raise ConfigError(f"--published: the reference work's table is of {PUBLISHED_LABEL}, not of {label}")
+    if published and free_labels is not None:
+        raise ConfigError(
+            "--published: the reference work's tables have 3 or 5 free labels; give --labels, not --free"
+        )
     # Before the work, whose result would be lost.
     if out is not None and out.is_dir():
         raise ConfigError(f"--out {out}: is a folder; name a CSV file in it")
+    if labels is not None and free_labels is not None:
+        raise ConfigError("--labels and --free: give one of them")
+    counted = None if labels is None else _choose(labels, FREE_LABELS, "--labels")
+    emulator = open_emulator(library)
+    space = emulator.label_space
+    wanted = (
+        counted
+        or tuple(name.strip() for name in (free_labels or "").split(",") if name.strip())
+        or space.names
+    )
+    _check_free(wanted, label, space.names)
     free = FreeParameters(
         label=label,
-        labels=_choose(labels, FREE_LABELS, "--labels"),
+        labels=wanted,
         continuum_order=None if continuum < 0 else continuum,
         velocity=velocity,
         line_width=line_width,
@@ -133,11 +154,9 @@ def ceiling(
     )
     spectrograph = Instrument.load(instrument)
     _check_conditions(spectrograph, magnitudes, overrides)
-    emulator = open_emulator(library)
-    space = emulator.label_space
     variances = variance_choices(space, label)
     used = _variance(variance, variances)
-    targets = _stars(stars, space, count, seed)
+    targets = _stars(stars, emulator, count, seed)
     forecaster = Forecaster(emulator, spectrograph.clipped_to(emulator.grid), free)
     forecasts = _with_bar(
         lambda update: sweep(forecaster, targets, magnitudes, update, **overrides), quiet=json_output
@@ -162,7 +181,7 @@ def ceiling(
         facts |= {"rows_written": write_star_table(tables, out), "out": str(out)}
     rows = [summarise(m, forecast, used) for m, forecast in zip(magnitudes, forecasts, strict=True)]
     show = print_json if json_output else print_table
-    show(facts, rows, labels if published else None)
+    show(facts, rows, len(free.labels) if published else None)
 
 
 def _check_conditions(instrument: Instrument, magnitudes: list[float], overrides: dict[str, float]) -> None:
@@ -191,20 +210,49 @@ def open_emulator(library: str) -> Emulator:
     return Emulator.load(Path(library))
 
 
-def _stars(stars: str, space: LabelSpace, count: int, seed: int) -> Tensor:
+def _stars(stars: str, emulator: Emulator, count: int, seed: int) -> Tensor:
     """Return the labels of the stars, shape (N, P)."""
+    import torch
+
     from specvit.errors import ConfigError
     from specvit.limits import grid_nodes, prior_draws
 
+    space = emulator.label_space
     if stars in ("nodes", "all-nodes"):
-        return grid_nodes(space, chemistry=stars == "all-nodes")
+        try:
+            nodes = grid_nodes(space, chemistry=stars == "all-nodes")
+        except ConfigError as error:
+            raise ConfigError(f"--stars {stars}: {error}; or give --stars prior") from None
+        if emulator.coverage is None:
+            return nodes
+        covered = nodes[torch.from_numpy(emulator.coverage.covers(nodes))]
+        say(
+            f"{len(nodes) - len(covered)} of {len(nodes)} nodes are left out: the library has no spectra around them"
+        )
+        return covered
     if stars != "prior":
         raise ConfigError(f"--stars {stars}: expected nodes, all-nodes or prior")
     if count < 1:
         raise ConfigError(f"--count {count}: expected at least 1 star")
     if seed < 0:
         raise ConfigError(f"--seed {seed}: expected 0 or more")
-    return prior_draws(space, count, seed)
+    return prior_draws(space, count, seed, emulator.coverage)
+
+
+def _check_free(free: tuple[str, ...], label: str, known: tuple[str, ...]) -> None:
+    """Raise ConfigError unless the free labels are different ones of the library, the one asked for among them."""
+    from specvit.errors import ConfigError
+
+    for name in (*free, label):
+        if name not in known:
+            option = "--label" if name == label else "--free"
+            raise ConfigError(f"{option} {name}: not a label of the library; choose from {', '.join(known)}")
+    if len(set(free)) < len(free):
+        raise ConfigError(f"--free {','.join(free)}: names a label twice")
+    if label not in free:
+        raise ConfigError(
+            f"--label {label}: '{label}' is not among the free labels {', '.join(free)}; add it to --free"
+        )
 
 
 def _choose(value: int, choices: dict[int, tuple[str, ...]], option: str) -> tuple[str, ...]:

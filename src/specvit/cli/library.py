@@ -7,15 +7,11 @@ from typing import Annotated
 
 import typer
 
+from specvit.cli.library_import import import_library
 from specvit.cli.library_options import (
     Folder,
     Json,
     LimitOption,
-    Out,
-    Resolution,
-    Start,
-    Stop,
-    Workers,
     Yes,
     agree,
     check_at_least_one,
@@ -33,6 +29,7 @@ app = typer.Typer(
     help="List, describe, download, import and synthesise spectral libraries; build emulators.",
 )
 app.command("synthesize")(synthesize)
+app.command("import")(import_library)
 download_app = typer.Typer(add_completion=False, rich_markup_mode=None, help="Fetch a published library.")
 app.add_typer(download_app, name="download")
 
@@ -92,61 +89,6 @@ def info(library: Library, json_output: Json = False) -> None:
         show(f"  {key}: {f'{len(value)} values' if is_long else value}")
 
 
-@app.command("import")
-def import_library(
-    kind: Annotated[str, typer.Argument(help="bosz2017, bosz2024 or pfsspec.")],
-    source: Annotated[Path, typer.Argument(help="Folder of the files, or the pfsspec HDF5 file.")],
-    out: Out,
-    start: Start = 7000.0,
-    stop: Stop = 8950.0,
-    resolution: Resolution = 20_000.0,
-    limit: LimitOption = None,
-    workers: Workers = 1,
-    atmosphere: Annotated[str | None, typer.Option(help="bosz2024: keep only mp, ms, ap (commas).")] = None,
-    microturbulence: Annotated[float | None, typer.Option(help="bosz2024: keep only this, km/s.")] = None,
-    source_resolution: Annotated[
-        float | None, typer.Option(help="pfsspec: resolution of its spectra, which the file does not say.")
-    ] = None,
-    components: Annotated[
-        int | None, typer.Option(help="Compress to this many principal components, errors below 5e-4.")
-    ] = None,
-    json_output: Json = False,
-) -> None:
-    """Turn files of another library into one specvit library, at lower resolution on a log-wavelength grid.
-
-    Examples:
-
-        specvit library import bosz2017 downloads/bosz --out bosz.h5 --limit teff=3750:6000 --workers 2
-
-        specvit library import pfsspec spectra.h5 --source-resolution 50000 --out grid.h5
-    """
-    from functools import partial
-
-    from specvit.errors import ConfigError
-    from specvit.library import importers
-
-    window = importers.LibraryWindow(start, stop, resolution)
-    if kind == "bosz2017":
-        read = partial(importers.import_bosz2017, source)
-    elif kind == "bosz2024":
-        read = partial(
-            importers.import_bosz2024, source, atmosphere=atmosphere, microturbulence=microturbulence
-        )
-    elif kind == "pfsspec":
-        if source_resolution is None:
-            raise ConfigError("pfsspec grids do not say their resolution; give --source-resolution")
-        read = partial(importers.import_pfsspec, source, source_resolution)
-    else:
-        raise ConfigError(f"'{kind}' is not a kind of library; choose bosz2017, bosz2024 or pfsspec")
-    limits = parse_limits(limit)
-    check_at_least_one(workers=workers, components=components)
-    check_out(out)
-    with RichProgress(Screen(stderr=True)) as bars, bars.task("import") as advance:
-        library = read(window=window, limits=limits, workers=workers, progress=advance)
-    library.save(out, components)
-    _report_library(out, json_output)
-
-
 @app.command()
 def build(
     library: Library,
@@ -156,9 +98,21 @@ def build(
     steps: Annotated[int, typer.Option(help="Optimiser steps; fewer are faster and worse.")] = 30_000,
     held_out: Annotated[float, typer.Option(help="Fraction of the spectra kept for the stated error.")] = 0.1,
     seed: Annotated[int, typer.Option(help="Seed of the split and the fit.")] = 20261121,
+    coordinates: Annotated[
+        str | None,
+        typer.Option(
+            help="What the network sees: chemical (needs teff) or labels; default: what the library allows."
+        ),
+    ] = None,
+    nodes: Annotated[
+        Path | None, typer.Option(help="CSV with the leave-one-out residual of every spectrum.")
+    ] = None,
     json_output: Json = False,
 ) -> None:
     """Fit an emulator to a library; `--limit` narrows the domain in which it will answer.
+
+    Before the fit each spectrum is predicted from all others, and those that do not fit in are named: a wrong label, two
+    files exchanged, a model that did not converge. The domain is the region that spectra cover: holes are left out.
 
     Examples:
 
@@ -167,27 +121,59 @@ def build(
         specvit library build builtin --out giants.safetensors --limit log_g=1:3.5
     """
     from contextlib import ExitStack
+    from dataclasses import replace
 
+    import numpy as np
+
+    from specvit.errors import ConfigError
     from specvit.library import FitSettings, SyntheticLibrary, fit_emulator
     from specvit.library.catalogue import library_path
+    from specvit.library.node_check import check_nodes, write_residuals
 
     check_out(out)
+    if coordinates not in (None, "chemical", "labels"):
+        raise ConfigError(f"--coordinates {coordinates}: expected chemical or labels")
+    limits = parse_limits(limit, any_label=True)
+    # Wrong numbers are told before the library is read.
     settings = FitSettings(components=components, steps=steps, held_out=held_out, seed=seed)
     with ExitStack() as stack:
         spectra = SyntheticLibrary.load(library_path(library, stack))
-    domain = spectra.label_space.replace(**parse_limits(limit))
+    known = spectra.label_space.names
+    fitting = coordinates or ("chemical" if "teff" in known else "labels")
+    settings = replace(settings, coordinates=fitting)  # type: ignore[arg-type]  # checked above
+    for name in limits:
+        if name not in known:
+            raise ConfigError(f"--limit: unknown label '{name}'; this library has {', '.join(known)}")
+    domain = spectra.label_space.replace(**limits)
+    spectra.label_space.check(np.array([domain.low, domain.high]), "domain")
+    found = check_nodes(spectra)
+    for node in found.suspicious:
+        say(f"suspicious: {node.describe(found.suspicious)}")
+    if nodes is not None:
+        write_residuals(found, spectra, nodes)
     with RichProgress(Screen(stderr=True)) as bars, bars.task("fit") as advance:
         emulator = fit_emulator(spectra, domain, settings, lambda done, total, _loss: advance(done, total))
+    emulator.errors["nodes"] = found.to_dict()
     # The coefficients were fitted to the rounded basis, so the compact form costs nothing more.
     emulator.save(out, compact=True)
     if json_output:
-        show_json({"path": str(out), "errors": emulator.errors})
+        covered = 1.0 if emulator.coverage is None else emulator.coverage.share
+        show_json({"path": str(out), "errors": emulator.errors, "covered": covered})
         return
     error = emulator.errors["native"]
     show(
         f"{out}: held-out error on {emulator.errors['held_out_spectra']} spectra: "
         f"median {error['median']:.3%}, 95th percentile {error['p95']:.2%}, 99th {error['p99']:.2%}"
     )
+    show(
+        f"each spectrum from all others: median residual {np.median(found.residuals):.3%}, largest "
+        f"{found.residuals.max():.2%}; {len(found.suspicious)} suspicious"
+    )
+    if emulator.coverage is not None:
+        show(
+            f"the domain is {emulator.coverage.share:.1%} of the box of its labels; around the rest there are no spectra, and "
+            "priors are cut there"
+        )
 
 
 @download_app.command("bosz")
@@ -253,15 +239,3 @@ def download_bosz(
 def _duration(size: float) -> str:
     seconds = size / 1e7
     return f"{seconds / 3600:.1f} h" if seconds > 5400 else f"{max(seconds / 60, 0.1):.1f} min"
-
-
-def _report_library(out: Path, json_output: bool) -> None:
-    from dataclasses import asdict
-
-    from specvit.library.catalogue import describe_library
-
-    entry = describe_library(str(out))
-    if json_output:
-        show_json(asdict(entry))
-    else:
-        show(f"{out}: {entry.describe()}")

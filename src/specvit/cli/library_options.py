@@ -24,14 +24,19 @@ LimitOption = Annotated[
 ]
 
 
-def parse_limits(texts: list[str] | None) -> dict[str, tuple[float, float]]:
+def parse_limits(texts: list[str] | None, any_label: bool = False) -> dict[str, tuple[float, float]]:
     """Return label -> (low, high) from texts such as 'teff=3750:6000' and 'alpha_m=0.4'.
+
+    Args:
+        texts: as given.
+        any_label: take names that no published library has, as only the library, yet to be read, knows them.
 
     Raises:
         ConfigError: if a text is not of that form, names an unknown label or is empty.
     """
     from specvit.errors import LabelError
     from specvit.library.importers.nodes import check_limits
+    from specvit.spectra.labels import STELLAR_UNITS
 
     limits = {}
     for text in texts or []:
@@ -46,7 +51,7 @@ def parse_limits(texts: list[str] | None) -> dict[str, tuple[float, float]]:
                 f"--limit '{text}': expected LABEL=LOW:HIGH, like teff=3750:6000, or LABEL=VALUE"
             )
     try:
-        check_limits(limits)
+        check_limits(limits, known=tuple(limits) if any_label else tuple(STELLAR_UNITS))
     except LabelError as error:
         raise ConfigError(f"--limit: {error}") from error
     return limits

@@ -20,7 +20,8 @@ import h5py
 import numpy as np
 
 from specvit.documents.json_text import parse_json
-from specvit.errors import DataError
+from specvit.documents.opening import system_cause
+from specvit.errors import AccessError, DataError
 
 T = TypeVar("T")
 Scalar = TypeVar("Scalar", str, int, float, bool)
@@ -46,8 +47,8 @@ def open_hdf5(path: Path, what: str, remake: str) -> Iterator[HdfFile]:
         remake: how to get it if it is missing or damaged, a command if there is one ("run ... again").
 
     Raises:
-        DataError: with what the system or HDF5 said and a mend that fits: missing, a folder, no permission,
-            in use, empty, not HDF5, truncated.
+        AccessError: if the system does not give it: no permission, in use, out of reach, an address.
+        DataError: if it is missing, a folder, empty, not HDF5 or truncated.
     """
     if path.exists() and not path.is_file():  # opening a named pipe would wait for ever
         found = "a folder" if path.is_dir() else "no regular file"
@@ -56,6 +57,8 @@ def open_hdf5(path: Path, what: str, remake: str) -> Iterator[HdfFile]:
         # "r" must be able to see that another process is writing, so the lock is never switched off here.
         file = h5py.File(path, "r")
     except OSError as error:
+        if cause := _not_given(path, error, what, remake):
+            raise AccessError(f"{path}: {cause}") from error
         raise DataError(f"{path}: {_opening_failed(path, error, what, remake)}") from error
     with file:
         yield HdfFile(path, file, f"is it a whole {what}? copy it again, or {remake}")
@@ -236,26 +239,32 @@ def _damage(path: Path, part: str) -> Iterator[None]:
     except _H5PY_ERRORS as error:
         if isinstance(error, MemoryError):
             raise DataError(f"{path}: {part} does not fit into memory; read a smaller file") from error
+        if cause := system_cause(path, _number(error), _said(error), "file"):
+            raise AccessError(f"{path}: {part}: {cause}") from error
         raise DataError(
             f"{path}: {part} cannot be read ({_said(error)}); copy the file again or make it again"
         ) from error
 
 
-def _opening_failed(path: Path, error: OSError, what: str, remake: str) -> str:
-    """Return the cause and the mend; advises against keeping a file only if nothing in it can be read."""
-    said, number = _said(error), error.errno
-    if number is None and (named := re.search(r"errno = (\d+)", str(error))):
-        number = int(named[1])
-    if number == errno.ENOENT:
-        return f"no such file, expected a {what}; {remake}"
-    if number in (errno.EACCES, errno.EPERM) and not os.access(path, os.R_OK):
-        return f"no permission to read it; ask its owner, or give another {what}"
+def _not_given(path: Path, error: OSError, what: str, remake: str) -> str | None:
+    """Return cause and mend if the file was not opened for a reason that says nothing of its content."""
+    said, number = _said(error), _number(error)
     if "h5clear" in said:
         return f"was not closed by the process that wrote it ({said}); wait if it still runs, or {remake}"
-    if number in (errno.EAGAIN, errno.EACCES) or "already open" in said:
+    # Some drives say of a lock that it is forbidden.
+    locked = number == errno.EAGAIN or (number == errno.EACCES and os.access(path, os.R_OK))
+    if locked or "already open" in said:
         return f"in use by a process that is writing it ({said}); wait until that has ended"
     if "unable to lock" in said:
         return f"the file system does not lock files ({said}); set HDF5_USE_FILE_LOCKING=FALSE"
+    return system_cause(path, number, said, what)
+
+
+def _opening_failed(path: Path, error: OSError, what: str, remake: str) -> str:
+    """Return the cause and the mend; advises against keeping a file only if nothing in it can be read."""
+    said = _said(error)
+    if _number(error) == errno.ENOENT:
+        return f"no such file, expected a {what}; {remake}"
     if path.is_file() and os.access(path, os.R_OK):
         if path.stat().st_size == 0:
             return f"is empty (0 bytes), expected a {what}; copy it again, or delete it and {remake}"
@@ -264,6 +273,13 @@ def _opening_failed(path: Path, error: OSError, what: str, remake: str) -> str:
         if not h5py.is_hdf5(path):
             return f"not an HDF5 file, expected a {what}; give another file, or {remake}"
     return f"cannot be opened ({said}); copy it again, or {remake}"
+
+
+def _number(error: BaseException) -> int | None:
+    """Return the system's number of an error; HDF5 keeps it in its text."""
+    named = re.search(r"errno = (\d+)", str(error))
+    stated = getattr(error, "errno", None)
+    return int(named[1]) if stated is None and named else stated
 
 
 def _said(error: BaseException) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.lib import format as npy
 
+from specvit.documents.opening import read_bytes
 from specvit.documents.words import one_line
 from specvit.errors import DataError
 
@@ -28,11 +29,7 @@ def read_npz(path: Path, mend: str) -> dict[str, np.ndarray]:
         DataError: if it cannot be read, is no npz file, or an array is damaged or declares a size it does not
             have; names file and array.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}; {mend}") from error
-    return parse_npz(content, str(path), mend)
+    return parse_npz(read_bytes(path, "numpy npz file", mend), str(path), mend)
 
 
 def parse_npz(content: bytes, where: str, mend: str) -> dict[str, np.ndarray]:

@@ -81,20 +81,20 @@ class ObservedEmulator(nn.Module):
         """Return band-normalised flux, shape (B, L).
 
         Raises:
-            DomainError: with `check`, if a label lies outside `label_space`; names the label.
+            DomainError: with `check`, if labels lie outside the domain; names the label.
         """
         if check:
-            self.label_space.check(labels)
+            self.emulator.check(labels)
         return self.from_coefficients(self.coefficients(labels))
 
     def jacobian(self, labels: Tensor, check: bool = True) -> Tensor:
         """Return ∂flux/∂label at constant magnitude, shape (B, L, P), by forward-mode autodiff.
 
         Raises:
-            DomainError: with `check`, if a label lies outside `label_space`; names the label.
+            DomainError: with `check`, if labels lie outside the domain; names the label.
         """
         if check:
-            self.label_space.check(labels)
+            self.emulator.check(labels)
         labels = labels.to(self.emulator.basis.dtype)
         coefficients = self.coefficients(labels)
         slope = torch.func.vmap(torch.func.jacfwd(self.coefficients))(labels)

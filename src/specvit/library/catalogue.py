@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from specvit.errors import DataError
+from specvit.errors import AccessError, DataError
 from specvit.library.builtin import BUILTIN_LIBRARY
 from specvit.library.library_file import open_library_file
 from specvit.spectra import WavelengthGrid
@@ -80,6 +80,7 @@ def describe_library(name: str) -> LibraryEntry:
     """Return the entry of a library by name or path, without decoding its spectra.
 
     Raises:
+        AccessError: if the system does not give the file.
         DataError: if it does not exist or is not a specvit library.
     """
     with ExitStack() as stack:
@@ -89,6 +90,8 @@ def describe_library(name: str) -> LibraryEntry:
                 space = record.label_space
                 spectra = file.dataset("labels", (None, len(space))).shape[0]
                 grid = WavelengthGrid(file.array("wavelength", (None,)), record.medium)
+        except AccessError:
+            raise
         except DataError as error:
             # A library made long ago, or a file that is none: said in the words of the command that lists them.
             raise DataError(f"{path}: not a specvit library ({_without(path, error)})") from error

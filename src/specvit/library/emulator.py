@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from specvit.documents.tensors import Tensors
 from specvit.errors import DataError, ShapeError, WavelengthRangeError
+from specvit.library.coverage import CoveredCells
 from specvit.library.derivative import batched_jacobian
 from specvit.library.emulator_file import read_emulator_file, take_basis, write_emulator_file
 from specvit.library.emulator_record import EmulatorRecord
@@ -40,9 +41,10 @@ class Emulator(nn.Module):
         basis: shape (K, L).
         grid: the L pixels.
         resolution: λ/FWHM of the spectra.
-        label_space: the domain; outside it the emulator refuses to answer.
+        label_space: the box of the domain; outside it the emulator refuses to answer.
         provenance: how it was made.
         errors: stated interpolation errors, measured on spectra that neither the fit nor any choice saw.
+        coverage: the part of the domain with spectra around it; None for all of it.
     """
 
     mean: Tensor
@@ -58,6 +60,7 @@ class Emulator(nn.Module):
         label_space: LabelSpace,
         provenance: dict[str, Any] | None = None,
         errors: dict[str, Any] | None = None,
+        coverage: CoveredCells | None = None,
     ) -> None:
         super().__init__()
         if basis.shape != (regressor.components, grid.size) or mean.shape != (grid.size,):
@@ -71,6 +74,18 @@ class Emulator(nn.Module):
         self.register_buffer("basis", basis)
         self.grid, self.resolution, self.label_space = grid, float(resolution), label_space
         self.provenance, self.errors = dict(provenance or {}), dict(errors or {})
+        self.coverage = coverage
+
+    def check(self, labels: Tensor | np.ndarray, what: str = "labels") -> None:
+        """Raise unless `labels` (..., P) lie in the domain: in the box, and where the library has spectra around them.
+
+        Raises:
+            LabelError: if the last axis is not P long or a value is not finite.
+            DomainError: for the first that lies outside; names label and value.
+        """
+        self.label_space.check(labels, what)
+        if self.coverage is not None:
+            self.coverage.check(labels, self.label_space.names, what)
 
     def coefficients(self, labels: Tensor) -> Tensor:
         """Return the basis coefficients, shape (B, K), for labels of shape (B, P); no domain check."""
@@ -81,10 +96,10 @@ class Emulator(nn.Module):
         """Return linear flux, shape (B, L), relative to each spectrum's mean over the native window.
 
         Raises:
-            DomainError: with `check`, if a label lies outside `label_space`; names the label.
+            DomainError: with `check`, if labels lie outside the domain; names the label.
         """
         if check:
-            self.label_space.check(labels)
+            self.check(labels)
         return torch.addmm(self.mean, self.coefficients(labels), self.basis)
 
     def log_flux(self, labels: Tensor, check: bool = True) -> Tensor:
@@ -95,10 +110,10 @@ class Emulator(nn.Module):
         """Return ∂flux/∂label, shape (B, L, P), flux units per label unit, by forward-mode autodiff.
 
         Raises:
-            DomainError: with `check`, if a label lies outside `label_space`; names the label.
+            DomainError: with `check`, if labels lie outside the domain; names the label.
         """
         if check:
-            self.label_space.check(labels)
+            self.check(labels)
         derivative = batched_jacobian(self.coefficients, labels.to(self.basis.dtype))
         return torch.einsum("bkp,kl->blp", derivative, self.basis)
 
@@ -129,6 +144,7 @@ class Emulator(nn.Module):
             self.label_space,
             self.provenance,
             self.errors,
+            self.coverage,
         )
 
     def project(self, weights: np.ndarray | Tensor) -> tuple[float, Tensor]:
@@ -163,6 +179,8 @@ class Emulator(nn.Module):
             "provenance": self.provenance,
             "errors": self.errors,
         }
+        if self.coverage is not None:
+            metadata["coverage"] = self.coverage.to_dict()
         tensors = {f"regressor.{k}": v for k, v in self.regressor.state_dict().items()}
         tensors |= {"mean": self.mean, "basis": self.basis}
         tensors["wavelength"] = torch.from_numpy(self.grid.wavelength.copy())
@@ -181,7 +199,15 @@ class Emulator(nn.Module):
             grid = WavelengthGrid(wavelength, record.wavelength_medium)
         except WavelengthRangeError as error:
             raise DataError(f"{path}: tensor 'wavelength': {error}") from error
-        return cls.from_tensors(tensors, record, record.label_space, grid)
+        emulator = cls.from_tensors(tensors, record, record.label_space, grid)
+        if (stored := record.coverage) is not None:
+            try:
+                emulator.coverage = CoveredCells.from_dict(
+                    stored.edges, stored.empty, len(record.label_space)
+                )
+            except DataError as error:
+                raise DataError(f"{path}: {error}") from error
+        return emulator
 
     @classmethod
     def from_tensors(

@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from specvit.documents.opening import check_readable
 from specvit.documents.records import read_json, read_record
 from specvit.documents.tensors import Tensors
 from specvit.errors import DataError
@@ -54,13 +55,12 @@ def read_emulator_file(path: Path) -> tuple[Tensors, EmulatorFileRecord]:
     The basis is `take_basis` of the tensors.
 
     Raises:
-        DataError: if the file is missing, truncated, altered, or not an emulator of this format; names the
-            entry of the description that does not fit.
+        AccessError: if the system does not give the file.
+        DataError: if it is missing, truncated, altered, or not an emulator of this format; names the entry of the
+            description that does not fit.
     """
-    if not path.is_file():
-        raise DataError(
-            f"{path}: no such emulator file; give 'builtin' or a file made by `specvit library build`"
-        )
+    # Safetensors would call a file that is forbidden or on a drive that is away incomplete.
+    check_readable(path, "file of an emulator", "give 'builtin' or a file made by `specvit library build`")
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from specvit import __version__
 from specvit.errors import ConfigError, DataError
+from specvit.library.coverage import covered_region
 from specvit.library.emulator import Emulator
 from specvit.library.emulator_file import round_to_int16
 from specvit.library.regressor import CoefficientNetwork, CoordinateKind
@@ -111,7 +112,8 @@ def fit_emulator(
 
     Args:
         library: the spectra; those outside `domain` help the fit near its edges.
-        domain: where the emulator will answer, inside the library's extent, which is the default.
+        domain: box in which the emulator will answer, inside the library's extent, which is the default; of it, the
+            part that has spectra around it.
         settings: default `FitSettings()`.
         progress: called now and then with (steps done, steps in all, loss).
 
@@ -122,6 +124,8 @@ def fit_emulator(
     """
     settings, domain = settings or FitSettings(), domain or library.label_space
     library.label_space.check(np.array([domain.low, domain.high]), "domain")
+    coverage = covered_region(library.labels, library.label_space)
+    coverage = None if coverage is None else coverage.cut(domain)
     rows, held_out = split_library(library, domain, settings.held_out, settings.seed)
     if len(rows) < FEWEST_SPECTRA or len(held_out) < 1:
         raise DataError(
@@ -154,6 +158,7 @@ def fit_emulator(
             "torch": torch.__version__,
             "date": date.today().isoformat(),
         },
+        coverage=coverage,
     )
     error = relative_errors(emulator, library.labels[held_out], flux[held_out])
     emulator.errors = {

@@ -31,8 +31,17 @@ class EmulatorRecord(Section):
     errors: dict[str, Any]
 
 
+class CoverageRecord(Section):
+    """The cells of the domain and those without nodes around them; see `CoveredCells`."""
+
+    edges: list[list[float]]
+    empty: list[int]
+
+
 class EmulatorFileRecord(EmulatorRecord):
     """What an emulator file says."""
 
     label_space: LabelSpace
     wavelength_medium: Literal["vacuum", "air"]
+    # Only where nodes do not cover all of the domain.
+    coverage: CoverageRecord | None = None

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from specvit.errors import ConfigError
+from specvit.library import CoveredCells
 from specvit.limits.forecast import Forecast, Forecaster
-from specvit.simulate.priors import LatticePrior, UniformPrior
+from specvit.simulate.priors import LatticePrior, make_prior
 from specvit.spectra import LabelSpace
 
 #: Axes of the reference work's three-label grid; the chemistry is solar-scaled.
@@ -39,9 +40,12 @@ def grid_nodes(label_space: LabelSpace, chemistry: bool = False) -> Tensor:
     return torch.from_numpy(np.stack([axis.ravel() for axis in mesh], axis=1))
 
 
-def prior_draws(label_space: LabelSpace, count: int, seed: int) -> Tensor:
-    """Return `count` uniform draws from the box, shape (count, P), float64."""
-    return UniformPrior(label_space).sample(count, np.random.default_rng(seed)).to(torch.float64)
+def prior_draws(
+    label_space: LabelSpace, count: int, seed: int, coverage: CoveredCells | None = None
+) -> Tensor:
+    """Return `count` uniform draws from the box, or from its covered part, shape (count, P), float64."""
+    prior = make_prior("uniform", label_space, coverage)
+    return prior.sample(count, np.random.default_rng(seed)).to(torch.float64)
 
 
 @dataclass(frozen=True)

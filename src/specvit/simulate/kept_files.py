@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from specvit.documents import dump_toml
-from specvit.errors import DataError
+from specvit.documents.opening import read_bytes
 from specvit.instrument.description import find_instrument_file, read_description
 from specvit.runs.atomic import write_atomic
 from specvit.simulate.simulator import World
@@ -55,7 +55,9 @@ def keep_files(world: World, folder: Path) -> None:
             }
         write_atomic(path, dump_toml(description))
     if "library" in files:
-        write_atomic(folder / kept.library, _content(Path(world.library)))
+        write_atomic(
+            folder / kept.library, read_bytes(Path(world.library), "file of an emulator", "give another file")
+        )
 
 
 def _files(world: World) -> dict[str, str]:
@@ -77,12 +79,9 @@ def _renamed(world: World, rename: Callable[[str], str]) -> World:
 def _instrument(world: World) -> tuple[dict[str, Any], bytes | None]:
     """Return the description with its `extends` resolved, and the bytes of its tables."""
     description, folder = read_description(find_instrument_file(world.instrument))
-    tables = None if description.tables is None else _content(folder / description.tables.file)
+    tables = (
+        None
+        if description.tables is None
+        else read_bytes(folder / description.tables.file, "table of the instrument", "give another file")
+    )
     return description.model_dump(mode="json", exclude_unset=True), tables
-
-
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); give another file") from error

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from specvit.documents.json_text import parse_json
+from specvit.documents.opening import read_bytes
 from specvit.errors import DataError
 from specvit.simulate.simulator import World
 
@@ -66,21 +67,19 @@ def read_manifest(folder: Path) -> SetManifest:
     """
     path = folder / MANIFEST
     try:
-        text = path.read_bytes()
-    except FileNotFoundError:
+        text = read_bytes(path, "manifest of simulated spectra", "give a folder of `specvit simulate`")
+    except DataError as error:
+        if not isinstance(error.__cause__, FileNotFoundError):
+            raise
         raise DataError(
             f"{folder}: no {MANIFEST} there; expected a folder written by `specvit simulate --out`"
         ) from None
-    except OSError as error:
-        raise DataError(
-            f"{path}: cannot be read ({error.strerror}); give a folder of `specvit simulate`"
-        ) from error
     return parse_json(
         text,
         str(path),
         _checked,
-        "not a manifest of simulated spectra: give another folder, copy the set again, or delete the folder and "
-        "simulate again",
+        "not a manifest of simulated spectra: give another folder, copy the set again, or simulate again in "
+        "another folder",
     )
 
 

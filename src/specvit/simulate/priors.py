@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from specvit.errors import ConfigError
+from specvit.library import CoveredCells
 from specvit.spectra import LabelSpace
 
 
@@ -97,6 +98,72 @@ class UniformPrior:
         return torch.where(inside, -log_volume, -torch.inf)
 
 
+@dataclass(frozen=True)
+class CoveredPrior:
+    """Continuous, uniform labels in the part of a box that a library covers (a `DensityPrior` and `MarginalPrior`).
+
+    Args:
+        label_space: the box.
+        coverage: its covered part.
+    """
+
+    label_space: LabelSpace
+    coverage: CoveredCells
+
+    def describe_cut(self) -> str:
+        """Return how much of the box nothing is drawn from, in one line for people."""
+        return (
+            f"no stars are drawn from {1 - self.coverage.share:.1%} of the box of labels: the library has no spectra "
+            "around it"
+        )
+
+    def sample(self, count: int, generator: np.random.Generator) -> Tensor:
+        """Return `count` label vectors, shape (count, P), float32."""
+        cells, weights = self._cells()
+        # Numbers of a label vector together, as for a box: more of them do not change the first.
+        draws = generator.random((count, 1 + len(self.label_space)))
+        chosen = cells[np.searchsorted(np.cumsum(weights)[:-1], draws[:, 0], side="right")]
+        columns = [
+            edges[at] + (edges[at + 1] - edges[at]) * draws[:, 1 + i]
+            for i, (edges, at) in enumerate(zip(self.coverage.edges, chosen.T, strict=True))
+        ]
+        return torch.from_numpy(np.column_stack(columns).astype(np.float32))
+
+    def variance(self, name: str) -> float:
+        """Return the variance of the mixture of cells."""
+        edges, share = self._marginal(name)
+        middle, width = 0.5 * (edges[1:] + edges[:-1]), np.diff(edges)
+        mean = float(share @ middle)
+        return float(share @ ((middle - mean) ** 2 + width**2 / 12.0))
+
+    def cumulative(self, name: str, values: np.ndarray) -> np.ndarray:
+        """Return the probability that a label lies below each of `values`: linear within a cell."""
+        edges, share = self._marginal(name)
+        below: np.ndarray = np.interp(values, edges, np.concatenate([[0.0], np.cumsum(share)]))
+        return below
+
+    def log_density(self, labels: Tensor) -> Tensor:
+        """Return minus the log of the covered volume inside it and -inf outside, shape (...)."""
+        low, high = labels.new_tensor(self.label_space.low), labels.new_tensor(self.label_space.high)
+        inside = ((labels >= low) & (labels <= high)).all(dim=-1)
+        covered = torch.from_numpy(self.coverage.covers(labels)).to(labels.device)
+        log_volume = torch.log(high - low).sum() + np.log(self.coverage.share)
+        return torch.where(inside & covered, -log_volume, -torch.inf)
+
+    def _cells(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the covered cells, shape (M, P), and the probability of each."""
+        cells = np.argwhere(self.coverage.filled)
+        weights = self.coverage.volumes()[self.coverage.filled]
+        return cells, weights / weights.sum()
+
+    def _marginal(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return the edges of one label's cells and the probability between them."""
+        axis = self.label_space.index(name)
+        volume = np.where(self.coverage.filled, self.coverage.volumes(), 0.0)
+        share = volume.sum(axis=tuple(i for i in range(volume.ndim) if i != axis))
+        return self.coverage.edges[axis], share / share.sum()
+
+
 #: Node spacing of the reference library (BOSZ 2017) in the low-temperature box.
 REFERENCE_STEPS = {"teff": 250.0, "log_g": 0.5, "m_h": 0.25, "alpha_m": 0.25, "c_m": 0.25}
 
@@ -129,6 +196,10 @@ class LatticePrior:
     @classmethod
     def reference(cls, label_space: LabelSpace) -> LatticePrior:
         """Return the lattice with the node spacing of the reference library."""
+        if unknown := [name for name in label_space.names if name not in REFERENCE_STEPS]:
+            raise ConfigError(
+                f"prior: the reference work's lattice has no label '{unknown[0]}'; choose 'uniform' for this library"
+            )
         return cls(label_space, tuple(REFERENCE_STEPS[name] for name in label_space.names))
 
     def nodes(self, name: str) -> np.ndarray:
@@ -164,13 +235,31 @@ class LatticePrior:
         return (1 - free_share) * snapped + free_share * uniform
 
 
-def make_prior(kind: str, label_space: LabelSpace) -> UniformPrior | LatticePrior:
-    """Return the prior named `kind` ('uniform' or 'lattice') over `label_space`."""
+def make_prior(
+    kind: str, label_space: LabelSpace, coverage: CoveredCells | None = None
+) -> UniformPrior | CoveredPrior | LatticePrior:
+    """Return the prior named `kind` ('uniform' or 'lattice') over `label_space`.
+
+    Args:
+        kind: its name.
+        label_space: the box.
+        coverage: the part of a box around it from which labels may be drawn; None for all of it.
+
+    Raises:
+        ConfigError: for another name, or a lattice over a box with holes.
+        DomainError: if nothing of the box is covered.
+    """
+    if kind not in ("uniform", "lattice"):
+        raise ConfigError(f"prior: '{kind}' is not known; choose 'uniform' or 'lattice'")
+    covered = None if coverage is None else coverage.cut(label_space)
     if kind == "uniform":
-        return UniformPrior(label_space)
-    if kind == "lattice":
-        return LatticePrior.reference(label_space)
-    raise ConfigError(f"prior: '{kind}' is not known; choose 'uniform' or 'lattice'")
+        return UniformPrior(label_space) if covered is None else CoveredPrior(label_space, covered)
+    if covered is not None:
+        raise ConfigError(
+            f"prior: the library has no spectra around {1 - covered.share:.1%} of the box, and a lattice needs all its "
+            "nodes; choose 'uniform', or narrower bounds"
+        )
+    return LatticePrior.reference(label_space)
 
 
 #: Labels drawn from a prior that does not state its marginals, to count them: 64 bins are then known to 0.8 %.

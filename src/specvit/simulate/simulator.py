@@ -25,7 +25,7 @@ from specvit.numerics import to_device
 from specvit.simulate import splits
 from specvit.simulate.identity import emulator_fingerprint, instrument_fingerprint
 from specvit.simulate.observer import Normalisation, Observer, Records, VisibleSigma
-from specvit.simulate.priors import Prior, make_prior
+from specvit.simulate.priors import CoveredPrior, Prior, make_prior
 from specvit.simulate.seeding import (
     BLOCK,
     STARS,
@@ -233,6 +233,7 @@ class Simulator:
                 f"got {labels.dtype} of shape {tuple(labels.shape)}"
             )
         space.check(labels, f"{type(self.prior).__name__}.sample")
+        self.observed.emulator.check(labels, f"{type(self.prior).__name__}.sample")
 
     def with_compiled_observe(self) -> Simulator:
         """Return the same simulator whose `observe` is compiled for accelerators; slow to start."""
@@ -247,7 +248,7 @@ class Simulator:
             "emulator": emulator_fingerprint(self.observed),
             "instrument": self.instrument.name,
             "instrument_fingerprint": instrument_fingerprint(self.instrument),
-            "prior": {"name": type(self.prior).__name__, **self.prior.label_space.to_dict()},
+            "prior": {"name": type(self.prior).__name__, **self.prior.label_space.to_dict(), **self._cut()},
             "grid": self.grid.fingerprint,
             "noise_level": self.noise_level,
             "normalisation": self.normalisation,
@@ -255,6 +256,10 @@ class Simulator:
             # Only where there is one: what was identified before there were any keeps its identity.
             **({} if self.widening is None else {"widening": asdict(self.widening)}),
         }
+
+    def _cut(self) -> dict[str, Any]:
+        """Return what is not drawn of the prior's box; nothing where all is, so that identities stay what they were."""
+        return self.prior.coverage.to_dict() if isinstance(self.prior, CoveredPrior) else {}
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -306,7 +311,7 @@ class World:
         return Simulator(
             instrument.observe(emulator),
             instrument,
-            make_prior(self.prior, space),
+            make_prior(self.prior, space, emulator.coverage),
             self.noise_level,
             self.normalisation,  # type: ignore[arg-type]  # Simulator checks the name
             self.visible_sigma,  # type: ignore[arg-type]

@@ -159,7 +159,7 @@ class WriteJob:
             if there[key] != value:
                 raise ConfigError(
                     f"{self.folder}: holds another set ({key} is {there[key]} there, {value} asked for); "
-                    "choose another --out or delete the folder"
+                    "choose another --out"
                 )
 
     def _write_manifest(self) -> None:

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from specvit.jobs.stages.test_stars import TestStars
 from specvit.jobs.watch import Update
 from specvit.jobs.work import Record
 from specvit.runs import Examples, RunFolder
 from specvit.simulate import Simulator
+from specvit.spectra import LabelSpace
 
 #: Kinds shown: a giant, a cool dwarf, a Sun-like dwarf, a metal-poor star.
 KINDS = {
@@ -21,6 +23,8 @@ KINDS = {
 }
 #: Distances that count as one unit of difference.
 TOLERANCE = {"teff": 300.0, "log_g": 0.4, "m_h": 0.3}
+#: Places on the diagonal of a box of labels that none of the kinds is known by, as shares of its length.
+DIAGONAL = (0.1, 0.4, 0.6, 0.9)
 
 
 @dataclass(frozen=True)
@@ -51,13 +55,20 @@ class ShowExamples:
         return Examples.read(run)
 
 
+def kinds_of_star(space: LabelSpace) -> tuple[list[int], Tensor, Tensor]:
+    """Return the columns that tell kinds apart (C), the kinds (M, C), and the differences that count as one (C)."""
+    if known := [name for name in KINDS if name in space.names]:
+        kinds = torch.tensor([KINDS[name] for name in known]).T
+        return [space.index(name) for name in known], kinds, torch.tensor([TOLERANCE[name] for name in known])
+    # Labels of a library's own: from one corner of the box to the other.
+    low, high = torch.tensor(space.low), torch.tensor(space.high)
+    return list(range(len(space))), torch.stack([torch.lerp(low, high, at) for at in DIAGONAL]), high - low
+
+
 def example_spectra(simulator: Simulator, test: TestStars, target: str) -> Examples:
     """Return the bright star of the test set nearest to each kind, in the labels that the library has."""
     space, labels = simulator.prior.label_space, torch.from_numpy(test.table.labels)
-    known = [name for name in KINDS if name in space.names]
-    columns = [space.index(name) for name in known]
-    kinds = torch.tensor([KINDS[name] for name in known]).T
-    tolerance = torch.tensor([TOLERANCE[name] for name in known])
+    columns, kinds, tolerance = kinds_of_star(space)
     snr = torch.from_numpy(test.table.snr)
     # Only the better half in S/N: an example should show its lines.
     bright = torch.nonzero(snr >= snr.median())[:, 0]

@@ -14,7 +14,7 @@ import numpy as np
 
 import specvit
 from specvit.errors import DataError, SpecvitError
-from specvit.library.importers.nodes import Node, label_array
+from specvit.library.importers.nodes import Found, Node, label_array
 from specvit.library.importers.window import LibraryWindow, Transfer
 from specvit.library.synthetic_library import SyntheticLibrary
 from specvit.runs.processes import WorkerPool
@@ -24,11 +24,25 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class SourceSpectrum:
-    """One spectrum as the source gives it: Å (vacuum), flux, continuum or None; each of shape (L,)."""
+    """One spectrum as the source gives it: Å (vacuum), flux, continuum or None; each of shape (L,).
+
+    `reach` is the range of the whole file, Å (vacuum), of which this may be a part.
+    """
 
     wavelength: np.ndarray
     flux: np.ndarray
     continuum: np.ndarray | None = None
+    reach: tuple[float, float] | None = None
+
+    def part(self, low: float, high: float) -> SourceSpectrum:
+        """Return what lies in [low, high] Å and a sample more on either side, for the interpolation at the ends."""
+        wavelength, continuum = self.wavelength, self.continuum
+        first = max(int(np.searchsorted(wavelength, low)) - 1, 0)
+        kept = slice(first, int(np.searchsorted(wavelength, high)) + 1)
+        reach = (float(wavelength[0]), float(wavelength[-1])) if len(wavelength) else (0.0, 0.0)
+        return SourceSpectrum(
+            wavelength[kept], self.flux[kept], None if continuum is None else continuum[kept], reach
+        )
 
 
 class Reader(Protocol):
@@ -53,7 +67,10 @@ class Converter:
         key = hashlib.sha256(np.ascontiguousarray(spectrum.wavelength).tobytes()).hexdigest()
         if self._transfer is None or self._transfer[0] != key:
             try:
-                self._transfer = key, Transfer(spectrum.wavelength, node.resolution, self.window)
+                self._transfer = (
+                    key,
+                    Transfer(spectrum.wavelength, node.resolution, self.window, spectrum.reach),
+                )
             except SpecvitError as error:
                 raise type(error)(f"{node.name}: {error}") from error
         transfer = self._transfer[1]
@@ -62,7 +79,7 @@ class Converter:
 
 
 def assemble_library(
-    nodes: list[Node],
+    found: Found,
     reader: Reader,
     window: LibraryWindow,
     provenance: dict[str, Any],
@@ -70,13 +87,13 @@ def assemble_library(
     workers: int = 1,
     progress: Progress | None = None,
 ) -> SyntheticLibrary:
-    """Return the library of `nodes`, read and converted one by one.
+    """Return the library of the nodes that were found, read and converted one by one.
 
     Args:
-        nodes: distinct spectra of one kind, from `select_nodes`.
+        found: distinct spectra of one kind, from `select_nodes`.
         reader: reads one node.
         window: range and resolution wanted.
-        provenance: what to record; version, window and fixed labels are added.
+        provenance: what to record; version, window, fixed labels and what was left out are added.
         source: what error messages call the whole.
         workers: processes that read; 1 reads in this one.
         progress: called with (done, total) after each spectrum.
@@ -85,6 +102,7 @@ def assemble_library(
         DataError: if a file cannot be used or has another wavelength grid than the first; names it.
         WavelengthRangeError: if the spectra do not cover the window or are not sharp enough.
     """
+    nodes = found.nodes
     labels, label_space, fixed = label_array(nodes, source)
     flux = np.empty((len(nodes), window.grid.size), dtype=np.float32)
     continuum = np.empty((len(nodes), window.continuum_wavelength.size), dtype=np.float32)
@@ -109,6 +127,7 @@ def assemble_library(
         "kind": nodes[0].kind,
         "spectra": len(nodes),
         "fixed_labels": fixed,
+        "left_out": found.left_out,
     }
     return SyntheticLibrary(
         labels,

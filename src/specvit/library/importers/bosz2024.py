@@ -11,7 +11,8 @@ readme; checked against line positions measured by users of the archive):
   above 2000 Å** and in vacuum below (2017 was vacuum throughout), uniform in ln λ with 2.32 samples per FWHM.
   They are converted to vacuum here; the conversion formula of the authors is not stated, and the usual ones
   differ by less than 1e-4 Å.
-- `noresam` (native resolution) and `lineid` products are not read: their resolution is not constant.
+- The archive's folders: `r50000/m+0.00/bosz2024_...txt.gz` and, beside `r50000`, `wavelength_grids/`.
+- `noresam` (native resolution) and `lineid` products are not read, and counted: their resolution is not constant.
 """
 
 from __future__ import annotations
@@ -24,13 +25,27 @@ import numpy as np
 
 from specvit.errors import DataError
 from specvit.library.importers.assemble import Progress, SourceSpectrum, assemble_library
-from specvit.library.importers.nodes import Limits, Node, find_nodes, match_name, select_nodes
+from specvit.library.importers.nodes import (
+    Limits,
+    Node,
+    choose_resolution,
+    find_companion,
+    find_nodes,
+    match_name,
+    select_nodes,
+)
 from specvit.library.importers.text_table import parse_rows, read_lines
 from specvit.library.importers.window import LibraryWindow
 from specvit.library.synthetic_library import SyntheticLibrary
 from specvit.spectra.air import SHORTEST_AIR_WAVELENGTH, air_to_vacuum
 
 SUFFIXES = ("_resam.txt.gz", "_resam.txt")
+#: Products that are not read, by the ends of their names.
+OTHERS = {
+    f"{product}{end}": f"{product.strip('_')} files"
+    for product in ("noresam", "lineid")
+    for end in (".txt.gz", ".txt")
+}
 ATMOSPHERES = {"mp": "MARCS plane parallel", "ms": "MARCS spherical", "ap": "ATLAS9 plane parallel"}
 _NAME = re.compile(
     r"bosz2024_(?P<family>mp|ms|ap)_t(?P<teff>\d{4,5})_g(?P<log_g>[+-]\d+\.\d+)_m(?P<m_h>[+-]\d+\.\d+)"
@@ -52,24 +67,14 @@ def parse_name(path: Path) -> Node:
 
 
 def wavelength_file(node: Node, folder: Path) -> Path:
-    """Return the wavelength file of a node: beside it, or in a folder above it up to `folder`, or below that.
+    """Return the wavelength file of a node, see `find_companion`.
 
     Raises:
         DataError: if it is not found; says where to get it.
     """
     name = f"bosz2024_wave_r{node.resolution:.0f}.txt"
-    for place in (node.path.parent, *node.path.parents):
-        if (place / name).is_file():
-            return place / name
-        if place == folder:
-            break
-    found = sorted(folder.rglob(name))
-    if found:
-        return found[0]
-    raise DataError(
-        f"{name}: not found in {folder}, and the spectra have no wavelengths without it; get it from the "
-        "archive's folder wavelength_grids"
-    )
+    mend = "get it from the archive's folder wavelength_grids"
+    return find_companion(node, folder, (name, f"{name}.gz"), mend)
 
 
 # Every node of a process needs it, and it has as many rows as a spectrum.
@@ -102,11 +107,12 @@ class Bosz2024Reader:
                 f"{node.name}: has {len(lines)} rows, but {self.wave.name} has {len(wavelength)}; "
                 "download both again at one resolution"
             )
-        # One sample more on either side, for the interpolation at the ends.
-        first = max(int(np.searchsorted(wavelength, low)) - 1, 0)
-        kept = slice(first, int(np.searchsorted(wavelength, high)) + 1)
+        # Only the rows that are wanted are made numbers of.
+        first, last = np.searchsorted(wavelength, (low, high))
+        kept = slice(max(int(first) - 1, 0), int(last) + 1)
         rows = parse_rows(node.path, lines[kept], columns=2)
-        return SourceSpectrum(wavelength[kept], rows[:, 0], rows[:, 1])
+        reach = float(wavelength[0]), float(wavelength[-1])
+        return SourceSpectrum(wavelength[kept], rows[:, 0], rows[:, 1], reach)
 
 
 def import_bosz2024(
@@ -115,17 +121,19 @@ def import_bosz2024(
     limits: Limits | None = None,
     atmosphere: str | None = None,
     microturbulence: float | None = None,
+    source_resolution: float | None = None,
     workers: int = 1,
     progress: Progress | None = None,
 ) -> SyntheticLibrary:
     """Return the library made of the BOSZ 2024 files in `folder` and below.
 
     Args:
-        folder: holds `*_resam.txt.gz` files of one resolution and their wavelength file.
+        folder: holds `*_resam.txt.gz` files and their wavelength file, in the archive's folders or in one.
         window: range and resolution of the result; 7000-8950 Å at R = 20000 by default.
         limits: label name -> (low, high), to import a part.
         atmosphere: keep only "mp", "ms", "ap", or several separated by commas.
         microturbulence: keep only this value, km/s.
+        source_resolution: keep only files of this resolution; needed if there are several.
         workers: processes that read.
         progress: called with (done, total).
 
@@ -135,7 +143,7 @@ def import_bosz2024(
         WavelengthRangeError: if the spectra do not cover the window or are not sharp enough.
     """
     folder = Path(folder)
-    nodes = find_nodes(folder, SUFFIXES, parse_name)
+    found = find_nodes(folder, SUFFIXES, lambda path: [parse_name(path)], OTHERS, ("bosz2024_wave_",))
     families = set(atmosphere.split(",")) if atmosphere else set(ATMOSPHERES)
     unknown = families - set(ATMOSPHERES)
     if unknown:
@@ -143,15 +151,17 @@ def import_bosz2024(
             f"atmosphere: '{sorted(unknown)[0]}' is not known; choose from {', '.join(ATMOSPHERES)}"
         )
     kind = None if microturbulence is None else f"microturbulence {microturbulence:g} km/s"
-    nodes = [n for n in nodes if n.family in families and kind in (None, n.kind)]
-    nodes = select_nodes(nodes, limits or {}, str(folder))
-    counts = {ATMOSPHERES[f]: sum(n.family == f for n in nodes) for f in sorted(families)}
+    found = found.keep("of another atmosphere", lambda node: node.family in families)
+    found = found.keep("of another microturbulence", lambda node: kind in (None, node.kind))
+    found = choose_resolution(found, source_resolution, str(folder)) if found.nodes else found
+    found = select_nodes(found, limits or {}, str(folder))
+    counts = {ATMOSPHERES[f]: sum(n.family == f for n in found.nodes) for f in sorted(families)}
     provenance = {
         "name": "BOSZ 2024",
         "source": "BOSZ 2024 (Meszaros et al. 2024, A&A 688, A197), MAST, resampled",
         "model_atmospheres": {name: count for name, count in counts.items() if count},
     }
-    reader = Bosz2024Reader(wavelength_file(nodes[0], folder))
+    reader = Bosz2024Reader(wavelength_file(found.nodes[0], folder))
     return assemble_library(
-        nodes, reader, window or LibraryWindow(), provenance, str(folder), workers, progress
+        found, reader, window or LibraryWindow(), provenance, str(folder), workers, progress
     )

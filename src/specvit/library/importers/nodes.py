@@ -6,8 +6,9 @@ Owns finding, filtering and the checks that do not need a spectrum: names, dupli
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -49,8 +50,42 @@ class Node:
         return " ".join(f"{name}={value:g}" for name, value in self.labels.items())
 
 
-def find_nodes(folder: Path, suffixes: tuple[str, ...], parse: Callable[[Path], Node]) -> list[Node]:
+@dataclass(frozen=True)
+class Found:
+    """The nodes of a source and, by reason, how many files or cells are not among them."""
+
+    nodes: list[Node]
+    left_out: dict[str, int] = field(default_factory=dict)
+
+    def keep(self, reason: str, wanted: Callable[[Node], bool]) -> Found:
+        """Return the nodes for which `wanted` holds; the others are counted under `reason`."""
+        kept = [node for node in self.nodes if wanted(node)]
+        return Found(kept, counted(self.left_out, {reason: len(self.nodes) - len(kept)}))
+
+
+def counted(*counts: Mapping[str, int]) -> dict[str, int]:
+    """Return the sum of counts by reason, without zeros."""
+    total: Counter[str] = Counter()
+    for each in counts:
+        total.update(each)
+    return {reason: count for reason, count in total.items() if count}
+
+
+def find_nodes(
+    folder: Path,
+    suffixes: tuple[str, ...],
+    parse: Callable[[Path], Iterable[Node]],
+    others: Mapping[str, str] | None = None,
+    used: tuple[str, ...] = (),
+) -> Found:
     """Return the nodes of every file below `folder` with one of the suffixes, sorted by path.
+
+    Args:
+        folder: where to look.
+        suffixes: ends of the names of spectra.
+        parse: the nodes a path stands for.
+        others: end of a name -> what files that are left out are called; all others are "other files".
+        used: beginnings of the names of files that are read otherwise.
 
     Raises:
         DataError: if the folder is missing or holds no such file, or if `parse` refuses a name.
@@ -58,12 +93,66 @@ def find_nodes(folder: Path, suffixes: tuple[str, ...], parse: Callable[[Path], 
     folder = Path(folder)
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; give the folder that holds the downloaded files")
-    paths = sorted(p for p in folder.rglob("*") if p.is_file() and p.name.endswith(suffixes))
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(used))
+    paths = [path for path in files if path.name.endswith(suffixes)]
+    rest = [path for path in files if not path.name.endswith(suffixes)]
+    reasons = [
+        next((what for end, what in (others or {}).items() if path.name.endswith(end)), "other files")
+        for path in rest
+    ]
     if not paths:
+        seen = "".join(f" ({count} {reason})" for reason, count in Counter(reasons).items())
         raise DataError(
-            f"{folder}: no file ending in {' or '.join(suffixes)} in it or below; check the folder"
+            f"{folder}: no file ending in {' or '.join(suffixes)} in it or below{seen}; check the folder"
         )
-    return [parse(path) for path in paths]
+    return Found([node for path in paths for node in parse(path)], counted(Counter(reasons)))
+
+
+def find_companion(node: Node, folder: Path, names: tuple[str, ...], mend: str) -> Path:
+    """Return the file of wavelengths that spectra share: beside the node, above it up to `folder`, or nearby.
+
+    Archives keep it in a folder beside those of the spectra, so what lies below `folder` and beside it counts too.
+
+    Raises:
+        DataError: if it is not found.
+    """
+    above = [node.path.parent]
+    while above[-1] != folder and above[-1].parent != above[-1]:
+        above.append(above[-1].parent)
+    beside = folder.absolute().parent
+    for place in (*above, beside, beside / "wavelength_grids"):
+        for name in names:
+            if (place / name).is_file():
+                return place / name
+    for name in names:
+        if found := sorted(folder.rglob(name)):
+            return found[0]
+    raise DataError(
+        f"{names[0]}: not found in {folder}, and the spectra have no wavelengths without it; {mend}"
+    )
+
+
+def choose_resolution(found: Found, wanted: float | None, source: str) -> Found:
+    """Return the nodes of one source resolution: `wanted`, or the only one there is.
+
+    Raises:
+        DataError: if there are several and none is wanted, or none of that resolution.
+    """
+    there = sorted({node.resolution for node in found.nodes})
+    if wanted is None and len(there) == 1:
+        return found
+    stated = ", ".join(f"{resolution:g}" for resolution in there)
+    if wanted is None:
+        first, other = (
+            found.nodes[0],
+            next(n for n in found.nodes if n.resolution != found.nodes[0].resolution),
+        )
+        raise DataError(
+            f"{source}: holds files of R = {stated} ({first.name}, {other.name}); choose one with --source-resolution"
+        )
+    if wanted not in there:
+        raise DataError(f"{source}: no file of R = {wanted:g}; there are {stated}")
+    return found.keep("of another resolution", lambda node: node.resolution == wanted)
 
 
 def match_name(pattern: re.Pattern[str], path: Path, what: str, example: str) -> re.Match[str]:
@@ -74,16 +163,16 @@ def match_name(pattern: re.Pattern[str], path: Path, what: str, example: str) ->
     return match
 
 
-def check_limits(limits: Limits) -> None:
+def check_limits(limits: Limits, known: tuple[str, ...] = tuple(STELLAR_UNITS)) -> None:
     """Raise LabelError if a limit names an unknown label or has low > high."""
     for name, (low, high) in limits.items():
-        if name not in STELLAR_UNITS:
-            raise LabelError(f"limits: unknown label '{name}'; known labels are {', '.join(STELLAR_UNITS)}")
+        if name not in known:
+            raise LabelError(f"limits: unknown label '{name}'; known labels are {', '.join(known)}")
         if not low <= high:  # nor if one is NaN
             raise LabelError(f"limits: {name} from {low:g} to {high:g} is empty; give low:high")
 
 
-def select_nodes(nodes: Iterable[Node], limits: Limits, source: str) -> list[Node]:
+def select_nodes(found: Found, limits: Limits, source: str) -> Found:
     """Return the nodes inside `limits` (closed), after checking that they make one library.
 
     Raises:
@@ -91,11 +180,13 @@ def select_nodes(nodes: Iterable[Node], limits: Limits, source: str) -> list[Nod
         DataError: if none is left, labels repeat, or kinds or resolutions are mixed; names the files.
     """
     check_limits(limits)
-    kept = [
-        node
-        for node in nodes
-        if all(low - 1e-9 <= node.labels[name] <= high + 1e-9 for name, (low, high) in limits.items())
-    ]
+    if found.nodes and (unknown := set(limits) - set(found.nodes[0].labels)):
+        raise LabelError(f"limits: {source} has no label '{sorted(unknown)[0]}'; leave that limit out")
+    found = found.keep(
+        "outside the limits",
+        lambda node: all(low - 1e-9 <= node.labels[k] <= high + 1e-9 for k, (low, high) in limits.items()),
+    )
+    kept = found.nodes
     if not kept:
         raise DataError(f"{source}: no spectrum inside the asked limits; widen them")
     first = kept[0]
@@ -108,13 +199,13 @@ def select_nodes(nodes: Iterable[Node], limits: Limits, source: str) -> list[Nod
         if node.resolution != first.resolution:
             raise DataError(
                 f"{node.name}: has R = {node.resolution:g}, but {first.name} has R = {first.resolution:g}; "
-                "keep one resolution per folder"
+                "choose one with --source-resolution"
             )
         other = seen.setdefault(tuple(node.labels.values()), node)
         if other is not node:
             mend = "choose one with `--atmosphere`" if other.family != node.family else "remove one of them"
             raise DataError(f"{node.name}: has the same labels as {other.name} ({node.describe()}); {mend}")
-    return kept
+    return found
 
 
 def label_array(nodes: list[Node], source: str) -> tuple[np.ndarray, LabelSpace, dict[str, float]]:

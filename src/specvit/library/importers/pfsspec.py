@@ -8,7 +8,8 @@ ga_pfsspec_stellar (read in their source; no file of theirs was at hand):
 - `grid/axes/<order>/<name>` (in early files `grid/axes/<name>`, whose order is not stored: then it is that of
   the BOSZ configuration, M_H, T_eff, log_g, C_M, a_M).
 - `grid/arrays/flux/value`, shape (axes..., L), and `grid/arrays/flux/index`, true where a model exists;
-  `grid/arrays/cont/value` likewise, if a continuum was kept.
+  `grid/arrays/cont/value` and `.../index` likewise, if a continuum was kept. Values where an index is false mean
+  nothing: such cells are left out, and a continuum that some model lacks is.
 - Attributes (scalars and strings are attributes, not datasets): `type` of `grid` ("ArrayGrid"), `config_pca`,
   `config_rbf` and, if the flux is divided by a fitted continuum, `continuum_model` of `modelgrid`.
 
@@ -27,9 +28,10 @@ from pathlib import Path
 import numpy as np
 
 from specvit.documents.hdf5 import INTEGERS, TRUTHS, HdfFile, open_hdf5
-from specvit.errors import DataError, WavelengthRangeError
+from specvit.errors import DataError, LabelError, WavelengthRangeError
 from specvit.library.importers.assemble import Progress, SourceSpectrum, assemble_library
-from specvit.library.importers.nodes import Limits, Node, check_limits, select_nodes
+from specvit.library.importers.nodes import Found, Limits, Node, check_limits, counted, select_nodes
+from specvit.library.importers.pfsspec_table import TableReader, find_rows, is_table
 from specvit.library.importers.window import LibraryWindow
 from specvit.library.synthetic_library import SyntheticLibrary
 from specvit.spectra import WavelengthGrid
@@ -47,17 +49,21 @@ AXIS_LABELS = {
 EARLY_ORDER = ("M_H", "Fe_H", "T_eff", "log_g", "C_M", "a_M", "O_M")
 #: Cells at most: BOSZ has 1.6 million.
 MOST_CELLS = 10**8
-FLUX, INDEX, CONTINUUM = "grid/arrays/flux/value", "grid/arrays/flux/index", "grid/arrays/cont/value"
+FLUX, CONTINUUM = "grid/arrays/flux", "grid/arrays/cont"
 
 
 @dataclass(frozen=True)
 class GridLayout:
-    """What a pfsspec file says of itself: axes in order, wavelengths in Å (vacuum), cells that are filled."""
+    """What a pfsspec file says of itself: axes in order, wavelengths in Å (vacuum), cells that are filled.
+
+    `without_continuum` counts filled cells whose continuum is marked as not valid; with any there is none.
+    """
 
     axes: dict[str, np.ndarray]
     wavelength: np.ndarray
     filled: np.ndarray
     has_continuum: bool
+    without_continuum: int
 
 
 def read_layout(path: Path) -> GridLayout:
@@ -72,20 +78,30 @@ def read_layout(path: Path) -> GridLayout:
         wavelength = _read_wavelength(path, file)
         cells = tuple(len(values) for values in axes.values())
         _check_spectra(path, file, FLUX, axes, len(wavelength))
-        if has_continuum := CONTINUUM in file:
+        filled = _read_index(file, FLUX, cells)
+        without = 0
+        if has_continuum := f"{CONTINUUM}/value" in file:
             _check_spectra(path, file, CONTINUUM, axes, len(wavelength))
-        filled = np.ones(cells, dtype=bool)
-        if INDEX in file:
-            filled = file.array(INDEX, cells, TRUTHS + INTEGERS).astype(bool)
-        return GridLayout(axes, wavelength, filled, has_continuum)
+            without = int((filled & ~_read_index(file, CONTINUUM, cells)).sum())
+        return GridLayout(axes, wavelength, filled, has_continuum and not without, without)
+
+
+def _read_index(file: HdfFile, array: str, cells: tuple[int, ...]) -> np.ndarray:
+    """Return where the values of an array are valid, shape (axes...); without an index they all are."""
+    key = f"{array}/index"
+    if key not in file:
+        return np.ones(cells, dtype=bool)
+    valid: np.ndarray = file.array(key, cells, TRUTHS + INTEGERS).astype(bool)
+    return valid
 
 
 def _opened(path: Path) -> AbstractContextManager[HdfFile]:
     return open_hdf5(path, "pfsspec grid", "give the grid's HDF5 file")
 
 
-def _check_spectra(path: Path, file: HdfFile, key: str, axes: dict[str, np.ndarray], pixels: int) -> None:
-    """Raise DataError unless `key` has one spectrum per cell of the axes; reads none."""
+def _check_spectra(path: Path, file: HdfFile, array: str, axes: dict[str, np.ndarray], pixels: int) -> None:
+    """Raise DataError unless `array` has one spectrum per cell of the axes; reads none."""
+    key = f"{array}/value"
     shape = (*(len(values) for values in axes.values()), pixels)
     # Empty cells may never have been written, so the array may be stored in part.
     found = file.dataset(key, (None,) * len(shape), sparse=True).shape
@@ -167,14 +183,28 @@ def _read_wavelength(path: Path, file: HdfFile) -> np.ndarray:
     return wavelength if in_vacuum else air_to_vacuum(wavelength)
 
 
-def _nodes(path: Path, layout: GridLayout, resolution: float, limits: Limits) -> Iterator[Node]:
-    names = list(layout.axes)
-    inside = layout.filled.copy()
+def _found(path: Path, layout: GridLayout, resolution: float, limits: Limits) -> Found:
+    """Return the filled cells inside the limits; of a whole grid there may be millions, which need not become nodes."""
+    names, inside = list(layout.axes), layout.filled.copy()
+    known = {AXIS_LABELS[name] for name in names if name in AXIS_LABELS}
+    if unknown := set(limits) - known:
+        raise LabelError(f"limits: {path.name} has no axis '{sorted(unknown)[0]}'; leave that limit out")
     for axis, name in enumerate(names):
         low, high = limits.get(AXIS_LABELS.get(name, ""), (-np.inf, np.inf))
         values = layout.axes[name]
         kept = (values >= low - 1e-9) & (values <= high + 1e-9)
         inside &= kept.reshape([-1 if i == axis else 1 for i in range(len(names))])
+    nodes = list(_nodes(path, layout, resolution, inside))
+    left_out = {
+        "empty cells": int((~layout.filled).sum()),
+        "outside the limits": int(layout.filled.sum()) - len(nodes),
+        "continua, as some are not valid": layout.without_continuum,
+    }
+    return Found(nodes, counted(left_out))
+
+
+def _nodes(path: Path, layout: GridLayout, resolution: float, inside: np.ndarray) -> Iterator[Node]:
+    names = list(layout.axes)
     for index in np.argwhere(inside).tolist():
         labels = {
             AXIS_LABELS[name]: float(layout.axes[name][i])
@@ -193,17 +223,18 @@ class PfsspecReader:
     def __call__(self, node: Node, low: float, high: float) -> SourceSpectrum:
         """Return the spectrum over [low, high] Å; DataError names the cell if it cannot be read."""
         wavelength = self.layout.wavelength
+        reach = float(wavelength[0]), float(wavelength[-1])
         # One sample more on either side, for the interpolation at the ends.
         first = max(int(np.searchsorted(wavelength, low)) - 1, 0)
         part = slice(first, int(np.searchsorted(wavelength, high)) + 1)
         with _opened(node.path) as file:
             flux = self._cell(file, FLUX, node, part)
             continuum = self._cell(file, CONTINUUM, node, part) if self.layout.has_continuum else None
-        return SourceSpectrum(wavelength[part], flux, continuum)
+        return SourceSpectrum(wavelength[part], flux, continuum, reach)
 
-    def _cell(self, file: HdfFile, key: str, node: Node, part: slice) -> np.ndarray:
+    def _cell(self, file: HdfFile, array: str, node: Node, part: slice) -> np.ndarray:
         shape = (*self.layout.filled.shape, len(self.layout.wavelength))
-        return file.dataset(key, shape, sparse=True).read((*node.index, part)).astype(np.float64)
+        return file.dataset(f"{array}/value", shape, sparse=True).read((*node.index, part)).astype(np.float64)
 
 
 def import_pfsspec(
@@ -214,10 +245,10 @@ def import_pfsspec(
     workers: int = 1,
     progress: Progress | None = None,
 ) -> SyntheticLibrary:
-    """Return the library made of the filled cells of a pfsspec grid.
+    """Return the library made of the filled cells of a pfsspec grid, or of rows cut out of one.
 
     Args:
-        path: the grid's HDF5 file.
+        path: the grid's HDF5 file, or a table of its spectra (see `pfsspec_table`).
         source_resolution: λ/FWHM of its spectra, which the file does not say.
         window: range and resolution of the result; 7000-8950 Å at R = 20000 by default.
         limits: label name -> (low, high), to import a part.
@@ -228,17 +259,19 @@ def import_pfsspec(
         DataError: if the file is not such a grid, or a cell holds NaN; names file, key or cell.
         WavelengthRangeError: if the grid does not cover the window or is not sharp enough.
     """
-    path = Path(path)
-    layout = read_layout(path)
-    limits = limits or {}
+    path, limits, window = Path(path), limits or {}, window or LibraryWindow()
     check_limits(limits)
-    nodes = select_nodes(_nodes(path, layout, float(source_resolution), limits), {}, path.name)
+    with _opened(path) as file:
+        if is_table(file):
+            found = select_nodes(find_rows(path, file, float(source_resolution)), limits, path.name)
+            said = {"name": path.stem, "source": f"rows of a pfsspec grid, {path.name}"}
+            return assemble_library(found, TableReader(), window, said, path.name, workers, progress)
+    layout = read_layout(path)
+    found = select_nodes(_found(path, layout, float(source_resolution), limits), limits, path.name)
     provenance = {
         "name": path.stem,
         "source": f"pfsspec grid {path.name}",
         "axes": {name: len(values) for name, values in layout.axes.items()},
         "empty_cells": int((~layout.filled).sum()),
     }
-    return assemble_library(
-        nodes, PfsspecReader(layout), window or LibraryWindow(), provenance, path.name, workers, progress
-    )
+    return assemble_library(found, PfsspecReader(layout), window, provenance, path.name, workers, progress)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from specvit.documents.opening import read_bytes
 from specvit.errors import DataError
 
 
@@ -19,18 +20,13 @@ def read_lines(path: Path) -> list[bytes]:
     """Return the lines of a text file, decompressed by its suffix, without trailing blank lines.
 
     Raises:
-        DataError: if the file is missing, unreadable, truncated, damaged or empty.
+        AccessError: if the system does not give it.
+        DataError: if the file is missing, truncated, damaged or empty.
     """
+    packed = read_bytes(path, "table of numbers", "download it again")
     try:
-        if path.suffix == ".bz2":
-            content = bz2.decompress(path.read_bytes())
-        elif path.suffix == ".gz":
-            content = gzip.decompress(path.read_bytes())
-        else:
-            content = path.read_bytes()
+        content = {".bz2": bz2.decompress, ".gz": gzip.decompress}.get(path.suffix, bytes)(packed)
     except (EOFError, ValueError, OSError, zlib.error) as error:
-        if isinstance(error, FileNotFoundError):
-            raise DataError(f"{path}: no such file") from error
         raise DataError(f"{path.name}: truncated or damaged ({error}); download it again") from error
     lines = content.splitlines()
     while lines and not lines[-1].strip():
@@ -77,7 +73,7 @@ def first_column_range(path: Path, lines: list[bytes], low: float, high: float) 
         left, right = 0, len(lines)
         while left < right:
             middle = (left + right) // 2
-            if _number(path, lines[middle]) < value:
+            if first_number(path, lines[middle]) < value:
                 left = middle + 1
             else:
                 right = middle
@@ -86,7 +82,8 @@ def first_column_range(path: Path, lines: list[bytes], low: float, high: float) 
     return slice(max(first_not_below(low) - 1, 0), first_not_below(high) + 1)
 
 
-def _number(path: Path, line: bytes) -> float:
+def first_number(path: Path, line: bytes) -> float:
+    """Return the number a row begins with; DataError names the file if it does not."""
     try:
         return float(line.split(None, 1)[0])
     except (ValueError, IndexError) as error:

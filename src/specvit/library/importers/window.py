@@ -70,19 +70,30 @@ class Transfer:
         wavelength: source samples, Å (vacuum), increasing.
         resolution: λ/FWHM of the source.
         window: what is wanted.
+        reach: range of the whole source, Å (vacuum), if `wavelength` is a part of it.
 
     Raises:
         WavelengthRangeError: if the source does not cover the window, or is not sharp enough.
     """
 
-    def __init__(self, wavelength: np.ndarray, resolution: float, window: LibraryWindow) -> None:
+    def __init__(
+        self,
+        wavelength: np.ndarray,
+        resolution: float,
+        window: LibraryWindow,
+        reach: tuple[float, float] | None = None,
+    ) -> None:
         self.source = WavelengthGrid(wavelength)
         self.resolution, self.window = resolution, window
         low, high = window.needed
         if self.source.start > low or self.source.stop < high:
+            start, stop = reach or (self.source.start, self.source.stop)
+            margin = KERNEL_REACH / window.resolution
+            first, last = np.ceil(start / (1 - margin) * 10) / 10, np.floor(stop / (1 + margin) * 10) / 10
+            mend = f"choose one inside {first:.1f}-{last:.1f} Å (--start, --stop)"
             raise WavelengthRangeError(
-                f"the spectrum covers {self.source.start:.1f}-{self.source.stop:.1f} Å (vacuum), "
-                f"the library needs {low:.1f}-{high:.1f} Å; choose a narrower window"
+                f"the spectrum covers {start:.1f}-{stop:.1f} Å (vacuum), this window needs {low:.1f}-{high:.1f} Å; "
+                + (mend if first < last else "the spectrum is too short for any window at this resolution")
             )
         if resolution < window.resolution * (1 - 1e-9):
             raise WavelengthRangeError(

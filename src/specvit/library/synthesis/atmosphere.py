@@ -23,6 +23,7 @@ from typing import Literal
 import numpy as np
 
 from specvit.documents.npz import read_npz
+from specvit.documents.opening import read_bytes
 from specvit.errors import DataError
 
 #: What our npz files hold: numbers, and arrays over the layers.
@@ -102,11 +103,8 @@ def read_atmospheres(paths: Iterable[str | Path]) -> list[ModelAtmosphere]:
 def _read_file(path: Path) -> list[ModelAtmosphere]:
     if path.suffix == ".npz":
         return [read_structure(path)]
-    try:
-        # Latin-1 decodes any byte: a stray accent in a heading is no error.
-        text = path.read_text(encoding="latin-1")
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); give model atmospheres") from error
+    # Latin-1 decodes any byte: a stray accent in a heading is no error.
+    text = read_bytes(path, "model atmosphere", "give model atmospheres").decode("latin-1")
     if "READ DECK6" in text:
         return read_atlas9(path.name, text)
     if "Number of depth points" in text:

@@ -57,7 +57,6 @@ def simulate(
     from specvit.cli.screen import Screen
     from specvit.cli.terminal import say, show_json
     from specvit.simulate import World, WriteJob
-    from specvit.simulate.priors import CoveredPrior
 
     check_at_least_one(workers=workers)
     world = World(
@@ -74,8 +73,8 @@ def simulate(
         f"{spectra:,} {split} spectra of {instrument} in {shards} shard(s) at {out}; "
         f"{remaining:,} to write, {job.bytes_needed / 1e9:.2f} GB"
     )
-    if isinstance(job.simulator.prior, CoveredPrior):
-        say(job.simulator.prior.describe_cut())
+    if job.simulator.cut is not None:
+        say(job.simulator.cut)
     began = time.perf_counter()
     done = spectra - remaining
     with RichProgress(Screen(stderr=True)) as progress, progress.task("simulate") as update:

@@ -33,7 +33,6 @@ from specvit.jobs.worlds import build_world, differences, in_words, set_threads,
 from specvit.runs import RunFolder, RunIndex, StarBounds, world_warning
 from specvit.runs.identity import file_digest
 from specvit.simulate import Simulator, World
-from specvit.simulate.priors import CoveredPrior
 from specvit.spectra.labels import STELLAR_UNITS
 
 NAME = "survey"
@@ -71,8 +70,8 @@ def run_survey(config: Config, watch: Watch | None = None, fresh: bool = False) 
     if run.finished:
         watch.say("this run is finished; --fresh starts over in a new folder")
         return run
-    if isinstance(simulator.prior, CoveredPrior):
-        watch.say(simulator.prior.describe_cut())
+    if simulator.cut is not None:
+        watch.say(simulator.cut)
     for name in missing:
         watch.say(f"slice '{name}' is left out: the library lacks one of its labels")
     for choice, reason in left_out:

@@ -25,7 +25,6 @@ from specvit.jobs.work import Work
 from specvit.jobs.worlds import build_world, in_words, set_threads, world_of
 from specvit.runs import RunFolder, RunIndex
 from specvit.simulate import ReferenceShards, Simulator, StoredSpectra, World, endless, splits
-from specvit.simulate.priors import CoveredPrior
 from specvit.spectra import SpectraSource
 from specvit.training.distributed import Processes, join_processes, leave_processes
 from specvit.training.recipe import LOSS
@@ -192,9 +191,8 @@ def _carry_out(
     if run.finished:
         watch.say("this training is finished; --fresh starts over in a new folder")
         return run
-    prior = None if sources.simulator is None else sources.simulator.prior
-    if isinstance(prior, CoveredPrior):
-        watch.say(prior.describe_cut())
+    if sources.simulator is not None and sources.simulator.cut is not None:
+        watch.say(sources.simulator.cut)
     work = Work(run, watch)
     test = work.do(DrawTestStars(sources.test))
     fitted = work.do(FitEstimator(choice, setting, sources, test))

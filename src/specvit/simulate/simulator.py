@@ -257,6 +257,11 @@ class Simulator:
             **({} if self.widening is None else {"widening": asdict(self.widening)}),
         }
 
+    @property
+    def cut(self) -> str | None:
+        """How much of the box of labels no star is drawn from, in one line for people; None where all of it is."""
+        return self.prior.describe_cut() if isinstance(self.prior, CoveredPrior) else None
+
     def _cut(self) -> dict[str, Any]:
         """Return what is not drawn of the prior's box; nothing where all is, so that identities stay what they were."""
         return self.prior.coverage.to_dict() if isinstance(self.prior, CoveredPrior) else {}

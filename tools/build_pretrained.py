@@ -114,12 +114,12 @@ def publish(estimator: NetworkEstimator) -> Path:
     estimator.adopt(
         estimator.network, replace(origin, training=training, domain=InputDomain.fit(train, train))
     )
-    score(estimator, replace(wider, widening=None).build())
+    score(estimator, replace(wider, widening=None).build(), TEST)
     estimator.save(FOLDER / estimator.name)
     return FOLDER / estimator.name
 
 
-def score(estimator: NetworkEstimator, simulator: Simulator, count: int = TEST) -> None:
+def score(estimator: NetworkEstimator, simulator: Simulator, count: int) -> None:
     """Score a network on test stars: R², MAE and RMSE per label, and what its true value makes of the errors."""
     stars, space = collect(simulator.source(splits.TEST, SEED, count)), simulator.prior.label_space
     found, labels = estimator.predict(stars.flux, stars.sigma), stars.known_labels()

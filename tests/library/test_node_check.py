@@ -8,7 +8,7 @@ import pytest
 from real_files import FORMATS, needs_formats
 from specvit.library.importers import LibraryWindow, import_pfsspec
 from specvit.library.node_check import _left_out, _matern, _precision, _trend, check_nodes
-from test_coverage import grid_labels, library
+from test_covered_region import grid_labels, library
 
 
 @pytest.fixture(scope="module")

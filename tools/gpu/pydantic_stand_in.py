@@ -28,6 +28,10 @@ class FieldInfo:
         self.annotation: Any = None
         self.metadata: list[Any] = []
 
+    def get_default(self) -> Any:
+        """Return the default, as `value` does: what pydantic calls it."""
+        return self.value()
+
     def value(self) -> Any:
         """Return the default."""
         if self.default_factory is not None:
@@ -77,11 +81,39 @@ class BaseModel:
         return values if isinstance(values, cls) else cls(**values)
 
     def model_dump(self, **_: Any) -> dict[str, Any]:
-        """Return the record as plain values."""
-        return {name: _plain(getattr(self, name)) for name in type(self).model_fields}
+        """Return the record as plain values, by the serializer of its class if it has one."""
+        serializers = [
+            v for kind in type(self).__mro__ for v in vars(kind).values() if hasattr(v, "_serializes")
+        ]
+        dumped: dict[str, Any] = (
+            serializers[0](self, _fields_as_plain) if serializers else _fields_as_plain(self)
+        )
+        return dumped
+
+    def model_copy(self, *, update: dict[str, Any] | None = None) -> Any:
+        """Return a copy with fields replaced, as they are given."""
+        copied = copy.copy(self)
+        for name, value in (update or {}).items():
+            setattr(copied, name, value)
+        copied.model_fields_set = self.model_fields_set | set(update or {})
+        return copied
 
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and vars(self) == vars(other)
+
+
+def _fields_as_plain(record: BaseModel) -> dict[str, Any]:
+    return {name: _plain(getattr(record, name)) for name in type(record).model_fields}
+
+
+def _serializer(*_: Any, **__: Any) -> Any:
+    """Return a decorator that marks the method by which `model_dump` is made."""
+
+    def mark(method: Any) -> Any:
+        method._serializes = True
+        return method
+
+    return mark
 
 
 def _plain(value: Any) -> Any:
@@ -186,7 +218,7 @@ def _modules() -> dict[str, types.ModuleType]:
     names = {
         "BaseModel": BaseModel, "Field": FieldInfo, "TypeAdapter": TypeAdapter, "ValidationError": ValidationError,
         "ConfigDict": dict, "AfterValidator": _Note, "BeforeValidator": _Note, "Discriminator": _Note,
-        "Tag": _Note, "GetCoreSchemaHandler": Any, "model_validator": _left_alone, "field_validator": _left_alone,
+        "Tag": _Note, "GetCoreSchemaHandler": Any, "SerializerFunctionWrapHandler": Any, "model_serializer": _serializer, "model_validator": _left_alone, "field_validator": _left_alone,
     }  # fmt: skip
     vars(stand_in).update(names)
     return {"pydantic": stand_in, "pydantic_core": core}

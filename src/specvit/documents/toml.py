@@ -213,7 +213,8 @@ def _is_list_of_tables(value: Any) -> bool:
     return (
         isinstance(value, Sequence)
         and not isinstance(value, str)
-        and any(isinstance(v, Mapping) for v in value)
+        and len(value) > 0
+        and all(isinstance(v, Mapping) for v in value)
     )
 
 

@@ -55,3 +55,13 @@ def test_what_cannot_be_meant_is_one_line(arguments, message, capsys, tmp_path, 
     said = capsys.readouterr().err
     assert message in said
     assert said.count("error:") == 1
+
+
+def test_results_that_were_misspelled_are_no_programme_without_verdicts(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    for verb in ("hub", "paper"):
+        for name in ("reslts", "file"):
+            assert main([verb, "build", "--results", name]) == 2
+            assert f"--results {name}: no such folder" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == [tmp_path / "file"]

@@ -188,3 +188,9 @@ def test_shares_of_a_gain_that_is_none_are_not_stated(mixture, monkeypatch):
     table = routing_table(record)
     assert "not defined" in [cell for row in table.rows for cell in row]
     assert re.search(r"not told from zero", table.caption)
+
+
+def test_too_few_stars_for_an_audit_of_leaks_are_refused_as_they_were_given(capsys):
+    for stars in (-3, 99):
+        assert main(["audit", "leak", "--stars", str(stars)]) == 2
+        assert f"--stars: expected at least 100, got {stars}" in capsys.readouterr().err

@@ -150,9 +150,13 @@ def test_regression_masks_training_spectra_alone_and_the_same_ones_by_seed():
     assert objective.prepare(whole, None)[0].usable.all()
 
 
-@pytest.mark.parametrize(("monitor", "watched"), [("teff", ("teff",)), ("c_m", ("log_g", "teff"))])
-def test_regression_watches_the_label_it_is_told_or_all(monitor, watched):
-    assert regression(monitor=monitor).monitor == watched
+def test_regression_watches_the_label_it_is_told_or_all():
+    assert regression(monitor="teff").monitor == ("teff",)
+    with pytest.raises(ConfigError, match="monitor: 'c_m' is no label; choose log_g, teff, loss"):
+        regression(monitor="c_m")
+    other = SPACE.select(["teff"])
+    network = build_network(network_config("mlp").with_options({"width": 8, "head": "point"}), GRID, other)
+    assert LabelRegression.of(network, other, Recipe()).monitor == ("teff",)
 
 
 def test_the_loss_prefers_what_is_right_where_spectra_are_bright_r2_what_is_right_where_they_are_not():

@@ -98,8 +98,12 @@ def findings(
 
 def told_knowledge(results: Path, scale: str, catalogue: Path | None, programme: Path | None) -> Knowledge:
     """Return what is known, and say what was left out."""
+    from specvit.errors import ConfigError
     from specvit.hub import read_knowledge
 
+    # Without any results every study is open; a folder that was misspelled would look the same.
+    if results != RESULTS and not results.is_dir():
+        raise ConfigError(f"--results {results}: no such folder; give the one that `specvit study run` wrote")
     found = read_knowledge(results, scale, catalogue, programme)
     for problem in (*found.problems, *found.warnings):
         say(problem)

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from specvit.errors import DataError
+from specvit.errors import ConfigError, DataError
 from specvit.models.conditioning import Inputs
 from specvit.models.network import SpectrumNetwork
 from specvit.spectra import LabelSpace, SpectraBatch
@@ -91,7 +91,16 @@ class LabelRegression:
 
     @classmethod
     def of(cls, network: SpectrumNetwork, space: LabelSpace, recipe: Recipe) -> LabelRegression:
-        """Return the objective of a recipe; ConfigError if its loss does not train the network's head."""
+        """Return the objective of a recipe.
+
+        Raises:
+            ConfigError: if its loss does not train the network's head, or it monitors what is no label.
+        """
+        # The label monitored by default is passed over in libraries that lack it.
+        if recipe.monitor not in (*space.names, LOSS, Recipe.monitor):
+            raise ConfigError(
+                f"monitor: '{recipe.monitor}' is no label; choose {', '.join((*space.names, LOSS))}"
+            )
         loss = recipe.loss_for(network.config.head)
         before: dict[str, Any] = {}
         if recipe.pretrain != "none":

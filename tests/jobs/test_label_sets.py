@@ -66,23 +66,14 @@ def test_kinds_of_stars_by_the_labels_there_are():
     torch.testing.assert_close(kinds[0], torch.tensor([4200.0, 1.4]))
 
 
+CEILING = "ceiling --instrument gaia_rvs --mag 12 --stars prior --count 5 --json".split()
+
+
 def test_ceilings_free_any_labels(tmp_path, capsys):
     eight = made_emulator(EIGHT, tmp_path)
-    shared = [
-        "ceiling",
-        "--instrument",
-        "gaia_rvs",
-        "--mag",
-        "12",
-        "--stars",
-        "prior",
-        "--count",
-        "5",
-        "--json",
-    ]
 
     def free(*arguments):
-        code = main([*shared, *arguments])
+        code = main([*CEILING, *arguments])
         shown = capsys.readouterr()
         return json.loads(shown.out)["free_labels"] if code == 0 else shown.err
 
@@ -103,21 +94,9 @@ def test_ceilings_free_any_labels(tmp_path, capsys):
 
 
 def test_more_free_labels_never_lower_the_error(capsys):
-    shared = [
-        "ceiling",
-        "--instrument",
-        "gaia_rvs",
-        "--mag",
-        "12",
-        "--stars",
-        "prior",
-        "--count",
-        "5",
-        "--json",
-    ]
     sigma = []
     for names in ("log_g", "log_g,teff", "log_g,teff,m_h"):
-        assert main([*shared, "--free", names]) == 0
+        assert main([*CEILING, "--free", names]) == 0
         sigma.append(json.loads(capsys.readouterr().out)["rows"][0]["sigma_median"])
     assert sigma[0] < sigma[1] < sigma[2]
 

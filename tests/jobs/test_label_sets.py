@@ -66,7 +66,7 @@ def test_kinds_of_stars_by_the_labels_there_are():
     torch.testing.assert_close(kinds[0], torch.tensor([4200.0, 1.4]))
 
 
-CEILING = "ceiling --instrument gaia_rvs --mag 12 --stars prior --count 5 --json".split()
+CEILING = ["ceiling", "--instrument", "gaia_rvs", "--mag", "12", "--stars", "prior", "--count", "5", "--json"]
 
 
 def test_ceilings_free_any_labels(tmp_path, capsys):

@@ -9,12 +9,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from specvit.inference import errors
 from specvit.inference.descent import Minima, minimise
-from specvit.inference.errors import label_std
 from specvit.inference.products import TemplateProducts, TemplateRows
 from specvit.inference.profile import AmplitudeProfile
+from specvit.inference.region import Region
 from specvit.library.derivative import batched_jacobian
 from specvit.limits import continuum_columns, fisher_information
+from specvit.spectra import LabelSpace
+
+PLANE = LabelSpace(("a", "b"), ("dex", "dex"), (0.0, 0.0), (1.0, 1.0))
+
+
+def label_std(position, fisher):
+    """The errors in a whole box."""
+    return errors.label_std(position, fisher, (torch.zeros_like(position), torch.ones_like(position)))
+
 
 # --- products and profile ---------------------------------------------------------------------------------
 
@@ -79,7 +89,7 @@ def test_a_quadratic_with_its_minimum_outside_ends_at_the_constrained_minimum():
     curvature = torch.tensor([[4.0, 3.0], [3.0, 4.0]], dtype=torch.float64)
     products = quadratic(torch.tensor([0.5, 1.6], dtype=torch.float64), curvature)
     start = torch.tensor([[[0.1, 0.1], [0.9, 0.9], [1.0, 0.0]]], dtype=torch.float64)
-    found = minimise(products, lambda position: position, start)
+    found = minimise(products, lambda position: position, start, Region(PLANE, None))
     # On the face x1 = 1 the other label moves up its valley: x0 = 0.5 + 3/4 · 0.6.
     expected = torch.tensor([0.95, 1.0], dtype=torch.float64).expand(1, 3, 2)
     assert found.converged.all()

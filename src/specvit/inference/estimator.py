@@ -57,11 +57,11 @@ class TemplateFit:
     `fit` takes over pixels and box.
 
     `diagnostics` of a prediction, of the best start: `chi2`, `degrees_of_freedom`, `iterations`, `converged`,
-    `minima`, `on_face` and `continuum`.
+    `minima`, `on_face` and `continuum`, that of one arm after the other.
 
     Args:
         observed: noise-free spectra; predictions run on its device, in float64.
-        order: of the multiplicative continuum; 0 is the amplitude alone.
+        order: of the multiplicative continuum of each arm; 0 is the amplitude alone, that of all arms.
         starts: per spectrum.
         seed: of the bank of templates from which the starts are chosen.
 
@@ -140,12 +140,16 @@ class TemplateFit:
         return finished(prediction, spectra.usable_share, self.name, verdict)
 
     def _degrees_of_freedom(self, sigma: Tensor) -> Tensor:
-        live, unknowns = torch.isfinite(sigma).sum(1).cpu(), len(self.names) + self.order + 1
+        terms, arms = self.order + 1, self._rows.arms
+        counts = torch.stack([torch.isfinite(sigma[:, arm]).sum(1) for arm in arms], dim=1).cpu()
+        # An arm with fewer pixels than its continuum has terms is left out.
+        used = counts >= terms
+        live, unknowns = (counts * used).sum(1), len(self.names) + terms * used.sum(1)
         if bool((live < unknowns).any()):
             row = int((live < unknowns).nonzero()[0])
             raise DataError(
-                f"{self.name}: spectrum {row} has {int(live[row])} live pixels, the fit has {unknowns} "
-                "unknowns; leave it out"
+                f"{self.name}: spectrum {row} has {int(counts[row].sum())} live pixels, the fit has "
+                f"{len(self.names) + terms * len(arms)} unknowns; leave it out"
             )
         return live - unknowns
 
@@ -168,7 +172,7 @@ class TemplateFit:
             "converged": minima.converged[spectrum, best],
             "minima": minima.distinct(SAME),
             "on_face": (position <= low) | (position >= high),
-            "continuum": profile.continuum[:, 0],
+            "continuum": profile.continuum[:, 0].flatten(1),
         }
 
     def save(self, folder: Path) -> None:

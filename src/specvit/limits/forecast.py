@@ -45,8 +45,8 @@ class FreeParameters:
     Args:
         label: the label whose error is asked for.
         labels: all free labels, `label` among them; the others are known exactly.
-        continuum_order: order of a multiplicative polynomial continuum; 0 is the flux scale alone, None says
-            that the flux is known absolutely.
+        continuum_order: order of a multiplicative polynomial continuum, one in each arm; 0 is the flux scale alone,
+            that of all arms, None says that the flux is known absolutely.
         velocity: radial velocity free.
         line_width: width of the line-spread function free.
     """

@@ -6,6 +6,7 @@ errors. Knows no file.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -44,6 +45,7 @@ class ObservedSpectrum:
         facts: what the header says of star and observation.
         assumptions: what was not in the file and was taken for granted, one sentence each.
         assumed: those of "sigma", "resolution", "medium" and "unit" that are guesses, not the file's or the user's.
+        known: label -> (mean, 1 σ), what is known of this star from elsewhere.
     """
 
     name: str
@@ -60,6 +62,7 @@ class ObservedSpectrum:
     facts: dict[str, str | float] = field(default_factory=dict)
     assumptions: tuple[str, ...] = ()
     assumed: frozenset[str] = frozenset()
+    known: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def usable(self) -> np.ndarray:

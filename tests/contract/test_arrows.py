@@ -14,6 +14,7 @@ ORDER = (
         "cli",
         "paper",
         "hub",
+        "starlist",
         "report",
         "studies",
         "jobs",

@@ -19,6 +19,7 @@ ORDER = (
         "jobs",
         "evaluate",
         "explain",
+        "represent",
         "stellar",
         "estimators",
         "training",

@@ -136,8 +136,8 @@ def test_what_cannot_be_is_refused_before_a_fit(network):
         check({"pool": "tokens"})
     with pytest.raises(ConfigError, match=r"block9.*choose .*block1"):
         Probe(network=network, layer="block9").fit(TRAIN, HELD)
+    elsewhere = MemorySource(stars(50), WavelengthGrid.linear(8001, 1.0, 64), SPACE)
     with pytest.raises(WavelengthRangeError):
-        elsewhere = MemorySource(stars(50), WavelengthGrid.linear(8001, 1.0, 64), SPACE)
         Probe(network=network).fit(elsewhere, elsewhere)
 
 

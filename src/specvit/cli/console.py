@@ -53,6 +53,9 @@ VERBS = {
     "latents": Verb(
         "specvit.cli.latents:latents", "Write what the layers of a network make of spectra to a file."
     ),
+    "probe": Verb(
+        "specvit.cli.probe:probe", "Read labels off the layers of trained networks, with controls."
+    ),
     "study": Verb("specvit.cli.study:app", "List, plan, run and judge declared experiments."),
     "audit": Verb(
         "specvit.cli.audit:app", "Check features for leaks, and mixtures of experts for gains that are none."

@@ -20,6 +20,7 @@ ORDER = (
         "jobs",
         "evaluate",
         "explain",
+        "represent",
         "stellar",
         "estimators",
         "training",

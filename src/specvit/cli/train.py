@@ -12,8 +12,8 @@ def train(
     model: Annotated[
         str,
         typer.Option(
-            help="Kind of network: subspace, vit, mlp, cnn, swin; or moe, a mixture of experts, ridge, pca_ridge, pls, "
-            "lightgbm."
+            help="Kind of network: subspace, vit, mlp, cnn, swin; or moe, a mixture of experts, probe, ridge, "
+            "pca_ridge, pls, lightgbm."
         ),
     ] = "subspace",
     size: Annotated[

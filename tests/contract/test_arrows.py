@@ -17,6 +17,7 @@ ORDER = (
         "report",
         "studies",
         "jobs",
+        "denoise",
         "evaluate",
         "explain",
         "stellar",

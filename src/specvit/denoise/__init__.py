@@ -1,0 +1,17 @@
+"""Spectra with less noise: denoisers behind one protocol, the optimum among them, and scores that hold them to it."""
+
+from specvit.denoise.denoised import DenoisedSpectra
+from specvit.denoise.protocol import Denoiser
+from specvit.denoise.restoring import NoisySpectra, Restored, restore_spectra
+from specvit.denoise.stored import check_fingerprint, content_of, save_denoiser
+
+__all__ = [
+    "DenoisedSpectra",
+    "Denoiser",
+    "NoisySpectra",
+    "Restored",
+    "check_fingerprint",
+    "content_of",
+    "restore_spectra",
+    "save_denoiser",
+]

@@ -100,7 +100,7 @@ class PosteriorMean:
         check_origin(origin, self.emulator, self.name)
         prior = self.prior if not isinstance(self.prior, str) else make_prior(self.prior, origin.label_space)
         self._sampler = BayesCeiling(
-            _relative(self.emulator), prior, self.bank_size, self.seed, settings=self.settings
+            relative_to_own_mean(self.emulator), prior, self.bank_size, self.seed, settings=self.settings
         )
         self.origin, self.names = origin, origin.label_space.names
         return self
@@ -165,7 +165,7 @@ class PosteriorMean:
             return cls(emulator, **dict(options))._begin(bundle.origin)
 
 
-def _relative(emulator: Emulator) -> ObservedEmulator:
+def relative_to_own_mean(emulator: Emulator) -> ObservedEmulator:
     """Return the same spectra relative to their own mean over the pixels: no band outside them is needed."""
     size = emulator.grid.size
     same = scipy.sparse.eye_array(size, format="csr")

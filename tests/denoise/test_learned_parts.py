@@ -57,7 +57,11 @@ def test_the_change_is_the_formula_of_the_module():
     known = made.sight.known(seen(batch, s))
     learnt = made.network(made.sight.planes(known), known.conditions)[:, 0]
     n, p = s * batch.sigma, made.sight.spread
-    g = (-n * (batch.flux - made.sight.mean) + p * (p**2 + n**2).sqrt() * learnt) * batch.sigma / (p**2 + n**2)
+    g = (
+        (-n * (batch.flux - made.sight.mean) + p * (p**2 + n**2).sqrt() * learnt)
+        * batch.sigma
+        / (p**2 + n**2)
+    )
     torch.testing.assert_close(made(seen(batch, s)), batch.flux + s * g, rtol=1e-4, atol=1e-5)
 
 
@@ -68,7 +72,8 @@ def test_dead_pixels_tell_nothing_and_are_filled():
     other = batch.flux.clone()
     other[:, 3:9] = 0.0
     first, second = (
-        made(Seen(torch.where(sigma.isinf(), 0.0, flux), sigma, torch.ones(4, 1))) for flux in (batch.flux, other)
+        made(Seen(torch.where(sigma.isinf(), 0.0, flux), sigma, torch.ones(4, 1)))
+        for flux in (batch.flux, other)
     )
     assert torch.equal(first, second)
     assert bool(first.isfinite().all())
@@ -135,7 +140,9 @@ def test_losses_against_their_formulas():
         "wmse": (off**2 / batch.sigma**2).mean(),
     }.items():
         objective = Restoration(sight(), "clean", name)
-        assert float(objective.loss(outputs, objective.prepare(batch, 0)[1])) == pytest.approx(float(expected), rel=1e-5)
+        assert float(objective.loss(outputs, objective.prepare(batch, 0)[1])) == pytest.approx(
+            float(expected), rel=1e-5
+        )
 
 
 def test_likelihoods_of_the_blind_task_are_of_the_noisy_pixel():

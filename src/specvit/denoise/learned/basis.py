@@ -147,7 +147,9 @@ class BasisDiffusion:
     def check(self, validation: SpectraBatch) -> None:
         """Raise DataError unless the noise-free flux is known."""
         if validation.truth is None:
-            raise DataError("objective: a basis denoiser needs held-out spectra whose noise-free flux is known")
+            raise DataError(
+                "objective: a basis denoiser needs held-out spectra whose noise-free flux is known"
+            )
 
     def prepare(self, batch: SpectraBatch, seed: int | None) -> tuple[Told, Tensor]:
         """Return what spectra say at random noise factors, and coefficients with their weights, shape (B, 2, K)."""

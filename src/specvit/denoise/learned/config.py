@@ -81,7 +81,9 @@ class DenoiserConfig:
                 f"low, high: expected 0 <= low <= high <= 1 and some noise, got {self.low}, {self.high}"
             )
         if self.objective == BASIS and self.sigma != "visible":
-            raise ConfigError("sigma: a basis denoiser weighs pixels by it; controls are for networks of pixels")
+            raise ConfigError(
+                "sigma: a basis denoiser weighs pixels by it; controls are for networks of pixels"
+            )
         if self.linear < 0 or self.steps_of_sampler < 2:
             raise ConfigError("linear, steps_of_sampler: expected at least 0 and 2")
 
@@ -129,9 +131,16 @@ class DenoiserConfig:
 NETWORKS = ("unet", "blind_spot", "basis")
 
 
-def split_options(options: dict[str, Any]) -> tuple[DenoiserConfig, Recipe]:
+#: Name of a size -> width of every network.
+SIZES = {"nano": {"width": 16, "channels": 8}, "small": {"width": 32}, "base": {"width": 64, "channels": 32}}
+
+
+def split_options(options: dict[str, Any], size: str = "") -> tuple[DenoiserConfig, Recipe]:
     """Return the denoiser and the recipe of options by name; ConfigError for one that neither knows."""
-    config, recipe = DenoiserConfig(), Recipe(lr=2e-3, ema=0.995, batch=64)
+    if size and size not in SIZES:
+        raise ConfigError(f"size: '{size}' is not there for denoisers; choose {', '.join(SIZES)}")
+    sized: dict[str, Any] = dict(SIZES[size]) if size else {}
+    config, recipe = DenoiserConfig().with_options(sized), Recipe(lr=2e-3, ema=0.995, batch=64)
     names = config.option_names
     for name in options:
         if name not in (*names, *RECIPE):

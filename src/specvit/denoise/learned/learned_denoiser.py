@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
+from torch import Tensor
 
 from specvit.denoise.denoised import DenoisedSpectra
-from specvit.denoise.learned.config import DenoiserConfig
+from specvit.denoise.learned.config import BASIS, DenoiserConfig
 from specvit.denoise.learned.methods import Method, make_method
-from specvit.denoise.restoring import restore_spectra
+from specvit.denoise.restoring import NoisySpectra, restore_spectra
 from specvit.denoise.stored import check_fingerprint, content_of, save_denoiser
 from specvit.documents import Section
 from specvit.errors import DataError, RunError
+from specvit.estimators.network_estimator import fingerprint_spectra
 from specvit.models.bundle import load_bundle
 from specvit.models.inputs import Progress, Values
 from specvit.models.origin import Origin, snr_range
@@ -29,8 +31,8 @@ from specvit.training.recipe import Recipe
 #: Training spectra by which statistics are set.
 SAMPLE = 1024
 
-#: What a saved one calls itself.
-NAME = "unet-denoiser"
+#: What saved ones call themselves: networks of pixels, and of coefficients.
+NAMES = ("unet-denoiser", "basis-denoiser")
 
 #: What weights and statistics are called among the tensors.
 WEIGHTS = "body."
@@ -53,8 +55,6 @@ class LearnedDenoiser:
         folder: where checkpoints go and are looked for.
         listen: see `Trainer`.
     """
-
-    name = NAME
 
     def __init__(
         self,
@@ -121,6 +121,11 @@ class LearnedDenoiser:
         )
 
     @property
+    def name(self) -> str:
+        """One of `NAMES`, as its objective says."""
+        return NAMES[self.config.objective == BASIS]
+
+    @property
     def digest(self) -> str:
         """Of settings and weights."""
         return content_of(self.name, self.config.to_dict(), self._ready().body.state_dict())
@@ -134,12 +139,15 @@ class LearnedDenoiser:
         """Write weights, manifest, fingerprint and card into `folder`, all or nothing."""
         method = self._ready()
         state = {WEIGHTS + name: value for name, value in method.body.state_dict().items()}
-        save_denoiser(self, self.config.to_dict(), state, method.about, folder, self.metrics)
+        settings = {"options": self.config.to_dict()}
+        save_denoiser(self, settings, state, method.about, folder, self.metrics, self._answers())
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read a denoiser back; DataError if the folder was changed, is incomplete or answers otherwise."""
-        bundle = load_bundle(folder, cls.name)
+        bundle = load_bundle(folder)
+        if bundle.estimator not in NAMES:
+            raise DataError(f"{folder}: holds a '{bundle.estimator}', expected {' or '.join(NAMES)}")
         settings = bundle.settings_as(StoredOptions)
         denoiser = cls(settings.options)
         with bundle.naming_settings(), torch.random.fork_rng(devices=[]):
@@ -151,13 +159,19 @@ class LearnedDenoiser:
         method.body.load_state_dict(state)
         denoiser._adopt(method, bundle.origin)
         denoiser.metrics = settings.metrics
-        check_fingerprint(denoiser, bundle)
+        check_fingerprint(denoiser, bundle, denoiser._answers())
+        bundle.tensors.finish()
         return denoiser
 
     def _adopt(self, method: Method, origin: Origin) -> Self:
         method.body.eval().requires_grad_(False).to("cpu")
         self._method, self.origin = method, origin
         return self
+
+    def _answers(self) -> Tensor:
+        flux, sigma = fingerprint_spectra(self.origin.grid)
+        with torch.no_grad():
+            return self._ready().probe(NoisySpectra(flux, sigma, 1.0, 0, torch.Generator()))
 
     def _ready(self) -> Method:
         if not hasattr(self, "_method"):

@@ -59,6 +59,9 @@ class Method(Protocol):
     def restore(self, noisy: NoisySpectra) -> Restored:
         """Answer for spectra relative to their level."""
 
+    def probe(self, noisy: NoisySpectra) -> Tensor:
+        """Return an answer to fixed spectra in which all weights take part, and no chance, shape (B, L)."""
+
 
 def make_method(config: DenoiserConfig, pixels: int) -> Method:
     """Return the kind of denoiser that a description asks for, not trained; draws from PyTorch's generator."""
@@ -103,9 +106,7 @@ class _OnePass:
 
     def objective(self, masked: float) -> Objective:
         config = self.config
-        return Restoration(
-            self.sight, config.objective, config.loss_name, config.low, config.high, masked
-        )
+        return Restoration(self.sight, config.objective, config.loss_name, config.low, config.high, masked)
 
     def restore(self, noisy: NoisySpectra) -> Restored:
         if isinstance(self.body, BlindRestorer):
@@ -121,6 +122,9 @@ class _OnePass:
             mean = torch.where(torch.isfinite(noisy.sigma), mean, self.body(seen))
         samples = self._samples(noisy) if told and noisy.draws else None
         return Restored(mean, None if samples is None else _spread(samples), samples)
+
+    def probe(self, noisy: NoisySpectra) -> Tensor:
+        return self.restore(noisy).mean
 
     def _samples(self, noisy: NoisySpectra) -> Tensor:
         """Return draws (B, S, L) from the posterior; a dead pixel is taken as known to a thousand times its spread."""
@@ -149,7 +153,9 @@ class _Pixels:
 
     @property
     def about(self) -> str:
-        what = "given an observed spectrum" if self.config.conditional else "of stars in general, guided by DPS"
+        what = (
+            "given an observed spectrum" if self.config.conditional else "of stars in general, guided by DPS"
+        )
         return f"A diffusion of pixels, {what}: {DIFFUSIONS[self.config.objective]}."
 
     @property
@@ -165,7 +171,12 @@ class _Pixels:
     def restore(self, noisy: NoisySpectra) -> Restored:
         drawn = [self._draw(noisy) for _ in range(max(noisy.draws, FOR_MEAN))]
         samples = self.sight.mean + self.sight.spread * torch.stack(drawn, dim=1)
-        return Restored(samples.mean(dim=1), _spread(samples), samples[:, : noisy.draws] if noisy.draws else None)
+        return Restored(
+            samples.mean(dim=1), _spread(samples), samples[:, : noisy.draws] if noisy.draws else None
+        )
+
+    def probe(self, noisy: NoisySpectra) -> Tensor:
+        return self._guess(_seen(noisy) if self.config.conditional else None)(noisy.flux, 1.0)
 
     def prior(self, count: int, generator: torch.Generator) -> Tensor:
         """Return `count` spectra of no star in particular, relative to their level, shape (count, L)."""
@@ -239,6 +250,9 @@ class _Basis:
         ]
         samples = torch.cat(parts)
         return Restored(mean, _spread(samples), samples)
+
+    def probe(self, noisy: NoisySpectra) -> Tensor:
+        return self.restore(noisy).mean
 
     def _samples(self, h: Tensor, normal: Tensor, level: Tensor, noisy: NoisySpectra) -> Tensor:
         posterior = Posterior(self.restorer, h, normal, level, noisy.draws)

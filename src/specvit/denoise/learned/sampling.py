@@ -28,7 +28,9 @@ def noise_times(steps: int, low: float, high: float) -> list[float]:
         ConfigError: for fewer than two steps, or bounds that are not positive and rising.
     """
     if steps < 2 or not 0 < low < high:
-        raise ConfigError(f"steps: expected at least 2 with 0 < low < high, got {steps}, {low:g} and {high:g}")
+        raise ConfigError(
+            f"steps: expected at least 2 with 0 < low < high, got {steps}, {low:g} and {high:g}"
+        )
     first, last = high ** (1 / RHO), low ** (1 / RHO)
     return [*((first + (last - first) * k / (steps - 1)) ** RHO for k in range(steps)), 0.0]
 

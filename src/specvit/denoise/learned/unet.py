@@ -71,7 +71,9 @@ class UNet(nn.Module):
         self.config, self.pixels, self.outputs = config, pixels, outputs
         count, widths = config.positions(pixels), [config.width * factor for factor in config.growth]
         self.length, hidden = count * config.patch, 4 * config.width
-        self.told = nn.Sequential(nn.Linear(conditions, hidden), nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU())
+        self.told = nn.Sequential(
+            nn.Linear(conditions, hidden), nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU()
+        )
         self.entry = _map(config, count, planes * config.patch, widths[0])
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         self.coarser, self.finer = nn.ModuleList(), nn.ModuleList()

@@ -96,14 +96,14 @@ def two_kinds(count, seed):
     true_sigma = torch.where(torch.arange(PIXELS) < LINES, sigma, 0.0)
     flux = clean + true_sigma * torch.randn(clean.shape, generator=generator)
     truth = Truth(clean, true_sigma, torch.ones(count))
-    return SpectraBatch(flux, sigma, torch.full((count, 1), 2.5), {}, torch.full((count,), 5.0), truth), kind
+    return SpectraBatch(flux, sigma, torch.full((count, 1), 2.5), {}, torch.full((count,), 5.0), truth)
 
 
 def test_a_basis_denoiser_learns_what_no_linear_filter_can_and_samples_both_kinds():
-    train, held_out = (MemorySource(two_kinds(n, s)[0], GRID, SPACE) for n, s in ((4000, 1), (200, 2)))
+    train, held_out = (MemorySource(two_kinds(n, s), GRID, SPACE) for n, s in ((4000, 1), (200, 2)))
     options = {"components": 1, "patterns": 1, "width": 32, "depth": 2, "batch": 128, "lr": 5e-3}
     denoiser = trained("basis", train, 600, held_out, **options)
-    batch, kind = two_kinds(400, 3)
+    batch = two_kinds(400, 3)
     direction = shapes()[1][1]
     precision = float((direction[:LINES] ** 2).sum()) / 0.16
     projected = ((batch.flux - 1) @ direction)[:, None] / 0.16

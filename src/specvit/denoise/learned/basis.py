@@ -223,17 +223,20 @@ class Posterior:
         told = torch.cat(
             [self.level.double(), torch.full_like(self.level[:, :1], factor).log().double() / 2], 1
         )
-        return self.body(
+        found: Tensor = self.body(
             Told(linear.float(), self._spread(doubt).float(), self._spread(told).float())
-        ).double()
+        )
+        return found.double()
 
     def restore(self, state: Tensor, factor: float) -> Tensor:
         """Return E[w | w + s ε = state], (B · copies, K): the guess of `sampling.product_guess`."""
         found = self.coefficients(state, factor).unflatten(0, (-1, self.copies))
-        return self._spread(self.values.sqrt()) * (found @ self.vectors).flatten(0, 1)
+        rotated: Tensor = (found @ self.vectors).flatten(0, 1)
+        return self._spread(self.values.sqrt()) * rotated
 
     def _spread(self, values: Tensor) -> Tensor:
         return values.repeat_interleave(self.copies, dim=0)
 
     def _rotated(self, state: Tensor) -> Tensor:
-        return (state.unflatten(0, (-1, self.copies)) @ self.vectors.mT).flatten(0, 1)
+        rotated: Tensor = (state.unflatten(0, (-1, self.copies)) @ self.vectors.mT).flatten(0, 1)
+        return rotated

@@ -127,16 +127,17 @@ class _OnePass:
         return self.restore(noisy).mean
 
     def _samples(self, noisy: NoisySpectra) -> Tensor:
-        """Return draws (B, S, L) from the posterior; a dead pixel is taken as known to a thousand times its spread."""
+        """Return draws (B, S, L) from the posterior; of a dead pixel what the drawn others say of it."""
         live, drawn = torch.isfinite(noisy.sigma), []
-        noise = torch.where(live, noisy.sigma, 1e3 * self.sight.spread)
+        noise = torch.where(live, noisy.sigma, self.sight.spread)
         times = noise_times(self.config.steps_of_sampler, LAST, FIRST)
         observed = torch.where(live, noisy.flux, self.sight.mean) / noise
         for _ in range(noisy.draws):
 
             def restore(state: Tensor, factor: float) -> Tensor:
                 told = torch.full_like(state[:, :1], factor)
-                return self.body(Seen(state * noise, noise, told)) / noise
+                found: Tensor = self.body(Seen(torch.where(live, state * noise, 0.0), noisy.sigma, told))
+                return found / noise
 
             start = observed + FIRST * _normal(observed, noisy.generator)
             drawn.append(flow(product_guess(restore, observed), start, times) * noise)
@@ -264,7 +265,8 @@ class _Basis:
         variance = 1 / (1 + 1 / times[-2] ** 2)
         told = variance * (posterior.observed + state / times[-2] ** 2)
         coefficients = posterior.coefficients(told, variance**0.5).float()
-        return self.restorer.spectra(coefficients).unflatten(0, (-1, noisy.draws))
+        found: Tensor = self.restorer.spectra(coefficients).unflatten(0, (-1, noisy.draws))
+        return found
 
 
 def _normal(like: Tensor, generator: torch.Generator) -> Tensor:

@@ -51,7 +51,7 @@ class UNetConfig:
 
     def positions(self, pixels: int) -> int:
         """Return the positions of the finest level: enough for all pixels, and divisible for all levels."""
-        whole = 2 ** (len(self.growth) - 1)
+        whole = 1 << (len(self.growth) - 1)
         return -(-pixels // (self.patch * whole)) * whole
 
 
@@ -108,7 +108,7 @@ class UNet(nn.Module):
             fine = features.repeat_interleave(2, dim=2)
             features = self.up[level](self.finer[level](torch.cat([fine, kept[level]], dim=1)), told)
         found: Tensor = self.exit(F.silu(self.norm(features)).transpose(1, 2))
-        whole = found.unflatten(2, (self.outputs, -1)).transpose(1, 2).flatten(2)
+        whole: Tensor = found.unflatten(2, (self.outputs, -1)).transpose(1, 2).flatten(2)
         return whole[:, :, : self.pixels].float()
 
 

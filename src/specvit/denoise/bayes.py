@@ -6,7 +6,7 @@ is that of `specvit.limits.bayes`, with its effective sample sizes; nothing is l
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -177,7 +177,7 @@ class BayesDenoiser:
         options = PosteriorOptions(
             prior=str(self.prior), seed=self.seed, bank_size=self.bank_size, settings=self.settings
         )
-        return {**options.model_dump(mode="json"), "settings": asdict(options.settings)}
+        return options.model_dump(mode="json")
 
     def _ready(self) -> Self:
         if not hasattr(self, "origin"):

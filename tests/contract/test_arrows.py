@@ -18,6 +18,7 @@ ORDER = (
         "report",
         "studies",
         "jobs",
+        "denoise",
         "evaluate",
         "explain",
         "represent",

@@ -103,7 +103,7 @@ class PosteriorMean:
         if isinstance(prior, str):
             prior = make_prior(prior, origin.label_space, self.emulator.coverage)
         self._sampler = BayesCeiling(
-            _relative(self.emulator), prior, self.bank_size, self.seed, settings=self.settings
+            relative_to_own_mean(self.emulator), prior, self.bank_size, self.seed, settings=self.settings
         )
         self.origin, self.names = origin, origin.label_space.names
         return self
@@ -168,7 +168,7 @@ class PosteriorMean:
             return cls(emulator, **dict(options))._begin(bundle.origin)
 
 
-def _relative(emulator: Emulator) -> ObservedEmulator:
+def relative_to_own_mean(emulator: Emulator) -> ObservedEmulator:
     """Return the same spectra relative to their own mean over the pixels: no band outside them is needed."""
     size = emulator.grid.size
     same = scipy.sparse.eye_array(size, format="csr")

@@ -61,6 +61,12 @@ def save_with_emulator(
     name: str, origin: Origin, options: dict[str, Any], emulator: Emulator, folder: Path
 ) -> None:
     """Write a bundle of options and emulator into `folder`, all or nothing."""
+    description, tensors = emulator_entries(emulator)
+    save_bundle(Bundle(name, origin, {"options": options, "emulator": description}, tensors), folder)
+
+
+def emulator_entries(emulator: Emulator) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return what a bundle says of an emulator, a `DomainRecord`, and its tensors."""
     description = {
         "regressor": emulator.regressor.to_dict(),
         "resolution": emulator.resolution,
@@ -69,8 +75,19 @@ def save_with_emulator(
         "errors": emulator.errors,
         "coverage": None if emulator.coverage is None else emulator.coverage.to_dict(),
     }
-    tensors: dict[str, Tensor] = {_PREFIX + key: value for key, value in emulator.state_dict().items()}
-    save_bundle(Bundle(name, origin, {"options": options, "emulator": description}, tensors), folder)
+    return description, {_PREFIX + key: value for key, value in emulator.state_dict().items()}
+
+
+def read_emulator(bundle: StoredBundle, record: DomainRecord, who: str) -> Emulator:
+    """Return the emulator among the tensors of a bundle, set aside there, on the bundle's pixels.
+
+    Raises:
+        DataError: if its entries do not go together, or it is not for the labels of the bundle.
+    """
+    emulator = Emulator.from_tensors(bundle.tensors.part(_PREFIX), record, record.domain, bundle.origin.grid)
+    with bundle.naming_settings():
+        check_origin(bundle.origin, emulator, who)
+    return emulator
 
 
 def load_with_emulator(
@@ -83,10 +100,6 @@ def load_with_emulator(
     """
     bundle = load_bundle(folder, name)
     settings = bundle.settings_as(EmulatorSettings[options])  # type: ignore[valid-type]
-    domain = settings.emulator.domain
-    tensors = bundle.tensors.part(_PREFIX)
+    emulator = read_emulator(bundle, settings.emulator, name)
     bundle.tensors.finish()
-    emulator = Emulator.from_tensors(tensors, settings.emulator, domain, bundle.origin.grid)
-    with bundle.naming_settings():
-        check_origin(bundle.origin, emulator, name)
     return bundle, settings.options, emulator

@@ -10,7 +10,8 @@ Source of the method: Golub & Pereyra 1973, SIAM J. Numer. Anal. 10, 413 (variab
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -38,6 +39,7 @@ class StarArrays:
         precision: of the coefficients, shape (B, C): 0 if free, infinite if a star does not have them.
         own: ln(FWHM / nominal FWHM) at the pixels, shape (B, L).
         assumed: whether the resolution is a guess, shape (B,), bool.
+        known: per star, label -> (mean, sigma) from elsewhere.
     """
 
     log_pixels: Tensor
@@ -48,6 +50,7 @@ class StarArrays:
     precision: Tensor
     own: Tensor
     assumed: Tensor
+    known: tuple[Mapping[str, tuple[float, float]], ...] = field(kw_only=True)
 
     @classmethod
     def of(
@@ -82,7 +85,8 @@ class StarArrays:
             own[k, here] = np.log(star.fwhm[pixels] / wavelength * templates.resolution)
         assumed = [bool("resolution" in star.spectrum.assumed) for star in stars]
         arrays = (log_pixels, flux, weight, columns, np.array(terms), precision, own, np.array(assumed))
-        return cls(*(torch.from_numpy(array) for array in arrays))
+        known = tuple(star.spectrum.known for star in stars)
+        return cls(*(torch.from_numpy(array) for array in arrays), known=known)
 
 
 @dataclass(frozen=True)
@@ -115,7 +119,7 @@ class StarObjective:
 
     def __init__(self, arrays: StarArrays, templates: WidthTemplates, settings: StarFitSettings) -> None:
         self.arrays, self.templates = arrays, templates
-        self.priors = StarPriors(templates.emulator.label_space, settings, arrays.assumed)
+        self.priors = StarPriors(templates.emulator.label_space, settings, arrays.assumed, arrays.known)
         self.labels = templates.labels
         self._root = arrays.weight.sqrt()
         count = arrays.precision.shape[1]

@@ -7,6 +7,7 @@ then a combination of rows on a fine logarithmic grid, interpolated between the 
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -90,6 +91,13 @@ class WidthTemplates:
             smoothed.append(spline_filter1d((matrix @ rows.T).T, order=3, axis=1, mode="mirror"))
         self.into, self.rows = self._compressed(torch.from_numpy(np.stack(smoothed, axis=1)))
         self.log_nodes = np.log(NODES)
+
+    def corrected(self, correction: np.ndarray) -> WidthTemplates:
+        """Return these templates times one plus `correction` (count,) on the fine grid, in the rest frame."""
+        values = _spline_values(self.rows.double()).numpy() * (1 + correction)
+        other = copy.copy(self)
+        other.rows = torch.from_numpy(spline_filter1d(values, order=3, axis=2, mode="mirror")).float()
+        return other
 
     @property
     def labels(self) -> int:

@@ -19,6 +19,7 @@ ORDER = (
         "jobs",
         "evaluate",
         "explain",
+        "amortised",
         "stellar",
         "estimators",
         "training",

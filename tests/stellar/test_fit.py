@@ -1,5 +1,7 @@
 """Stars made by another path (the emulator, smoothed directly, with waves, gaps and noise) are found again."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -78,6 +80,17 @@ def test_a_prior_moves_the_answer_to_it():
     told = StarFitter(settings=StarFitSettings(priors={"log_g": (3.0, 0.001)})).fit([star])[0][0]
     assert told.labels["log_g"] == pytest.approx(3.0, abs=0.01)
     assert told.errors["log_g"] < 0.01
+
+
+def test_what_is_known_of_one_star_moves_that_one_alone(fitter, found):
+    plain = observe(*STARS["giant"], snr=30)
+    told = replace(plain, known={"log_g": (3.0, 0.001)})
+    both = fitter.fit([told, plain])
+    alone = fitter.fit([plain])[0][0]
+    assert both[0][0].labels["log_g"] == pytest.approx(3.0, abs=0.01)
+    assert both[1][0].labels["log_g"] == pytest.approx(alone.labels["log_g"], abs=1e-3)
+    general = StarFitter(settings=replace(fitter.settings, priors={"log_g": (1.5, 0.001)}))
+    assert general.fit([told])[0][0].labels["log_g"] == pytest.approx(3.0, abs=0.01)
 
 
 def test_what_is_no_late_type_star_is_flagged(fitter):

@@ -39,8 +39,10 @@ VALIDATION, SHOWN = 2_000, 2_048
 NOT_OURS = ("priors", "starts")
 #: km/s: more is no error of a velocity that was found, but one that was not.
 FOUND = 120.0
-#: Processor time of a training spectrum over that of drawing it, by kind of network, and of other kinds.
-EFFORT, MOST_EFFORT = {"subspace": 1.8}, 8.0
+#: Kind of network unless another is asked for.
+USUAL = "subspace"
+#: Processor time of a training spectrum over that of drawing it: of the usual kind, and of others.
+EFFORT, MOST_EFFORT = 1.8, 8.0
 #: Spectra that are drawn whatever the number of updates: domain, validation, correction of the errors.
 EXTRA_SPECTRA = 30_000
 #: A library that gets nothing wrong, relative to the flux.
@@ -65,7 +67,7 @@ class TrainingPlan:
         ConfigError: for an unknown kind or size, or too few updates.
     """
 
-    model: str = "subspace"
+    model: str = USUAL
     size: str = "nano"
     updates: int = 3_000
     seed: int = 1
@@ -158,7 +160,8 @@ class NetworkStore:
         source.draw(0, 64)
         each = (time.process_time() - began) / 64
         _, recipe = architecture_of(self.plan.model).split_options(self.plan.size, self.plan.options)
-        drawn = EXTRA_SPECTRA + self.plan.updates * recipe.batch * EFFORT.get(self.plan.model, MOST_EFFORT)
+        effort = EFFORT if self.plan.model == USUAL else MOST_EFFORT
+        drawn = EXTRA_SPECTRA + self.plan.updates * recipe.batch * effort
         return drawn * each / 60 / 2
 
     def network(self, setup: Setup, progress: Progress | None = None) -> SetupNetwork:

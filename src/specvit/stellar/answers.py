@@ -20,13 +20,14 @@ from specvit.stellar.pixels import FitPixels
 class _Posterior:
     """One star: labels, velocity, ln(width) at its minima (M, P + 2), their deviations, and the labels' covariance.
 
-    `position` is that of the best minimum in the unit box, `found` are the minima that differ.
+    `room` is how far each label of the best minimum is from the nearest face, in shares of the box, `found` are the
+    minima that differ.
     """
 
     values: Tensor
     spread: Tensor
     covariance: np.ndarray
-    position: Tensor
+    room: Tensor
     found: tuple[Minimum, ...]
 
 
@@ -60,7 +61,7 @@ class Answers:
             weight,
             best.values,
             errors,
-            dict(zip(self.names, posterior.position.tolist(), strict=False)),
+            dict(zip(self.names, posterior.room.tolist(), strict=False)),
             best.velocity,
             self.largest,
             best.chi2,
@@ -101,7 +102,9 @@ class Answers:
         rows = torch.full((minima.position.shape[1],), k)
         values = box.values(rows, minima.position[k])
         fisher = _scaled_fisher(self.objective, box, rows, values, minima.curvature[k], reduced)
-        std = label_std(minima.position[k], fisher) * box.size[k]
+        low, high = bounds = box.region.bounds(minima.position[k])
+        std = label_std(minima.position[k], fisher, bounds) * box.size[k]
+        room = torch.minimum(minima.position[k] - low, high - minima.position[k])
         excess = (minima.total[k] - minima.total[k, 0]) / reduced
         kept = _distinct(minima.position[k])
         # As the errors have it, every label lies in the box: a label without information leaves the others theirs.
@@ -118,7 +121,7 @@ class Answers:
             for m in kept
         )
         spread = _mixture(values, std, confined, excess, kept)
-        return _Posterior(values, spread, covariance.numpy(), minima.position[k, 0], found)
+        return _Posterior(values, spread, covariance.numpy(), room[0], found)
 
 
 def _scaled_fisher(

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from specvit.errors import DataError
+from specvit.inference.region import Region
 from specvit.library import Emulator
 from specvit.observed import ObservedSpectrum
 from specvit.spectra import SPEED_OF_LIGHT_KM_S
@@ -126,4 +127,4 @@ class StarFitter:
         high = torch.tensor([*space.high, self.settings.velocity, 0.0], dtype=torch.float64).repeat(count, 1)
         low[:, -1] = (LOWEST_WIDTH - middle).clamp(min=-WIDTH_RANGE)
         high[:, -1] = (HIGHEST_WIDTH - middle).clamp(max=WIDTH_RANGE)
-        return StarBox(low, high)
+        return StarBox(low, high, Region(space, self.emulator.coverage, further=2))

@@ -13,7 +13,7 @@ from specvit.stellar.pixels import CALCIUM, FitPixels
 
 #: Flag -> what it means and what to do.
 FLAGS = {
-    "LABEL_ON_FACE": "Teff, log g or [M/H] ended on the edge of the library: the star is beyond it; use a wider library.",
+    "LABEL_ON_FACE": "Teff, log g or [M/H] ended on the edge of the library, or of a hole in it: the star is beyond; use a wider library.",
     "CHI2": "the best template does not fit: look at the residuals; check resolution, medium and masks.",
     "SIGMA_LARGE": "the spectrum hardly says: more signal, more range, or priors of your own are needed.",
     "RV_EDGE": "the velocity ended on the edge of what was looked for: wavelengths or medium may be wrong.",
@@ -53,7 +53,7 @@ class FittedStar:
         model: best template times continuum, shape (L,).
         weight: of the pixels, shape (L,).
         labels, errors: of the answer.
-        position: label -> place in the box, 0 to 1.
+        room: label -> distance to the nearest face of what the library covers, in shares of its box.
         velocity, largest: km/s, found and looked for.
         chi2, freedom: of the pixels, and degrees of freedom.
         smooth_chi2: of the continuum alone.
@@ -65,7 +65,7 @@ class FittedStar:
     weight: np.ndarray
     labels: dict[str, float]
     errors: dict[str, float]
-    position: dict[str, float]
+    room: dict[str, float]
     velocity: float
     largest: float
     chi2: float
@@ -78,9 +78,7 @@ def flags_of(star: FittedStar) -> tuple[str, ...]:
     """Return the flags of a star, in the order of `FLAGS`."""
     reduced = star.chi2 / star.freedom
     raised = {
-        "LABEL_ON_FACE": any(
-            not FACE < star.position[name] < 1 - FACE for name in LARGEST_SIGMA if name in star.position
-        ),
+        "LABEL_ON_FACE": any(star.room[name] <= FACE for name in LARGEST_SIGMA if name in star.room),
         "CHI2": reduced > LARGEST_CHI2,
         "SIGMA_LARGE": any(
             star.errors[name] > most for name, most in LARGEST_SIGMA.items() if name in star.errors

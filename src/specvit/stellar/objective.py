@@ -8,7 +8,8 @@ Source of the method: Golub & Pereyra 1973, SIAM J. Numer. Anal. 10, 413 (variab
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -34,6 +35,7 @@ class StarArrays:
         terms: C of each star, shape (B,).
         own: ln(FWHM / nominal FWHM) on the fine grid of the templates, shape (B, count).
         assumed: whether the resolution is a guess, shape (B,), bool.
+        known: per star, label -> (mean, sigma) from elsewhere.
     """
 
     log_pixels: Tensor
@@ -43,6 +45,7 @@ class StarArrays:
     terms: Tensor
     own: Tensor
     assumed: Tensor
+    known: tuple[Mapping[str, tuple[float, float]], ...] = field(kw_only=True)
 
     @classmethod
     def of(
@@ -73,7 +76,8 @@ class StarArrays:
             )
         assumed = [bool("resolution" in star.spectrum.assumed) for star in stars]
         arrays = (log_pixels, flux, weight, columns, np.array(orders) + 1, own, np.array(assumed))
-        return cls(*(torch.from_numpy(array) for array in arrays))
+        known = tuple(star.spectrum.known for star in stars)
+        return cls(*(torch.from_numpy(array) for array in arrays), known=known)
 
 
 @dataclass(frozen=True)
@@ -107,7 +111,7 @@ class StarObjective:
 
     def __init__(self, arrays: StarArrays, templates: WidthTemplates, settings: StarFitSettings) -> None:
         self.arrays, self.templates = arrays, templates
-        self.priors = StarPriors(templates.emulator.label_space, settings, arrays.assumed)
+        self.priors = StarPriors(templates.emulator.label_space, settings, arrays.assumed, arrays.known)
         self.labels = templates.labels
 
     def at(self, star: Tensor, values: Tensor) -> Evaluation:

@@ -86,7 +86,7 @@ def fit_pixels(spectrum: ObservedSpectrum, settings: StarFitSettings, low: float
     if not (inside & spectrum.usable).any():
         raise WavelengthRangeError(
             f"{source}: covers {spectrum.wavelength[0]:.0f}-{spectrum.wavelength[-1]:.0f} Å, the library "
-            f"{low:.0f}-{high:.0f} Å: nothing in common that is usable; take a library of that range"
+            f"{low:.0f}-{high:.0f} Å: nothing in common that is usable; {_mend(spectrum, low, high)}"
         )
     wavelength, fwhm = spectrum.wavelength[inside], spectrum.fwhm[inside]
     flux, sigma = spectrum.flux[inside], spectrum.sigma[inside]
@@ -117,6 +117,14 @@ def fit_pixels(spectrum: ObservedSpectrum, settings: StarFitSettings, low: float
     flux, sigma = flux / unit, sigma / unit
     level = _level(wavelength, flux, used)
     return FitPixels(spectrum, wavelength, flux, sigma, level, fwhm, in_air, tuple(notes))
+
+
+def _mend(spectrum: ObservedSpectrum, low: float, high: float) -> str:
+    """Return what may help a spectrum outside the range of the library."""
+    middle = float(np.median(spectrum.wavelength))
+    if any(low < middle * factor < high for factor in (0.1, 10.0)):
+        return "if that is ten times too much or too little, give the unit with --unit"
+    return "take a library of that range"
 
 
 def _in_windows(

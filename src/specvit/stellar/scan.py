@@ -12,6 +12,7 @@ import torch
 from scipy.fft import next_fast_len
 from torch import Tensor
 
+from specvit.inference.region import Region
 from specvit.spectra import SPEED_OF_LIGHT_KM_S
 from specvit.stellar.objective import StarArrays
 from specvit.stellar.priors import galactic_alpha
@@ -27,7 +28,7 @@ PARTS = (3, 2, 2)
 class TemplateBank:
     """Templates spread evenly over Teff, log g and [M/H], their other labels as stars of the Galaxy have them.
 
-    A library with other labels has its first three spread, the others in the middle.
+    A library with other labels has its first three spread, the others in the middle. None lies in a hole of the library.
     """
 
     def __init__(self, templates: WidthTemplates) -> None:
@@ -42,8 +43,11 @@ class TemplateBank:
             labels[:, at] = galactic_alpha(labels[:, space.index("m_h")])[0].clamp(low[at], high[at])
         if "c_m" in space.names:
             labels[:, space.index("c_m")] = 0.0
-        parts = torch.zeros(len(unit), dtype=torch.long)
-        for axis, count in zip(unit.T, PARTS, strict=False):
+        places = ((labels - low) / (high - low)).clamp(0.0, 1.0)
+        places = Region(space, templates.emulator.coverage).moved_inside(places)
+        labels = low + (high - low) * places
+        parts = torch.zeros(len(labels), dtype=torch.long)
+        for axis, count in zip(places.T[: len(axes)], PARTS, strict=False):
             parts = parts * count + (axis * count).long().clamp(max=count - 1)
         self.labels, self.part, self.templates = labels, parts, templates
         coefficients = templates.fine(labels, torch.zeros(len(labels), 1, dtype=torch.float64))

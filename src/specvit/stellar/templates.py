@@ -15,6 +15,7 @@ from scipy.ndimage import spline_filter1d
 from torch import Tensor
 from torch.quasirandom import SobolEngine
 
+from specvit.inference.region import Region
 from specvit.library import Emulator
 from specvit.spectra import SPEED_OF_LIGHT_KM_S
 from specvit.spectra.resample import FWHM_PER_SIGMA, gaussian_matrix
@@ -86,6 +87,7 @@ class WidthTemplates:
         space = self.emulator.label_space
         low, high = (torch.tensor(bound, dtype=torch.float64) for bound in (space.low, space.high))
         unit = SobolEngine(len(space), scramble=True, seed=1).draw(SAMPLE, dtype=torch.float64)
+        unit = Region(space, self.emulator.coverage).moved_inside(unit)
         some = self._padded(self.emulator.coefficients(low + (high - low) * unit))
         flat = rows.flatten(1)
         moment = torch.linalg.cholesky(some.T @ some / SAMPLE + 1e-12 * torch.eye(len(rows)))

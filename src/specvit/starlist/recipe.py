@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -15,11 +15,17 @@ from specvit.library import Emulator
 from specvit.library.emulator import BUILTIN_EMULATOR
 from specvit.observed import ObservedSpectrum
 from specvit.runs.identity import content_digest, file_digest
+from specvit.spectra.airglow import NIGHT_SKY_LINES
 from specvit.starlist.residuals import RestBins
 from specvit.stellar import FittedSpectrum, StarFitSettings, StarFitter, StellarParameters
+from specvit.stellar.clipping import fit_clipped
 from specvit.stellar.fit import Outcome
+from specvit.stellar.mask_cost import MaskCost, Windows, mask_costs
+from specvit.stellar.settings import TELLURIC
 
 PlotForm = Literal["png", "html"]
+#: Of no width: windows are widened by the line-spread function.
+NIGHT_SKY: Windows = tuple((line - 0.05, line + 0.05) for line in NIGHT_SKY_LINES)
 
 
 @dataclass(frozen=True)
@@ -28,15 +34,36 @@ class FitRecipe:
 
     Args:
         library: 'builtin' or the path of an emulator.
-        settings: of the fit.
+        settings: of the fit, without masks.
+        windows: that are left out as well, Å in vacuum in the telescope's frame.
+        night_sky: whether the lines of the night sky are left out.
+        clip: σ beyond which single pixels are left out, or None.
+        costs: whether what masks cost is worked out for every star.
         plot: folder of one picture or page per star, or None.
         plot_form: which of the two.
     """
 
     library: str = "builtin"
     settings: StarFitSettings = field(default_factory=StarFitSettings)
+    windows: Windows = ()
+    night_sky: bool = False
+    clip: float | None = None
+    costs: bool = False
     plot: str | None = None
     plot_form: PlotForm = "png"
+
+    def __post_init__(self) -> None:
+        if self.clip is not None and not 2 <= self.clip <= 100:
+            raise ConfigError(f"--clip: expected 2 to 100 σ, got {self.clip:g}")
+
+    @property
+    def masks(self) -> dict[str, Windows]:
+        """Name of a mask -> its windows."""
+        return {
+            "air (O2, H2O)": TELLURIC if self.settings.telluric else (),
+            "night sky (OH)": NIGHT_SKY if self.night_sky else (),
+            "own windows": self.windows,
+        }
 
     @cached_property
     def emulator_digest(self) -> str:
@@ -93,14 +120,23 @@ class ListFitter:
 
     def __init__(self, recipe: FitRecipe) -> None:
         self.recipe = recipe
-        self._fitter = StarFitter(recipe.open_emulator(), recipe.settings)
+        windows = recipe.windows + (NIGHT_SKY if recipe.night_sky else ())
+        self._fitter = StarFitter(recipe.open_emulator(), replace(recipe.settings, masks=windows))
         grid = self._fitter.emulator.grid
         self.bins = RestBins(grid.start, grid.stop)
         self.labels = self._fitter.emulator.label_space.names
 
     def fit(self, spectra: Sequence[ObservedSpectrum]) -> list[Outcome]:
         """Return what is found for each spectrum, in their order."""
+        if self.recipe.clip is not None:
+            return fit_clipped(self._fitter, spectra, self.recipe.clip)
         return self._fitter.fit(spectra)
+
+    def costs(self, star: StellarParameters, fitted: FittedSpectrum) -> dict[str, MaskCost]:
+        """Return what masks cost a star, nothing if nobody asks."""
+        if not self.recipe.costs:
+            return {}
+        return mask_costs(self._fitter, star, fitted, self.recipe.masks)
 
     def draw(self, star: StellarParameters, fitted: FittedSpectrum) -> str:
         """Draw a star if the recipe says so; return the name of the file, '' if nothing is drawn.

@@ -49,6 +49,10 @@ class StarFitter:
         self.settings = settings or StarFitSettings()
         self._banks: dict[int, TemplateBank] = {}
 
+    def templates(self, resolution: float) -> WidthTemplates:
+        """Return the templates with which stars of this λ/FWHM are fitted."""
+        return self._bank(round(np.log(resolution) / np.log(CLASS_RATIO))).templates
+
     def fit(self, spectra: Sequence[ObservedSpectrum]) -> list[Outcome]:
         """Return what is found for each spectrum, in their order: parameters and fitted pixels, or a refusal."""
         return list(self.iter_fit(spectra))

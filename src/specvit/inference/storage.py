@@ -67,8 +67,9 @@ def save_with_emulator(
         "domain": emulator.label_space.to_dict(),
         "provenance": emulator.provenance,
         "errors": emulator.errors,
-        "coverage": None if emulator.coverage is None else emulator.coverage.to_dict(),
     }
+    if emulator.coverage is not None:
+        description["coverage"] = emulator.coverage.to_dict()
     tensors: dict[str, Tensor] = {_PREFIX + key: value for key, value in emulator.state_dict().items()}
     save_bundle(Bundle(name, origin, {"options": options, "emulator": description}, tensors), folder)
 

@@ -115,7 +115,7 @@ def test_a_damaged_checkpoint_is_refused(tmp_path, damage):
     run.run()
     path = tmp_path / NAME
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(RunError, match="delete it to start over"):
+    with pytest.raises(RunError, match="move it away to start over"):
         trainer(folder=tmp_path)
 
 

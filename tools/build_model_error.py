@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from measure_real_stars import LABELS, known_stars, read
 
+from measure_real_stars import LABELS, known_stars, read
 from specvit.library import Emulator
 from specvit.stellar import StarFitSettings
 from specvit.stellar.calibration import build_model_error, known_residuals, leave_out

@@ -21,6 +21,7 @@ ORDER = (
         "denoise",
         "evaluate",
         "explain",
+        "amortised",
         "represent",
         "stellar",
         "estimators",

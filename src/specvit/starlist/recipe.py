@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -15,11 +15,18 @@ from specvit.library import Emulator
 from specvit.library.emulator import BUILTIN_EMULATOR
 from specvit.observed import ObservedSpectrum
 from specvit.runs.identity import content_digest, file_digest
+from specvit.spectra.airglow import NIGHT_SKY_LINES
 from specvit.starlist.residuals import RestBins
 from specvit.stellar import FittedSpectrum, StarFitSettings, StarFitter, StellarParameters
-from specvit.stellar.fit import Outcome
+from specvit.stellar.clipping import fit_clipped
+from specvit.stellar.fit import Outcome, model_error_of
+from specvit.stellar.mask_cost import MaskCost, Windows, mask_costs
+from specvit.stellar.model_error import ModelError, load_model_error
+from specvit.stellar.settings import TELLURIC
 
 PlotForm = Literal["png", "html"]
+#: Of no width: windows are widened by the line-spread function.
+NIGHT_SKY: Windows = tuple((line - 0.05, line + 0.05) for line in NIGHT_SKY_LINES)
 
 
 @dataclass(frozen=True)
@@ -28,15 +35,38 @@ class FitRecipe:
 
     Args:
         library: 'builtin' or the path of an emulator.
-        settings: of the fit.
+        settings: of the fit, without masks.
+        model_error: file of what the library gets wrong, or None: see `StarFitter`.
+        windows: that are left out as well, Å in vacuum in the telescope's frame.
+        night_sky: whether the lines of the night sky are left out.
+        clip: σ beyond which single pixels are left out, or None.
+        costs: whether what masks cost is worked out for every star.
         plot: folder of one picture or page per star, or None.
         plot_form: which of the two.
     """
 
     library: str = "builtin"
     settings: StarFitSettings = field(default_factory=StarFitSettings)
+    model_error: str | None = None
+    windows: Windows = ()
+    night_sky: bool = False
+    clip: float | None = None
+    costs: bool = False
     plot: str | None = None
     plot_form: PlotForm = "png"
+
+    def __post_init__(self) -> None:
+        if self.clip is not None and not 2 <= self.clip <= 100:
+            raise ConfigError(f"--clip: expected 2 to 100 σ, got {self.clip:g}")
+
+    @property
+    def masks(self) -> dict[str, Windows]:
+        """Name of a mask -> its windows."""
+        return {
+            "air (O2, H2O)": TELLURIC if self.settings.telluric else (),
+            "night sky (OH)": NIGHT_SKY if self.night_sky else (),
+            "own windows": self.windows,
+        }
 
     @cached_property
     def emulator_digest(self) -> str:
@@ -51,16 +81,35 @@ class FitRecipe:
     def digest(self) -> str:
         """Digest of all that the results depend on but the spectra."""
         return content_digest(
-            asdict(self) | {"emulator": self.emulator_digest, "specvit": specvit.__version__}
+            asdict(self)
+            | {"emulator": self.emulator_digest, "specvit": specvit.__version__}
+            | {"errors": None if self.errors is None else asdict(self.errors)}
         )
 
     @property
     def provenance(self) -> dict[str, Any]:
         """What a table says of where it is from."""
-        return {"specvit": specvit.__version__, "library": self.library, "emulator": self.emulator_digest}
+        errors, settings = self.errors, self.settings
+        flat = f"{settings.flat_error:g} everywhere"
+        return {
+            "specvit": specvit.__version__,
+            "library": self.library,
+            "emulator": self.emulator_digest,
+            "model_error": flat
+            if errors is None
+            else f"{self.model_error or 'builtin'}, {errors.stars} stars",
+            "core_error": settings.core_error,
+        }
+
+    @cached_property
+    def errors(self) -> ModelError | None:
+        """What the library gets wrong, as the fit takes it."""
+        given = None if self.model_error is None else load_model_error(Path(self.model_error))
+        return model_error_of(self.open_emulator(), self.settings, given)
 
     def check(self) -> None:
-        """Raise ConfigError if the library is not there, or a prior is on none of its labels."""
+        """Raise ConfigError if the library is not there or its model error is another's, or a prior is on no label."""
+        _ = self.errors
         names = self.open_emulator().label_space.names
         if odd := sorted(set(self.settings.priors) - set(names)):
             raise ConfigError(f"--prior {odd[0]}: '{odd[0]}' is no label; known are {', '.join(names)}")
@@ -93,14 +142,23 @@ class ListFitter:
 
     def __init__(self, recipe: FitRecipe) -> None:
         self.recipe = recipe
-        self._fitter = StarFitter(recipe.open_emulator(), recipe.settings)
+        windows = recipe.windows + (NIGHT_SKY if recipe.night_sky else ())
+        self._fitter = StarFitter(recipe.open_emulator(), replace(recipe.settings, masks=windows))
         grid = self._fitter.emulator.grid
         self.bins = RestBins(grid.start, grid.stop)
         self.labels = self._fitter.emulator.label_space.names
 
     def fit(self, spectra: Sequence[ObservedSpectrum]) -> list[Outcome]:
         """Return what is found for each spectrum, in their order."""
+        if self.recipe.clip is not None:
+            return fit_clipped(self._fitter, spectra, self.recipe.clip)
         return self._fitter.fit(spectra)
+
+    def costs(self, star: StellarParameters, fitted: FittedSpectrum) -> dict[str, MaskCost]:
+        """Return what masks cost a star, nothing if nobody asks."""
+        if not self.recipe.costs:
+            return {}
+        return mask_costs(self._fitter, star, fitted, self.recipe.masks)
 
     def draw(self, star: StellarParameters, fitted: FittedSpectrum) -> str:
         """Draw a star if the recipe says so; return the name of the file, '' if nothing is drawn.

@@ -130,8 +130,7 @@ def _on_grid(
     at = np.rint((rest - grid[0]) / step).astype(int)
     chosen = used & (at >= 0) & (at < grid.size)
     count, total, spread = (
-        np.bincount(at[chosen], weights, grid.size)
-        for weights in (None, off[chosen], variance[chosen])
+        np.bincount(at[chosen], weights, grid.size) for weights in (None, off[chosen], variance[chosen])
     )
     safe = np.maximum(count, 1)
     seen = count > 0

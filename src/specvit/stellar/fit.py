@@ -22,7 +22,7 @@ from specvit.stellar.objective import StarArrays, StarObjective
 from specvit.stellar.parameters import FittedSpectrum, Refusal, StellarParameters
 from specvit.stellar.pixels import CALCIUM, FitPixels, fit_pixels
 from specvit.stellar.scan import TemplateBank
-from specvit.stellar.settings import FLAT_ERROR, StarFitSettings
+from specvit.stellar.settings import StarFitSettings
 from specvit.stellar.templates import HIGHEST_WIDTH, LOWEST_WIDTH, WidthTemplates
 
 #: Templates are made for resolutions of this ratio; between them the line width is interpolated.
@@ -60,9 +60,13 @@ class StarFitter:
     ) -> None:
         self.emulator = emulator or Emulator.builtin()
         self.settings = settings or StarFitSettings()
-        self.model_error = _model_error(self.emulator, self.settings, model_error)
+        self.model_error = model_error_of(self.emulator, self.settings, model_error)
         self.banks: dict[int, TemplateBank] = {} if banks is None else banks
         self._corrected: dict[int, TemplateBank] = {}
+
+    def templates(self, resolution: float) -> WidthTemplates:
+        """Return the templates with which stars of this λ/FWHM are fitted."""
+        return self._bank(round(np.log(resolution) / np.log(CLASS_RATIO))).templates
 
     def fit(self, spectra: Sequence[ObservedSpectrum]) -> list[Outcome]:
         """Return what is found for each spectrum, in their order: parameters and fitted pixels, or a refusal."""
@@ -116,12 +120,14 @@ class StarFitter:
     @torch.no_grad()
     def _batch(self, stars: list[FitPixels], bank: TemplateBank) -> list[Outcome]:
         settings, templates = self.settings, bank.templates
-        plain = [self._weight(star, None) for star in stars]
+        plain = [_weight(star, settings.flat_error) for star in stars]
         labels, velocity = bank.starts(StarArrays.of(stars, plain, templates, settings), settings)
         # Lines and cores are where the best template of the scan has them.
-        first = [dict(zip(self.emulator.label_space.names, row.tolist(), strict=True)) for row in labels[:, 0]]
+        first = [
+            dict(zip(self.emulator.label_space.names, row.tolist(), strict=True)) for row in labels[:, 0]
+        ]
         weights = [
-            self._weight(star, float(v), about)
+            self.weight(star, float(v), about)
             for star, v, about in zip(stars, velocity[:, 0], first, strict=True)
         ]
         arrays = StarArrays.of(stars, weights, templates, settings)
@@ -138,19 +144,25 @@ class StarFitter:
         parts = zip(stars, weights, model.double().numpy(), continuum.double().numpy(), strict=True)
         return [said.of(k, *part) for k, part in enumerate(parts)]
 
-    def _weight(
-        self, star: FitPixels, velocity: float | None, labels: dict[str, float] | None = None
+    def weight(
+        self, star: FitPixels, velocity: float, labels: dict[str, float], cores: bool = True
     ) -> np.ndarray:
-        """Return 1/(σ² + model error²) per pixel, 0 where a pixel is left out."""
-        error = np.full(star.wavelength.size, self.settings.model_error or FLAT_ERROR)
-        if velocity is not None:
-            rest = star.wavelength / (1 + velocity / SPEED_OF_LIGHT_KM_S)
-            if self.model_error is not None:
-                error = self.model_error.error_at(np.log(rest), labels or {})
+        """Return 1/(σ² + model error²) of the pixels (L,), 0 where one is left out.
+
+        Args:
+            star: its pixels.
+            velocity: about, km/s: where its lines are.
+            labels: about; the model error depends on Teff and log g.
+            cores: whether those of the Ca II triplet have their further error.
+        """
+        rest = star.wavelength / (1 + velocity / SPEED_OF_LIGHT_KM_S)
+        error = np.full(rest.size, self.settings.flat_error)
+        if self.model_error is not None:
+            error = self.model_error.error_at(np.log(rest), labels)
+        if cores:
             core = np.min([np.abs(rest - line) for line in CALCIUM], axis=0) < self.settings.core_width
             error = np.where(core, np.hypot(error, self.settings.core_error), error)
-        weight: np.ndarray = 1 / (star.sigma**2 + (error * star.level) ** 2)
-        return weight
+        return _weight(star, error)
 
     def _box(self, arrays: StarArrays) -> StarBox:
         space, count = self.emulator.label_space, len(arrays.flux)
@@ -163,19 +175,27 @@ class StarFitter:
         return StarBox(low, high, Region(space, self.emulator.coverage, further=2))
 
 
-def _model_error(
-    emulator: Emulator, settings: StarFitSettings, given: ModelError | None
+def model_error_of(
+    emulator: Emulator, settings: StarFitSettings, given: ModelError | None = None
 ) -> ModelError | None:
-    if given is not None:
-        if given.library != library_digest(emulator):
-            raise ConfigError(
-                "the model error was found with another library; make one for this with `specvit calibrate-stars`"
-            )
+    """Return the model error that a fit takes: the given one, else the built-in library's for itself alone.
+
+    Raises:
+        ConfigError: if the given one is that of another library.
+    """
+    if given is not None and given.library != library_digest(emulator):
+        raise ConfigError(
+            "the model error was found with another library; make one for this with `specvit calibrate-stars`"
+        )
+    if given is not None or settings.model_error is not None:
         return given
-    if settings.model_error is not None:
-        return None
     builtin = builtin_model_error()
     return builtin if builtin.library == library_digest(emulator) else None
+
+
+def _weight(star: FitPixels, error: np.ndarray | float) -> np.ndarray:
+    weight: np.ndarray = 1 / (star.sigma**2 + (error * star.level) ** 2)
+    return weight
 
 
 def _make_room(banks: dict[int, TemplateBank]) -> None:

@@ -26,6 +26,7 @@ FLAGS = {
     "NOT_A_STAR": "a smooth continuum fits as well, or emission is left over: no late-type star is seen.",
     "MULTIPLE_MINIMA": "another, different answer fits almost as well: see `minima`; a prior on Teff decides.",
     "CORE_FILLED": "cores of the Ca II triplet are shallower than in the best template: an active star, or emission.",
+    "OUT_OF_DOMAIN": "unlike what the library and the instrument make, noise included: see the reason given with it.",
     "ASSUMED_SIGMA": "the file has no errors: sigma was estimated from the spectrum.",
     "ASSUMED_RESOLUTION": "the file does not state the resolution: give it with --resolution.",
 }
@@ -94,7 +95,7 @@ def flags_of(star: FittedStar) -> tuple[str, ...]:
             star.errors[name] > most for name, most in LARGEST_SIGMA.items() if name in star.errors
         ),
         "RV_EDGE": abs(star.velocity) > 0.98 * star.largest,
-        "NO_CAT": _lines_seen(star.pixels, star.velocity) < 2,
+        "NO_CAT": lines_seen(star.pixels, star.velocity) < 2,
         "LOW_COVERAGE": covered(star.pixels) < FEWEST_ANGSTROMS,
         "NOT_A_STAR": star.smooth_chi2 - star.chi2 < LINES_MATTER * max(1.0, reduced) or _has_emission(star),
         "MULTIPLE_MINIMA": any(
@@ -104,7 +105,7 @@ def flags_of(star: FittedStar) -> tuple[str, ...]:
         "ASSUMED_SIGMA": "sigma" in star.pixels.spectrum.assumed,
         "ASSUMED_RESOLUTION": "resolution" in star.pixels.spectrum.assumed,
     }
-    return tuple(name for name in FLAGS if raised[name])
+    return tuple(name for name in FLAGS if raised.get(name, False))
 
 
 def covered(pixels: FitPixels) -> float:
@@ -112,7 +113,8 @@ def covered(pixels: FitPixels) -> float:
     return float(np.gradient(pixels.wavelength)[pixels.usable].sum())
 
 
-def _lines_seen(pixels: FitPixels, velocity: float) -> int:
+def lines_seen(pixels: FitPixels, velocity: float) -> int:
+    """Return how many lines of the Ca II triplet are among the pixels of a star of `velocity` km/s."""
     seen = 0
     for core in CALCIUM:
         near = np.abs(pixels.wavelength / (1 + velocity / SPEED_OF_LIGHT_KM_S) - core) < CORE_REACH

@@ -76,10 +76,11 @@ class ModelError:
         """Return the correction at ln λ (count,), evenly spaced, of templates seen at `resolution`; 0 outside."""
         found = np.interp(log_wavelength, self.log_wavelength, self.correction, left=0.0, right=0.0)
         blur = resolution**-2 - self.resolution**-2
-        if blur > 0:
-            sigma = np.sqrt(blur) / FWHM_PER_SIGMA / (log_wavelength[1] - log_wavelength[0])
-            found = gaussian_filter1d(found, float(sigma))
-        return found
+        if blur <= 0:
+            return found
+        sigma = np.sqrt(blur) / FWHM_PER_SIGMA / (log_wavelength[1] - log_wavelength[0])
+        smoothed: np.ndarray = gaussian_filter1d(found, float(sigma))
+        return smoothed
 
     def error_at(self, log_wavelength: np.ndarray, labels: dict[str, float]) -> np.ndarray:
         """Return the error relative to the flux at ln λ (L,), rest frame, of a star of about these labels."""

@@ -75,12 +75,19 @@ class StarFitSettings:
             raise ConfigError(
                 f"wave_error: expected a share of the flux from 0 to 1, got {self.wave_error:g}"
             )
+        if not 0 <= self.core_error < 10:
+            raise ConfigError(f"core_error: expected 0 to 10, got {self.core_error:g}")
         if not 1 <= self.starts <= 12:
             raise ConfigError(f"starts: expected 1 to 12, got {self.starts}")
         if not 10 <= self.velocity <= 1000:
             raise ConfigError(f"velocity: expected 10 to 1000 km/s, got {self.velocity:g}")
         if self.continuum_order is not None and not 0 <= self.continuum_order <= 60:
             raise ConfigError(f"continuum_order: expected 0 to 60, got {self.continuum_order}")
+
+    @property
+    def flat_error(self) -> float:
+        """The model error of pixels of which nothing else is known."""
+        return FLAT_ERROR if self.model_error is None else self.model_error
 
     def order_for(self, span: float) -> int:
         """Return the order of the continuum for a spectrum that spans `span` Å."""

@@ -143,7 +143,9 @@ class ListFitter:
     def __init__(self, recipe: FitRecipe) -> None:
         self.recipe = recipe
         windows = recipe.windows + (NIGHT_SKY if recipe.night_sky else ())
-        self._fitter = StarFitter(recipe.open_emulator(), replace(recipe.settings, masks=windows))
+        self._fitter = StarFitter(
+            recipe.open_emulator(), replace(recipe.settings, masks=windows), recipe.errors
+        )
         grid = self._fitter.emulator.grid
         self.bins = RestBins(grid.start, grid.stop)
         self.labels = self._fitter.emulator.label_space.names

@@ -231,16 +231,7 @@ class SetupSpectra:
             width = sigma * rng.standard_normal(width.shape)
         own = (self._own + width).clip(LOWEST_WIDTH, HIGHEST_WIDTH)
         fine = templates.fine(torch.from_numpy(labels), torch.from_numpy(own)).numpy().astype(np.float32)
-        position = (np.log(pixels) - shift(velocity)[:, None] - templates.start) / templates.step
-        below = np.clip(position.astype(np.int64), 1, fine.shape[1] - 3)
-        t = (position - below).astype(np.float32)
-        # Cubic B-splines, whose coefficients the fine grid holds.
-        taps = ((1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3)
-        seen: np.ndarray = np.zeros_like(t)
-        for k, tap in enumerate(taps):
-            seen += tap * np.take_along_axis(fine, below + (k - 1), 1)
-        seen /= 6
-        return seen
+        return on_pixels(fine, np.log(pixels) - shift(velocity)[:, None], templates)
 
     def _curves(self, rng: np.random.Generator, count: int, pixels: np.ndarray) -> np.ndarray:
         """Return what multiplies the spectra, shape (N, L) or (N, 1)."""
@@ -285,6 +276,26 @@ class SetupSpectra:
         picked = near + rng.integers(-16, 17, snr.size)
         drawn: np.ndarray = left[picked.clip(0, len(left) - 1)]
         return drawn
+
+
+def on_pixels(fine: np.ndarray, log_rest: np.ndarray, templates: WidthTemplates) -> np.ndarray:
+    """Return spectra at ln λ of their rest frame, shape (N, L), float32.
+
+    Args:
+        fine: what `WidthTemplates.fine` gives, shape (N, count), float32.
+        log_rest: shape (N, L).
+        templates: that gave it.
+    """
+    position = (log_rest - templates.start) / templates.step
+    below = np.clip(position.astype(np.int64), 1, fine.shape[1] - 3)
+    t = (position - below).astype(np.float32)
+    # Cubic B-splines, whose coefficients the fine grid holds.
+    taps = ((1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3)
+    seen: np.ndarray = np.zeros_like(t)
+    for k, tap in enumerate(taps):
+        seen += tap * np.take_along_axis(fine, below + (k - 1), 1)
+    seen /= 6
+    return seen
 
 
 def _velocities(rng: np.random.Generator, count: int) -> np.ndarray:

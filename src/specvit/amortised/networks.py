@@ -99,12 +99,14 @@ class SetupNetwork:
         estimator: of the labels, on the pixels of `frame`.
         frame: brings spectra to the rest frame.
         velocities: finds their velocities.
+        templates: of the library at the resolution of the setup.
         velocity_errors: ln(S/N), rising, and km/s, shape (2, V): what the quick velocity is off by, 1 σ.
     """
 
     estimator: NetworkEstimator
     frame: RestFrame
     velocities: QuickVelocity
+    templates: WidthTemplates
     velocity_errors: np.ndarray
 
     def velocity_error(self, snr: np.ndarray) -> np.ndarray:
@@ -180,7 +182,7 @@ class NetworkStore:
             errors = np.array(estimator.origin.training.facts["velocity_errors"])
         except (DataError, KeyError) as error:
             raise DataError(f"{folder}: {error}; delete the folder, the network is trained again") from error
-        return SetupNetwork(estimator, source.frame, velocities, errors)
+        return SetupNetwork(estimator, source.frame, velocities, source.templates, errors)
 
     def parts(self, setup: Setup) -> tuple[SetupSpectra, QuickVelocity]:
         """Return the training spectra of a setup, whose velocities are known exactly, and what finds velocities."""

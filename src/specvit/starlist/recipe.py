@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import specvit
 from specvit.errors import ConfigError
@@ -18,6 +18,12 @@ from specvit.runs.identity import content_digest, file_digest
 from specvit.starlist.residuals import RestBins
 from specvit.stellar import FittedSpectrum, StarFitSettings, StarFitter, StellarParameters
 from specvit.stellar.fit import Outcome
+
+if TYPE_CHECKING:
+    from specvit.starlist.networks import ListNetworks
+
+if TYPE_CHECKING:
+    from specvit.starlist.networks import ListNetworks
 
 PlotForm = Literal["png", "html"]
 
@@ -31,12 +37,14 @@ class FitRecipe:
         settings: of the fit.
         plot: folder of one picture or page per star, or None.
         plot_form: which of the two.
+        networks: that answer where they may; None leaves all stars to the fit.
     """
 
     library: str = "builtin"
     settings: StarFitSettings = field(default_factory=StarFitSettings)
     plot: str | None = None
     plot_form: PlotForm = "png"
+    networks: ListNetworks | None = None
 
     @cached_property
     def emulator_digest(self) -> str:
@@ -50,14 +58,17 @@ class FitRecipe:
     @cached_property
     def digest(self) -> str:
         """Digest of all that the results depend on but the spectra."""
+        networks = None if self.networks is None else self.networks.to_dict()
         return content_digest(
-            asdict(self) | {"emulator": self.emulator_digest, "specvit": specvit.__version__}
+            asdict(replace(self, networks=None))
+            | {"emulator": self.emulator_digest, "specvit": specvit.__version__, "networks": networks}
         )
 
     @property
     def provenance(self) -> dict[str, Any]:
         """What a table says of where it is from."""
-        return {"specvit": specvit.__version__, "library": self.library, "emulator": self.emulator_digest}
+        own = {"specvit": specvit.__version__, "library": self.library, "emulator": self.emulator_digest}
+        return own if self.networks is None else own | self.networks.describe()
 
     def check(self) -> None:
         """Raise ConfigError if the library is not there, or a prior is on none of its labels."""
@@ -93,10 +104,10 @@ class ListFitter:
 
     def __init__(self, recipe: FitRecipe) -> None:
         self.recipe = recipe
-        self._fitter = StarFitter(recipe.open_emulator(), recipe.settings)
-        grid = self._fitter.emulator.grid
-        self.bins = RestBins(grid.start, grid.stop)
-        self.labels = self._fitter.emulator.label_space.names
+        fitter = StarFitter(recipe.open_emulator(), recipe.settings)
+        self._fitter = fitter if recipe.networks is None else recipe.networks.fitter(fitter)
+        self.bins = RestBins(fitter.emulator.grid.start, fitter.emulator.grid.stop)
+        self.labels = fitter.emulator.label_space.names
 
     def fit(self, spectra: Sequence[ObservedSpectrum]) -> list[Outcome]:
         """Return what is found for each spectrum, in their order."""

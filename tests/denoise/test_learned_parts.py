@@ -10,7 +10,7 @@ from specvit.denoise.learned.config import DenoiserConfig, split_options
 from specvit.denoise.learned.diffusion import Diffuser, Diffusion, ddpm_times
 from specvit.denoise.learned.restoration import TASKS, Restoration
 from specvit.denoise.learned.restorer import BlindRestorer, Restorer, combined
-from specvit.denoise.learned.seen import Seen, Sight
+from specvit.denoise.learned.seen import SeenSpectra, Sight
 from specvit.denoise.learned.unet import UNet, UNetConfig
 from specvit.errors import ConfigError, DataError
 
@@ -33,7 +33,7 @@ def sight(shown="visible"):
 
 
 def seen(batch, strength=1.0):
-    return Seen(batch.flux, batch.sigma, torch.full((len(batch), 1), strength))
+    return SeenSpectra(batch.flux, batch.sigma, torch.full((len(batch), 1), strength))
 
 
 def restorer(components=0, shown="visible"):
@@ -72,7 +72,7 @@ def test_dead_pixels_tell_nothing_and_are_filled():
     other = batch.flux.clone()
     other[:, 3:9] = 0.0
     first, second = (
-        made(Seen(torch.where(sigma.isinf(), 0.0, flux), sigma, torch.ones(4, 1)))
+        made(SeenSpectra(torch.where(sigma.isinf(), 0.0, flux), sigma, torch.ones(4, 1)))
         for flux in (batch.flux, other)
     )
     assert torch.equal(first, second)
@@ -98,7 +98,7 @@ def test_what_a_blind_restorer_foretells_does_not_depend_on_the_pixel_but_its_an
     made, batch = shaken(BlindRestorer(BLIND, sight())).eval(), spectra(2)
     changed = batch.flux.clone()
     changed[:, 7] += 0.3
-    first, second = (made(Seen(flux, batch.sigma, torch.ones(2, 1))) for flux in (batch.flux, changed))
+    first, second = (made(SeenSpectra(flux, batch.sigma, torch.ones(2, 1))) for flux in (batch.flux, changed))
     assert torch.equal(first[:, :, 7], second[:, :, 7])
     assert not torch.equal(first[:, :, 6], second[:, :, 6])
     mean, variance = combined(first, seen(batch), batch.sigma)
@@ -123,7 +123,7 @@ def test_controls_show_nothing_of_a_spectrums_own_sigma(shown):
     made, batch = restorer(shown=shown), spectra(8)
     more = batch.sigma * torch.linspace(1, 3, PIXELS)
     first = made(seen(batch))
-    assert torch.equal(first, made(Seen(batch.flux, more, torch.ones(8, 1))))
+    assert torch.equal(first, made(SeenSpectra(batch.flux, more, torch.ones(8, 1))))
     assert not torch.equal(first, restorer()(seen(batch)))
     noise = made.sight.known(seen(batch)).noise
     assert bool((noise == noise[:, :1]).all()) == (shown == "blind")

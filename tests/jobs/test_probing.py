@@ -52,7 +52,7 @@ def record(network, tmp_path_factory):
 
 
 def value(record, **wanted):
-    (row,) = [row for row in record.of(**wanted)]
+    (row,) = list(record.of(**wanted))
     return row.r2.value
 
 
@@ -101,9 +101,11 @@ def test_a_judge_scores_against_the_posterior_and_states_its_share():
     truth = mean + rng.normal(0, 0.5, 4000)
     judge = Judge(truth, mean, np.full(4000, 0.25), np.ones(4000, bool), 0)
     r2, share = judge.scores(torch.from_numpy(mean))
-    assert r2.value == pytest.approx(judge.ceiling().value) and share.value == pytest.approx(1)
+    assert r2.value == pytest.approx(judge.ceiling().value)
+    assert share.value == pytest.approx(1)
     half, share = judge.scores(torch.from_numpy(0.5 * mean))
-    assert share.value == pytest.approx(0.75, abs=0.02) and half.value < r2.value
+    assert share.value == pytest.approx(0.75, abs=0.02)
+    assert half.value < r2.value
     # The residual of a base that knows half: the rest is all there is to find.
     base = torch.from_numpy(0.5 * mean)
     assert judge.scores(torch.from_numpy(0.5 * mean), base)[1].value == pytest.approx(1)
@@ -129,8 +131,10 @@ def test_baselines_learn_from_the_training_stars_alone():
     for name, vectors in found.items():
         torch.testing.assert_close(vectors[0], again[name][0], msg=name)
         torch.testing.assert_close(vectors[2], again[name][2].flip(0), msg=name, rtol=1e-4, atol=1e-5)
-    assert found["pca:10"][0].shape == (200, 10) and "pca:200" not in found
-    assert GRID.size == found["pixels"][0].shape[1] and SPACE.names == ("log_g", "teff")
+    assert found["pca:10"][0].shape == (200, 10)
+    assert "pca:200" not in found
+    assert GRID.size == found["pixels"][0].shape[1]
+    assert SPACE.names == ("log_g", "teff")
 
 
 def test_what_cannot_be_probed_is_refused(network):
@@ -145,7 +149,21 @@ def test_the_command_writes_record_tables_and_figures(network, tmp_path, capsys)
     network.save(tmp_path / "tiny")
     known = load_pretrained("vit").grid  # another spectrograph's: the network's own world is not stated
     assert known.size != network.grid.size
-    size = "--train 60 --validation 40 --test 40 --posteriors 0 --information 0 --layers input --json".split()
+    size = [
+        "--train",
+        "60",
+        "--validation",
+        "40",
+        "--test",
+        "40",
+        "--posteriors",
+        "0",
+        "--information",
+        "0",
+        "--layers",
+        "input",
+        "--json",
+    ]
     command = ["probe", "subspace", *size, "--out", str(tmp_path / "p"), "--no-controls"]
     assert main(command) == 0
     told = json.loads(capsys.readouterr().out)

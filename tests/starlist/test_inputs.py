@@ -5,7 +5,7 @@ import pytest
 from specvit.errors import ConfigError, DataError
 from specvit.observed import ReadOptions
 from specvit.starlist import star_inputs
-from specvit.starlist.inputs import parse_prior
+from specvit.starlist.inputs import parse_prior, parse_windows
 from specvit.starlist.work import targets_of
 
 OPTIONS = ReadOptions(medium="air")
@@ -90,3 +90,17 @@ def test_nothing_is_said_so(tmp_path):
 
 def test_priors_take_both_spellings():
     assert parse_prior("log_g=4.4±0.1") == parse_prior("log_g=4.4+-0.1") == ("log_g", (4.4, 0.1))
+
+
+def test_windows_are_given_or_in_a_file(tmp_path):
+    assert parse_windows("8740:8760") == [(8740, 8760)]
+    path = tmp_path / "windows.txt"
+    path.write_text("# low high\n8740:8760\n8100 8110.5  # a defect\n8200, 8210\n\n")
+    assert parse_windows(str(path)) == [(8740, 8760), (8100, 8110.5), (8200, 8210)]
+    for text, words in (("8740 8760 9\n", "line 1: expected low:high"), ("# none\n", "without windows")):
+        path.write_text(text)
+        with pytest.raises(ConfigError, match=words):
+            parse_windows(str(path))
+    for wrong in ("8760:8740", "8000", "nan:1", "no.txt"):
+        with pytest.raises(ConfigError, match="expected low:high in Å.*or the name of a file"):
+            parse_windows(wrong)

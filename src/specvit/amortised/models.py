@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from numpy.polynomial import chebyshev
 
-from specvit.amortised.draws import on_pixels
-from specvit.amortised.setup import shift
+from specvit.amortised.stars import star_flux
 from specvit.stellar.parameters import FittedSpectrum, StellarParameters
 from specvit.stellar.pixels import FitPixels
 from specvit.stellar.settings import StarFitSettings
-from specvit.stellar.templates import HIGHEST_WIDTH, LOWEST_WIDTH, WidthTemplates
+from specvit.stellar.templates import WidthTemplates
 
 
 def modelled(
@@ -21,13 +19,9 @@ def modelled(
 
     Labels and velocity are the star's; nothing but the continuum is fitted.
     """
-    labels = torch.tensor([list(star.labels.values())], dtype=torch.float64)
-    wavelength = np.exp(templates.log_wavelength)
-    own = np.log(np.interp(wavelength, pixels.wavelength, pixels.fwhm) / wavelength * templates.resolution)
-    width = torch.from_numpy(own[None]).clamp(LOWEST_WIDTH, HIGHEST_WIDTH)
-    fine = templates.fine(labels, width).numpy().astype(np.float32)
-    log_rest = np.log(pixels.wavelength)[None] - shift(np.array([star.velocity]))[:, None]
-    template = on_pixels(fine, log_rest, templates)[0].astype(np.float64)
+    labels, velocity = np.array([list(star.labels.values())]), np.array([star.velocity])
+    own = np.log(pixels.fwhm / pixels.wavelength * templates.resolution)[None]
+    template = star_flux(templates, labels, velocity, np.log(pixels.wavelength), own)[0].astype(np.float64)
     used = pixels.usable
     ends = pixels.wavelength[used][[0, -1]]
     place = (2 * (pixels.wavelength - ends[0]) / (ends[1] - ends[0]) - 1).clip(-1, 1)

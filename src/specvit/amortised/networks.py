@@ -35,8 +35,11 @@ from specvit.stellar.templates import WidthTemplates
 NETWORKS = 1
 #: Spectra by which weights are chosen, and those that show what the quick velocity leaves.
 VALIDATION, SHOWN = 2_000, 2_048
-#: Settings of the fit that a network does not depend on.
-NOT_OURS = ("priors", "starts")
+#: Settings of the fit that a network depends on, beside the windows, which are the setup's.
+OURS = (
+    *("model_error", "core_error", "core_width", "alpha_sigma", "carbon_sigma", "width_sigma"),
+    *("velocity", "continuum_order"),
+)
 #: km/s: more is no error of a velocity that was found, but one that was not.
 FOUND = 120.0
 #: Kind of network unless another is asked for.
@@ -137,11 +140,7 @@ class NetworkStore:
         """Return where the network of a setup is kept."""
         if not self._emulator_digest:
             self._emulator_digest = emulator_digest(self.emulator)
-        settings = {
-            name: value if not isinstance(value, tuple) else [list(np.ravel(part)) for part in value]
-            for name, value in vars(self.settings).items()
-            if name not in NOT_OURS
-        }
+        settings = {name: getattr(self.settings, name) for name in OURS}
         inputs = {
             "networks": NETWORKS,
             "setup": setup.to_dict(),

@@ -60,10 +60,20 @@ def predict(
         typer.Option(help="What is known, e.g. teff=5777+-50 or log_g=4.4+-0.1; repeatable."),
     ] = None,
     mask: Annotated[
-        list[str] | None, typer.Option(help="Window to leave out, e.g. 8740:8760 (Å, vacuum); repeatable.")
+        list[str] | None,
+        typer.Option(help="Window to leave out, e.g. 8740:8760 (Å, vacuum), or a file of them; repeatable."),
     ] = None,
     no_telluric: Annotated[
         bool, typer.Option("--no-telluric", help="Fit the windows of the air too: they were corrected.")
+    ] = False,
+    night_sky: Annotated[
+        bool, typer.Option("--oh", help="Leave out the bright lines of the night sky: for faint stars.")
+    ] = False,
+    clip: Annotated[
+        float | None, typer.Option(help="Leave out pixels this many σ off the best template, and fit again.")
+    ] = None,
+    show_mask_cost: Annotated[
+        bool, typer.Option("--show-mask-cost", help="Print what every mask costs in precision.")
     ] = False,
     model_error: Annotated[
         float, typer.Option(help="What the library gets wrong in a pixel, relative to the flux.")
@@ -114,12 +124,12 @@ def predict(
 
         specvit predict star.txt --medium air --resolution 5000 --prior teff=5200+-100
     """
-    from specvit.cli.predict_table import print_found
+    from specvit.cli.predict_table import print_found, print_mask_costs
     from specvit.cli.terminal import say, show, show_json
     from specvit.errors import ConfigError, DataError, RunError
     from specvit.observed import ReadOptions, form_names
     from specvit.starlist import FitRecipe, StarListJob, star_inputs
-    from specvit.starlist.inputs import parse_columns, parse_prior
+    from specvit.starlist.inputs import parse_columns, parse_prior, parse_windows
     from specvit.starlist.tables import check_table_name, write_table_of_stars
     from specvit.stellar import StarFitSettings
 
@@ -150,12 +160,19 @@ def predict(
         select=tuple(word.strip() for word in select.split(",") if word.strip()),
     )
     settings = StarFitSettings(
-        masks=tuple(_window(text) for text in mask or ()),
         telluric=not no_telluric,
         model_error=model_error,
         priors=dict(parse_prior(text) for text in prior or ()),
     )
-    recipe = FitRecipe(library, settings, None if plot is None else str(plot.absolute()))
+    recipe = FitRecipe(
+        library,
+        settings,
+        windows=tuple(window for text in mask or () for window in parse_windows(text)),
+        night_sky=night_sky,
+        clip=clip,
+        costs=show_mask_cost or json_output or (out is not None and out.suffix == ".json"),
+        plot=None if plot is None else str(plot.absolute()),
+    )
     recipe.check()
     inputs = star_inputs(files, options, sys.stdin if "-" in files else ())
     if method in NETWORK_METHODS:
@@ -174,6 +191,8 @@ def predict(
             show_json({"provenance": recipe.provenance, "stars": list(job.stars())}, indent=1)
         else:
             print_found(job.stars(), MOST_ROWS if out is not None else None)
+            if show_mask_cost:
+                print_mask_costs(job.stars())
             if out is not None:
                 say(f"{counts.stars} rows: {out}")
         if out is not None:
@@ -236,13 +255,3 @@ def _parts_folder(out: Path | None) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="specvit-predict-") as folder:
         yield Path(folder)
-
-
-def _window(text: str) -> tuple[float, float]:
-    from specvit.errors import ConfigError
-
-    low, _, high = text.partition(":")
-    try:
-        return float(low), float(high)
-    except ValueError:
-        raise ConfigError(f"--mask {text}: expected low:high in Å, as in 8740:8760") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from statistics import median
 from typing import Any
 
 from rich import box
@@ -57,3 +58,27 @@ def print_found(stars: Iterable[dict[str, Any]], most_rows: int | None = None) -
         say(f"{note} ({count} spectra)" if count > 1 else note)
     if len(notes) > MOST_LINES:
         say(f"... and {len(notes) - MOST_LINES} lines more; --out has them all")
+
+
+def print_mask_costs(stars: Iterable[dict[str, Any]]) -> None:
+    """Print what every mask costs: the median over the stars it is in, and their number."""
+    costs: dict[str, list[dict[str, Any]]] = {}
+    for star in stars:
+        for name, cost in star.get("mask_costs", {}).items():
+            costs.setdefault(name, []).append(cost)
+    heads = ("mask", "stars", "Å", "σ(Teff) x", "σ(log g) x", "σ([M/H]) x")
+    table = Table(*heads, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name, found in costs.items():
+        ratios = (
+            [cost["ratio"][label] for cost in found if label in cost["ratio"]]
+            for label in ("teff", "log_g", "m_h")
+        )
+        table.add_row(
+            name,
+            str(len(found)),
+            f"{median(cost['angstroms'] for cost in found):.0f}",
+            *(f"{median(values):.2f}" if values else "" for values in ratios),
+        )
+    print_table(Screen(), table)

@@ -73,8 +73,9 @@ def emulator_entries(emulator: Emulator) -> tuple[dict[str, Any], dict[str, Tens
         "domain": emulator.label_space.to_dict(),
         "provenance": emulator.provenance,
         "errors": emulator.errors,
-        "coverage": None if emulator.coverage is None else emulator.coverage.to_dict(),
     }
+    if emulator.coverage is not None:
+        description["coverage"] = emulator.coverage.to_dict()
     return description, {_PREFIX + key: value for key, value in emulator.state_dict().items()}
 
 

@@ -138,7 +138,11 @@ class Body(nn.Module):
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Return raw outputs, shape (B, P, outputs), float32."""
-        raw: Tensor = self.head(self.backbone(inputs), inputs.level)
+        return self.outputs(self.backbone(inputs), inputs)
+
+    def outputs(self, features: Tensor, inputs: Inputs) -> Tensor:
+        """Return raw outputs for the features (B, width) that the backbone made of inputs."""
+        raw: Tensor = self.head(features, inputs.level)
         if self.shortcut is None:
             return raw
         # Channel 0 is the flux: `Conditioning` refuses any other order.

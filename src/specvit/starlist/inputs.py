@@ -118,6 +118,36 @@ def parse_columns(text: str, where: str = "--columns") -> dict[str, str]:
     return pairs
 
 
+def parse_windows(text: str) -> list[tuple[float, float]]:
+    """Return the windows of '8740:8760' or of a file with one a line, as 'low:high' or 'low high', # before comments.
+
+    Raises:
+        ConfigError: for anything else; names the line.
+        DataError: if a file cannot be read.
+    """
+    if not Path(text).is_file():
+        return [_window(text, f"--mask {text}", "or the name of a file")]
+    content = read_bytes(Path(text), "file of windows", "write one low:high a line")
+    found = []
+    for number, line in enumerate(content.decode("utf-8-sig", errors="replace").splitlines(), 1):
+        if words := line.partition("#")[0].strip():
+            found.append(_window(":".join(words.replace(",", " ").split()), f"--mask {text}, line {number}"))
+    if not found:
+        raise ConfigError(f"--mask {text}: a file without windows; write one low:high a line")
+    return found
+
+
+def _window(text: str, where: str, more: str = "") -> tuple[float, float]:
+    low, _, high = text.partition(":")
+    try:
+        window = float(low), float(high)
+    except ValueError:
+        window = (0.0, 0.0)
+    if not 0 < window[0] < window[1] < math.inf:
+        raise ConfigError(f"{where}: expected low:high in Å, as in 8740:8760{more and f', {more}'}")
+    return window
+
+
 def _spectra_in(folder: Path) -> list[Path]:
     inside = sorted(
         path for path in folder.rglob("*") if path.name.lower().endswith(SPECTRA) and path.is_file()

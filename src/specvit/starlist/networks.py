@@ -71,9 +71,9 @@ def with_networks(
         progress: told how far a training is.
 
     Raises:
-        ConfigError: if the recipe has priors.
+        ConfigError: if the recipe has priors, or clips pixels.
     """
-    fitter = StarFitter(recipe.open_emulator(), recipe.settings)
+    fitter = StarFitter(recipe.open_emulator(), recipe.masked_settings)
     store = NetworkStore(fitter.emulator, fitter.settings, plan)
     labels = fitter.emulator.label_space.names
     checking = AmortisedFitter(fitter, store, say, progress)

@@ -15,17 +15,20 @@ from specvit.library import Emulator
 from specvit.library.emulator import BUILTIN_EMULATOR
 from specvit.observed import ObservedSpectrum
 from specvit.runs.identity import content_digest, file_digest
+from specvit.spectra.airglow import NIGHT_SKY_LINES
 from specvit.starlist.residuals import RestBins
 from specvit.stellar import FittedSpectrum, StarFitSettings, StarFitter, StellarParameters
+from specvit.stellar.clipping import fit_clipped
 from specvit.stellar.fit import Outcome
-
-if TYPE_CHECKING:
-    from specvit.starlist.networks import ListNetworks
+from specvit.stellar.mask_cost import MaskCost, Windows, mask_costs
+from specvit.stellar.settings import TELLURIC
 
 if TYPE_CHECKING:
     from specvit.starlist.networks import ListNetworks
 
 PlotForm = Literal["png", "html"]
+#: Of no width: windows are widened by the line-spread function.
+NIGHT_SKY: Windows = tuple((line - 0.05, line + 0.05) for line in NIGHT_SKY_LINES)
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,11 @@ class FitRecipe:
 
     Args:
         library: 'builtin' or the path of an emulator.
-        settings: of the fit.
+        settings: of the fit, without masks.
+        windows: that are left out as well, Å in vacuum in the telescope's frame.
+        night_sky: whether the lines of the night sky are left out.
+        clip: σ beyond which single pixels are left out, or None.
+        costs: whether what masks cost is worked out for every star.
         plot: folder of one picture or page per star, or None.
         plot_form: which of the two.
         networks: that answer where they may; None leaves all stars to the fit.
@@ -42,9 +49,35 @@ class FitRecipe:
 
     library: str = "builtin"
     settings: StarFitSettings = field(default_factory=StarFitSettings)
+    windows: Windows = ()
+    night_sky: bool = False
+    clip: float | None = None
+    costs: bool = False
     plot: str | None = None
     plot_form: PlotForm = "png"
     networks: ListNetworks | None = None
+
+    def __post_init__(self) -> None:
+        if self.clip is not None and not 2 <= self.clip <= 100:
+            raise ConfigError(f"--clip: expected 2 to 100 σ, got {self.clip:g}")
+        if self.clip is not None and self.networks is not None:
+            raise ConfigError(
+                "--clip: pixels are clipped by their distance from a fit; take --method template"
+            )
+
+    @property
+    def masks(self) -> dict[str, Windows]:
+        """Name of a mask -> its windows."""
+        return {
+            "air (O2, H2O)": TELLURIC if self.settings.telluric else (),
+            "night sky (OH)": NIGHT_SKY if self.night_sky else (),
+            "own windows": self.windows,
+        }
+
+    @property
+    def masked_settings(self) -> StarFitSettings:
+        """The settings of the fit with all masks."""
+        return replace(self.settings, masks=self.windows + (NIGHT_SKY if self.night_sky else ()))
 
     @cached_property
     def emulator_digest(self) -> str:
@@ -104,14 +137,23 @@ class ListFitter:
 
     def __init__(self, recipe: FitRecipe) -> None:
         self.recipe = recipe
-        fitter = StarFitter(recipe.open_emulator(), recipe.settings)
-        self._fitter = fitter if recipe.networks is None else recipe.networks.fitter(fitter)
-        self.bins = RestBins(fitter.emulator.grid.start, fitter.emulator.grid.stop)
-        self.labels = fitter.emulator.label_space.names
+        self._fitter = StarFitter(recipe.open_emulator(), recipe.masked_settings)
+        self._networks = None if recipe.networks is None else recipe.networks.fitter(self._fitter)
+        grid = self._fitter.emulator.grid
+        self.bins = RestBins(grid.start, grid.stop)
+        self.labels = self._fitter.emulator.label_space.names
 
     def fit(self, spectra: Sequence[ObservedSpectrum]) -> list[Outcome]:
         """Return what is found for each spectrum, in their order."""
-        return self._fitter.fit(spectra)
+        if self.recipe.clip is not None:
+            return fit_clipped(self._fitter, spectra, self.recipe.clip)
+        return (self._networks or self._fitter).fit(spectra)
+
+    def costs(self, star: StellarParameters, fitted: FittedSpectrum) -> dict[str, MaskCost]:
+        """Return what masks cost a star, nothing if nobody asks."""
+        if not self.recipe.costs:
+            return {}
+        return mask_costs(self._fitter, star, fitted, self.recipe.masks)
 
     def draw(self, star: StellarParameters, fitted: FittedSpectrum) -> str:
         """Draw a star if the recipe says so; return the name of the file, '' if nothing is drawn.

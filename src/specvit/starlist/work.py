@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -156,5 +156,9 @@ def _worked_out(targets: list[FileTarget], fitter: ListFitter) -> list[dict[str,
             continue
         star, fitted = outcome
         residual = packed(fitter.bins.residual(fitted, star.velocity))
-        kept.append({"star": star.record(), "residual": residual, "page": fitter.draw(star, fitted)})
+        costs = fitter.costs(star, fitted)
+        record = star.record()
+        if costs:
+            record["mask_costs"] = {name: asdict(cost) for name, cost in costs.items()}
+        kept.append({"star": record, "residual": residual, "page": fitter.draw(star, fitted)})
     return kept

@@ -46,12 +46,12 @@ class Answers:
         self.names = objective.templates.emulator.label_space.names
 
     def of(
-        self, k: int, star: FitPixels, model: np.ndarray, continuum: np.ndarray
+        self, k: int, star: FitPixels, weight: np.ndarray, model: np.ndarray, continuum: np.ndarray
     ) -> tuple[StellarParameters, FittedSpectrum]:
-        """Return the answer for star `k`, whose best model and continuum on padded pixels are given."""
+        """Return the answer for star `k`: weights of its pixels, best model and continuum on padded pixels."""
         arrays, here = self.objective.arrays, slice(0, star.wavelength.size)
-        weight = arrays.weight[k, here].numpy()
-        freedom = max(int((weight > 0).sum()) - int(arrays.terms[k]) - len(self.names) - 1, 1)
+        smooth_chi2, coefficients = _smooth(arrays, k)
+        freedom = max(round(int((weight > 0).sum()) - coefficients) - len(self.names) - 1, 1)
         posterior = self._posterior(k, freedom)
         best, count = posterior.found[0], len(self.names)
         errors = dict(zip(self.names, posterior.spread.tolist(), strict=False))
@@ -66,7 +66,7 @@ class Answers:
             self.largest,
             best.chi2,
             freedom,
-            _smooth_chi2(arrays, k),
+            smooth_chi2,
             posterior.found,
         )
         spectrum, used = star.spectrum, star.usable
@@ -151,9 +151,15 @@ def _mixture(values: Tensor, std: Tensor, fisher: Tensor, excess: Tensor, kept: 
     return (weight[:, None] * away).sum(0).sqrt()
 
 
-def _smooth_chi2(arrays: StarArrays, k: int) -> float:
-    """Return χ² of the continuum alone."""
-    root = arrays.weight[k].sqrt()
-    design = arrays.columns[k][:, : int(arrays.terms[k])] * root[:, None]
-    solution = torch.linalg.lstsq(design, (arrays.flux[k] * root)[:, None]).solution
-    return float(((arrays.flux[k] * root)[:, None] - design @ solution).square().sum())
+def _smooth(arrays: StarArrays, k: int) -> tuple[float, float]:
+    """Return χ² of continuum and waves alone, and how many coefficients they have in effect: what the prior leaves."""
+    has = ~arrays.precision[k].isinf()
+    root = arrays.weight[k].double().sqrt()
+    flux = arrays.flux[k] * root
+    design = arrays.columns[k, :, : len(has)][:, has].double() * root[:, None]
+    plain = design.T @ design
+    solution = torch.linalg.lstsq(
+        plain + arrays.precision[k][has].diag(), torch.cat([(design.T @ flux)[:, None], plain], 1)
+    ).solution
+    chi2 = (flux[:, None] - design @ solution[:, :1]).square().sum()
+    return float(chi2), float(solution[:, 1:].trace())

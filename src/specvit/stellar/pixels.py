@@ -103,8 +103,8 @@ def fit_pixels(spectrum: ObservedSpectrum, settings: StarFitSettings, low: float
         wavelength, flux, sigma, fwhm = _smoothed(wavelength, flux, sigma, fwhm, target)
     in_air = np.zeros(wavelength.size, bool)
     if spectrum.ground:
-        in_air = _in_windows(wavelength, spectrum, TELLURIC if settings.telluric else ())
-    left_out = in_air | _in_windows(wavelength, spectrum, settings.masks)
+        in_air = in_windows(wavelength, spectrum, TELLURIC if settings.telluric else ())
+    left_out = in_air | in_windows(wavelength, spectrum, settings.masks)
     sigma = np.where(left_out, np.inf, sigma)
     used = np.isfinite(sigma)
     covered = float(np.gradient(wavelength)[used].sum()) if used.any() else 0.0
@@ -127,13 +127,15 @@ def _mend(spectrum: ObservedSpectrum, low: float, high: float) -> str:
     return "take a library of that range"
 
 
-def _in_windows(
+def in_windows(
     wavelength: np.ndarray, spectrum: ObservedSpectrum, windows: tuple[tuple[float, float], ...]
 ) -> np.ndarray:
+    """Return which pixels lie in windows of the telescope's frame, widened by what the spectrograph spreads, bool (L,)."""
     at = wavelength * (1 + spectrum.to_observed / SPEED_OF_LIGHT_KM_S)
-    # The spectrograph spreads what the air absorbs; and a frame that is not the telescope's is known only roughly.
     margin = np.interp(wavelength, spectrum.wavelength, spectrum.fwhm)
-    margin = margin + (0.0 if spectrum.frame == "observed" else FRAME_MARGIN)
+    # A frame that is not the telescope's, by a velocity nobody states, is known only roughly.
+    known = spectrum.frame == "observed" or spectrum.to_observed != 0
+    margin = margin + (0.0 if known else FRAME_MARGIN)
     inside = np.zeros(wavelength.size, bool)
     for low, high in windows:
         inside |= (at > low - margin) & (at < high + margin)

@@ -195,7 +195,7 @@ class BasisDiffusion:
         return torch.where(choice < AS_OBSERVED, 1.0, other)
 
 
-class Posterior:
+class BasisPosterior:
     """What is needed to sample coefficients of some spectra: their directions of equal noise.
 
     In w = √Λ Qᵀc, with N = Q Λ Qᵀ, the noise of an observation is white and of unit size.

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from specvit.denoise.learned.restorer import CONDITIONS, PLANES
-from specvit.denoise.learned.seen import Seen, Sight
+from specvit.denoise.learned.seen import SeenSpectra, Sight
 from specvit.denoise.learned.unet import UNet, UNetConfig
 from specvit.errors import DataError
 from specvit.models.conditioning import normalise
@@ -43,7 +43,7 @@ class Diffused(NamedTuple):
 
     state: Tensor
     time: Tensor
-    seen: Seen | None
+    seen: SeenSpectra | None
 
 
 class Diffuser(nn.Module):
@@ -126,7 +126,7 @@ class Diffusion:
         time = self._times(len(state), generator).to(state)
         noise = torch.randn(state.shape, generator=generator, device=device)
         shown = torch.where(usable, sigma, torch.inf)
-        seen = Seen(flux, shown, torch.ones_like(time)) if self.body.conditional else None
+        seen = SeenSpectra(flux, shown, torch.ones_like(time)) if self.body.conditional else None
         return Diffused(state + time * noise, time, seen), torch.cat([state, time], dim=1)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:

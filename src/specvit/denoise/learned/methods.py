@@ -10,7 +10,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from specvit.denoise.learned.basis import BasisDiffusion, BasisRestorer, Posterior, told_by
+from specvit.denoise.learned.basis import BasisDiffusion, BasisRestorer, BasisPosterior, told_by
 from specvit.denoise.learned.config import BASIS, DIFFUSIONS, DenoiserConfig
 from specvit.denoise.learned.diffusion import LEAST, MOST, Diffused, Diffuser, Diffusion
 from specvit.denoise.learned.restoration import BLIND_TO_TRUTH, HIDING, TASKS, Restoration
@@ -23,7 +23,7 @@ from specvit.denoise.learned.sampling import (
     noise_times,
     product_guess,
 )
-from specvit.denoise.learned.seen import Seen, Sight
+from specvit.denoise.learned.seen import SeenSpectra, Sight
 from specvit.denoise.restoring import NoisySpectra, Restored
 from specvit.models.usable import usable_pixels
 from specvit.spectra import SpectraBatch
@@ -70,8 +70,8 @@ def make_method(config: DenoiserConfig, pixels: int) -> Method:
     return _Pixels(config, pixels) if config.objective in DIFFUSIONS else _OnePass(config, pixels)
 
 
-def _seen(noisy: NoisySpectra, strength: float = 1.0) -> Seen:
-    return Seen(noisy.flux, noisy.sigma, torch.full_like(noisy.flux[:, :1], strength))
+def _seen(noisy: NoisySpectra, strength: float = 1.0) -> SeenSpectra:
+    return SeenSpectra(noisy.flux, noisy.sigma, torch.full_like(noisy.flux[:, :1], strength))
 
 
 def _fit(sight: Sight, sample: SpectraBatch, with_truth: bool) -> None:
@@ -136,7 +136,9 @@ class _OnePass:
 
             def restore(state: Tensor, factor: float) -> Tensor:
                 told = torch.full_like(state[:, :1], factor)
-                found: Tensor = self.body(Seen(torch.where(live, state * noise, 0.0), noisy.sigma, told))
+                found: Tensor = self.body(
+                    SeenSpectra(torch.where(live, state * noise, 0.0), noisy.sigma, told)
+                )
                 return found / noise
 
             start = observed + FIRST * _normal(observed, noisy.generator)
@@ -193,7 +195,7 @@ class _Pixels:
         guess = guided_guess(self._guess(None), known.residual / self.sight.spread, noise)
         return self._sampled(guess, noisy.flux, noisy.generator)
 
-    def _guess(self, seen: Seen | None) -> Guess:
+    def _guess(self, seen: SeenSpectra | None) -> Guess:
         def guess(state: Tensor, time: float) -> Tensor:
             found: Tensor = self.diffuser(Diffused(state, torch.full_like(state[:, :1], time), seen))
             return found
@@ -256,7 +258,7 @@ class _Basis:
         return self.restore(noisy).mean
 
     def _samples(self, h: Tensor, normal: Tensor, level: Tensor, noisy: NoisySpectra) -> Tensor:
-        posterior = Posterior(self.restorer, h, normal, level, noisy.draws)
+        posterior = BasisPosterior(self.restorer, h, normal, level, noisy.draws)
         guess = product_guess(posterior.restore, posterior.observed)
         times = noise_times(self.config.steps_of_sampler, LAST, FIRST)
         start = posterior.observed + FIRST * _normal(posterior.observed, noisy.generator)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from specvit.denoise.learned.restorer import combined, noise_of
-from specvit.denoise.learned.seen import Seen, Sight
+from specvit.denoise.learned.seen import SeenSpectra, Sight
 from specvit.errors import DataError
 from specvit.models.conditioning import normalise
 from specvit.spectra import SpectraBatch
@@ -95,7 +95,7 @@ class Restoration:
                 "take objective = blind"
             )
 
-    def prepare(self, batch: SpectraBatch, seed: int | None) -> tuple[Seen, Tensor]:
+    def prepare(self, batch: SpectraBatch, seed: int | None) -> tuple[SeenSpectra, Tensor]:
         """Return spectra as seen, and what is wanted of each pixel, its noise and its flux, shape (B, 3, L)."""
         generator = torch.Generator(batch.flux.device).manual_seed(HELD_OUT_SEED if seed is None else seed)
         if seed is not None and self.masked_share:
@@ -110,7 +110,7 @@ class Restoration:
             flux = clean + share * true_sigma * self._noise(flux, generator)
             told = share if self.task == "residual" else one
         shown = torch.where(usable, sigma, torch.inf)
-        seen = Seen(torch.where(usable, flux, 0.0), shown, told)
+        seen = SeenSpectra(torch.where(usable, flux, 0.0), shown, told)
         if self.task == "blind":
             wanted = torch.where(usable, flux, torch.inf)
         else:
@@ -148,7 +148,7 @@ class Restoration:
         # Self-supervised: of the noisy pixel. Supervised: of the noise-free one, after the noisy one was looked at.
         mean = outputs[:, 0]
         if self.task == "blind-supervised":
-            mean = combined(outputs, Seen(flux, noise, noise[:, :1]), noise)[0]
+            mean = combined(outputs, SeenSpectra(flux, noise, noise[:, :1]), noise)[0]
         error = mean - torch.where(torch.isfinite(wanted), wanted, 0.0)
         if self.loss_name == "gaussian":
             return 0.5 * (error.square() / variance + variance.log())

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from specvit.denoise.learned.blind_spot import BlindSpotConfig, BlindSpotNet
-from specvit.denoise.learned.seen import Known, Seen, Sight
+from specvit.denoise.learned.seen import SightInputs, SeenSpectra, Sight
 from specvit.denoise.learned.unet import UNet, UNetConfig
 from specvit.models.subspace import SubspaceProjection
 
@@ -42,7 +42,7 @@ class Restorer(nn.Module):
         self.subspace = SubspaceProjection(sight.pixels, components) if components else None
         self.network = UNet(config, sight.pixels, PLANES + bool(components), 1, CONDITIONS)
 
-    def change(self, seen: Seen) -> Tensor:
+    def change(self, seen: SeenSpectra) -> Tensor:
         """Return g, shape (B, L), for y + s g; on dead pixels what leads from 0 to the flux they may have."""
         known = self.sight.known(seen)
         planes = self.sight.planes(known)
@@ -59,14 +59,14 @@ class Restorer(nn.Module):
         return torch.where(known.live, change, filled)
 
     @torch.no_grad()
-    def _linear(self, known: Known) -> Tensor:
+    def _linear(self, known: SightInputs) -> Tensor:
         """Return the best linear guess less the mean, over the spread, shape (B, L)."""
         assert self.subspace is not None
         space, noise = self.subspace, known.noise.clamp(min=LEAST_NOISE)
         found = space.solve(known.live, known.residual + self.sight.mean, noise)
         return (space.mean + found.coefficients @ space.basis - self.sight.mean) / self.sight.spread
 
-    def forward(self, seen: Seen) -> Tensor:
+    def forward(self, seen: SeenSpectra) -> Tensor:
         """Return the flux without noise, shape (B, L), relative to the level."""
         return seen.flux + seen.strength * self.change(seen)
 
@@ -84,7 +84,7 @@ class BlindRestorer(nn.Module):
         self.sight = sight
         self.network = BlindSpotNet(config, sight.pixels, PLANES, 2, CONDITIONS)
 
-    def forward(self, seen: Seen) -> Tensor:
+    def forward(self, seen: SeenSpectra) -> Tensor:
         """Return expected flux and ln of its error, shape (B, 2, L)."""
         known = self.sight.known(seen)
         found, doubt = self.network(self.sight.planes(known), known.conditions).unbind(dim=1)
@@ -93,7 +93,7 @@ class BlindRestorer(nn.Module):
         return torch.stack([self.sight.mean + spread * found, error.log()], dim=1)
 
 
-def combined(foretold: Tensor, seen: Seen, noise: Tensor) -> tuple[Tensor, Tensor]:
+def combined(foretold: Tensor, seen: SeenSpectra, noise: Tensor) -> tuple[Tensor, Tensor]:
     """Return posterior mean and variance (B, L) of what a blind network foretells and of the pixel itself.
 
     Args:
@@ -109,7 +109,7 @@ def combined(foretold: Tensor, seen: Seen, noise: Tensor) -> tuple[Tensor, Tenso
     )
 
 
-def noise_of(sight: Sight, seen: Seen) -> Tensor:
+def noise_of(sight: Sight, seen: SeenSpectra) -> Tensor:
     """Return the noise that a network was shown, (B, L), `inf` on dead pixels."""
-    known: Known = sight.known(seen)
+    known: SightInputs = sight.known(seen)
     return torch.where(known.live, known.noise, torch.inf)

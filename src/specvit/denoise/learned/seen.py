@@ -25,7 +25,7 @@ BANK = 64
 EXTREME = 8.0
 
 
-class Seen(NamedTuple):
+class SeenSpectra(NamedTuple):
     """Some spectra, relative to their level.
 
     flux: shape (B, L), 0 on dead pixels.
@@ -38,7 +38,7 @@ class Seen(NamedTuple):
     strength: Tensor
 
 
-class Known(NamedTuple):
+class SightInputs(NamedTuple):
     """Spectra as a network takes them.
 
     residual: flux less the mean of the training, 0 on dead pixels, shape (B, L).
@@ -106,16 +106,18 @@ class Sight(nn.Module):
         self.bank.copy_(live[torch.arange(BANK, device=live.device) % len(live)])
         return self
 
-    def known(self, seen: Seen) -> Known:
+    def known(self, seen: SeenSpectra) -> SightInputs:
         """Return spectra as a network takes them; "shuffled" deals sigmas by the place of a spectrum among these."""
         live = torch.isfinite(seen.sigma)
         noise = self._shown(torch.where(live, seen.sigma, 1.0)) * seen.strength
         residual = torch.where(live, seen.flux - self.mean, 0.0)
         level = usable_median(noise, live)[:, None].clamp(min=1e-6).log()
         conditions = torch.cat([level, seen.strength.clamp(min=1e-6).log()], dim=1)
-        return Known(residual, torch.where(live, noise, 0.0), live, (conditions / 3).clamp(-EXTREME, EXTREME))
+        return SightInputs(
+            residual, torch.where(live, noise, 0.0), live, (conditions / 3).clamp(-EXTREME, EXTREME)
+        )
 
-    def planes(self, known: Known) -> Tensor:
+    def planes(self, known: SightInputs) -> Tensor:
         """Return flux over its total spread, logarithm of noise over spread, and what is live, shape (B, 3, L)."""
         total = (self.spread.square() + known.noise.square()).sqrt()
         ratio = (known.noise / self.spread).clamp(min=1e-6).log().clamp(-EXTREME, EXTREME)

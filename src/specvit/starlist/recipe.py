@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import specvit
 from specvit.errors import ConfigError
@@ -23,6 +23,9 @@ from specvit.stellar.fit import Outcome, model_error_of
 from specvit.stellar.mask_cost import MaskCost, Windows, mask_costs
 from specvit.stellar.model_error import ModelError, load_model_error
 from specvit.stellar.settings import TELLURIC
+
+if TYPE_CHECKING:
+    from specvit.starlist.networks import ListNetworks
 
 PlotForm = Literal["png", "html"]
 #: Of no width: windows are widened by the line-spread function.
@@ -43,6 +46,7 @@ class FitRecipe:
         costs: whether what masks cost is worked out for every star.
         plot: folder of one picture or page per star, or None.
         plot_form: which of the two.
+        networks: that answer where they may; None leaves all stars to the fit.
     """
 
     library: str = "builtin"
@@ -54,10 +58,15 @@ class FitRecipe:
     costs: bool = False
     plot: str | None = None
     plot_form: PlotForm = "png"
+    networks: ListNetworks | None = None
 
     def __post_init__(self) -> None:
         if self.clip is not None and not 2 <= self.clip <= 100:
             raise ConfigError(f"--clip: expected 2 to 100 σ, got {self.clip:g}")
+        if self.clip is not None and self.networks is not None:
+            raise ConfigError(
+                "--clip: pixels are clipped by their distance from a fit; take --method template"
+            )
 
     @property
     def masks(self) -> dict[str, Windows]:
@@ -67,6 +76,11 @@ class FitRecipe:
             "night sky (OH)": NIGHT_SKY if self.night_sky else (),
             "own windows": self.windows,
         }
+
+    @property
+    def masked_settings(self) -> StarFitSettings:
+        """The settings of the fit with all masks."""
+        return replace(self.settings, masks=self.windows + (NIGHT_SKY if self.night_sky else ()))
 
     @cached_property
     def emulator_digest(self) -> str:
@@ -80,9 +94,10 @@ class FitRecipe:
     @cached_property
     def digest(self) -> str:
         """Digest of all that the results depend on but the spectra."""
+        networks = None if self.networks is None else self.networks.to_dict()
         return content_digest(
-            asdict(self)
-            | {"emulator": self.emulator_digest, "specvit": specvit.__version__}
+            asdict(replace(self, networks=None))
+            | {"emulator": self.emulator_digest, "specvit": specvit.__version__, "networks": networks}
             | {"errors": None if self.errors is None else asdict(self.errors)}
         )
 
@@ -91,7 +106,7 @@ class FitRecipe:
         """What a table says of where it is from."""
         errors, settings = self.errors, self.settings
         flat = f"{settings.flat_error:g} everywhere"
-        return {
+        own = {
             "specvit": specvit.__version__,
             "library": self.library,
             "emulator": self.emulator_digest,
@@ -100,6 +115,7 @@ class FitRecipe:
             else f"{self.model_error or 'builtin'}, {errors.stars} stars",
             "core_error": settings.core_error,
         }
+        return own if self.networks is None else own | self.networks.describe()
 
     @cached_property
     def errors(self) -> ModelError | None:
@@ -142,8 +158,8 @@ class ListFitter:
 
     def __init__(self, recipe: FitRecipe) -> None:
         self.recipe = recipe
-        windows = recipe.windows + (NIGHT_SKY if recipe.night_sky else ())
-        self._fitter = StarFitter(recipe.open_emulator(), replace(recipe.settings, masks=windows))
+        self._fitter = StarFitter(recipe.open_emulator(), recipe.masked_settings)
+        self._networks = None if recipe.networks is None else recipe.networks.fitter(self._fitter)
         grid = self._fitter.emulator.grid
         self.bins = RestBins(grid.start, grid.stop)
         self.labels = self._fitter.emulator.label_space.names
@@ -152,7 +168,7 @@ class ListFitter:
         """Return what is found for each spectrum, in their order."""
         if self.recipe.clip is not None:
             return fit_clipped(self._fitter, spectra, self.recipe.clip)
-        return self._fitter.fit(spectra)
+        return (self._networks or self._fitter).fit(spectra)
 
     def costs(self, star: StellarParameters, fitted: FittedSpectrum) -> dict[str, MaskCost]:
         """Return what masks cost a star, nothing if nobody asks."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,13 +14,18 @@ from specvit.errors import ConfigError
 from specvit.library import Emulator
 from specvit.library.emulator import BUILTIN_EMULATOR
 from specvit.observed import ObservedSpectrum
+from specvit.report.style import save_png
+from specvit.runs.atomic import write_atomic
 from specvit.runs.identity import content_digest, file_digest
 from specvit.spectra.airglow import NIGHT_SKY_LINES
+from specvit.starlist.figure import plain_name, spectrum_figure
+from specvit.starlist.pages import check_pages, star_page
 from specvit.starlist.residuals import RestBins
 from specvit.stellar import FittedSpectrum, StarFitSettings, StarFitter, StellarParameters
 from specvit.stellar.clipping import fit_clipped
 from specvit.stellar.fit import Outcome
 from specvit.stellar.mask_cost import MaskCost, Windows, mask_costs
+from specvit.stellar.pixels import in_windows
 from specvit.stellar.settings import TELLURIC
 
 PlotForm = Literal["png", "html"]
@@ -86,8 +91,16 @@ class FitRecipe:
         """What a table says of where it is from."""
         return {"specvit": specvit.__version__, "library": self.library, "emulator": self.emulator_digest}
 
+    @property
+    def bins(self) -> RestBins:
+        """Bins of the residuals, over the range of the library."""
+        grid = self.open_emulator().grid
+        return RestBins(grid.start, grid.stop)
+
     def check(self) -> None:
-        """Raise ConfigError if the library is not there, or a prior is on none of its labels."""
+        """Raise ConfigError if the library is not there or a prior is on none of its labels, MissingExtra without figures."""
+        if self.plot is not None:
+            check_pages()
         names = self.open_emulator().label_space.names
         if odd := sorted(set(self.settings.priors) - set(names)):
             raise ConfigError(f"--prior {odd[0]}: '{odd[0]}' is no label; known are {', '.join(names)}")
@@ -122,8 +135,7 @@ class ListFitter:
         self.recipe = recipe
         windows = recipe.windows + (NIGHT_SKY if recipe.night_sky else ())
         self._fitter = StarFitter(recipe.open_emulator(), replace(recipe.settings, masks=windows))
-        grid = self._fitter.emulator.grid
-        self.bins = RestBins(grid.start, grid.stop)
+        self.bins = recipe.bins
         self.labels = self._fitter.emulator.label_space.names
 
     def fit(self, spectra: Sequence[ObservedSpectrum]) -> list[Outcome]:
@@ -138,7 +150,7 @@ class ListFitter:
             return {}
         return mask_costs(self._fitter, star, fitted, self.recipe.masks)
 
-    def draw(self, star: StellarParameters, fitted: FittedSpectrum) -> str:
+    def draw(self, star: StellarParameters, fitted: FittedSpectrum, costs: Mapping[str, MaskCost]) -> str:
         """Draw a star if the recipe says so; return the name of the file, '' if nothing is drawn.
 
         Raises:
@@ -146,10 +158,17 @@ class ListFitter:
         """
         if self.recipe.plot is None:
             return ""
-        from specvit.starlist.figure import draw_star, plain_name
-
-        name = f"{plain_name(star)}.png"
-        draw_star(star, fitted, Path(self.recipe.plot) / name)
+        masks = {
+            name: in_windows(fitted.wavelength, fitted.spectrum, windows)
+            for name, windows in self.recipe.masks.items()
+            if fitted.spectrum.ground or not name.startswith("air")
+        }
+        name = f"{plain_name(star)}.{self.recipe.plot_form}"
+        path = Path(self.recipe.plot) / name
+        if self.recipe.plot_form == "html":
+            write_atomic(path, star_page(star, fitted, masks, costs, self.recipe.provenance))
+        else:
+            save_png(spectrum_figure(star, fitted, masks), path)
         return name
 
 

@@ -97,8 +97,14 @@ class SurveyResidual:
         self._counts[there, residual[there].astype(int) + 127] += 1
         self.stars += 1
 
+    @property
+    def counts(self) -> np.ndarray:
+        """How many stars are in every bin, shape (count,)."""
+        counts: np.ndarray = self._counts.sum(1)
+        return counts
+
     def quantile(self, share: float) -> np.ndarray:
         """Return the quantile of the stars' residuals per bin, relative to the flux; NaN where no star is."""
-        total = self._counts.sum(1)
+        total = self.counts
         reached = self._counts.cumsum(1) >= np.maximum(share * total, 0.5)[:, None]
         return np.where(total > 0, (reached.argmax(1) - 127) * STEP, np.nan)

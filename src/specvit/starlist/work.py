@@ -160,5 +160,5 @@ def _worked_out(targets: list[FileTarget], fitter: ListFitter) -> list[dict[str,
         record = star.record()
         if costs:
             record["mask_costs"] = {name: asdict(cost) for name, cost in costs.items()}
-        kept.append({"star": record, "residual": residual, "page": fitter.draw(star, fitted)})
+        kept.append({"star": record, "residual": residual, "page": fitter.draw(star, fitted, costs)})
     return kept

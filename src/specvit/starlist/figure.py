@@ -63,8 +63,9 @@ def spectrum_figure(
         for axes in (above, below):
             _shade(axes, fitted.wavelength, ~used, masks)
         name_lines(above, star.velocity, fitted.wavelength[0], fitted.wavelength[-1])
-        top = float(np.nanpercentile(np.where(used, fitted.flux, np.nan), 99.5))
-        above.set_ylim(0, 1.15 * top)
+        low, high = np.nanpercentile(np.where(used, fitted.flux, np.nan), [0.5, 99.5])
+        # Names of lines stand above, lines that go deep below.
+        above.set_ylim(min(low, float(fitted.model.min())) - 0.05 * high, 1.15 * high)
         below.set_ylim(-0.12, 0.12)
         below.set_xlabel("wavelength (Å, vacuum)")
         above.set_ylabel("flux / median")

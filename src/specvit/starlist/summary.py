@@ -137,13 +137,13 @@ class StarListSummary:
     def _findings(self) -> list[str]:
         if not self.points:
             return ["No spectrum could be fitted; the reasons are below."]
-        common = self.flags.most_common(1)
-        words = [f"The most common flag is {common[0][0]}, of {count(common[0][1])} stars."] if common else []
+        common = [(flag, found) for flag, found in self.flags.most_common() if flag not in ASSUMED][:1]
+        words = [f"The most common doubt is {flag}, of {count(found)} stars." for flag, found in common]
         which, survey = self._residual()
         largest = _largest(survey)
         if largest:
             words.append(f"The largest common residual is {largest[0][1]} at {largest[0][0]} Å ({which}).")
-        return words or ["No star has a flag."]
+        return words or ["No star has a doubtful flag."]
 
     def _tables(self) -> list[PageTable]:
         stars = max(len(self.points), 1)

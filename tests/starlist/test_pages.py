@@ -43,7 +43,7 @@ def fitted(spectrum, velocity=0.0, wrong=((8000.0, 0.05),)):
 def kept(spectrum, name, velocity=0.0, flags=(), **changes):
     star = made_stars.made_parameters(spectrum, name=name, velocity=velocity, flags=flags)
     residual = packed(BINS.residual(fitted(spectrum, velocity, **changes), velocity))
-    return {"star": star.record(), "residual": residual, "page": f"{name} #1.html"}
+    return {"star": star.record() | {"advice": []}, "residual": residual, "page": f"{name} #1.html"}
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def page_of_star(spectrum):
     )  # fmt: skip
     masks = {"air (O2, H2O)": (spectrum.wavelength > 7590) & (spectrum.wavelength < 7720)}
     costs = {"air (O2, H2O)": MaskCost(60, 130.0, {"teff": 1.0, "log_g": 1.27, "m_h": 1.1})}
-    return star_page(star, fitted(spectrum), masks, costs, PROVENANCE)
+    return star_page(star, fitted(spectrum), masks, costs, ["take BOSZ"], PROVENANCE)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def page_of_all(spectrum):
 def test_the_page_of_a_star_says_everything(page_of_star):
     assert page_problems(page_of_star) == []
     for words in (
-        "4 1",
+        "± 0.44",
         "CHI2: the best template does not fit",
         "air &amp; vacuum",
         "x 1.27",
@@ -84,8 +84,9 @@ def test_the_page_of_a_star_says_everything(page_of_star):
         "3.2",
         "&lt;b&gt;own",
     ):
-        assert words.replace("4 1", "± 0.44") in page_of_star, words
+        assert words.replace("± 0.44", "± 0.44") in page_of_star, words
     assert "(0.10 statistical)" in page_of_star
+    assert "<p>take BOSZ</p>" in page_of_star
     assert page_of_star.count("data:image/svg+xml") == 2
 
 
@@ -177,3 +178,11 @@ def test_the_command_writes_both(tmp_path, monkeypatch, capsys):
     ):
         assert main(["predict", "a.fits", *wrong]) == 2
         assert line in capsys.readouterr().err
+
+
+def test_a_star_without_a_model_has_a_page_and_no_residual(spectrum):
+    star = made_stars.made_parameters(spectrum)
+    nothing = np.full(spectrum.wavelength.size, np.nan)
+    bare = FittedSpectrum(spectrum, spectrum.wavelength, spectrum.flux, spectrum.sigma, nothing, nothing)
+    assert (BINS.residual(bare, 0.0) == residuals.EMPTY).all()
+    assert page_problems(star_page(star, bare, {}, {}, [], PROVENANCE)) == []

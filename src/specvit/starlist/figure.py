@@ -65,7 +65,7 @@ def spectrum_figure(
         name_lines(above, star.velocity, fitted.wavelength[0], fitted.wavelength[-1])
         low, high = np.nanpercentile(np.where(used, fitted.flux, np.nan), [0.5, 99.5])
         # Names of lines stand above, lines that go deep below.
-        above.set_ylim(min(low, float(fitted.model.min())) - 0.05 * high, 1.15 * high)
+        above.set_ylim(float(np.fmin(low, fitted.model.min())) - 0.05 * high, 1.15 * high)
         below.set_ylim(-0.12, 0.12)
         below.set_xlabel("wavelength (Å, vacuum)")
         above.set_ylabel("flux / median")

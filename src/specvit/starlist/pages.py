@@ -58,6 +58,7 @@ def star_page(
     fitted: FittedSpectrum,
     masks: Mapping[str, Any],
     costs: Mapping[str, MaskCost],
+    advice: Sequence[str],
     provenance: Mapping[str, Any],
 ) -> str:
     """Return the page of one star.
@@ -66,8 +67,10 @@ def star_page(
         star, fitted: what was found.
         masks: name -> pixels that it leaves out, shape (L,), bool.
         costs: name of a mask -> its cost.
+        advice: which library to take instead.
         provenance: what a table says of where it is from.
     """
+    flags = [f"{flag}: {FLAGS[flag]}" for flag in star.flags if flag in FLAGS]
     figures = [
         (
             "Spectrum and best template",
@@ -85,8 +88,7 @@ def star_page(
         title=star.name,
         above=f"specvit predict, {star.source}",
         numbers=_numbers(star),
-        findings=[f"{flag}: {FLAGS[flag]}" for flag in star.flags if flag in FLAGS]
-        or ["No flag was raised."],
+        findings=[*flags, *advice] or ["No flag was raised."],
         figures=figures,
         tables=[*_minima_table(star), *cost_table(costs)],
         facts=_facts(star, provenance),

@@ -18,6 +18,7 @@ from specvit.report.style import save_png
 from specvit.runs.atomic import write_atomic
 from specvit.runs.identity import content_digest, file_digest
 from specvit.spectra.airglow import NIGHT_SKY_LINES
+from specvit.starlist.advice import advice_for
 from specvit.starlist.figure import plain_name, spectrum_figure
 from specvit.starlist.pages import check_pages, star_page
 from specvit.starlist.residuals import RestBins
@@ -144,6 +145,14 @@ class ListFitter:
             return fit_clipped(self._fitter, spectra, self.recipe.clip)
         return self._fitter.fit(spectra)
 
+    def advice(self, star: StellarParameters) -> list[str]:
+        """Return which library to take for a star on the edge of this one, nothing for others."""
+        return (
+            advice_for(star.labels, self._fitter.emulator.label_space)
+            if "LABEL_ON_FACE" in star.flags
+            else []
+        )
+
     def costs(self, star: StellarParameters, fitted: FittedSpectrum) -> dict[str, MaskCost]:
         """Return what masks cost a star, nothing if nobody asks."""
         if not self.recipe.costs:
@@ -166,7 +175,8 @@ class ListFitter:
         name = f"{plain_name(star)}.{self.recipe.plot_form}"
         path = Path(self.recipe.plot) / name
         if self.recipe.plot_form == "html":
-            write_atomic(path, star_page(star, fitted, masks, costs, self.recipe.provenance))
+            page = star_page(star, fitted, masks, costs, self.advice(star), self.recipe.provenance)
+            write_atomic(path, page)
         else:
             save_png(spectrum_figure(star, fitted, masks), path)
         return name

@@ -53,7 +53,10 @@ class RestBins:
             fitted: pixels of one star.
             velocity: of the star, km/s, in the frame of its wavelengths.
         """
-        used = np.isfinite(fitted.sigma)
+        # A network gives no model.
+        used = np.isfinite(fitted.sigma) & np.isfinite(fitted.model)
+        if not used.any():
+            return np.full(self.count, EMPTY, np.int8)
         rest = fitted.wavelength[used] / (1 + velocity / SPEED_OF_LIGHT_KM_S)
         size = max(3, int(LEVEL_WINDOW / float(np.median(np.diff(fitted.wavelength)))))
         model = fitted.model

@@ -14,9 +14,11 @@ import typer
 
 if TYPE_CHECKING:
     from specvit.observed.spectrum import Medium
-    from specvit.starlist import StarListJob
+    from specvit.starlist import FitRecipe, StarInput, StarListJob
     from specvit.starlist.recipe import PlotForm
 
+#: Words for the method that is not the fit.
+NETWORK_METHODS = ("network", "amortised")
 #: Stars that are printed when a table holds all of them.
 MOST_ROWS = 50
 
@@ -83,6 +85,18 @@ def predict(
     library: Annotated[
         str, typer.Option(help="'builtin' or an emulator file made by `specvit library build`.")
     ] = "builtin",
+    method: Annotated[
+        str,
+        typer.Option(
+            help="template (the fit), or network (also: amortised): trained for the instrument, for many stars."
+        ),
+    ] = "template",
+    network: Annotated[
+        str, typer.Option(help="Kind of network, as in `specvit train --model`; for --method network.")
+    ] = "subspace",
+    updates: Annotated[
+        int, typer.Option(help="Length of the training of a network; for --method network.")
+    ] = 3000,
     workers: Annotated[int, typer.Option(help="Local processes, one thread each.")] = 1,
     dask: Annotated[
         str | None, typer.Option(help="Address of a Dask scheduler instead of local processes (extra 'hpc').")
@@ -107,6 +121,8 @@ def predict(
         specvit predict spectra/ --out stars.csv --summary stars.html --workers 4
 
         specvit predict targets.csv --out stars.parquet
+
+        specvit predict survey/ --method network --out stars.fits
 
         specvit predict coadd.fits --select 39633123,39633124 --json
 
@@ -173,6 +189,10 @@ def predict(
     )
     recipe.check()
     inputs = star_inputs(files, options, sys.stdin if "-" in files else ())
+    if method in NETWORK_METHODS:
+        recipe = _with_networks(recipe, network, updates, inputs, quiet=json_output)
+    elif method != "template":
+        raise ConfigError(f"--method {method}: expected template, {' or '.join(NETWORK_METHODS)}")
     with _parts_folder(out) as folder:
         job = StarListJob(inputs, recipe, folder)
         _run(job, workers, dask, quiet=json_output, kept=out is not None)
@@ -195,6 +215,23 @@ def predict(
             job.parts.remove()
     if counts.refused == counts.stars:
         raise RunError(f"none of {counts.stars} spectra could be fitted; the reasons are above")
+
+
+def _with_networks(
+    recipe: FitRecipe, model: str, updates: int, inputs: list[StarInput], quiet: bool
+) -> FitRecipe:
+    """Return a recipe by which networks answer, after they were trained or found, and checked."""
+    from specvit.amortised import TrainingPlan
+    from specvit.cli.progress import RichProgress
+    from specvit.cli.screen import Screen
+    from specvit.cli.terminal import say
+    from specvit.starlist import with_networks
+
+    with (
+        RichProgress(Screen(stderr=True, quiet=quiet), transient=True) as progress,
+        progress.task("network") as update,
+    ):
+        return with_networks(recipe, TrainingPlan(model, updates=updates), inputs, say, update)
 
 
 def _run(job: StarListJob, workers: int, dask: str | None, quiet: bool, kept: bool) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import specvit
 from specvit.errors import ConfigError
@@ -29,6 +29,9 @@ from specvit.stellar.mask_cost import MaskCost, Windows, mask_costs
 from specvit.stellar.pixels import in_windows
 from specvit.stellar.settings import TELLURIC
 
+if TYPE_CHECKING:
+    from specvit.starlist.networks import ListNetworks
+
 PlotForm = Literal["png", "html"]
 #: Of no width: windows are widened by the line-spread function.
 NIGHT_SKY: Windows = tuple((line - 0.05, line + 0.05) for line in NIGHT_SKY_LINES)
@@ -47,6 +50,7 @@ class FitRecipe:
         costs: whether what masks cost is worked out for every star.
         plot: folder of one picture or page per star, or None.
         plot_form: which of the two.
+        networks: that answer where they may; None leaves all stars to the fit.
     """
 
     library: str = "builtin"
@@ -57,10 +61,15 @@ class FitRecipe:
     costs: bool = False
     plot: str | None = None
     plot_form: PlotForm = "png"
+    networks: ListNetworks | None = None
 
     def __post_init__(self) -> None:
         if self.clip is not None and not 2 <= self.clip <= 100:
             raise ConfigError(f"--clip: expected 2 to 100 σ, got {self.clip:g}")
+        if self.clip is not None and self.networks is not None:
+            raise ConfigError(
+                "--clip: pixels are clipped by their distance from a fit; take --method template"
+            )
 
     @property
     def masks(self) -> dict[str, Windows]:
@@ -70,6 +79,11 @@ class FitRecipe:
             "night sky (OH)": NIGHT_SKY if self.night_sky else (),
             "own windows": self.windows,
         }
+
+    @property
+    def masked_settings(self) -> StarFitSettings:
+        """The settings of the fit with all masks."""
+        return replace(self.settings, masks=self.windows + (NIGHT_SKY if self.night_sky else ()))
 
     @cached_property
     def emulator_digest(self) -> str:
@@ -83,14 +97,17 @@ class FitRecipe:
     @cached_property
     def digest(self) -> str:
         """Digest of all that the results depend on but the spectra."""
+        networks = None if self.networks is None else self.networks.to_dict()
         return content_digest(
-            asdict(self) | {"emulator": self.emulator_digest, "specvit": specvit.__version__}
+            asdict(replace(self, networks=None))
+            | {"emulator": self.emulator_digest, "specvit": specvit.__version__, "networks": networks}
         )
 
     @property
     def provenance(self) -> dict[str, Any]:
         """What a table says of where it is from."""
-        return {"specvit": specvit.__version__, "library": self.library, "emulator": self.emulator_digest}
+        own = {"specvit": specvit.__version__, "library": self.library, "emulator": self.emulator_digest}
+        return own if self.networks is None else own | self.networks.describe()
 
     @property
     def bins(self) -> RestBins:
@@ -134,8 +151,8 @@ class ListFitter:
 
     def __init__(self, recipe: FitRecipe) -> None:
         self.recipe = recipe
-        windows = recipe.windows + (NIGHT_SKY if recipe.night_sky else ())
-        self._fitter = StarFitter(recipe.open_emulator(), replace(recipe.settings, masks=windows))
+        self._fitter = StarFitter(recipe.open_emulator(), recipe.masked_settings)
+        self._networks = None if recipe.networks is None else recipe.networks.fitter(self._fitter)
         self.bins = recipe.bins
         self.labels = self._fitter.emulator.label_space.names
 
@@ -143,7 +160,14 @@ class ListFitter:
         """Return what is found for each spectrum, in their order."""
         if self.recipe.clip is not None:
             return fit_clipped(self._fitter, spectra, self.recipe.clip)
-        return self._fitter.fit(spectra)
+        if self._networks is None:
+            return self._fitter.fit(spectra)
+        # What is known of a single star a network has not learned.
+        told = [number for number, spectrum in enumerate(spectra) if spectrum.known]
+        others = [number for number in range(len(spectra)) if number not in set(told)]
+        found = dict(zip(told, self._fitter.fit([spectra[number] for number in told]), strict=True))
+        found |= zip(others, self._networks.fit([spectra[number] for number in others]), strict=True)
+        return [found[number] for number in range(len(spectra))]
 
     def advice(self, star: StellarParameters) -> list[str]:
         """Return which library to take for a star on the edge of this one, nothing for others."""

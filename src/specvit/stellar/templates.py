@@ -19,7 +19,6 @@ from specvit.inference.region import Region
 from specvit.library import Emulator
 from specvit.spectra import SPEED_OF_LIGHT_KM_S
 from specvit.spectra.resample import FWHM_PER_SIGMA, gaussian_matrix
-from specvit.stellar.compiled import see_rows
 
 #: Squared line widths, relative to the nominal one, at which templates are smoothed.
 NODES = (0.55, 1.0, 1.8)
@@ -128,6 +127,24 @@ class WidthTemplates:
         coefficients = (self._padded(self.emulator.coefficients(labels)) @ self.into).float()
         return _spline_values(coefficients @ self.rows[:, NODES.index(1.0)])
 
+    def fine(self, labels: Tensor, log_width: Tensor) -> Tensor:
+        """Return spline coefficients on the fine grid, shape (N, count), of labels (N, P) and widths (N, 1 or count)."""
+        coefficients = (self._padded(self.emulator.coefficients(labels)) @ self.into).float()
+        rows = torch.tensordot(coefficients, self.rows, 1).double()
+        at = 2 * log_width.clamp(LOWEST_WIDTH, HIGHEST_WIDTH)
+        a, b, c = self.log_nodes
+        # Lagrange's weights of the three widths.
+        weights = torch.stack(
+            [
+                (at - b) * (at - c) / ((a - b) * (a - c)),
+                (at - a) * (at - c) / ((b - a) * (b - c)),
+                (at - a) * (at - b) / ((c - a) * (c - b)),
+            ],
+            1,
+        )
+        mixed: Tensor = (rows * weights).sum(1)
+        return mixed
+
     def see(
         self, labels: Tensor, velocity: Tensor, log_width: Tensor, log_pixels: Tensor, own: Tensor
     ) -> SeenTemplates:
@@ -140,6 +157,9 @@ class WidthTemplates:
             log_pixels: ln λ of the pixels, shape (N, L).
             own: ln(FWHM of the star / nominal FWHM) at the pixels, shape (N, L).
         """
+        # Needs Numba, which asking for help or a template does not.
+        from specvit.stellar import compiled
+
         value, slopes = self.emulator.regressor.value_and_slopes(labels.to(self.emulator.basis.dtype))
         slopes = torch.nn.functional.pad(slopes.double(), (1, 0), value=0.0)
         terms, nodes, count = self.rows.shape
@@ -153,7 +173,7 @@ class WidthTemplates:
             joined = multipliers[some].float() @ self.rows.view(terms, -1)
             joined = joined.view(-1, 1 + self.labels, nodes, count)
             at, width = position[some].numpy(), widths[some].numpy()
-            see_rows(joined.numpy(), at, width, self.log_nodes, WIDTHS, seen[some].numpy())
+            compiled.see_rows(joined.numpy(), at, width, self.log_nodes, WIDTHS, seen[some].numpy())
         # d position / dv = -1 / (step (c + v)).
         seen[:, -2] *= (-1 / (self.step * (SPEED_OF_LIGHT_KM_S + velocity)))[:, None].float()
         return SeenTemplates(seen)

@@ -288,3 +288,24 @@ def test_a_star_of_which_something_is_known_is_fitted_where_networks_answer(quic
     first, known, last = fitter.fit(spectra)
     assert (first, last) == (("network", plain[0].name), ("network", plain[2].name))
     assert known[0].name == plain[1].name
+
+
+def test_a_cluster_does_the_list(quick, tmp_path):
+    distributed = pytest.importorskip("distributed")
+    job = job_of(made_stars.write_list(tmp_path / "a", 7), tmp_path / "parts")
+    told = []
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None
+    ) as cluster:
+        job.run(dask=cluster.scheduler_address, progress=lambda *numbers: told.append(numbers))
+    assert names(job) == [f"star{k:04d}.txt" for k in range(7)]
+    assert told[-1][:2] == (7, 7)
+    assert len(quick.seen) == 7
+
+
+def test_no_scheduler_is_one_line(quick, tmp_path, monkeypatch):
+    pytest.importorskip("distributed")
+    monkeypatch.setattr("specvit.runs.cluster.DASK_TIMEOUT", "0.2s")
+    job = job_of(made_stars.write_list(tmp_path / "a", 1), tmp_path / "parts")
+    with pytest.raises(RunError, match="no scheduler answers there"):
+        job.run(dask="tcp://127.0.0.1:1")

@@ -8,12 +8,14 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 if TYPE_CHECKING:
+    from specvit.observed.spectrum import Medium
     from specvit.starlist import FitRecipe, StarInput, StarListJob
+    from specvit.starlist.recipe import PlotForm
 
 #: Words for the method that is not the fit.
 NETWORK_METHODS = ("network", "amortised")
@@ -33,7 +35,9 @@ def predict(
         typer.Option(help="Table to write; .csv, .ecsv, .fits, .parquet or .json says which form."),
     ] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
-    plot: Annotated[Path | None, typer.Option(help="Folder for one picture (PNG) per star.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Folder for one picture or page per star.")] = None,
+    plot_format: Annotated[str, typer.Option(help="png, or html for a page with the posterior.")] = "png",
+    summary: Annotated[Path | None, typer.Option(help="One HTML page about all stars.")] = None,
     form: Annotated[
         str | None,
         typer.Option("--format", help="Form of the files, if it is not to be detected; see --formats."),
@@ -120,9 +124,9 @@ def predict(
 
         specvit predict --example star.fits
 
-        specvit predict star.fits --plot figures
+        specvit predict star.fits --plot figures --plot-format html
 
-        specvit predict spectra/ --out stars.csv --workers 4
+        specvit predict spectra/ --out stars.csv --summary stars.html --workers 4
 
         specvit predict targets.csv --out stars.parquet
 
@@ -138,6 +142,7 @@ def predict(
     from specvit.observed import ReadOptions, form_names
     from specvit.starlist import FitRecipe, StarListJob, star_inputs
     from specvit.starlist.inputs import parse_columns, parse_prior, parse_windows
+    from specvit.starlist.pages import check_pages
     from specvit.starlist.tables import check_table_name, write_table_of_stars
     from specvit.stellar import StarFitSettings
 
@@ -157,10 +162,15 @@ def predict(
         check_table_name(out)
     if plot is not None and plot.exists() and not plot.is_dir():
         raise ConfigError(f"--plot {plot}: expected a folder, this is a file")
-    chosen: Any = medium
+    if plot_format not in ("png", "html"):
+        raise ConfigError(f"--plot-format {plot_format}: expected png or html")
+    if summary is not None:
+        check_pages()
+        if summary.suffix.lower() not in (".html", ".htm") or summary.is_dir():
+            raise ConfigError(f"--summary {summary}: expected the name of a file that ends in .html")
     options = ReadOptions(
         form=form,
-        medium=chosen,
+        medium=cast("Medium | None", medium),
         resolution=resolution,
         columns=parse_columns(columns),
         hdu=hdu,
@@ -181,8 +191,12 @@ def predict(
         windows=tuple(window for text in mask or () for window in parse_windows(text)),
         night_sky=night_sky,
         clip=clip,
-        costs=show_mask_cost or json_output or (out is not None and out.suffix == ".json"),
+        costs=show_mask_cost
+        or json_output
+        or plot_format == "html"
+        or (out is not None and out.suffix == ".json"),
         plot=None if plot is None else str(plot.absolute()),
+        plot_form=cast("PlotForm", plot_format),
     )
     recipe.check()
     inputs = star_inputs(files, options, sys.stdin if "-" in files else ())
@@ -196,6 +210,8 @@ def predict(
         counts = job.counts()
         if counts.refused == counts.stars == 1:
             raise (ConfigError if counts.usage else DataError)(counts.reason)
+        if summary is not None:
+            job.summarise(summary)
         if out is not None:
             write_table_of_stars(job.stars, out, recipe.provenance)
         if json_output:

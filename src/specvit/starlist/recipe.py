@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,14 +14,20 @@ from specvit.errors import ConfigError
 from specvit.library import Emulator
 from specvit.library.emulator import BUILTIN_EMULATOR
 from specvit.observed import ObservedSpectrum
+from specvit.report.style import save_png
+from specvit.runs.atomic import write_atomic
 from specvit.runs.identity import content_digest, file_digest
 from specvit.spectra.airglow import NIGHT_SKY_LINES
+from specvit.starlist.advice import advice_for
+from specvit.starlist.figure import plain_name, spectrum_figure
+from specvit.starlist.pages import check_pages, star_page
 from specvit.starlist.residuals import RestBins
 from specvit.stellar import FittedSpectrum, StarFitSettings, StarFitter, StellarParameters
 from specvit.stellar.clipping import fit_clipped
 from specvit.stellar.fit import Outcome, model_error_of
 from specvit.stellar.mask_cost import MaskCost, Windows, mask_costs
 from specvit.stellar.model_error import ModelError, load_model_error
+from specvit.stellar.pixels import in_windows
 from specvit.stellar.settings import TELLURIC
 
 if TYPE_CHECKING:
@@ -123,8 +129,19 @@ class FitRecipe:
         given = None if self.model_error is None else load_model_error(Path(self.model_error))
         return model_error_of(self.open_emulator(), self.settings, given)
 
+    @property
+    def bins(self) -> RestBins:
+        """Bins of the residuals, over the range of the library."""
+        grid = self.open_emulator().grid
+        return RestBins(grid.start, grid.stop)
+
     def check(self) -> None:
-        """Raise ConfigError if the library is not there or its model error is another's, or a prior is on no label."""
+        """Raise ConfigError if the library is not there or its model error is another's, or a prior is on no label.
+
+        MissingExtra without what figures need.
+        """
+        if self.plot is not None:
+            check_pages()
         _ = self.errors
         names = self.open_emulator().label_space.names
         if odd := sorted(set(self.settings.priors) - set(names)):
@@ -160,15 +177,29 @@ class ListFitter:
         self.recipe = recipe
         self._fitter = StarFitter(recipe.open_emulator(), recipe.masked_settings)
         self._networks = None if recipe.networks is None else recipe.networks.fitter(self._fitter)
-        grid = self._fitter.emulator.grid
-        self.bins = RestBins(grid.start, grid.stop)
+        self.bins = recipe.bins
         self.labels = self._fitter.emulator.label_space.names
 
     def fit(self, spectra: Sequence[ObservedSpectrum]) -> list[Outcome]:
         """Return what is found for each spectrum, in their order."""
         if self.recipe.clip is not None:
             return fit_clipped(self._fitter, spectra, self.recipe.clip)
-        return (self._networks or self._fitter).fit(spectra)
+        if self._networks is None:
+            return self._fitter.fit(spectra)
+        # What is known of a single star a network has not learned.
+        told = [number for number, spectrum in enumerate(spectra) if spectrum.known]
+        others = [number for number in range(len(spectra)) if number not in set(told)]
+        found = dict(zip(told, self._fitter.fit([spectra[number] for number in told]), strict=True))
+        found |= zip(others, self._networks.fit([spectra[number] for number in others]), strict=True)
+        return [found[number] for number in range(len(spectra))]
+
+    def advice(self, star: StellarParameters) -> list[str]:
+        """Return which library to take for a star on the edge of this one, nothing for others."""
+        return (
+            advice_for(star.labels, self._fitter.emulator.label_space)
+            if "LABEL_ON_FACE" in star.flags
+            else []
+        )
 
     def costs(self, star: StellarParameters, fitted: FittedSpectrum) -> dict[str, MaskCost]:
         """Return what masks cost a star, nothing if nobody asks."""
@@ -176,7 +207,7 @@ class ListFitter:
             return {}
         return mask_costs(self._fitter, star, fitted, self.recipe.masks)
 
-    def draw(self, star: StellarParameters, fitted: FittedSpectrum) -> str:
+    def draw(self, star: StellarParameters, fitted: FittedSpectrum, costs: Mapping[str, MaskCost]) -> str:
         """Draw a star if the recipe says so; return the name of the file, '' if nothing is drawn.
 
         Raises:
@@ -184,10 +215,18 @@ class ListFitter:
         """
         if self.recipe.plot is None:
             return ""
-        from specvit.starlist.figure import draw_star, plain_name
-
-        name = f"{plain_name(star)}.png"
-        draw_star(star, fitted, Path(self.recipe.plot) / name)
+        masks = {
+            name: in_windows(fitted.wavelength, fitted.spectrum, windows)
+            for name, windows in self.recipe.masks.items()
+            if fitted.spectrum.ground or not name.startswith("air")
+        }
+        name = f"{plain_name(star)}.{self.recipe.plot_form}"
+        path = Path(self.recipe.plot) / name
+        if self.recipe.plot_form == "html":
+            page = star_page(star, fitted, masks, costs, self.advice(star), self.recipe.provenance)
+            write_atomic(path, page)
+        else:
+            save_png(spectrum_figure(star, fitted, masks), path)
         return name
 
 

@@ -18,10 +18,11 @@ from typing import Any
 
 from specvit.errors import ConfigError, RunError, SpecvitError, import_optional
 from specvit.jobs.config.trial import trial_config
-from specvit.jobs.trial import Yardstick, prepare_trial, run_trial, run_yardstick, yardstick_from
+from specvit.jobs.trial import Yardstick, run_trial, run_yardstick, yardstick_from
 from specvit.runs.processes import WorkerPool
 from specvit.studies.plan import Task
 from specvit.studies.store import Store, forget_failure, keep_failure, state_of
+from specvit.studies.variants import prepare_any_trial
 
 #: Time a Dask scheduler has to answer.
 DASK_TIMEOUT = "10s"
@@ -108,7 +109,7 @@ def _carry_out(handed: dict[str, Any], folder: Path) -> None:
             run_yardstick(yardstick, folder)
         return
     further = tuple(yardstick_from(values) for values in handed["elsewhere"])
-    trial = prepare_trial(trial_config(handed["trial"], str(folder)))
+    trial = prepare_any_trial(trial_config(handed["trial"], str(folder)))
     trial = replace(trial, elsewhere=further, focus=handed["focus"])
     forget_failure(folder)
     if state_of(folder, trial) != "done":

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -201,9 +200,8 @@ def flux_scores(
         if found.samples is not None:
             part |= {f"inside_{share}": _inside(found.samples, clean, live, share) for share in (68, 95)}
         parts.append(part)
-    joined = {name: torch.cat([part[name] for part in parts]).numpy() for name in parts[0]}
-    empty: dict[str, np.ndarray | None] = {"inside_68": None, "inside_95": None}
-    return FluxScores(**{**empty, **joined})
+    joined: dict[str, Any] = {name: torch.cat([part[name] for part in parts]).numpy() for name in parts[0]}
+    return FluxScores(**joined)
 
 
 def _inside(samples: Tensor, clean: Tensor, live: Tensor, share: int) -> Tensor:

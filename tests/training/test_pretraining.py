@@ -10,7 +10,8 @@ from specvit.estimators import make_estimator, network_config
 from specvit.models.network import build_network
 from specvit.spectra import MemorySource, Truth
 from specvit.training import Recipe
-from specvit.training.pretraining import Reconstruction, Reconstructor, freeze
+from specvit.training.fine_tuning import freeze
+from specvit.training.pretraining import Reconstruction, Reconstructor
 from training_stars import GRID, SPACE, stars
 
 SMALL = {"patch": 8, "width": 16, "depth": 2, "heads": 2, "readout": 1, "readout_width": 16}

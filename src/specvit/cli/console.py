@@ -50,6 +50,12 @@ VERBS = {
     "instrument": Verb("specvit.cli.instrument:app", "List and describe spectrographs and their noise."),
     "ceiling": Verb("specvit.cli.ceiling:ceiling", "Compute how well a label can be measured at best."),
     "explain": Verb("specvit.cli.explain:explain", "Show which lines a trained network looks at."),
+    "latents": Verb(
+        "specvit.cli.latents:latents", "Write what the layers of a network make of spectra to a file."
+    ),
+    "probe": Verb(
+        "specvit.cli.probe:probe", "Read labels off the layers of trained networks, with controls."
+    ),
     "study": Verb("specvit.cli.study:app", "List, plan, run and judge declared experiments."),
     "audit": Verb(
         "specvit.cli.audit:app", "Check features for leaks, and mixtures of experts for gains that are none."

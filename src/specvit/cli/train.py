@@ -12,8 +12,8 @@ def train(
     model: Annotated[
         str,
         typer.Option(
-            help="Kind of network: subspace, vit, mlp, cnn, swin; or moe, a mixture of experts, ridge, pca_ridge, pls, "
-            "lightgbm; or unet-denoiser, basis-denoiser, which estimate the flux without noise."
+            help="Kind of network: subspace, vit, mlp, cnn, swin; or moe, a mixture of experts, probe, ridge, "
+            "pca_ridge, pls, lightgbm; or unet-denoiser, basis-denoiser, which estimate the flux without noise."
         ),
     ] = "subspace",
     size: Annotated[

@@ -177,6 +177,15 @@ class NetworkEstimator:
 
     def save(self, folder: Path) -> None:
         """Write weights, manifest, fingerprint and card into `folder`, all or nothing."""
+        network, settings = self._ready().network, self.settings()
+        text = card_text(
+            self.name, network, self.origin, self.metrics, self.by_true_label, self.recalibration
+        )
+        card = {CARD: text}
+        save_bundle(Bundle("network", self.origin, settings, dict(network.state_dict()), card), folder)
+
+    def settings(self) -> dict[str, Any]:
+        """Return what a saved network says of itself beside its weights, JSON-ready; see `NetworkSettings`."""
         network = self._ready().network
         settings = {
             "name": self.name,
@@ -194,11 +203,7 @@ class NetworkEstimator:
             settings["reweighted"] = True
         if self.recalibration is not None:
             settings["recalibration"] = self.recalibration.model_dump(mode="json")
-        text = card_text(
-            self.name, network, self.origin, self.metrics, self.by_true_label, self.recalibration
-        )
-        card = {CARD: text}
-        save_bundle(Bundle("network", self.origin, settings, dict(network.state_dict()), card), folder)
+        return settings
 
     @classmethod
     def load(cls, folder: Path) -> Self:

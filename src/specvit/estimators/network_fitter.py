@@ -24,12 +24,14 @@ from specvit.models.prepared import prepared
 from specvit.models.view import Density
 from specvit.spectra import SpectraSource, collect, take
 from specvit.training.continuing import check_same_kind, start_from_network
+from specvit.training.distillation import Distillation, teacher_for
 from specvit.training.distributed import Processes, join_processes
 from specvit.training.engine import VALIDATED, Listener, Trainer
 from specvit.training.feeds import Share, make_feed
+from specvit.training.fine_tuning import freeze
 from specvit.training.objectives import LabelRegression
-from specvit.training.pretraining import freeze, pretrain
-from specvit.training.recipe import STARTS, Recipe
+from specvit.training.pretraining import pretrain
+from specvit.training.recipe import STARTS, STATED, Recipe
 from specvit.training.starts import SAMPLE, prepare
 
 #: Reserved spectra by which stated errors are corrected, at most and at least, and how many are drawn at once.
@@ -98,16 +100,35 @@ class NetworkFitter:
         freeze(network, self.recipe.frozen)
         _, recipe = self.recipe.parts
         share = Share(recipe.batch, world.rank, world.size)
-        feed = make_feed(train, share, world.device, recipe.seed, recipe.compile)
-        objective = LabelRegression.of(network, train.label_space, self.recipe)
-        trainer = Trainer(network.body, objective, feed, scored, recipe, world, self.folder, listen, began)
+        needs_truth = recipe.teacher_noise != 1
+        feed = make_feed(train, share, world.device, recipe.seed, recipe.compile, needs_truth)
+        objective = self._objective(network, train, world)
+        body = objective.body if isinstance(objective, Distillation) else network.body
+        trainer = Trainer(body, objective, feed, scored, recipe, world, self.folder, listen, began)
         record = trainer.run() | before
+        if isinstance(objective, Distillation):
+            record["facts"] = {"teacher": objective.identity["teacher"]}
         network.eval()
         # Errors are corrected where the training was, which may be wider than where its weights were chosen.
         held_out = validation if train.reserve(1) is None else train
         record |= calibrate(network, held_out, listen=listen if world.is_first else None)
         conditions = {"threads": torch.get_num_threads(), "date": datetime.date.today().isoformat()}
         return network, {"start": start, "snr": snr_range(take(train, SAMPLE)), **record, **conditions}
+
+    def _objective(self, network: SpectrumNetwork, train: SpectraSource, world: Processes) -> LabelRegression:
+        """Return what the network is trained for: labels, or what a teacher states of them."""
+        recipe = self.recipe
+        if not recipe.teacher:
+            return LabelRegression.of(network, train.label_space, recipe)
+        teacher = None
+        if recipe.teacher != STATED:
+            try:
+                saved = NetworkEstimator.load(find_bundle(recipe.teacher))
+            except DataError as error:
+                raise ConfigError(f"teacher: expected a saved network, or {STATED}; {error}") from error
+            saved.grid.check_matches(train.grid, "teacher")
+            teacher = teacher_for(saved.network, saved.described, recipe, take(train, SAMPLE), world.device)
+        return Distillation.taught(network, train.label_space, recipe, teacher)
 
     def _pretrain(
         self, network: SpectrumNetwork, train: SpectraSource, validation: SpectraSource, world: Processes

@@ -23,6 +23,7 @@ from specvit.estimators.options import (
     checked_options,
     with_view,
 )
+from specvit.estimators.probe import Probe, ProbeOptions
 from specvit.estimators.sensitivity import density_of
 from specvit.estimators.spec import EstimatorSpec, Setting
 from specvit.inference import PosteriorMean, TemplateFit
@@ -135,6 +136,18 @@ def experts_cost(model: Any) -> dict[str, float]:
     return {"train_spectra": model.origin.training.train_spectra, **parameters}
 
 
+def probe_cost(model: Any) -> dict[str, float]:
+    """Return the spectra a probe was fitted on."""
+    return {"train_spectra": model.origin.training.train_spectra}
+
+
+def check_probe(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a probe as it reads them; ConfigError names one that is wrong."""
+    known = checked_options(Probe.name, ProbeOptions, options)
+    Probe(**known)
+    return known
+
+
 def free(model: Any) -> dict[str, float]:
     """Return the cost of an estimator that learns from no spectra."""
     return {}
@@ -171,6 +184,20 @@ _ROWS = (
         cost=experts_cost,
         saved_as=MixtureOfExperts.name,
         check=_checks(MixtureOfExperts.name, ExpertsOptions),
+    ),
+    EstimatorSpec(
+        name=Probe.name,
+        title="Probe",
+        meaning=(
+            "{target} read off one layer of a trained network, which stays as it is. It shows what that layer knows in "
+            "the form that Ridge, trees or a small network can read."
+        ),
+        family="linear",
+        build=lambda s: Probe(s.labels, s.seed, s.threads, **s.options),
+        load=Probe.load,
+        cost=probe_cost,
+        saved_as=Probe.name,
+        check=check_probe,
     ),
     EstimatorSpec(
         name=TemplateFit.name,

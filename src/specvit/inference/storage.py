@@ -43,7 +43,8 @@ def check_origin(origin: Origin, emulator: Emulator, who: str) -> None:
     Raises:
         WavelengthRangeError: if the emulator is on other pixels.
         LabelError: if the labels are others.
-        DomainError: if the box of the labels reaches outside the emulator's domain; names the label.
+        DomainError: if the box of the labels reaches outside the emulator's domain, or lies in a hole of it; names
+            the label.
     """
     origin.grid.check_matches(emulator.grid, f"{who}: the emulator")
     box, domain = origin.label_space, emulator.label_space
@@ -52,6 +53,8 @@ def check_origin(origin: Origin, emulator: Emulator, who: str) -> None:
             f"{who}: expected the emulator's labels {', '.join(domain.names)}, got {', '.join(box.names)}"
         )
     domain.check(torch.tensor([box.low, box.high], dtype=torch.float64), f"{who}: box of the labels")
+    if emulator.coverage is not None:
+        emulator.coverage.cut(box)
 
 
 def save_with_emulator(
@@ -71,6 +74,8 @@ def emulator_entries(emulator: Emulator) -> tuple[dict[str, Any], dict[str, Tens
         "provenance": emulator.provenance,
         "errors": emulator.errors,
     }
+    if emulator.coverage is not None:
+        description["coverage"] = emulator.coverage.to_dict()
     return description, {_PREFIX + key: value for key, value in emulator.state_dict().items()}
 
 

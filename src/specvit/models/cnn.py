@@ -7,6 +7,7 @@ averaged in segments of the spectrum that stay apart.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 from specvit.errors import ConfigError
 from specvit.models.conditioning import Inputs
+from specvit.models.states import FEATURES, State
 
 
 @dataclass(frozen=True)
@@ -106,8 +108,23 @@ class CNN(nn.Module):
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Return features, shape (B, width)."""
-        batch = len(inputs.values)
-        places = self.phase.to(inputs.values.dtype).expand(batch, -1, -1)
-        maps = self.stages(torch.cat([inputs.values, places], dim=1))
+        return self._features(self.stages(self._placed(inputs)), inputs)
+
+    def states(self, inputs: Inputs) -> Iterator[State]:
+        """Yield the maps after every layer, places in order of wavelength, and the features of the head."""
+        maps, stage, block = self._placed(inputs), 0, 0
+        for layer in self.stages:
+            enters = isinstance(layer, nn.Conv1d)
+            stage, block = (stage + 1, 0) if enters else (stage, block + 1)
+            maps = layer(maps)
+            yield State(f"stage{stage}" if enters else f"stage{stage}.block{block}", maps.transpose(1, 2))
+        yield State(FEATURES, self._features(maps, inputs))
+
+    def _placed(self, inputs: Inputs) -> Tensor:
+        """Return the channels with those that say where a pixel lies."""
+        places = self.phase.to(inputs.values.dtype).expand(len(inputs.values), -1, -1)
+        return torch.cat([inputs.values, places], dim=1)
+
+    def _features(self, maps: Tensor, inputs: Inputs) -> Tensor:
         means = self.norm(F.adaptive_avg_pool1d(maps, self.segments).flatten(1))
         return F.gelu(self.hidden(torch.cat([self.dropout(means), inputs.level.to(means.dtype)], dim=1)))

@@ -5,6 +5,7 @@ Owns the two bodies; the linear shortcut that turns one into "MLP on Ridge" belo
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from specvit.errors import ConfigError
 from specvit.models.conditioning import Inputs
+from specvit.models.states import FEATURES, State
 
 
 @dataclass(frozen=True)
@@ -94,5 +96,21 @@ class MLP(nn.Module):
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Return features, shape (B, width)."""
-        features: Tensor = self.layers(torch.cat([inputs.values.flatten(1), inputs.level], dim=1))
+        features: Tensor = self.layers(self._joined(inputs))
         return features
+
+    def states(self, inputs: Inputs) -> Iterator[State]:
+        """Yield what every block gives, and the features of the head."""
+        features, number = self._joined(inputs), 0
+        for at, layer in enumerate(self.layers):
+            features = layer(features)
+            if at == 0:
+                yield State("entry", features)
+            # What the last layer of a plain one gives are the features.
+            elif isinstance(layer, ResidualBlock | nn.Dropout) and at < len(self.layers) - 1:
+                number += 1
+                yield State(f"block{number}", features)
+        yield State(FEATURES, features)
+
+    def _joined(self, inputs: Inputs) -> Tensor:
+        return torch.cat([inputs.values.flatten(1), inputs.level], dim=1)

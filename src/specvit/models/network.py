@@ -6,8 +6,9 @@ optional linear shortcut, head) are apart so that the engine may run the body in
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,7 @@ from specvit.models.conditioning import Conditioning, Inputs, wavelength_phase
 from specvit.models.heads import Estimate, Head, HeadKind, Scaling
 from specvit.models.mlp import MLP, MLPConfig
 from specvit.models.options import as_type_of, unknown_option
+from specvit.models.states import INPUT, LEVEL, OUTPUT, State
 from specvit.models.subspace import SubspaceProjection
 from specvit.models.swin import Swin, SwinConfig
 from specvit.models.view import View
@@ -136,7 +138,11 @@ class Body(nn.Module):
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Return raw outputs, shape (B, P, outputs), float32."""
-        raw: Tensor = self.head(self.backbone(inputs), inputs.level)
+        return self.outputs(self.backbone(inputs), inputs)
+
+    def outputs(self, features: Tensor, inputs: Inputs) -> Tensor:
+        """Return raw outputs for the features (B, width) that the backbone made of inputs."""
+        raw: Tensor = self.head(features, inputs.level)
         if self.shortcut is None:
             return raw
         # Channel 0 is the flux: `Conditioning` refuses any other order.
@@ -167,6 +173,17 @@ class SpectrumNetwork(nn.Module):
         """Return raw outputs, shape (B, P, outputs), for flux and sigma (B, L)."""
         raw: Tensor = self.body(self.front(flux, sigma))
         return raw
+
+    def states(self, flux: Tensor, sigma: Tensor) -> Iterator[State]:
+        """Yield what every layer makes of flux and sigma (B, L): the front end's values and level first, outputs last."""
+        yield from self.states_of(self.front(flux, sigma))
+
+    def states_of(self, inputs: Inputs) -> Iterator[State]:
+        """Yield what every layer makes of what the front end gave; differentiable."""
+        yield State(INPUT, inputs.values.flatten(1))
+        yield State(LEVEL, inputs.level)
+        yield from cast(Any, self.body.backbone).states(inputs)
+        yield State(OUTPUT, self.body(inputs).flatten(1))
 
     def mean(self, raw: Tensor) -> Tensor:
         """Return the estimates alone, shape (B, P), in label units, from raw outputs."""

@@ -6,6 +6,7 @@ Source: Liu et al. 2021, ICCV (Swin Transformer), here in one dimension.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from specvit.errors import ConfigError
 from specvit.models.conditioning import Inputs
 from specvit.models.mlp import readout_layers
+from specvit.models.states import FEATURES, State
 from specvit.models.vit.blocks import Block, initialise_linear, shrink_residuals
 from specvit.models.vit.tokens import Tokeniser, TokeniserForm
 
@@ -147,13 +149,33 @@ class Swin(nn.Module):
         self.norm = nn.Identity() if deep else nn.LayerNorm(width)
         self.readout = readout_layers(pooled, wide, deep, config.dropout) if deep else None
 
-    def forward(self, inputs: Inputs) -> Tensor:
-        """Return features, shape (B, width)."""
+    def embed(self, inputs: Inputs) -> Tensor:
+        """Return the tokens that enter the first stage, shape (B, T, width)."""
         tokens = self.tokeniser(F.pad(inputs.values, (0, self.padding)))
         if inputs.usable is not None:
             dead = self.tokeniser.dead(F.pad(inputs.usable, (0, self.padding), value=False))
             tokens = torch.where(dead[..., None], self.mask.to(tokens.dtype), tokens)
-        tokens = tokens + self.position + self.level(inputs.level)[:, None]
+        embedded: Tensor = tokens + self.position + self.level(inputs.level)[:, None]
+        return embedded
+
+    def states(self, inputs: Inputs) -> Iterator[State]:
+        """Yield the tokens after every block and merge, and the features of the head."""
+        tokens, pooled, stage, block = self.embed(inputs), [], 1, 0
+        yield State("tokens", tokens)
+        for layer in self.stages:
+            merges = isinstance(layer, Merge)
+            if merges:
+                pooled.append(tokens.mean(dim=1))
+                stage, block = stage + 1, 0
+            tokens = layer(tokens)
+            block += int(not merges)
+            yield State(f"merge{stage - 1}" if merges else f"stage{stage}.block{block}", tokens)
+        last = tokens.mean(dim=1) if self.readout is not None else self.norm(tokens).mean(dim=1)
+        yield State(FEATURES, last if self.readout is None else self.readout(torch.cat([*pooled, last], 1)))
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        """Return features, shape (B, width)."""
+        tokens = self.embed(inputs)
         if self.readout is None:
             features: Tensor = self.norm(self.stages(tokens)).mean(dim=1)
             return features

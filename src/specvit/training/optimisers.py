@@ -12,7 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from specvit.errors import ConfigError
 from specvit.models.vit.tokens import LocalMap, Tokeniser
+from specvit.training.fine_tuning import rate_factors
 from specvit.training.recipe import Recipe
 
 #: What each keeps of a parameter.
@@ -88,6 +90,10 @@ class Optimisers:
             {"params": vectors, "weight_decay": 0.0},
         ]
         groups = [group for group in groups if group["params"]]
+        if recipe.layer_decay < 1:
+            if hidden:
+                raise ConfigError("layer_decay: rates by layer are AdamW's; take optimiser = adamw")
+            groups = _by_rate(groups, rate_factors(body, recipe.layer_decay), recipe.lr)
         self.parts: list[torch.optim.Optimizer] = []
         if groups:
             fused = next(body.parameters()).device.type in ("cpu", "cuda")
@@ -134,6 +140,16 @@ class Optimisers:
                     ):
                         return f"optimiser state {at}: '{name}' is not finite, of shape {shape}"
         return ""
+
+
+def _by_rate(groups: list[dict[str, Any]], factors: dict[int, float], lr: float) -> list[dict[str, Any]]:
+    """Return the groups divided by the factor on the rate of their parameters."""
+    found = []
+    for group in groups:
+        for factor in sorted({factors[id(parameter)] for parameter in group["params"]}):
+            mine = [parameter for parameter in group["params"] if factors[id(parameter)] == factor]
+            found.append({**group, "params": mine, "lr": lr * factor})
+    return found
 
 
 def split_parameters(

@@ -211,25 +211,3 @@ def pretrain(
     record = trainer.run()
     backbone.train()
     return {"task": recipe.pretrain, "share": recipe.pretrain_mask, "block": recipe.pretrain_block, **record}
-
-
-def freeze(network: SpectrumNetwork, frozen: str) -> None:
-    """Fix weights of a network for the training that follows.
-
-    Args:
-        network: a SpecViT unless nothing is frozen.
-        frozen: "none"; "encoder" fixes tokens, positions and blocks, so that readout and head learn alone;
-            "all-but-last" does so but for the last block.
-
-    Raises:
-        ConfigError: for a network without an encoder.
-    """
-    if frozen == "none":
-        return
-    backbone = network.body.backbone
-    if not isinstance(backbone, SpecViT):
-        raise ConfigError("frozen: only a vit has an encoder that can be frozen")
-    free = [backbone.readout, *([backbone.blocks[-1], backbone.norm] if frozen == "all-but-last" else [])]
-    backbone.requires_grad_(False)
-    for module in free:
-        module.requires_grad_(True)

@@ -11,6 +11,7 @@ from specvit.models.options import as_type_of, unknown_option
 LOSSES = {
     "point": ("mse", "l1", "huber"),
     "gaussian": ("faithful", "nll"),
+    "joint": ("joint",),
     "ordinal": ("ordinal",),
 }
 
@@ -24,11 +25,17 @@ LOSS = "loss"
 PRETRAININGS = ("none", "masked", "denoise", "second-draw")
 RESTORING = ("denoise", "second-draw")
 
-#: Which weights the training for labels leaves as they are: see `pretraining.freeze`.
+#: Which weights the training for labels leaves as they are: see `fine_tuning.freeze`.
 FROZEN = ("none", "encoder", "all-but-last")
 
+#: The teacher that is no network: what the labels of the training set state, see `distillation`.
+STATED = "stated"
+
 #: Options that say nothing at their defaults: recipes without them are as they were before there were any.
-OPTIONAL = ("pretrain", "pretrain_steps", "pretrain_mask", "pretrain_block", "pretrain_stars", "frozen")
+OPTIONAL = (
+    *("pretrain", "pretrain_steps", "pretrain_mask", "pretrain_block", "pretrain_stars", "frozen"),
+    *("layer_decay", "teacher", "teach", "teacher_sigma", "teacher_noise"),
+)
 
 #: Largest values of what would otherwise run for ever or fill the memory; also keeps out inf and NaN.
 LARGEST = {
@@ -65,7 +72,7 @@ class Recipe:
         warmup: share of the run in which the rate rises linearly.
         decay: share of the run in which "wsd" decays.
         floor: final rate over peak rate.
-        loss: "" takes the first that fits the head: mse, l1, huber (point); faithful, nll (gaussian);
+        loss: "" takes the first that fits the head: mse, l1, huber (point); faithful, nll (gaussian); joint;
             ordinal.
         monitor: label whose validation R² selects the weights; the mean over labels if it is not estimated. Or
             "loss", for a network that is to be as good as it can on bright and faint spectra alike.
@@ -85,6 +92,12 @@ class Recipe:
         pretrain_block: neighbouring patches that are hidden together.
         pretrain_stars: "same" stars as the training's, or "endless" ones from its world.
         frozen: one of `FROZEN`.
+        layer_decay: factor on the rate from each layer to the one before it, the head at the full rate; 1 for one rate.
+        teacher: a saved network, by folder or name, whose statements are learnt in the place of labels; or "stated", for a
+            training set whose labels are statements with errors. "" learns the labels.
+        teach: "predictions", or "latents", its features besides.
+        teacher_sigma: what the teacher is shown as sigma: the spectrum's "own", or one "constant" for all.
+        teacher_noise: factor on the noise of what the teacher is shown, of the same star with other noise.
     """
 
     start: str = "auto"
@@ -116,6 +129,11 @@ class Recipe:
     pretrain_block: int = 1
     pretrain_stars: Literal["same", "endless"] = "same"
     frozen: str = "none"
+    layer_decay: float = 1.0
+    teacher: str = ""
+    teach: Literal["predictions", "latents"] = "predictions"
+    teacher_sigma: Literal["own", "constant"] = "own"
+    teacher_noise: float = 1.0
 
     def __post_init__(self) -> None:
         """Check the options."""
@@ -126,6 +144,8 @@ class Recipe:
             "pretrain": PRETRAININGS,
             "pretrain_stars": ("same", "endless"),
             "frozen": FROZEN,
+            "teach": ("predictions", "latents"),
+            "teacher_sigma": ("own", "constant"),
         }
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
@@ -141,6 +161,10 @@ class Recipe:
         for name, most in LARGEST.items():
             if not abs(getattr(self, name)) <= most:
                 raise ConfigError(f"{name}: expected at most {most:,}, got {getattr(self, name):g}")
+        if not 0.05 <= self.layer_decay <= 1:
+            raise ConfigError(f"layer_decay: expected 0.05 to 1, got {self.layer_decay:g}")
+        if not 0.01 <= self.teacher_noise <= 100:
+            raise ConfigError(f"teacher_noise: expected a factor of 0.01 to 100, got {self.teacher_noise:g}")
         if self.minutes < 0 or (self.minutes == 0 and self.steps < 1):
             raise ConfigError("length: give a positive number of steps or minutes")
         self._check_pretraining()

@@ -21,6 +21,7 @@ from specvit.limits.bayes.observation import Observation
 from specvit.limits.bayes.posterior import Posterior
 from specvit.limits.bayes.sampler import FreshSamples
 from specvit.simulate import DensityPrior, LatticeLike, Prior
+from specvit.simulate.confined_prior import confined
 from specvit.simulate.seeding import SEEDS
 
 #: Stars treated together: enough to spread Python's overhead, few enough to fit in memory.
@@ -37,7 +38,8 @@ class BayesCeiling:
 
     Args:
         observed: noise-free spectra.
-        prior: inside the emulator's domain; with a density or on a lattice (see `simulate.priors`).
+        prior: inside the emulator's domain; with a density or on a lattice (see `simulate.priors`). In holes of the
+            library its density is zero.
         bank_size: number of points of the box shared by all stars (only for a prior with a density).
         seed: of the bank and the sampler; the result is reproducible for the same stars in order.
         amplitude: "marginal" leaves the flux scale of each star free with a flat prior in its logarithm, as
@@ -46,7 +48,8 @@ class BayesCeiling:
         draws: equally weighted draws kept per star.
 
     Raises:
-        ConfigError: for an unknown option, or a prior that has neither density nor nodes.
+        ConfigError: for an unknown option, a prior that has neither density nor nodes, or nodes over a box with holes.
+        DomainError: if nothing of the prior's box is covered.
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class BayesCeiling:
     ) -> None:
         if amplitude not in ("marginal", "known"):
             raise ConfigError(f"amplitude: '{amplitude}' is not known; choose marginal or known")
+        prior = confined(prior, observed.emulator.coverage)
         if not isinstance(prior, DensityPrior | LatticeLike):
             raise ConfigError(
                 f"prior: a posterior needs a density or nodes, {type(prior).__name__} has neither; "

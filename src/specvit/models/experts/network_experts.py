@@ -22,22 +22,28 @@ MOST_BATCHES = 400
 
 
 class Heads(nn.Module):
-    """A residual network of two hidden layers with one or several heads of P labels.
+    """A residual network of a few hidden layers with one or several heads of P labels.
 
     Args:
         inputs, width, heads, labels: D, hidden units, H and P.
+        depth: hidden layers.
     """
 
-    def __init__(self, inputs: int, width: int, heads: int, labels: int) -> None:
+    def __init__(self, inputs: int, width: int, heads: int, labels: int, depth: int = 2) -> None:
         super().__init__()
         self.shape = (heads, labels)
-        self.first, self.second = nn.Linear(inputs, width), nn.Linear(width, width)
+        self.first = nn.Linear(inputs, width)
+        self.second = nn.Linear(width, width) if depth > 1 else None
+        self.further = nn.ModuleList([nn.Linear(width, width) for _ in range(depth - 2)])
         self.last = nn.Linear(width, heads * labels)
 
     def forward(self, scaled: Tensor) -> Tensor:
         """Return outputs (B, H, P) for inputs (B, D)."""
         hidden = nn.functional.gelu(self.first(scaled))
-        hidden = hidden + nn.functional.gelu(self.second(hidden))
+        if self.second is not None:
+            hidden = hidden + nn.functional.gelu(self.second(hidden))
+        for layer in self.further:
+            hidden = hidden + nn.functional.gelu(layer(hidden))
         found: Tensor = self.last(hidden).unflatten(1, self.shape)
         return found
 
@@ -78,7 +84,9 @@ class NetworkExperts:
         return {}
 
     @classmethod
-    def read(cls, tensors: Tensors, shape: tuple[int, int, int], width: int, shared: bool) -> NetworkExperts:
+    def read(
+        cls, tensors: Tensors, shape: tuple[int, int, int], width: int, shared: bool, depth: int = 2
+    ) -> NetworkExperts:
         """Return stored experts of M components, P labels and D inputs; DataError for what does not fit."""
         _, labels, inputs = shape
         scale = (
@@ -87,27 +95,27 @@ class NetworkExperts:
         )
         if not all(bool((part[1] > 0).all()) for part in scale):
             raise tensors.problem("a spread of inputs or labels is not positive")
-        networks = make_networks(shape, width, shared)
+        networks = make_networks(shape, width, shared, depth)
         networks.load_state_dict(tensors.state_of(networks))
         return cls(networks, scale)
 
 
-def make_networks(shape: tuple[int, int, int], width: int, shared: bool) -> nn.ModuleList:
+def make_networks(shape: tuple[int, int, int], width: int, shared: bool, depth: int = 2) -> nn.ModuleList:
     """Return untrained networks of M components, P labels and D inputs."""
     components, labels, inputs = shape
     heads = [components] if shared else [1] * components
-    return nn.ModuleList([Heads(inputs, width, count, labels) for count in heads])
+    return nn.ModuleList([Heads(inputs, width, count, labels, depth) for count in heads])
 
 
-def fit_networks(bins: int, width: int, shared: bool, seed: int) -> FitRows:
-    """Return what fits networks of `bins` components and, as the last, of all spectra."""
+def fit_networks(bins: int, width: int, shared: bool, seed: int, depth: int = 2) -> FitRows:
+    """Return what fits networks of `bins` components and, as the last, of all spectra; see `Heads` for the depth."""
 
     def fit(values: Tensor, labels: Tensor, at: Tensor, wanted: list[int], held: HeldOut) -> NetworkExperts:
         scale = _scales(values, labels)
         rows = _scaled(values, labels, scale)
         held_rows = _scaled(held.values, held.labels, scale)
         shape = (bins + 1, labels.shape[1], values.shape[1])
-        networks = make_networks(shape, width, shared)
+        networks = make_networks(shape, width, shared, depth)
         generator = torch.Generator().manual_seed(seed)
         if shared:
             _train(

@@ -6,6 +6,7 @@ Owns the assembly: tokens, positions, blocks, pooling. The published model of th
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, cast
 
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from specvit.errors import ConfigError
 from specvit.models.conditioning import Inputs
 from specvit.models.mlp import readout_layers
+from specvit.models.states import FEATURES, State
 from specvit.models.view import GRAVITY_WINDOWS
 from specvit.models.vit.blocks import EPSILON, Block, initialise_linear, shrink_residuals
 from specvit.models.vit.positions import rotary_angles, sinusoidal, token_coordinates
@@ -207,6 +209,21 @@ class SpecViT(nn.Module):
         tokens = self.norm(tokens)
         features: Tensor = self.readout(tokens[:, 0] if self.cls is not None else tokens.mean(dim=1))
         return features
+
+    def states(self, inputs: Inputs) -> Iterator[State]:
+        """Yield the finest tokens and the CLS token after every layer, and the features of the head."""
+        tokens, rotation, bias = self.embed(inputs), self._rotation(), self._bias()
+        yield self._state("tokens", tokens)
+        for number, block in enumerate(cast(list[Block], list(self.blocks)), 1):
+            tokens = block(tokens, rotation, bias)
+            yield self._state(f"block{number}", tokens)
+        tokens = self.norm(tokens)
+        yield State(FEATURES, self.readout(tokens[:, 0] if self.cls is not None else tokens.mean(dim=1)))
+
+    def _state(self, name: str, tokens: Tensor) -> State:
+        first = int(self.cls is not None)
+        finest = tokens[:, first : first + self._tokenisers()[0].count]
+        return State(name, finest, tokens[:, 0] if first else None)
 
     def attention_maps(self, inputs: Inputs) -> list[Tensor]:
         """Return what each token attends to, per block, shape (B, heads, T, T); a CLS token comes first."""

@@ -56,6 +56,9 @@ VERBS = {
     "probe": Verb(
         "specvit.cli.probe:probe", "Read labels off the layers of trained networks, with controls."
     ),
+    "distil": Verb(
+        "specvit.cli.distil:distil", "Train small networks on what a large one, or the posterior, states."
+    ),
     "study": Verb("specvit.cli.study:app", "List, plan, run and judge declared experiments."),
     "audit": Verb(
         "specvit.cli.audit:app", "Check features for leaks, and mixtures of experts for gains that are none."

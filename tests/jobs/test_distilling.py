@@ -48,6 +48,7 @@ def plan(tmp_path, **changes):
         "batch": 16,
         "test": 40,
         "posteriors": 0,
+        "seeds": 1,
     }
     return DistilPlan(**{**given, "validation": 40, "runs": tmp_path / "runs", **changes})
 

@@ -54,7 +54,8 @@ def test_there_is_a_picture(told):
 
 
 def test_json_is_all_of_it(example, capsys):
-    assert main(["predict", str(example), "--json", "--prior", "teff=4800+-20", "--mask", "8000:8010"]) == 0
+    words = ["--prior", "teff=4800+-20", "--mask", "8000:8010", "--oh", "--clip", "6"]
+    assert main(["predict", str(example), "--json", *words]) == 0
     said = json.loads(capsys.readouterr().out)
     (star,) = said["stars"]
     assert np.shape(star["covariance"]["matrix"]) == (5, 5)
@@ -62,6 +63,8 @@ def test_json_is_all_of_it(example, capsys):
     assert star["assumptions"]
     assert said["provenance"]["library"] == "builtin"
     assert star["teff_err"] < 21
+    assert set(star["mask_costs"]) == {"air (O2, H2O)", "night sky (OH)", "own windows", "Ca II cores"}
+    assert star["mask_costs"]["night sky (OH)"]["ratio"]["log_g"] > 1
 
 
 @pytest.mark.parametrize(
@@ -75,6 +78,7 @@ def test_json_is_all_of_it(example, capsys):
         (["a.fits", "--prior", "teff=hot"], 2, "expected label=mean+-sigma"),
         (["a.fits", "--prior", "age=1+-1"], 2, "'age' is no label"),
         (["a.fits", "--mask", "8000"], 2, "expected low:high"),
+        (["a.fits", "--clip", "1"], 2, "expected 2 to 100"),
         (["a.fits", "--medium", "water"], 2, "expected air or vacuum"),
         (["a.fits", "--resolution", "5"], 2, "between 100 and 1e6"),
         (["a.fits", "--library", "no.h5"], 2, "no such file"),

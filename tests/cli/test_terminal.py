@@ -258,7 +258,9 @@ def test_a_log_gets_a_line_now_and_then_and_no_control_characters(dumb, clock, m
             update(second, 200, "loss 1")
         progress.say("a line " + "that is long " * 20)
     lines = sys.stderr.getvalue().splitlines()
-    assert lines[:3] == [f"fit [/x]: {s / 2:.0f} % after {s} s, loss 1" for s in (30, 60, 90)]
+    assert lines[:3] == [
+        f"fit [/x]: {s / 2:.0f} % after {s} s, {200 - s} s to go, loss 1" for s in (30, 60, 90)
+    ]
     assert len(lines) == 5
     assert lines[-1] == "fit [/x]: done in 99.0 s"
     assert not set("\r\x1b") & set(sys.stderr.getvalue())

@@ -114,6 +114,8 @@ def test_estimators_are_named_in_their_table_alone():
     assert wrong.pop("jobs/config/resolve.py", set()) <= {"lightgbm"}
     assert wrong.pop("jobs/config/sections.py", set()) <= {"ridge", "lightgbm"}
     assert wrong.pop("jobs/config/training.py", set()) <= {"subspace"}
+    # What is trained for a spectrograph unless another kind is asked for.
+    assert wrong.pop("amortised/networks.py", set()) <= {"subspace"}
     # A training may start from a Ridge fit; that is a kind of start.
     for name in ("training/recipe.py", "training/starts.py"):
         assert wrong.pop(name, set()) <= {"ridge"}

@@ -57,10 +57,14 @@ def test_a_result_of_an_unknown_study_is_shown_and_is_no_evidence(studies, tmp_p
 
 
 def test_a_result_of_a_planned_study_is_no_evidence_before_it_is_declared(studies, tmp_path):
-    write_study_result(tmp_path, made_result(studies["kernel"], "refuted", id="noise-data"))
-    found = read_knowledge(tmp_path, "laptop")
-    assert "noise-data: not in the catalogue" in found.problems[0]
-    assert found.studies["noise-data"].state == "open"
+    programme = tmp_path / "mine.toml"
+    programme.write_text('title = "Mine"\nquestion = "What?"\nplanned = { later = "To be declared" }\n')
+    write_study_result(tmp_path / "results", made_result(studies["kernel"], "refuted", id="later"))
+    planned = read_knowledge(tmp_path / "none", "laptop", programme=programme).studies["later"]
+    assert planned.state == "planned"
+    found = read_knowledge(tmp_path / "results", "laptop", programme=programme)
+    assert "later: not in the catalogue" in found.problems[0]
+    assert found.studies["later"].state == "open"
 
 
 def test_a_verdict_on_another_rule_counts_for_nothing(studies, tmp_path):

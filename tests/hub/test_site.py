@@ -1,5 +1,6 @@
 """The site: whole in itself, every link leads somewhere, every statement to its study and its runs."""
 
+import json
 import re
 
 import pytest
@@ -7,6 +8,8 @@ import pytest
 from made_results import made_result, write_results
 from page_checks import Markup, css_problems, markdown_problems, page_problems, site_problems
 from specvit.hub import read_knowledge, write_hub
+from specvit.hub.blocks import HubPage
+from specvit.hub.site import write_site
 from specvit.runs.study_result import write_study_result
 
 
@@ -115,3 +118,31 @@ def test_a_scale_that_is_no_evidence_says_so_on_every_page(studies, tmp_path):
     folder = write_hub(read_knowledge(tmp_path / "r", "smoke"), tmp_path / "hub").parent
     for path in folder.rglob("*.html"):
         assert "no evidence" in words_of(path), path
+
+
+def test_pages_of_studies_that_are_no_more_go_and_files_of_ours_stay(tmp_path):
+    page = HubPage(name="index", title="Hub", above="", blocks=())
+    gone = HubPage(name="studies/gone", title="Gone", above="", blocks=())
+    folder, outside = tmp_path / "hub", tmp_path / "outside.html"
+    write_site([page, gone], {"index": "Hub"}, {"tables/gone.csv": "a"}, folder, "a test")
+    own = folder / "studies" / "notes.html"
+    own.write_text("mine")
+    outside.write_text("not the hub's")
+    contents = folder / "contents.json"
+    names = json.loads(contents.read_text())
+    assert {"studies/gone.html", "markdown/studies/gone.md", "tables/gone.csv"} <= set(names)
+    contents.write_text(json.dumps([*names, "../outside.html"]))
+    write_site([page], {"index": "Hub"}, {}, folder, "a test")
+    assert not list(folder.rglob("gone*"))
+    assert own.read_text() == "mine"
+    assert outside.read_text() == "not the hub's"
+    assert (folder / "index.html").is_file()
+
+
+@pytest.mark.parametrize("nonsense", ["", "{}", "[1]", "\x00"])
+def test_a_damaged_list_of_contents_removes_nothing(tmp_path, nonsense):
+    page = HubPage(name="index", title="Hub", above="", blocks=())
+    write_site([page], {"index": "Hub"}, {"further.csv": "a"}, tmp_path, "a test")
+    (tmp_path / "contents.json").write_text(nonsense)
+    write_site([page], {"index": "Hub"}, {}, tmp_path, "a test")
+    assert (tmp_path / "further.csv").is_file()

@@ -139,7 +139,6 @@ def test_the_index_has_its_fifteen_columns_and_every_study(knowledge):
     assert heads["entry_point"] == "specvit study run heads --scale laptop"
     assert heads["metrics_summary"].startswith("refuted; effect 0.020")
     assert by_topic["lattice"]["status"] == "ready"
-    assert by_topic["noise-data"]["status"] == "planned"
     assert by_topic["lattice"]["end_time"] == ""
 
 

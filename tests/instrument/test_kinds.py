@@ -101,6 +101,38 @@ def test_the_pixels_beside_a_gap_are_as_without_it(tmp_path_factory, emulator, m
     )
 
 
+@pytest.mark.parametrize("form", ["gap", "arms"])
+def test_the_error_of_the_sky_subtraction_does_not_reach_across_a_gap(tmp_path, form):
+    """It is of the brightest of three neighbours: a bright end of one piece is no neighbour of the next."""
+    left, right = CENTRES[:80], CENTRES[90 if form == "gap" else 75 :]
+    bright = np.where(left[-3] < CENTRES, 30.0, 0.1)
+    sky = {"left": bright[:80], "right": np.full(right.size, 0.1)}
+    detector = {"read_noise": 3.0, "sky_floor": 0.2}
+
+    def of(name, wave, background):
+        tables = {"wave": wave, "sky": background}
+        grid = {"table": "wave", "arms": True}
+        return loaded(tmp_path, name, tables=tables, grid=grid, sky={"background": "sky"}, detector=detector)
+
+    both = of("both.toml", np.concatenate([left, right]), np.concatenate([sky["left"], sky["right"]]))
+    assert len(both.grid.segments) == 2
+    conditions = both.fixed_conditions(2, mag=18.0)
+    flux = torch.rand(2, both.grid.size, generator=torch.Generator().manual_seed(0)) + 0.5
+    parts = [
+        one.noise_sigma(flux[:, pixels], conditions)
+        for one, pixels in (
+            (of("left.toml", left, sky["left"]), slice(0, left.size)),
+            (of("right.toml", right, sky["right"]), slice(left.size, None)),
+        )
+    ]
+    torch.testing.assert_close(both.noise_sigma(flux, conditions), torch.cat(parts, 1), rtol=1e-6, atol=0)
+    counts = both.noise.sky_counts(conditions)
+    expected = (
+        torch.from_numpy(np.concatenate([sky["left"], sky["right"]])) * conditions["exposure_time"][:, None]
+    )
+    torch.testing.assert_close(counts, expected.float(), rtol=1e-5, atol=0)
+
+
 # --- arms --------------------------------------------------------------------------------------------------
 
 FIRST = {"name": "r", "grid": {"start": 8400.0, "step": 0.8, "pixels": 200}}

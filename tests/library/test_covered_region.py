@@ -105,7 +105,7 @@ def test_the_prior_is_uniform_where_it_is_covered():
     density = prior.log_density(box).exp()
     volume = np.prod(np.array(SPACE.high) - np.array(SPACE.low))
     assert float(density.mean()) * volume == pytest.approx(1, abs=0.02)
-    assert "20.0% of the box" in prior.describe_cut()
+    assert "20.0% of the box" in coverage.describe_cut()
     assert isinstance(make_prior("uniform", SPACE.replace(teff=(5000, 6000)), coverage), UniformPrior)
     with pytest.raises(ConfigError, match=r"no spectra around 20\.0% of the box, and a lattice"):
         make_prior("lattice", SPACE, coverage)

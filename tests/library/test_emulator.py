@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from specvit.errors import DataError, DomainError, LabelError, RunError, ShapeError
 from specvit.library import Emulator, batched_jacobian
-from specvit.spectra import LOW_T_BOX, WavelengthGrid
+from specvit.library.chemistry import ChemicalCoordinates, PlainCoordinates
+from specvit.spectra import LOW_T_BOX, LabelSpace, WavelengthGrid
 
 # Small: across C/O = 1 the slope changes within 0.003 dex.
 STEP = torch.tensor([0.05, 1e-4, 1e-4, 1e-4, 1e-4], dtype=torch.float64)
@@ -213,3 +214,20 @@ def test_titanium_oxide_vanishes_when_carbon_takes_the_oxygen(emulator):
     before = flux[:, (wavelength > 7030) & (wavelength < 7050)].mean(dim=1)
     oxygen_rich, carbon_rich = inside / before
     assert oxygen_rich < 0.85 * carbon_rich
+
+
+@pytest.mark.parametrize("names", [None, ("teff", "m_h"), ("log_g", "c_m")])
+def test_slopes_of_the_coordinates_are_those_of_autograd(names):
+    space = LOW_T_BOX
+    if names is not None:
+        keep = [space.index(name) for name in names]
+        space = LabelSpace(
+            names, *(tuple(part[i] for i in keep) for part in (space.units, space.low, space.high))
+        )
+    low, high = (torch.tensor(bound, dtype=torch.float64) for bound in (space.low, space.high))
+    labels = low + (high - low) * torch.rand(100, len(space), generator=torch.Generator().manual_seed(0))
+    kinds = [PlainCoordinates(space)]
+    if "teff" in space.names:
+        kinds.append(ChemicalCoordinates(space).double())
+    for coordinates in kinds:
+        torch.testing.assert_close(coordinates.jacobian(labels), batched_jacobian(coordinates, labels))

@@ -32,6 +32,22 @@ def test_continuum_columns_are_legendre_polynomials_times_flux():
         continuum_columns(flux, GRID, -1)
 
 
+def test_every_arm_has_a_polynomial_of_its_own():
+    centres = np.concatenate([np.linspace(8400, 8500, 50), np.linspace(8480, 8600, 41), [8700.0]])
+    grid = WavelengthGrid(centres, arms=(50, 91))
+    flux = torch.rand(2, 92, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    columns = continuum_columns(flux, grid, 2) / flux[..., None]
+    # The last arm is one pixel: a constant is all it can have.
+    assert columns.shape == (2, 92, 7)
+    np.testing.assert_allclose(columns[0, :50, :3], legendre.legvander(np.linspace(-1, 1, 50), 2), atol=1e-12)
+    np.testing.assert_allclose(
+        columns[1, 50:91, 3:6], legendre.legvander(np.linspace(-1, 1, 41), 2), atol=1e-12
+    )
+    assert columns[0, 91, 6] == pytest.approx(1)
+    assert (columns != 0).sum() <= 2 * (50 * 3 + 41 * 3 + 1)
+    assert continuum_columns(flux, grid, 0).shape == (2, 92, 1)
+
+
 def test_velocity_operator_is_the_derivative_of_the_shifted_spectrum():
     expected = (spectrum(velocity=0.5) - spectrum(velocity=-0.5))[0].numpy()
     found = velocity_operator(GRID) @ spectrum()[0].numpy()

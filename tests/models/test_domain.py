@@ -27,6 +27,12 @@ def world():
 
 
 @pytest.fixture(scope="module")
+def narrow():
+    """A world of a thousand pixels: of four thousand, a linear fit takes most of a minute."""
+    return World(instrument="gaia_rvs").build()
+
+
+@pytest.fixture(scope="module")
 def domain(world):
     train = world.source("train", 5, 2048)
     return InputDomain.fit(train, train)
@@ -150,12 +156,12 @@ def test_damaged_domains_are_refused(domain, name):
         InputDomain.read(Tensors(tensors, "there", "mend"), domain.grid)
 
 
-def test_estimators_say_it_and_keep_it(simulator, stars, tmp_path):
+def test_estimators_say_it_and_keep_it(narrow, tmp_path):
     """Through an estimator that is fitted, saved and loaded: flags by star, with reasons in words."""
-    train = simulator.source("train", 1, 200)
-    ridge = Ridge(("log_g",)).fit(train, simulator.source("validation", 1, 100))
+    train = narrow.source("train", 1, 200)
+    ridge = Ridge(("log_g",)).fit(train, narrow.source("validation", 1, 100))
     ridge.save(tmp_path / "ridge")
-    batch = simulator.draw("test", 1, 0, 50)
+    batch = narrow.draw("test", 1, 0, 50)
     flux = batch.flux.clone()
     flux[7] = flux[7].flip(0)
     flux[9, 100] += 40 * batch.sigma[9, 100]
@@ -170,9 +176,9 @@ def test_estimators_say_it_and_keep_it(simulator, stars, tmp_path):
         assert 0 <= float(found.diagnostics.p_value.min()) <= float(found.diagnostics.p_value.max()) <= 1
 
 
-def test_without_noise_free_spectra_there_is_no_verdict(simulator):
-    batch = simulator.draw("train", 1, 0, 120, truth=False)
-    source = MemorySource(batch, simulator.grid, simulator.prior.label_space)
+def test_without_noise_free_spectra_there_is_no_verdict(narrow):
+    batch = narrow.draw("train", 1, 0, 120, truth=False)
+    source = MemorySource(batch, narrow.grid, narrow.prior.label_space)
     found = Ridge(("log_g",)).fit(source, source).predict(batch.flux, batch.sigma)
     assert found.in_domain is None
     assert found.reasons(0) == []
@@ -201,16 +207,16 @@ def test_limits_hold_for_any_spread(seed, count, columns):
 def test_unusable_spectra_spoil_no_verdict(simulator, tmp_path):
     """A dead spectrum among the held-out ones, or a star whose noise-free flux is not known, is passed over."""
     train, held_out = (
-        simulator.source(split, 1, 120, truth=True).draw(0, 120) for split in ("train", "validation")
+        narrow.source(split, 1, 120, truth=True).draw(0, 120) for split in ("train", "validation")
     )
     train.truth.flux[5, 7] = torch.nan
     held_out.flux[3] = torch.nan
     sources = [
-        MemorySource(batch, simulator.grid, simulator.prior.label_space) for batch in (train, held_out)
+        MemorySource(batch, narrow.grid, narrow.prior.label_space) for batch in (train, held_out)
     ]
     domain = InputDomain.fit(*sources)
     assert all(bool(torch.isfinite(values).all()) for values in domain.to_tensors().values())
-    stars = simulator.draw("test", 1, 0, 50)
+    stars = narrow.draw("test", 1, 0, 50)
     inside = (domain.judge(stars.flux, stars.sigma).strangeness <= 1).all(dim=1)
     assert int(inside.sum()) >= 40
 

@@ -229,3 +229,41 @@ def test_impossible_options_are_usage_errors(make):
 def test_predict_before_fit_says_so():
     with pytest.raises(RunError, match="fit or load"):
         Ridge().predict(torch.ones(1, 3), torch.ones(1, 3))
+
+
+@pytest.mark.parametrize("standardise", [False, True])
+@pytest.mark.parametrize("alpha", [0.0, 0.1, 30.0])
+def test_fewer_spectra_than_half_the_pixels_give_the_same_ridge(validation, alpha, standardise):
+    """Their rows are decomposed instead of a Gram matrix; without a penalty, the solution of least norm."""
+    few = make_source(18, 3)
+    x, y = arrays(few)
+    scaler = StandardScaler(with_std=standardise).fit(x)
+    reference = SklearnRidge(alpha=alpha) if alpha else LinearRegression()
+    expected = reference.fit(scaler.transform(x), y).predict(scaler.transform(arrays(validation)[0]))
+    found = predict(Ridge(alphas=(alpha,), standardise=standardise).fit(few, validation), validation)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-3)
+
+
+@pytest.mark.parametrize("standardise", [False, True])
+def test_rows_and_gram_matrix_have_the_same_directions(standardise):
+    few = make_source(18, 3)
+    rows, gram = (Moments.accumulate(few, SPACE.names) for _ in range(2))
+    assert gram.gram.shape == (PIXELS, PIXELS)
+    kept, whole = rows.eigen(standardise), gram.eigen(standardise)
+    # Eighteen spectra about their mean vary in seventeen directions.
+    assert len(kept.values) == 17
+    torch.testing.assert_close(kept.values, whole.values[:17], rtol=1e-9, atol=0)
+    torch.testing.assert_close(kept.scale, whole.scale, rtol=1e-12, atol=0)
+    overlap = (kept.vectors.T @ whole.vectors[:, :17]).abs()
+    torch.testing.assert_close(overlap, torch.eye(17, dtype=torch.float64), rtol=0, atol=1e-6)
+
+
+def test_spectra_that_are_all_the_same_say_nothing(validation):
+    one = make_source(1, 4).batch
+    same = MemorySource(
+        SpectraBatch.concatenate([one] * 12), WavelengthGrid.linear(7100.0, 0.5, PIXELS), SPACE
+    )
+    labels = torch.stack([torch.linspace(4000, 6000, 12), torch.linspace(1, 5, 12)], dim=1)
+    same.batch.labels.copy_(labels)
+    found = predict(Ridge().fit(same, validation), validation)
+    np.testing.assert_allclose(found, np.broadcast_to(labels.mean(dim=0), found.shape), rtol=1e-6)

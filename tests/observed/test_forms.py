@@ -192,3 +192,67 @@ def test_every_form_has_a_name():
     assert {FORMS[writer][1] for writer in FORMS} | {"galah", "iraf-multispec"} <= set(form_names()) | {
         "gaia-rvs"
     }
+
+
+def test_a_table_of_many_rows_of_pixels_is_many_stars(tmp_path):
+    star = STARS["linear"]
+    columns = {"wave": np.tile(star.wavelength, (3, 1)), "flux": np.outer([1, 2, 3], star.flux)}
+    columns["ivar"] = np.tile(star.ivar, (3, 1))
+    path = files.write(
+        tmp_path / "a.fits", files.table_hdu(columns, "STARS"), OBJECT="field", AIRORVAC="vacuum"
+    )
+    found = read(path)
+    assert [one.name for one in found] == [f"field row {k}" for k in range(3)]
+    assert found[2].flux[5] == pytest.approx(3 * star.flux[5])
+    assert [one.name for one in read(path, select=("1",))] == ["field row 1"]
+    named = files.table_hdu(columns | {"targetid": np.arange(7, 10)}, "STARS")
+    path = files.write(tmp_path / "b.fits", named, AIRORVAC="vacuum")
+    assert [one.name for one in read(path, select=("8",))] == ["8"]
+
+
+def test_errors_that_are_all_nan_are_none(tmp_path):
+    star = STARS["linear"]
+    hdu = files.table_hdu({"wave": star.wavelength, "flux": star.flux, "err": star.flux * np.nan})
+    spectrum = read(files.write(tmp_path / "a.fits", hdu), medium="air")[0]
+    assert "sigma" in spectrum.assumed
+    assert any("NaN for every sigma" in line for line in spectrum.assumptions)
+    assert np.median(spectrum.sigma / star.sigma) == pytest.approx(1, abs=0.1)
+
+
+def test_gaias_spectra_are_known_by_their_pixels(tmp_path):
+    nm = np.linspace(846.0, 870.0, 2401)
+    rows = "".join(f"{w:.2f},{1 + 0.01 * np.sin(k):.5f},0.01\n" for k, w in enumerate(nm))
+    (tmp_path / "rvs.csv").write_text("wavelength,flux,flux_error\n" + rows)
+    spectrum = read(tmp_path / "rvs.csv")[0]
+    assert (spectrum.form, spectrum.medium, spectrum.frame, spectrum.ground) == (
+        "gaia-rvs",
+        "vacuum",
+        "rest",
+        False,
+    )
+    assert spectrum.wavelength[0] == pytest.approx(8460)
+
+
+def test_units_in_headings_exponents_and_decimal_commas(tmp_path):
+    star = STARS["linear"]
+    rows = list(zip(star.wavelength, star.flux, star.sigma, strict=True))
+    (tmp_path / "a").write_text(
+        "Wavelength[nm]\tFlux (erg)\tError\r\n"
+        + "".join(f"{w / 10:.4f}\t{f:.6g}\t{s:.4g}\r\n" for w, f, s in rows)
+    )
+    (tmp_path / "b").write_text("".join(f"{w:.3f} {f:.6E} {s:.4E}\n".replace("E", "D") for w, f, s in rows))
+    (tmp_path / "c").write_text("".join(f"{w:.3f};{f:.6g};{s:.4g}\n".replace(".", ",") for w, f, s in rows))
+    for name in "abc":
+        spectrum = read(tmp_path / name, medium="vacuum")[0]
+        np.testing.assert_allclose(spectrum.wavelength, star.wavelength, atol=2e-3)
+        np.testing.assert_allclose(spectrum.flux, star.flux, rtol=1e-4)
+        np.testing.assert_allclose(spectrum.sigma, star.sigma, rtol=1e-2)
+        assert "unit" not in spectrum.assumed
+
+
+def test_a_stated_resolution_that_is_none_is_said(tmp_path):
+    star = STARS["linear"]
+    hdu = files.table_hdu({"wave": star.wavelength, "flux": star.flux, "err": star.sigma})
+    spectrum = read(files.write(tmp_path / "a.fits", hdu, SPEC_RES=20.0))[0]
+    assert "resolution" in spectrum.assumed
+    assert any("SPEC_RES = 20 is no resolution" in line for line in spectrum.assumptions)

@@ -80,13 +80,13 @@ def test_exhibits_are_of_studies_with_verdicts_and_the_others_are_named(knowledg
     assert names | set(why) == {one.id for one in outline.exhibits}
     assert not names & set(why)
     tokens = next(one for one in made if one.id == "tokenisation")
-    assert tokens.caption.endswith("Not judged yet: chunks, multi-scale.")
+    assert tokens.caption.endswith("Not judged yet: chunks, multi-scale, cropping.")
 
 
 def test_captions_state_stars_seeds_and_snr(with_run):
     made, _ = with_run
     for one in made:
-        if one.id == "settings":
+        if one.id in ("settings", "pipeline"):
             continue
         assert "median over pixels of noise-free flux / true sigma" in one.caption, one.id
         assert re.search(r"N = 990 test stars, 3 seeds|test spectra", one.caption), one.id
@@ -113,7 +113,7 @@ def test_prose_quotes_macros_and_holds_no_number_of_ours(paper, knowledge):
 def test_a_paper_without_any_result_says_what_is_missing(tmp_path):
     knowledge = read_knowledge(tmp_path / "none", "laptop")
     found = write_paper(read_outline(SHIPPED, knowledge), knowledge, tmp_path / "paper")
-    assert found.exhibits == ("settings",)
+    assert found.exhibits == ("settings", "pipeline")
     files = content(found.main.parent)
     assert latex_problems(files) == []
     assert "No study has been judged" in files["main.tex"]

@@ -14,6 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from specvit.instrument import Instrument
+from specvit.library import Emulator
 from specvit.simulate import Simulator, compiled, recording
 from specvit.simulate.deviates import WARM_UP, stream_state
 from specvit.simulate.observer import Observer, Records
@@ -63,6 +65,21 @@ def recorded(kind, simulator, observer, tile, truth=True) -> Records:
 OPTIONS = list(
     itertools.product((1.0, 0.5), ("observed_median", "noise_free_median"), ("pipeline", "tilted", "true"))
 )
+
+
+@pytest.mark.parametrize("gaps", [[(7600.0, 7669.0)], [(7500.0, 7520.0), (8100.0, 8101.0)]])
+def test_both_recorders_know_where_neighbours_end(gaps):
+    whole = Simulator.build(noise_level=0.3)
+    pixels = np.ones(PIXELS, bool)
+    for low, high in gaps:
+        pixels &= ~((whole.grid.wavelength > low) & (whole.grid.wavelength < high))
+    instrument = whole.instrument
+    cut = Instrument(instrument.settings, instrument._tables, instrument.file, pixels)
+    assert len(cut.grid.segments) == 1 + len(gaps)
+    simulator = Simulator(cut.observe(Emulator.builtin()), cut, whole.prior)
+    observer, tile = Observer(1.0, "observed_median", "pipeline"), products(simulator)
+    ours = recorded(CompiledRecorder, simulator, observer, tile)
+    assert_close(ours, recorded(TorchRecorder, simulator, observer, tile))
 
 
 @pytest.mark.parametrize(("noise_level", "normalisation", "visible_sigma"), OPTIONS)

@@ -189,7 +189,7 @@ def test_broken_shards_are_named(tmp_path):
     first, second = sorted(tmp_path.glob("*.h5"))
     whole = first.read_bytes()
     first.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(DataError, match=f"{first.name}: is cut short .* or delete it and run"):
+    with pytest.raises(DataError, match=f"{first.name}: is cut short .* or move it away and run"):
         StoredSpectra(tmp_path)
     first.write_bytes(whole)
     second.unlink()
@@ -216,7 +216,7 @@ def test_a_finished_shard_that_was_cut_short_is_not_called_complete(tmp_path, ca
     assert main(command) == 1
     told = capsys.readouterr().err
     assert told.startswith(f"error: {cut}: is {'cut short' if size else 'empty'}")
-    assert "or delete it and run the same `specvit simulate` command again" in told
+    assert "or move it away and run the same `specvit simulate` command again" in told
     assert told.count("\n") == 1
     cut.unlink()
     assert main(command) == 0

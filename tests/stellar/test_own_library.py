@@ -1,9 +1,11 @@
 """A library of one's own, with other labels, range and limits, works to its own limits."""
 
+import copy
+
 import numpy as np
 import pytest
 
-from specvit.library import FitSettings, SyntheticLibrary, fit_emulator
+from specvit.library import CoveredCells, FitSettings, SyntheticLibrary, fit_emulator
 from specvit.observed.spectrum import RawSpectrum, checked_spectrum
 from specvit.spectra import LabelSpace, WavelengthGrid
 from specvit.spectra.resample import smooth
@@ -58,3 +60,20 @@ def test_its_stars_are_found_and_its_limits_are_flagged(fitter):
     # The triplet is no part of its range; nothing else is wrong.
     assert inside[0].flags == ("NO_CAT",)
     assert "LABEL_ON_FACE" in outside[0].flags
+
+
+def test_a_star_in_a_hole_of_the_library_ends_at_its_edge_and_is_flagged(fitter):
+    """The library without its hot stars of high gravity: the first is one of them, the second none."""
+    edges = (np.array([7000.0, 7600.0, 9000.0]), np.array([3.0, 3.7, 5.0]), np.array([-1.0, 0.5]))
+    coverage = CoveredCells(edges, np.array([[True, True], [True, False]])[:, :, None])
+    emulator = copy.copy(fitter.emulator)
+    emulator.coverage = coverage
+    holed = StarFitter(emulator, fitter.settings)
+    found, other = holed.fit([star([8300.0, 4.4, -0.2]), star([8300.0, 3.3, -0.2])])
+    labels = np.array([[answer[0].labels[name] for name in SPACE.names] for answer in (found, other)])
+    assert coverage.covers(labels).all()
+    assert "LABEL_ON_FACE" in found[0].flags
+    assert labels[0, 0] == pytest.approx(7600) or labels[0, 1] == pytest.approx(3.7)
+    assert "LABEL_ON_FACE" not in other[0].flags
+    (alone,) = fitter.fit([star([8300.0, 3.3, -0.2])])
+    assert labels[1] == pytest.approx(list(alone[0].labels.values()), rel=2e-3, abs=2e-3)

@@ -6,7 +6,8 @@ import torch
 
 from specvit.library import Emulator
 from specvit.spectra import SPEED_OF_LIGHT_KM_S
-from specvit.stellar.templates import WidthTemplates
+from specvit.stellar.compiled import see_rows
+from specvit.stellar.templates import WIDTHS, WidthTemplates
 
 LABELS = torch.tensor([[4600.0, 2.0, -0.7, 0.2, 0.0], [5800.0, 4.4, 0.1, 0.0, 0.1]], dtype=torch.float64)
 WAVELENGTH = np.linspace(7100.0, 8850.0, 1500)
@@ -33,8 +34,7 @@ def directly(resolution, velocity):
 
 
 def see(templates, labels=LABELS, velocity=VELOCITY, width=0.0):
-    count = templates.log_wavelength.size
-    own = torch.zeros(2, count, dtype=torch.float64)
+    own = torch.zeros(PIXELS.shape, dtype=torch.float64)
     widths = torch.full((2,), width, dtype=torch.float64)
     return templates.see(labels, velocity, widths, PIXELS, own)
 
@@ -49,11 +49,29 @@ def test_a_template_is_the_smoothed_emulator(templates, width):
 
 
 def test_a_constant_stays_a_constant(templates):
-    """Weights of widths and of spline taps each sum to one."""
-    ones = torch.ones(3, 4, dtype=torch.float64)
-    weights, slopes = templates._between(0.2 * ones)
-    torch.testing.assert_close(weights.sum(1), ones)
-    torch.testing.assert_close(slopes.sum(1), 0 * ones, atol=1e-12, rtol=0)
+    """Weights of widths and of spline taps each sum to one, their slopes to nothing, at widths off the nodes too."""
+    rng = np.random.default_rng(0)
+    rows = np.full((1, 2, 3, 40), 0.7, np.float32)
+    seen = np.empty((1, 4, 200), np.float32)
+    position, width = rng.uniform(2, 37, (1, 200)), rng.uniform(-0.4, 0.4, (1, 200))
+    see_rows(rows, position, width, templates.log_nodes, WIDTHS, seen)
+    np.testing.assert_allclose(seen[0, :2], 0.7, rtol=1e-6)
+    np.testing.assert_allclose(seen[0, 2:], 0.0, atol=1e-6)
+
+
+def test_a_quadratic_in_ln_width_and_a_cubic_in_wavelength_are_exact(templates):
+    """What Lagrange's and the splines' weights must reproduce, by the formulas of these polynomials."""
+    nodes, at = templates.log_nodes, np.arange(60.0) - 30
+    # Values of x³ have splines' coefficients x³ - x at unit spacing.
+    rows = ((1 + 2 * nodes + 3 * nodes**2)[:, None] * 1e-3 * (at**3 - at))[None, None].astype(np.float32)
+    position, width = np.random.default_rng(1).uniform(3, 56, (1, 100)), np.full((1, 100), 0.11)
+    seen = np.empty((1, 3, 100), np.float32)
+    see_rows(rows, position, width, nodes, WIDTHS, seen)
+    x, w = position[0] - 30, 0.22
+    quadratic = 1 + 2 * w + 3 * w**2
+    np.testing.assert_allclose(seen[0, 0], quadratic * 1e-3 * x**3, atol=1e-4)
+    np.testing.assert_allclose(seen[0, 1], quadratic * 3e-3 * x**2, atol=1e-4)
+    np.testing.assert_allclose(seen[0, 2], 2 * (2 + 6 * w) * 1e-3 * x**3, atol=3e-4)
 
 
 @pytest.mark.parametrize("label", range(5))

@@ -230,7 +230,7 @@ def test_a_dask_cluster_gives_what_one_process_gives(ran, tmp_path):
 
 def test_no_scheduler_is_one_line(ran, tmp_path, monkeypatch):
     pytest.importorskip("distributed")
-    monkeypatch.setattr(executors, "DASK_TIMEOUT", "0.2s")
+    monkeypatch.setattr("specvit.runs.cluster.DASK_TIMEOUT", "0.2s")
     store = Store(tmp_path / "runs")
     plan = make_plan([ran[0]], store)
     with pytest.raises(RunError, match="no scheduler answers"):

@@ -57,7 +57,7 @@ def test_a_report_is_of_the_results_alone(ran, tmp_path, capsys):
         (["plan", "--all", "--scale", "huge"], "scale 'huge' is not known"),
         (["run", "classical", "--workers", "0"], "--workers"),
         (["run", "classical", "--hours", "nan"], "--hours"),
-        (["report", "classical", "--results", "nowhere"], "cannot be read"),
+        (["report", "classical", "--results", "nowhere"], "no such file"),
         (["show", "none.toml"], "does not exist"),
     ],
 )

@@ -115,19 +115,22 @@ def test_a_damaged_checkpoint_is_refused(tmp_path, damage):
     run.run()
     path = tmp_path / NAME
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(RunError, match="delete it to start over"):
+    with pytest.raises(RunError, match="move it away to start over"):
         trainer(folder=tmp_path)
 
 
 def test_any_damaged_part_of_a_checkpoint_is_refused(tmp_path):
-    """Every entry missing, of another kind, or a tensor of another shape or with NaN."""
+    """Every entry missing, of another kind, or a tensor of another shape or with NaN; of many alike, first and last."""
     trainer(folder=tmp_path, steps=4, ema=0.9).run()
     path = tmp_path / NAME
     whole = torch.load(path, weights_only=True)
 
     def parts(value, place=()):
         if isinstance(value, dict | list):
-            for key, part in value.items() if isinstance(value, dict) else enumerate(value):
+            entries = list(value.items() if isinstance(value, dict) else enumerate(value))
+            # Entries of one name each are all different; numbered ones, and weights by layer, are alike.
+            alike = isinstance(value, list) or all(isinstance(key, int) or "." in key for key, _ in entries)
+            for key, part in (entries[0], entries[-1]) if alike and len(entries) > 2 else entries:
                 yield (*place, key)
                 yield from parts(part, (*place, key))
 
@@ -139,7 +142,7 @@ def test_any_damaged_part_of_a_checkpoint_is_refused(tmp_path):
     taken = []
     for place in list(parts(whole)):
         old = at(whole, place)
-        others = [None, "x", -1, [], {}, torch.zeros(7)]
+        others = [None, torch.zeros(7)] if len(place) > 2 else [None, "x", -1, [], {}, torch.zeros(7)]
         if isinstance(old, torch.Tensor) and old.is_floating_point():
             others.append(torch.full_like(old, torch.nan))
         for other in others:

@@ -13,7 +13,7 @@ from torch import nn
 from specvit.errors import ConfigError
 from specvit.estimators import network_config
 from specvit.estimators.architectures import architecture_of
-from specvit.models.heads import Head
+from specvit.models.heads import Head, joint_covariance
 from specvit.models.network import build_network
 from specvit.spectra import LOW_T_BOX, WavelengthGrid
 from specvit.training.ema import WeightAverage
@@ -68,6 +68,44 @@ def test_nll_is_the_gaussian_likelihood():
     assert float(training_loss("nll", head, raw, labels)) == pytest.approx(expected, rel=1e-5)
 
 
+def test_joint_loss_is_the_likelihood_of_all_labels_together():
+    head = Head(4, 0, TWO, "joint")
+    raw, labels = raw_and_labels(head.outputs)
+    target = head.labels_scaling.to_scaled(labels).numpy()
+    covariance = joint_covariance(raw).numpy()
+    each = [
+        stats.multivariate_normal(mean, cov).logpdf(y)
+        for mean, cov, y in zip(raw[..., 0].numpy(), covariance, target, strict=True)
+    ]
+    expected = (-np.mean(each) - math.log(2 * math.pi)) / 2
+    assert float(training_loss("joint", head, raw, labels)) == pytest.approx(expected, rel=1e-5)
+    stated = head.decode(raw, torch.zeros(len(raw), 0)).std
+    marginal = np.sqrt(covariance.diagonal(axis1=1, axis2=2)) * head.labels_scaling.width.numpy()
+    torch.testing.assert_close(stated, torch.from_numpy(marginal).double(), rtol=1e-5, atol=0)
+    # Errors are those of labels that depend on each other, not those of each given the ones before it.
+    assert (stated[:, 1] > (0.5 * raw[:, 1, 1]).exp() * head.labels_scaling.width[1]).all()
+
+
+def test_a_joint_head_learns_the_covariance_of_what_it_cannot_know():
+    torch.manual_seed(0)
+    head = Head(1, 0, TWO, "joint")
+    root = torch.tensor([[0.3, 0.0], [0.24, 0.1]])
+    scaled = torch.randn(4000, 2) @ root.T
+    labels = head.labels_scaling.to_labels(scaled)
+    features, level = torch.ones(4000, 1), torch.zeros(4000, 0)
+    optimiser = torch.optim.LBFGS(head.parameters(), max_iter=100, line_search_fn="strong_wolfe")
+
+    def loss():
+        optimiser.zero_grad()
+        value = training_loss("joint", head, head(features, level), labels)
+        value.backward()
+        return value
+
+    optimiser.step(loss)
+    found = joint_covariance(head(features[:1], level[:1]).detach())[0]
+    torch.testing.assert_close(found, torch.cov(scaled.T, correction=0), rtol=0.02, atol=1e-4)
+
+
 def test_faithful_loss_trains_the_mean_as_mse_does_and_the_variance_as_nll_does():
     head = Head(4, 0, TWO, "gaussian")
     raw, labels = raw_and_labels(2)
@@ -93,7 +131,8 @@ def test_ordinal_loss_is_the_probability_of_the_right_bin():
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"), [("mse", "point"), ("faithful", "gaussian"), ("ordinal", "ordinal")]
+    ("name", "kind"),
+    [("mse", "point"), ("faithful", "gaussian"), ("joint", "joint"), ("ordinal", "ordinal")],
 )
 def test_unknown_labels_contribute_nothing(name, kind):
     head = Head(4, 0, TWO, kind)
@@ -107,7 +146,7 @@ def test_unknown_labels_contribute_nothing(name, kind):
     weight = 60 / 50
     alone = training_loss(name, head, raw[:10].detach(), known[:10])
     rest = Head(4, 0, TWO.select(["log_g"]), kind)
-    others = training_loss(name, rest, raw[10:, :1].detach(), known[10:, :1])
+    others = training_loss(name, rest, raw[10:, :1, : rest.outputs].detach(), known[10:, :1])
     total = training_loss(name, head, raw.detach(), labels)
     assert float(total) == pytest.approx(float(20 * alone + 40 * others) / 50 / weight, rel=1e-5)
 

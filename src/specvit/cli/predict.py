@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
-    from specvit.errors import DataError
-    from specvit.library import Emulator
-    from specvit.observed import ObservedSpectrum, ReadOptions
-    from specvit.stellar import Refusal, StellarParameters
+    from specvit.starlist import StarListJob
 
-#: Endings of the files that are taken from a folder.
-SPECTRA = (".fits", ".fit", ".fits.gz", ".csv", ".ecsv", ".xml", ".vot", ".txt", ".dat", ".asc", ".ascii")
+#: Stars that are printed when a table holds all of them.
+MOST_ROWS = 50
 
 
 def predict(
     files: Annotated[
         list[str] | None,
-        typer.Argument(help="Spectra, folders of spectra, or - for a list of files on standard input."),
+        typer.Argument(
+            help="Spectra, folders of spectra, tables of files, or - for a list of files on standard input."
+        ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Table to write; .csv, .ecsv, .fits or .json says which form.")
+        Path | None,
+        typer.Option(help="Table to write; .csv, .ecsv, .fits, .parquet or .json says which form."),
     ] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
     plot: Annotated[Path | None, typer.Option(help="Folder for one picture (PNG) per star.")] = None,
@@ -55,10 +58,20 @@ def predict(
         typer.Option(help="What is known, e.g. teff=5777+-50 or log_g=4.4+-0.1; repeatable."),
     ] = None,
     mask: Annotated[
-        list[str] | None, typer.Option(help="Window to leave out, e.g. 8740:8760 (Å, vacuum); repeatable.")
+        list[str] | None,
+        typer.Option(help="Window to leave out, e.g. 8740:8760 (Å, vacuum), or a file of them; repeatable."),
     ] = None,
     no_telluric: Annotated[
         bool, typer.Option("--no-telluric", help="Fit the windows of the air too: they were corrected.")
+    ] = False,
+    night_sky: Annotated[
+        bool, typer.Option("--oh", help="Leave out the bright lines of the night sky: for faint stars.")
+    ] = False,
+    clip: Annotated[
+        float | None, typer.Option(help="Leave out pixels this many σ off the best template, and fit again.")
+    ] = None,
+    show_mask_cost: Annotated[
+        bool, typer.Option("--show-mask-cost", help="Print what every mask costs in precision.")
     ] = False,
     model_error: Annotated[
         float, typer.Option(help="What the library gets wrong in a pixel, relative to the flux.")
@@ -66,6 +79,10 @@ def predict(
     library: Annotated[
         str, typer.Option(help="'builtin' or an emulator file made by `specvit library build`.")
     ] = "builtin",
+    workers: Annotated[int, typer.Option(help="Local processes, one thread each.")] = 1,
+    dask: Annotated[
+        str | None, typer.Option(help="Address of a Dask scheduler instead of local processes (extra 'hpc').")
+    ] = None,
     example: Annotated[
         Path | None,
         typer.Option(help="Write a simulated star in the form of a pfsObject to this file, and end."),
@@ -74,7 +91,8 @@ def predict(
     """Print Teff, log g, [M/H], [α/M], velocity, goodness of fit and flags of stars from their spectra.
 
     Printed errors are total: statistical, and what stars of known parameters showed to be missing; tables have both.
-    What a file does not say is assumed and printed. Flags and what to do about them: docs/predict.md.
+    What a file does not say is assumed and printed. A command with --out that was stopped continues. Flags and what to
+    do about them, and how a table of files looks: docs/predict.md.
 
     Examples:
 
@@ -82,18 +100,22 @@ def predict(
 
         specvit predict star.fits --plot figures
 
-        specvit predict spectra/ --out stars.csv
+        specvit predict spectra/ --out stars.csv --workers 4
+
+        specvit predict targets.csv --out stars.parquet
 
         specvit predict coadd.fits --select 39633123,39633124 --json
 
         specvit predict star.txt --medium air --resolution 5000 --prior teff=5200+-100
     """
-    from specvit.cli.predict_table import print_found
+    from specvit.cli.predict_table import print_found, print_mask_costs
     from specvit.cli.terminal import say, show, show_json
     from specvit.errors import ConfigError, DataError, RunError
     from specvit.observed import ReadOptions, form_names
-    from specvit.stellar import Refusal, StarFitSettings, StarFitter
-    from specvit.stellar.tables import check_table_name, provenance_of, records_of, write_found
+    from specvit.starlist import FitRecipe, StarListJob, star_inputs
+    from specvit.starlist.inputs import parse_columns, parse_prior, parse_windows
+    from specvit.starlist.tables import check_table_name, write_table_of_stars
+    from specvit.stellar import StarFitSettings
 
     if formats:
         for name, title in form_names().items():
@@ -116,136 +138,83 @@ def predict(
         form=form,
         medium=chosen,
         resolution=resolution,
-        columns=_pairs(columns),
+        columns=parse_columns(columns),
         hdu=hdu,
         unit=unit,
         select=tuple(word.strip() for word in select.split(",") if word.strip()),
     )
     settings = StarFitSettings(
-        masks=tuple(_window(text) for text in mask or ()),
         telluric=not no_telluric,
         model_error=model_error,
-        priors=dict(_prior(text) for text in prior or ()),
+        priors=dict(parse_prior(text) for text in prior or ()),
     )
-    paths = list(_paths(files))
-    emulator, digest = _emulator(library)
-    found = _fit(paths, options, StarFitter(emulator, settings), plot, quiet=json_output)
-    refused = [one.reason for one in found if isinstance(one, Refusal)]
-    if len(refused) == len(found) == 1:
-        raise DataError(refused[0])
-    provenance = provenance_of(library, digest)
-    if out is not None:
-        write_found(found, out, provenance)
-    if json_output:
-        show_json(records_of(found, provenance), indent=1)
-    else:
-        print_found(found)
+    recipe = FitRecipe(
+        library,
+        settings,
+        windows=tuple(window for text in mask or () for window in parse_windows(text)),
+        night_sky=night_sky,
+        clip=clip,
+        costs=show_mask_cost or json_output or (out is not None and out.suffix == ".json"),
+        plot=None if plot is None else str(plot.absolute()),
+    )
+    recipe.check()
+    inputs = star_inputs(files, options, sys.stdin if "-" in files else ())
+    with _parts_folder(out) as folder:
+        job = StarListJob(inputs, recipe, folder)
+        _run(job, workers, dask, quiet=json_output, kept=out is not None)
+        counts = job.counts()
+        if counts.refused == counts.stars == 1:
+            raise (ConfigError if counts.usage else DataError)(counts.reason)
         if out is not None:
-            say(f"{len(found)} rows: {out}")
-    if len(refused) == len(found):
-        raise RunError(f"none of {len(found)} spectra could be fitted; the reasons are above")
+            write_table_of_stars(job.stars, out, recipe.provenance)
+        if json_output:
+            show_json({"provenance": recipe.provenance, "stars": list(job.stars())}, indent=1)
+        else:
+            print_found(job.stars(), MOST_ROWS if out is not None else None)
+            if show_mask_cost:
+                print_mask_costs(job.stars())
+            if out is not None:
+                say(f"{counts.stars} rows: {out}")
+        if out is not None:
+            job.parts.remove()
+    if counts.refused == counts.stars:
+        raise RunError(f"none of {counts.stars} spectra could be fitted; the reasons are above")
 
 
-def _fit(
-    paths: list[str], options: ReadOptions, fitter: Any, plot: Path | None, quiet: bool
-) -> list[StellarParameters | Refusal]:
-    """Return what is found in all files, in their order of reading; pictures are drawn on the way."""
+def _run(job: StarListJob, workers: int, dask: str | None, quiet: bool, kept: bool) -> None:
+    """Do the job; if it is told to stop, say how it goes on."""
+    from specvit.cli.interruption import Interrupted
     from specvit.cli.progress import RichProgress
     from specvit.cli.screen import Screen
-    from specvit.errors import DataError
-    from specvit.observed import iter_spectra
-    from specvit.stellar import Refusal
+    from specvit.cli.terminal import say_if_heard
 
-    found: list[StellarParameters | Refusal] = []
-    unread: list[Refusal] = []
+    files = total = 0
+    try:
+        with (
+            RichProgress(Screen(stderr=True, quiet=quiet), transient=True) as progress,
+            progress.task("spectra") as update,
+        ):
 
-    def refuse(path: str) -> Callable[[str, DataError], None]:
-        return lambda name, error: unread.append(Refusal(name, path, str(error)))
+            def told(done: int, of: int, stars: int) -> None:
+                nonlocal files, total
+                files, total = done, of
+                update(done, of, f"{stars} stars")
 
-    def spectra(update: Any) -> Iterator[ObservedSpectrum]:
-        for number, path in enumerate(paths):
-            update(number, len(paths), Path(path).name)
-            try:
-                yield from iter_spectra(path, options, refuse(path))
-            except DataError as error:
-                unread.append(Refusal(Path(path).name, path, str(error)))
-
-    with (
-        RichProgress(Screen(stderr=True, quiet=quiet), transient=True) as progress,
-        progress.task("spectra") as update,
-    ):
-        for outcome in fitter.iter_fit(spectra(update)):
-            if isinstance(outcome, Refusal):
-                found.append(outcome)
-                continue
-            star, pixels = outcome
-            if plot is not None:
-                from specvit.stellar.figure import draw_star, figure_name
-
-                draw_star(star, pixels, plot / figure_name(star, len(found)))
-            found.append(star)
-    return found + unread
-
-
-def _paths(files: list[str]) -> Iterator[str]:
-    """Yield the files meant: folders are those of their spectra, - is a list on standard input."""
-    from specvit.errors import DataError
-
-    for name in files:
-        if name == "-":
-            yield from (line.strip() for line in sys.stdin if line.strip())
-        elif "://" not in name and Path(name).is_dir():
-            inside = sorted(
-                p for p in Path(name).rglob("*") if p.name.lower().endswith(SPECTRA) and p.is_file()
+            job.run(workers, dask, told)
+    except (Interrupted, KeyboardInterrupt):
+        if kept:
+            words = shlex.join(["specvit", *sys.argv[1:]])
+            say_if_heard(
+                f"{files} of {total} files are done and kept in {job.parts.folder}; go on with: {words}"
             )
-            if not inside:
-                raise DataError(f"{name}: a folder without spectra ({', '.join(SPECTRA)})")
-            yield from map(str, inside)
-        else:
-            yield name
+        raise
 
 
-def _emulator(library: str) -> tuple[Emulator, str]:
-    from specvit.cli.ceiling import open_emulator
-    from specvit.library.emulator import BUILTIN_EMULATOR
-    from specvit.runs.identity import file_digest
-
-    emulator = open_emulator(library)
-    if library != "builtin":
-        return emulator, file_digest(Path(library))
-    import specvit.library
-
-    return emulator, file_digest(Path(specvit.library.__path__[0]) / "data" / BUILTIN_EMULATOR)
-
-
-def _pairs(text: str) -> dict[str, str]:
-    from specvit.errors import ConfigError
-
-    pairs = {}
-    for word in filter(None, text.split(",")):
-        role, equals, column = word.partition("=")
-        if not equals or not column.strip():
-            raise ConfigError(f"--columns {text}: expected role=column, as in wavelength=WAVE,flux=FLX")
-        pairs[role.strip()] = column.strip()
-    return pairs
-
-
-def _prior(text: str) -> tuple[str, tuple[float, float]]:
-    from specvit.errors import ConfigError
-
-    name, _, rest = text.partition("=")
-    mean, _, sigma = rest.replace("±", "+-").partition("+-")
-    try:
-        return name.strip(), (float(mean), float(sigma))
-    except ValueError:
-        raise ConfigError(f"--prior {text}: expected label=mean+-sigma, as in teff=5777+-50") from None
-
-
-def _window(text: str) -> tuple[float, float]:
-    from specvit.errors import ConfigError
-
-    low, _, high = text.partition(":")
-    try:
-        return float(low), float(high)
-    except ValueError:
-        raise ConfigError(f"--mask {text}: expected low:high in Å, as in 8740:8760") from None
+@contextmanager
+def _parts_folder(out: Path | None) -> Iterator[Path]:
+    """Yield where parts go: beside the table, or, without one, where they are forgotten."""
+    if out is not None:
+        yield out.with_name(f"{out.name}.parts")
+        return
+    with tempfile.TemporaryDirectory(prefix="specvit-predict-") as folder:
+        yield Path(folder)

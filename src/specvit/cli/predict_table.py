@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from statistics import median
+from typing import Any
 
 from rich import box
 from rich.table import Table
@@ -11,45 +12,73 @@ from rich.table import Table
 from specvit.cli.screen import Screen, print_table
 from specvit.cli.terminal import say
 
-if TYPE_CHECKING:
-    from specvit.stellar import Refusal, StellarParameters
-
 #: Lines of assumptions and refusals that are printed; the table has all.
 MOST_LINES = 20
 
 
-def print_found(found: Sequence[StellarParameters | Refusal]) -> None:
-    """Print a table of the stars, then what was assumed and what was refused, each once."""
-    from specvit.stellar import Refusal
+def print_found(stars: Iterable[dict[str, Any]], most_rows: int | None = None) -> None:
+    """Print a table of the stars, then what was assumed and what was refused, each once.
 
+    Args:
+        stars: as they are kept, see `starlist.tables`.
+        most_rows: of the table; None for all.
+    """
     heads = ("star", "Teff (K)", "log g", "[M/H]", "[α/M]", "velocity (km/s)", "χ²/dof", "S/N", "flags")
     table = Table(*heads, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for column in table.columns[1:-1]:
         column.justify = "right"
     notes: dict[str, int] = {}
-    for one in found:
-        if isinstance(one, Refusal):
-            notes[f"refused: {one.reason}"] = 1
+    left_out = 0
+    for star in stars:
+        if "reason" in star:
+            notes[f"refused: {star['reason']}"] = 1
+            continue
+        for note in star["assumptions"]:
+            notes[f"assumed: {note}"] = notes.get(f"assumed: {note}", 0) + 1
+        if most_rows is not None and table.row_count >= most_rows:
+            left_out += 1
             continue
         cells = [
-            f"{one.labels[name]:.{digits}f} ± {one.total_errors[name]:.{digits}f}"
-            if name in one.labels
-            else ""
+            f"{star[name]:.{digits}f} ± {star[f'{name}_total']:.{digits}f}" if name in star else ""
             for name, digits in (("teff", 0), ("log_g", 2), ("m_h", 2), ("alpha_m", 2))
         ]
         table.add_row(
-            one.name,
+            star["name"],
             *cells,
-            f"{one.velocity:.1f} ± {one.velocity_error:.1f}",
-            f"{one.chi2:.2f}",
-            f"{one.snr:.0f}",
-            " ".join(one.flags),
+            f"{star['rv']:.1f} ± {star['rv_err']:.1f}",
+            f"{star['chi2']:.2f}",
+            f"{star['snr']:.0f}",
+            " ".join(star["flags"]),
         )
-        for note in one.assumptions:
-            notes[f"assumed: {note}"] = notes.get(f"assumed: {note}", 0) + 1
     if table.row_count:
         print_table(Screen(), table)
+    if left_out:
+        say(f"... and {left_out} stars more")
     for note, count in list(notes.items())[:MOST_LINES]:
         say(f"{note} ({count} spectra)" if count > 1 else note)
     if len(notes) > MOST_LINES:
         say(f"... and {len(notes) - MOST_LINES} lines more; --out has them all")
+
+
+def print_mask_costs(stars: Iterable[dict[str, Any]]) -> None:
+    """Print what every mask costs: the median over the stars it is in, and their number."""
+    costs: dict[str, list[dict[str, Any]]] = {}
+    for star in stars:
+        for name, cost in star.get("mask_costs", {}).items():
+            costs.setdefault(name, []).append(cost)
+    heads = ("mask", "stars", "Å", "σ(Teff) x", "σ(log g) x", "σ([M/H]) x")
+    table = Table(*heads, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name, found in costs.items():
+        ratios = (
+            [cost["ratio"][label] for cost in found if label in cost["ratio"]]
+            for label in ("teff", "log_g", "m_h")
+        )
+        table.add_row(
+            name,
+            str(len(found)),
+            f"{median(cost['angstroms'] for cost in found):.0f}",
+            *(f"{median(values):.2f}" if values else "" for values in ratios),
+        )
+    print_table(Screen(), table)

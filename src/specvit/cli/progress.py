@@ -99,14 +99,19 @@ class RichProgress:
     @contextmanager
     def _told_stage(self, name: str) -> Iterator[Update]:
         began = last = time.monotonic()
+        # What an earlier command did took this one no time.
+        before: float | None = None
 
         def update(done: float, total: float, text: str = "") -> None:
-            nonlocal last
+            nonlocal last, before
+            before = done if before is None else before
             now = time.monotonic()
             if now - last >= INTERVAL:
                 last = now
                 share = f"{100 * done / total:.0f} % " if total else ""
-                self.say(f"{name}: {share}after {now - began:.0f} s{text and f', {text}'}")
+                new = done - before
+                left = f", {(now - began) * (total - done) / new:.0f} s to go" if total and new > 0 else ""
+                self.say(f"{name}: {share}after {now - began:.0f} s{left}{text and f', {text}'}")
 
         yield update
         if not self._transient:

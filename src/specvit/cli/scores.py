@@ -53,6 +53,25 @@ def print_scores(console: Console, summary: Summary) -> None:
             console.print(f"warning: {facts.world_warning}", style="bold red")
 
 
+def print_flux_scores(console: Console, scores: dict[str, dict[str, float]]) -> None:
+    """Print what is left of the noise, by slice."""
+    from rich.table import Table
+
+    from specvit.cli.screen import print_table
+
+    table = Table(title="test stars")
+    for name in (
+        "",
+        "mean squared error",
+        "over that of the noisy flux",
+        "mean error / sigma, over the noisy one's",
+    ):
+        table.add_column(name)
+    for place, found in scores.items():
+        table.add_row(place, *(f"{found[name]:.4g}" for name in ("mse", "mse_ratio", "wmae_ratio")))
+    print_table(console, table)
+
+
 def _other_labels(summary: Summary, others: list[str]) -> Table:
     from rich.table import Table
 

@@ -13,7 +13,7 @@ def train(
         str,
         typer.Option(
             help="Kind of network: subspace, vit, mlp, cnn, swin; or moe, a mixture of experts, probe, ridge, "
-            "pca_ridge, pls, lightgbm."
+            "pca_ridge, pls, lightgbm; or unet-denoiser, basis-denoiser, which estimate the flux without noise."
         ),
     ] = "subspace",
     size: Annotated[
@@ -100,18 +100,21 @@ def train(
 
         specvit train --model moe --spectra 20000 --labels log_g --set partition=mh --set gate=lightgbm
 
+        specvit train --model unet-denoiser --set objective=residual --minutes 10
+
         specvit train --data train_0/dataset.h5 --validation-data val/dataset.h5 --test-data test/dataset.h5
 
         torchrun --nproc-per-node 4 -m specvit train --model vit --size reference --minutes 120
     """
     from specvit.cli.progress import RichProgress
-    from specvit.cli.scores import print_scores
+    from specvit.cli.scores import print_flux_scores, print_scores
     from specvit.cli.screen import Screen
     from specvit.cli.terminal import show, show_json
     from specvit.errors import ConfigError
     from specvit.estimators import TABLE
     from specvit.jobs import run_training
     from specvit.jobs.config.training import training_config
+    from specvit.jobs.denoiser_training import is_denoiser, run_denoiser_training
     from specvit.report import write_report
     from specvit.runs import read_summary
     from specvit.simulate import Widening
@@ -149,6 +152,16 @@ def train(
         }
     )
     console = Screen(stderr=True, quiet=not is_first_process())
+    if is_denoiser(model):
+        with RichProgress(console) as progress:
+            denoised, found = run_denoiser_training(config, progress, fresh)
+        place = denoised.path / "models" / model
+        if json_output:
+            show_json({"run": str(denoised.path), "model": str(place), "scores": found})
+            return
+        print_flux_scores(console, found)
+        show(f"model: {place}")
+        return
     with RichProgress(console) as progress:
         run = run_training(config, progress, fresh=fresh)
         if run is None:

@@ -261,15 +261,15 @@ def _not_given(path: Path, error: OSError, what: str, remake: str) -> str | None
 
 
 def _opening_failed(path: Path, error: OSError, what: str, remake: str) -> str:
-    """Return the cause and the mend; advises against keeping a file only if nothing in it can be read."""
+    """Return the cause and the mend, which never costs the file: what is cut short may still hold what matters."""
     said = _said(error)
     if _number(error) == errno.ENOENT:
         return f"no such file, expected a {what}; {remake}"
     if path.is_file() and os.access(path, os.R_OK):
         if path.stat().st_size == 0:
-            return f"is empty (0 bytes), expected a {what}; copy it again, or delete it and {remake}"
+            return f"is empty (0 bytes), expected a {what}; copy it again, or move it away and {remake}"
         if "truncated" in said:
-            return f"is cut short ({said}); copy it again, or delete it and {remake}"
+            return f"is cut short ({said}); copy it again, or move it away and {remake}"
         if not h5py.is_hdf5(path):
             return f"not an HDF5 file, expected a {what}; give another file, or {remake}"
     return f"cannot be opened ({said}); copy it again, or {remake}"

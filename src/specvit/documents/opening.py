@@ -44,19 +44,45 @@ def system_cause(path: Path, number: int | None, said: str, what: str) -> str | 
     return None
 
 
-def read_bytes(path: Path, what: str, remake: str) -> bytes:
+def access_error(path: Path, error: OSError, what: str) -> AccessError:
+    """Return the error that says why the system does not give a file.
+
+    Args:
+        path: the file.
+        error: the system's.
+        what: what the file should be ("library file").
+    """
+    said = error.strerror or str(error)
+    cause = system_cause(path, error.errno, said, what)
+    return AccessError(f"{path}: {cause or f'cannot be read ({said}); give another {what}'}")
+
+
+def is_there(path: Path, what: str) -> bool:
+    """Return whether a file or folder is there.
+
+    Raises:
+        AccessError: if the system does not say: its folder is forbidden, or out of reach.
+    """
+    try:
+        return path.exists()
+    except OSError as error:
+        raise access_error(path, error, what) from error
+
+
+def read_bytes(path: Path, what: str, remake: str, missing: str | None = None) -> bytes:
     """Return the content of a file.
 
     Args:
         path: the file.
         what: what it should be ("library file"), for messages.
         remake: how to get it if it is missing or empty.
+        missing: said instead if it is missing.
 
     Raises:
         AccessError: if the system does not give it: forbidden, in use, out of reach, an address.
         DataError: if it is missing, a folder or empty.
     """
-    return _read(path, what, remake, -1)
+    return _read(path, what, remake, -1, missing)
 
 
 def check_readable(path: Path, what: str, remake: str) -> None:
@@ -64,7 +90,7 @@ def check_readable(path: Path, what: str, remake: str) -> None:
     _read(path, what, remake, 1)
 
 
-def _read(path: Path, what: str, remake: str, size: int) -> bytes:
+def _read(path: Path, what: str, remake: str, size: int, missing: str | None = None) -> bytes:
     try:
         if path.exists() and not path.is_file():  # opening a named pipe would wait for ever
             found = "a folder" if path.is_dir() else "no regular file"
@@ -74,11 +100,9 @@ def _read(path: Path, what: str, remake: str, size: int) -> bytes:
     except MemoryError as error:
         raise DataError(f"{path}: does not fit into memory; read a smaller file") from error
     except OSError as error:
-        said = error.strerror or str(error)
-        cause = system_cause(path, error.errno, said, what)
-        if cause is None and error.errno == errno.ENOENT:
-            raise DataError(f"{path}: no such file, expected a {what}; {remake}") from error
-        raise AccessError(f"{path}: {cause or f'cannot be read ({said}); give another {what}'}") from error
+        if error.errno in (errno.ENOENT, errno.ENOTDIR) and not _ADDRESS.match(str(path)):
+            raise DataError(missing or f"{path}: no such file, expected a {what}; {remake}") from error
+        raise access_error(path, error, what) from error
     if not content:
         raise DataError(f"{path}: is empty (0 bytes), expected a {what}; {remake}")
     return content

@@ -14,8 +14,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from specvit.documents.opening import system_cause
 from specvit.documents.words import one_line, shown, shown_key
-from specvit.errors import ConfigError
+from specvit.errors import AccessError, ConfigError
 
 #: Bytes. The largest files people write, curves of thousands of nodes, have a tenth of it.
 LARGEST_FILE = 1 << 20
@@ -49,7 +50,8 @@ def load_toml(path: Path) -> tuple[dict[str, Any], str]:
     """Return the tables of a TOML file and its text.
 
     Raises:
-        ConfigError: if the file cannot be read, is no TOML, or holds what no document means (numbers beyond 64
+        AccessError: if the system does not give the file: forbidden, in use, out of reach.
+        ConfigError: if the file is missing, is no TOML, or holds what no document means (numbers beyond 64
             bits, tables nested without end, text that cannot be shown); names the file and, if known, the line.
     """
     where = shown(path)
@@ -170,7 +172,10 @@ def _read_text(path: Path, where: str) -> str:
             # One byte more than allowed shows that there are more.
             content = file.read(LARGEST_FILE + 1)
     except OSError as error:
-        raise ConfigError(f"{where}: cannot be read: {error.strerror}") from error
+        said = error.strerror or str(error)
+        if cause := system_cause(path, error.errno, said, "TOML file"):
+            raise AccessError(f"{where}: {cause}") from error
+        raise ConfigError(f"{where}: cannot be read: {said}") from error
     except ValueError as error:  # a NUL in the name
         raise ConfigError(f"{where}: cannot be the name of a file") from error
     if len(content) > LARGEST_FILE:

@@ -65,7 +65,8 @@ def write_hub(knowledge: Knowledge, folder: Path, parquet: bool = False) -> Path
 
     Args:
         knowledge: what is known.
-        folder: where it goes; files of other names in it are left alone.
+        folder: where it goes; pages that an earlier build wrote for studies that are no more are removed, other files
+            left alone.
         parquet: whether tables are also written as Parquet.
 
     Raises:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -18,6 +19,8 @@ from specvit.report.words import decimals_of, interval, number
 from specvit.runs import Score, write_atomic
 
 MARKDOWN = "markdown"
+#: What a site consists of: by this the next build knows which pages are of studies that are no more.
+CONTENTS = "contents.json"
 
 
 def write_site(
@@ -29,13 +32,14 @@ def write_site(
 ) -> list[Path]:
     """Write pages as HTML and Markdown, and return the files, the first page first.
 
-    Everything is made before the first file is written.
+    Everything is made before the first file is written. What an earlier build wrote here, and this one does not, is
+    removed.
 
     Args:
         pages: the first is the one that is opened.
         menu: name -> title of the pages that every page leads to.
         further: name -> content of files that pages link to.
-        folder: where it goes; files of other names in it are left alone.
+        folder: where it goes; files in it that no build wrote are left alone.
         command: what readers are told it was made by.
 
     Raises:
@@ -56,7 +60,24 @@ def write_site(
         made[f"{MARKDOWN}/{page.name}.md"] = page_markdown(page, addresses_from(page.depth, ".md", "../"))
     own = (files("specvit.hub") / "templates" / "hub.css").read_text(encoding="utf-8")
     made |= {"style.css": style_sheet() + own, **further}
-    return [write_atomic(folder / name, content) for name, content in made.items()]
+    before = _contents(folder)
+    made[CONTENTS] = json.dumps(sorted(made), indent=1) + "\n"
+    paths = [write_atomic(folder / name, content) for name, content in made.items()]
+    for name in before - set(made):
+        (folder / name).unlink(missing_ok=True)
+    return paths
+
+
+def _contents(folder: Path) -> set[str]:
+    """Return the names that an earlier build wrote into a folder; none where it did not say so, or says nonsense."""
+    try:
+        names = json.loads((folder / CONTENTS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return set()
+    # A file that somebody edited must not remove what lies elsewhere.
+    inside = folder.resolve()
+    is_list = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    return {name for name in names if (folder / name).resolve().is_relative_to(inside)} if is_list else set()
 
 
 def _template() -> Any:

@@ -1,4 +1,4 @@
-"""Steps of least squares that stay in the unit box: damping, labels held on a face, what a step promises.
+"""Steps of least squares that stay between bounds: damping, labels held on a face, what a step promises.
 
 Bertsekas 1982, SIAM J. Control Optim. 20, 221 (two-metric projection); Marquardt 1963, J. SIAM 11, 431.
 """
@@ -8,10 +8,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+#: Lower and upper bound of each label, shape (N, P) each.
+Bounds = tuple[Tensor, Tensor]
 
-def free_labels(position: Tensor, gradient: Tensor) -> Tensor:
-    """Return which labels may move: not those on a face with chi² falling outwards, shape (N, P)."""
-    return ~(((position <= 0) & (gradient < 0)) | ((position >= 1) & (gradient > 0)))
+
+def free_labels(position: Tensor, gradient: Tensor, bounds: Bounds) -> Tensor:
+    """Return which labels may move: not those on a bound with chi² falling beyond it, shape (N, P)."""
+    low, high = bounds
+    return ~(((position <= low) & (gradient < 0)) | ((position >= high) & (gradient > 0)))
 
 
 def possible_decrease(curvature: Tensor, gradient: Tensor, free: Tensor) -> Tensor:
@@ -21,19 +25,20 @@ def possible_decrease(curvature: Tensor, gradient: Tensor, free: Tensor) -> Tens
 
 
 def bounded_step(
-    curvature: Tensor, gradient: Tensor, free: Tensor, damping: Tensor, position: Tensor
+    curvature: Tensor, gradient: Tensor, free: Tensor, damping: Tensor, position: Tensor, bounds: Bounds
 ) -> Tensor:
-    """Return the damped Gauss-Newton step that stays in the box, zero for held labels, shape (N, P).
+    """Return the damped Gauss-Newton step that stays in the bounds, zero for held labels, shape (N, P).
 
-    A label that would leave is pinned to its face and the others are solved again: clipping the step instead
+    A label that would leave is pinned to its bound and the others are solved again: clipping the step instead
     would leave the narrow valley that correlated labels make of chi².
     """
     damped = _damped(curvature, damping[:, None])
+    down, up = bounds[0] - position, bounds[1] - position
     pinned = step = torch.zeros_like(gradient)
     for _ in range(gradient.shape[1]):
         rest = gradient - (damped @ pinned[..., None])[..., 0]
         step = torch.where(free, _solve(damped, rest, free), pinned)
-        inside = torch.minimum(torch.maximum(step, -position), 1 - position)
+        inside = torch.minimum(torch.maximum(step, down), up)
         leaving = free & (step != inside)
         pinned, free = torch.where(leaving, inside, pinned), free & ~leaving
     return torch.where(free, inside, pinned)

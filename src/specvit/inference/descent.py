@@ -1,6 +1,6 @@
-"""Least squares in the unit box, many spectra and starts at once: Levenberg-Marquardt that stays inside.
+"""Least squares in a region of the unit box, many spectra and starts at once: Levenberg-Marquardt that stays inside.
 
-Owns the minimisation; one step is `box_steps`. The box is [0, 1]; a label on a face whose gradient points
+Owns the minimisation; one step is `box_steps`, where it may end is `region`. A label on a face whose gradient points
 outwards is held there for the step (two-metric projection, Bertsekas 1982, SIAM J. Control Optim. 20, 221).
 """
 
@@ -15,6 +15,7 @@ from torch import Tensor
 from specvit.inference.box_steps import bounded_step, free_labels, possible_decrease, promised_decrease
 from specvit.inference.products import TemplateProducts
 from specvit.inference.profile import AmplitudeProfile
+from specvit.inference.region import Region
 from specvit.library.derivative import batched_jacobian
 
 #: A start has converged when an undamped step would lower chi² by less than this: a thousandth of 1 σ.
@@ -58,11 +59,11 @@ class Minima:
         return (apart | ~earlier).all(2).sum(1)
 
 
-def minimise(products: TemplateProducts, spectra: Spectra, start: Tensor) -> Minima:
-    """Return the minima of chi² reached from `start`, shape (B, S, P), inside the unit box."""
+def minimise(products: TemplateProducts, spectra: Spectra, start: Tensor, region: Region) -> Minima:
+    """Return the minima of chi² reached from `start`, shape (B, S, P), in the region, in which it must lie."""
     shape = start.shape[:2]
     spectrum = torch.arange(shape[0], device=start.device).repeat_interleave(shape[1])
-    descent = _Descent(products, spectra, spectrum, start.flatten(0, 1).clone())
+    descent = _Descent(products, spectra, spectrum, start.flatten(0, 1).clone(), region)
     descent.run()
     return Minima(
         descent.position.unflatten(0, shape),
@@ -80,12 +81,14 @@ class _Descent:
         spectra: see `Spectra`.
         spectrum: number of the spectrum of each descent, shape (N,).
         position: where they begin, shape (N, P); overwritten.
+        region: where they stay.
     """
 
     def __init__(
-        self, products: TemplateProducts, spectra: Spectra, spectrum: Tensor, position: Tensor
+        self, products: TemplateProducts, spectra: Spectra, spectrum: Tensor, position: Tensor, region: Region
     ) -> None:
         self.products, self.spectra, self.spectrum, self.position = products, spectra, spectrum, position
+        self.region = region
         everything = torch.arange(len(position), device=position.device)
         self.chi2 = self._chi2(everything, position)
         self.gradient, self.curvature = self._slope(everything)
@@ -112,7 +115,8 @@ class _Descent:
 
     def _unfinished(self, rows: Tensor) -> Tensor:
         """Mark those of `rows` that have converged; return the others that are not stuck."""
-        free = free_labels(self.position[rows], self.gradient[rows])
+        now = self.position[rows]
+        free = free_labels(now, self.gradient[rows], self.region.bounds(now))
         left = possible_decrease(self.curvature[rows], self.gradient[rows], free)
         self.converged[rows] = left < self.tolerance[rows]
         return rows[~self.converged[rows] & (self.damping[rows] < STUCK)]
@@ -120,9 +124,10 @@ class _Descent:
     def _step(self, rows: Tensor) -> Tensor:
         """Try one step each; take those that lower chi² and return whose they were."""
         now, gradient, curvature = self.position[rows], self.gradient[rows], self.curvature[rows]
-        step = bounded_step(curvature, gradient, free_labels(now, gradient), self.damping[rows], now)
-        # The step stays in the box but for rounding.
-        trial = (now + step).clamp(0.0, 1.0)
+        bounds = self.region.bounds(now)
+        free = free_labels(now, gradient, bounds)
+        step = bounded_step(curvature, gradient, free, self.damping[rows], now, bounds)
+        trial = self.region.confined(now, now + step, gradient)
         gain = self.chi2[rows] - self._chi2(rows, trial)
         ratio = gain / promised_decrease(curvature, gradient, trial - now)
         better = gain > 0

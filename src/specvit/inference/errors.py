@@ -10,6 +10,8 @@ import math
 import torch
 from torch import Tensor
 
+from specvit.inference.box_steps import Bounds
+
 #: Variance of a label that may be anywhere in the box.
 BOX_VARIANCE = 1 / 12
 
@@ -17,7 +19,7 @@ BOX_VARIANCE = 1 / 12
 LARGEST = 100.0
 
 
-def label_std(position: Tensor, fisher: Tensor) -> Tensor:
+def label_std(position: Tensor, fisher: Tensor, bounds: Bounds) -> Tensor:
     """Return the root mean square deviation from the estimate, shape (B, P), in units of the box.
 
     Interior stars with good spectra: √[F⁻¹]_pp, the Cramér-Rao bound. Otherwise two things are known besides
@@ -34,17 +36,18 @@ def label_std(position: Tensor, fisher: Tensor) -> Tensor:
     Args:
         position: the estimates, shape (B, P).
         fisher: Jᵀ W J of the labels, amplitude and continuum removed, shape (B, P, P).
+        bounds: between which each label lies: those of the box, or of the hole of a library it stands at.
     """
     identity = torch.eye(position.shape[1]).to(fisher)
     confined = torch.linalg.inv(fisher + identity / BOX_VARIANCE).diagonal(dim1=-2, dim2=-1)
     # [(F + 12 I)⁻¹]_pp = 1 / (information with the others confined + 12).
     information = (1 / confined - 1 / BOX_VARIANCE).clamp(min=LARGEST**-2)
-    return _cut_deviation(position, information.rsqrt())
+    return _cut_deviation(position, information.rsqrt(), bounds)
 
 
-def _cut_deviation(position: Tensor, sigma: Tensor) -> Tensor:
-    """Return √E[(x - position)²] of x ~ N(position, sigma²) given 0 <= x <= 1."""
-    low, high = -position / sigma, (1 - position) / sigma
+def _cut_deviation(position: Tensor, sigma: Tensor, bounds: Bounds) -> Tensor:
+    """Return √E[(x - position)²] of x ~ N(position, sigma²) given that it lies between the bounds."""
+    low, high = ((bound - position) / sigma for bound in bounds)
     inside = torch.special.ndtr(high) - torch.special.ndtr(low)
     variance: Tensor = 1 - (high * _normal(high) - low * _normal(low)) / inside
     return sigma * variance.sqrt()

@@ -19,6 +19,7 @@ from specvit.inference.descent import minimise
 from specvit.inference.errors import label_std
 from specvit.inference.products import TemplateRows
 from specvit.inference.profile import AmplitudeProfile
+from specvit.inference.region import Region
 from specvit.inference.starts import DRAWS, StartBank
 from specvit.inference.storage import check_origin, load_with_emulator, save_with_emulator
 from specvit.instrument import ObservedEmulator
@@ -52,15 +53,15 @@ class TemplateFit:
 
     Levenberg-Marquardt with exact derivatives from several starts; amplitude and continuum are solved exactly
     for every template. Weights are 1/sigma² of the sigma that the observer has. Labels stay in the box of the
-    training set; an estimate on its face is legitimate and flagged. There is nothing to learn from spectra:
+    training set, and out of the holes of the library; an estimate on a face is legitimate and flagged. There is nothing to learn from spectra:
     `fit` takes over pixels and box.
 
     `diagnostics` of a prediction, of the best start: `chi2`, `degrees_of_freedom`, `iterations`, `converged`,
-    `minima`, `on_face` and `continuum`.
+    `minima`, `on_face` and `continuum`, that of one arm after the other.
 
     Args:
         observed: noise-free spectra; predictions run on its device, in float64.
-        order: of the multiplicative continuum; 0 is the amplitude alone.
+        order: of the multiplicative continuum of each arm; 0 is the amplitude alone, that of all arms.
         starts: per spectrum.
         seed: of the bank of templates from which the starts are chosen.
 
@@ -99,7 +100,8 @@ class TemplateFit:
         self._low = torch.tensor(origin.label_space.low, dtype=torch.float64, device=device)
         self._width = torch.tensor(origin.label_space.high, dtype=torch.float64, device=device) - self._low
         self._rows = TemplateRows(self._exact, self.order)
-        self._bank = StartBank(self._coefficients, len(self.names), device, self.seed)
+        self._region = Region(origin.label_space, self.emulator.coverage, device=device)
+        self._bank = StartBank(self._coefficients, len(self.names), device, self.seed, self._region)
         return self
 
     def _coefficients(self, position: Tensor) -> Tensor:
@@ -138,33 +140,39 @@ class TemplateFit:
         return finished(prediction, spectra.usable_share, self.name, verdict)
 
     def _degrees_of_freedom(self, sigma: Tensor) -> Tensor:
-        live, unknowns = torch.isfinite(sigma).sum(1).cpu(), len(self.names) + self.order + 1
+        terms, arms = self.order + 1, self._rows.arms
+        counts = torch.stack([torch.isfinite(sigma[:, arm]).sum(1) for arm in arms], dim=1).cpu()
+        # An arm with fewer pixels than its continuum has terms is left out.
+        used = counts >= terms
+        live, unknowns = (counts * used).sum(1), len(self.names) + terms * used.sum(1)
         if bool((live < unknowns).any()):
             row = int((live < unknowns).nonzero()[0])
             raise DataError(
-                f"{self.name}: spectrum {row} has {int(live[row])} live pixels, the fit has {unknowns} "
-                "unknowns; leave it out"
+                f"{self.name}: spectrum {row} has {int(counts[row].sum())} live pixels, the fit has "
+                f"{len(self.names) + terms * len(arms)} unknowns; leave it out"
             )
         return live - unknowns
 
     def _fit_group(self, flux: Tensor, sigma: Tensor) -> dict[str, Tensor]:
         products = self._rows.products(flux, sigma)
-        minima = minimise(products, self._coefficients, self._bank.choose(products, self.starts))
+        starts = self._bank.choose(products, self.starts)
+        minima = minimise(products, self._coefficients, starts, self._region)
         spectrum = torch.arange(len(products), device=flux.device)
         best = minima.chi2.argmin(dim=1)
         position = minima.position[spectrum, best]
         profile = AmplitudeProfile.of(products, self._coefficients(position)[:, None])
         derivative = batched_jacobian(self._coefficients, position)[:, None]
         fisher = profile.slope(products, derivative)[1][:, 0]
+        low, high = bounds = self._region.bounds(position)
         return {
             "mean": self._low + self._width * position,
-            "std": self._width * label_std(position, fisher),
+            "std": self._width * label_std(position, fisher, bounds),
             "chi2": minima.chi2[spectrum, best],
             "iterations": minima.iterations[spectrum, best],
             "converged": minima.converged[spectrum, best],
             "minima": minima.distinct(SAME),
-            "on_face": (position <= 0) | (position >= 1),
-            "continuum": profile.continuum[:, 0],
+            "on_face": (position <= low) | (position >= high),
+            "continuum": profile.continuum[:, 0].flatten(1),
         }
 
     def save(self, folder: Path) -> None:

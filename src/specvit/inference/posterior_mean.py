@@ -62,7 +62,8 @@ class PosteriorMean:
     Args:
         observed: noise-free spectra; predictions run on its device.
         prior: "uniform" in the box of the training set, the reference work's "lattice" in it, or a prior of
-            one's own with a density or nodes, whose box then replaces that of the training set.
+            one's own with a density or nodes, whose box then replaces that of the training set. In holes of the
+            library its density is zero.
         seed: of the sampler.
         bank_size: label points shared by all spectra from which the sampler starts (only for a prior with a density).
         settings: effective sample size wanted and limits.
@@ -98,9 +99,11 @@ class PosteriorMean:
         if not isinstance(self.prior, str):
             origin = replace(origin, label_space=self.prior.label_space)
         check_origin(origin, self.emulator, self.name)
-        prior = self.prior if not isinstance(self.prior, str) else make_prior(self.prior, origin.label_space)
+        prior = self.prior
+        if isinstance(prior, str):
+            prior = make_prior(prior, origin.label_space, self.emulator.coverage)
         self._sampler = BayesCeiling(
-            _relative(self.emulator), prior, self.bank_size, self.seed, settings=self.settings
+            relative_to_own_mean(self.emulator), prior, self.bank_size, self.seed, settings=self.settings
         )
         self.origin, self.names = origin, origin.label_space.names
         return self
@@ -165,7 +168,7 @@ class PosteriorMean:
             return cls(emulator, **dict(options))._begin(bundle.origin)
 
 
-def _relative(emulator: Emulator) -> ObservedEmulator:
+def relative_to_own_mean(emulator: Emulator) -> ObservedEmulator:
     """Return the same spectra relative to their own mean over the pixels: no band outside them is needed."""
     size = emulator.grid.size
     same = scipy.sparse.eye_array(size, format="csr")

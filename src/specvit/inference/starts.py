@@ -9,6 +9,7 @@ from torch.quasirandom import SobolEngine
 from specvit.inference.descent import Spectra
 from specvit.inference.products import TemplateProducts
 from specvit.inference.profile import AmplitudeProfile
+from specvit.inference.region import Region
 
 #: Templates tried on every spectrum, and their leading components used for it.
 DRAWS, COMPONENTS = 4096, 48
@@ -20,19 +21,22 @@ _ROWS = 1024
 
 
 class StartBank:
-    """Templates spread evenly over the box.
+    """Templates spread evenly over the region.
 
     Args:
         spectra: positions (N, P) in the unit box -> coefficients (N, K).
         labels: P.
         device: where `spectra` lives.
         seed: of the scrambled Sobol points.
+        region: where they lie.
     """
 
-    def __init__(self, spectra: Spectra, labels: int, device: torch.device, seed: int) -> None:
+    def __init__(
+        self, spectra: Spectra, labels: int, device: torch.device, seed: int, region: Region
+    ) -> None:
         # Sobol 1967: no part of the box is left empty, as random points would.
-        points = SobolEngine(labels, scramble=True, seed=seed).draw(DRAWS, dtype=torch.float64)
-        self.positions = points.to(device)
+        points = SobolEngine(labels, scramble=True, seed=seed).draw(DRAWS, dtype=torch.float64).to(device)
+        self.positions = region.moved_inside(points)
         # One row of the templates is the mean spectrum, so one coefficient fewer than `COMPONENTS`.
         self.coefficients = spectra(self.positions)[:, : COMPONENTS - 1]
 

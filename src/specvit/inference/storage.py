@@ -43,7 +43,8 @@ def check_origin(origin: Origin, emulator: Emulator, who: str) -> None:
     Raises:
         WavelengthRangeError: if the emulator is on other pixels.
         LabelError: if the labels are others.
-        DomainError: if the box of the labels reaches outside the emulator's domain; names the label.
+        DomainError: if the box of the labels reaches outside the emulator's domain, or lies in a hole of it; names
+            the label.
     """
     origin.grid.check_matches(emulator.grid, f"{who}: the emulator")
     box, domain = origin.label_space, emulator.label_space
@@ -52,12 +53,20 @@ def check_origin(origin: Origin, emulator: Emulator, who: str) -> None:
             f"{who}: expected the emulator's labels {', '.join(domain.names)}, got {', '.join(box.names)}"
         )
     domain.check(torch.tensor([box.low, box.high], dtype=torch.float64), f"{who}: box of the labels")
+    if emulator.coverage is not None:
+        emulator.coverage.cut(box)
 
 
 def save_with_emulator(
     name: str, origin: Origin, options: dict[str, Any], emulator: Emulator, folder: Path
 ) -> None:
     """Write a bundle of options and emulator into `folder`, all or nothing."""
+    description, tensors = emulator_entries(emulator)
+    save_bundle(Bundle(name, origin, {"options": options, "emulator": description}, tensors), folder)
+
+
+def emulator_entries(emulator: Emulator) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return what a bundle says of an emulator, a `DomainRecord`, and its tensors."""
     description = {
         "regressor": emulator.regressor.to_dict(),
         "resolution": emulator.resolution,
@@ -65,8 +74,21 @@ def save_with_emulator(
         "provenance": emulator.provenance,
         "errors": emulator.errors,
     }
-    tensors: dict[str, Tensor] = {_PREFIX + key: value for key, value in emulator.state_dict().items()}
-    save_bundle(Bundle(name, origin, {"options": options, "emulator": description}, tensors), folder)
+    if emulator.coverage is not None:
+        description["coverage"] = emulator.coverage.to_dict()
+    return description, {_PREFIX + key: value for key, value in emulator.state_dict().items()}
+
+
+def read_emulator(bundle: StoredBundle, record: DomainRecord, who: str) -> Emulator:
+    """Return the emulator among the tensors of a bundle, set aside there, on the bundle's pixels.
+
+    Raises:
+        DataError: if its entries do not go together, or it is not for the labels of the bundle.
+    """
+    emulator = Emulator.from_tensors(bundle.tensors.part(_PREFIX), record, record.domain, bundle.origin.grid)
+    with bundle.naming_settings():
+        check_origin(bundle.origin, emulator, who)
+    return emulator
 
 
 def load_with_emulator(
@@ -79,10 +101,6 @@ def load_with_emulator(
     """
     bundle = load_bundle(folder, name)
     settings = bundle.settings_as(EmulatorSettings[options])  # type: ignore[valid-type]
-    domain = settings.emulator.domain
-    tensors = bundle.tensors.part(_PREFIX)
+    emulator = read_emulator(bundle, settings.emulator, name)
     bundle.tensors.finish()
-    emulator = Emulator.from_tensors(tensors, settings.emulator, domain, bundle.origin.grid)
-    with bundle.naming_settings():
-        check_origin(bundle.origin, emulator, name)
     return bundle, settings.options, emulator

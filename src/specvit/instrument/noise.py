@@ -9,7 +9,7 @@ series is that of the extinction, exp(-k y), whose order is chosen for 1e-6.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -108,14 +108,17 @@ class NoiseModel(nn.Module):
     Args:
         tables: the instrument's numbers.
         flux_ab0: F_λ of an AB = 0 source at the band's pivot wavelength, erg/s/cm²/Å.
+        segments: the pixels of each piece without a gap, in order; beyond its ends a piece has no neighbours.
 
     Flux is band-normalised throughout: F_λ = flux · 10^(-0.4 mag) · flux_ab0.
     """
 
     detector_of_pixel: Tensor
+    sky_columns: Tensor
 
-    def __init__(self, tables: CountTables, flux_ab0: float) -> None:
+    def __init__(self, tables: CountTables, flux_ab0: float, segments: Sequence[slice]) -> None:
         super().__init__()
+        self.segments = tuple(segments)
         self.detectors, self.flux_ab0 = tables.detectors, flux_ab0
         # Of what is the same for all arms the first one knows.
         self.detector = tables.detectors[0]
@@ -147,7 +150,9 @@ class NoiseModel(nn.Module):
         constants = {
             "response": response.reshape(-1, response.shape[-1]),
             # Padded once here instead of in every batch; see `sky_table`.
-            "sky": np.pad(rates, ((0, 0), (1, 1)), mode="edge"),
+            "sky": np.concatenate(
+                [np.pad(rates[:, part], ((0, 0), (1, 1)), mode="edge") for part in self.segments], axis=1
+            ),
             "sky_mean": rates.mean(axis=1),
             "seeing": aperture.seeing,
             "field_angle": aperture.field_angle,
@@ -162,6 +167,9 @@ class NoiseModel(nn.Module):
             on = [tables.detector == k for k in range(len(tables.detectors))]
             constants["sky_mean"] = np.stack([rates[:, pixels].mean(axis=1) for pixels in on], axis=1)
             self.register_buffer("detector_of_pixel", torch.from_numpy(tables.detector), persistent=False)
+        if len(self.segments) > 1:
+            columns = [np.arange(s.start, s.stop) + 2 * k + 1 for k, s in enumerate(self.segments)]
+            self.register_buffer("sky_columns", torch.from_numpy(np.concatenate(columns)), persistent=False)
         for name, values in constants.items():
             values = np.ascontiguousarray(values, dtype=np.float64)
             self.register_buffer(f"{name}_64", torch.from_numpy(values), persistent=False)
@@ -171,7 +179,7 @@ class NoiseModel(nn.Module):
         """Return sky electrons per pixel in one exposure, shape (B, L)."""
         scale = self.detector.variance_factor * conditions["exposure_count"]
         sky = self.multipliers(conditions, conditions["mag"].dtype).sky / scale[:, None]
-        return (sky @ self.sky_table(conditions["mag"].dtype))[:, 1:-1]
+        return self._own(sky @ self.sky_table(conditions["mag"].dtype))
 
     def terms(self, conditions: Mapping[str, Tensor], dtype: torch.dtype) -> NoiseTerms:
         """Return what the noise of any flux under these conditions is made of.
@@ -191,11 +199,15 @@ class NoiseModel(nn.Module):
         return self._constant("response", dtype)
 
     def sky_table(self, dtype: torch.dtype) -> Tensor:
-        """Return the rows that make up the sky, shape (rows, L + 2): the first and last pixel come twice.
+        """Return the rows that make up the sky, shape (rows, L + 2 S): first and last pixel of each segment come twice.
 
-        So every pixel has two neighbours, and their maximum needs no special cases.
+        So every pixel has two neighbours, none of them across a gap, and their maximum needs no special cases.
         """
         return self._constant("sky", dtype)
+
+    def _own(self, sky: Tensor) -> Tensor:
+        """Return the columns of the L pixels of (B, L + 2 S): of a single segment a view."""
+        return sky[:, 1:-1] if len(self.segments) == 1 else sky[:, self.sky_columns]
 
     @property
     def floor_factor(self) -> float:
@@ -212,17 +224,19 @@ class NoiseModel(nn.Module):
 
         Args:
             response: multipliers.response @ response_table, shape (B, L).
-            sky: multipliers.sky @ sky_table, shape (B, L + 2).
+            sky: multipliers.sky @ sky_table, shape (B, L + 2 S).
             constant: multipliers.constant, shape (B,) or (B, L).
-            work: shape (B, L), to be overwritten; then `sky` is too, and holds the variance. Only where no
-                gradient is wanted.
+            work: shape (B, L), to be overwritten; then `sky` may be too. Only where no gradient is wanted.
         """
-        own = sky[:, 1:-1]
+        own = self._own(sky)
         constant = constant[:, None] if constant.ndim == 1 else constant
         out = None if work is None else own
         if self.floor_factor == 0:
             return NoiseTerms(response, torch.add(own, constant, out=out))
-        largest = _neighbour_maximum(sky, work)
+        if len(self.segments) == 1:
+            largest = _neighbour_maximum(sky, work)
+        else:
+            largest = _neighbour_maximum(sky)[:, self.sky_columns - 1]
         variance = torch.addcmul(own, largest, largest, value=self.floor_factor, out=out)
         return NoiseTerms(response, variance.add_(constant))
 

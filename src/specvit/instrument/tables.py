@@ -5,6 +5,7 @@ Owns checks of the data (present, finite, right shape, in range); all messages n
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import stat
@@ -14,8 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from specvit.documents.npz import parse_npz
+from specvit.documents.opening import access_error
 from specvit.documents.words import one_line, shown
-from specvit.errors import DataError, WavelengthRangeError
+from specvit.errors import AccessError, DataError, WavelengthRangeError
 from specvit.instrument.calculator import is_output, parse_output
 from specvit.instrument.quantities import Nodes, Quantity
 from specvit.instrument.schema import quantity_of
@@ -208,6 +210,8 @@ def _read(path: Path, description: str) -> bytes:
             raise DataError(f"{path.name}: has {mode.st_size / 1e6:.0f} MB, {_EXPECTED}")
         return path.read_bytes()
     except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR):
+            raise AccessError(f"{description}: {access_error(path, error, 'table file')}") from error
         raise DataError(
             f"{description}: cannot read its table file {shown(path)}: {error.strerror}; put the file there, or say "
             "with keys what it holds (grid.start, grid.step or grid.log_step, grid.pixels)"

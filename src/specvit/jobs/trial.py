@@ -35,7 +35,7 @@ from specvit.jobs.worlds import build_world, set_threads, unsuitable, world_of
 from specvit.runs import Estimates, RunFolder
 from specvit.runs.identity import content_digest
 from specvit.simulate import Simulator, WithoutReserve, World, splits
-from specvit.spectra import MemorySource, SpectraSource, collect
+from specvit.spectra import Cropped, MemorySource, SpectraSource, collect, cropped_identity
 from specvit.training.recipe import RESTORING
 
 #: Worlds kept at once; a study has a few, and each takes a third of a second to build.
@@ -51,6 +51,7 @@ class Yardstick:
         stars, seed: see `JudgedStarsSection`.
         bank: of the sampler of posteriors; 0 for stars without posteriors, which only their labels judge.
         bounds: whether their Cramér-Rao bounds are wanted too; they are kept beside, so this changes no digest.
+        span: first and last wavelength (Å) that is not dead, or None.
     """
 
     world: World
@@ -58,16 +59,19 @@ class Yardstick:
     seed: int
     bank: int
     bounds: bool = False
+    span: tuple[float, float] | None = None
 
     @property
     def source(self) -> SpectraSource:
         """The test spectra, with their truth."""
-        return simulator_of(self.world).source(splits.TEST, self.seed, self.stars, truth=True)
+        whole = simulator_of(self.world).source(splits.TEST, self.seed, self.stars, truth=True)
+        return whole if self.span is None else Cropped(whole, *self.span)
 
     @property
     def spectra(self) -> str:
         """The identity of the test spectra."""
-        return _identity_of(self.world, splits.TEST, self.seed, self.stars)
+        whole = _identity_of(self.world, splits.TEST, self.seed, self.stars)
+        return whole if self.span is None else cropped_identity(whole, *self.span)
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -82,12 +86,15 @@ class Yardstick:
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain values; `yardstick_from` reads them back."""
         known = {"world": self.world.to_dict(), "stars": self.stars, "seed": self.seed, "bank": self.bank}
-        return known | ({"bounds": True} if self.bounds else {})
+        known |= {"bounds": True} if self.bounds else {}
+        return known | ({} if self.span is None else {"span": list(self.span)})
 
 
 def yardstick_from(values: dict[str, Any]) -> Yardstick:
     """Return the yardstick of what `Yardstick.to_dict` gave."""
-    return Yardstick(**{**values, "world": World.from_dict(values["world"])})
+    span = values.get("span")
+    own = {"world": World.from_dict(values["world"]), "span": None if span is None else tuple(span)}
+    return Yardstick(**{**values, **own})
 
 
 @dataclass(frozen=True)
@@ -139,7 +146,7 @@ class Trial:
     @property
     def is_in_own_world(self) -> bool:
         """Whether the stars that it is judged by are those of the world it learnt in."""
-        return self.yardstick(exact=False).world == self.world
+        return self.config.test.span is None and self.yardstick(exact=False).world == self.world
 
     def yardstick(self, exact: bool) -> Yardstick:
         """Return the stars that the configuration wants it judged by, with posteriors if `exact`."""
@@ -152,7 +159,7 @@ class Trial:
         if exact:
             # A posterior is that of the flux and of what a pipeline knows, whatever the estimator was shown.
             world = replace(world, visible_sigma="pipeline")
-        return Yardstick(world, test.stars, test.seed, test.bank if exact else 0)
+        return Yardstick(world, test.stars, test.seed, test.bank if exact else 0, span=test.span)
 
     def estimates(self, run: RunFolder) -> Estimates:
         """Return what it says of the stars that it is judged by, from its run folder."""

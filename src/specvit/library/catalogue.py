@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib import resources
@@ -12,6 +11,7 @@ from typing import Any
 from specvit.errors import AccessError, DataError
 from specvit.library.builtin import BUILTIN_LIBRARY
 from specvit.library.library_file import open_library_file
+from specvit.runs.user_cache import user_cache
 from specvit.spectra import WavelengthGrid
 
 BUILTIN = "builtin"
@@ -39,12 +39,8 @@ class LibraryEntry:
 
 
 def cache_folder() -> Path:
-    """Return the user's folder of libraries: `$SPECVIT_CACHE/libraries`, else in the cache folder."""
-    root = os.environ.get("SPECVIT_CACHE")
-    if root:
-        return Path(root) / "libraries"
-    # The XDG Base Directory Specification.
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "specvit" / "libraries"
+    """Return the user's folder of libraries, see `user_cache`."""
+    return user_cache("libraries")
 
 
 def known_libraries() -> tuple[list[LibraryEntry], list[str]]:

@@ -44,6 +44,15 @@ def log_free_fractions(log_c_to_o: Tensor, log_binding: Tensor) -> tuple[Tensor,
     return oxygen, carbon
 
 
+def _log_free_slopes(partner_ratio: Tensor, log_binding: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the derivatives of `_log_free` by the ratio and by log10 binding."""
+    root_q = torch.exp(-0.5 * LN10 * log_binding)
+    u = (partner_ratio - 1.0 + root_q * root_q) / (2.0 * root_q)
+    # The hypotenuse, not a square that overflows.
+    by_u = -1.0 / (LN10 * torch.hypot(u, torch.ones_like(u)))
+    return by_u / (2.0 * root_q), -0.5 + by_u * 0.5 * LN10 * (u - root_q)
+
+
 def _log_free(partner_ratio: Tensor, log_binding: Tensor) -> Tensor:
     root_q = torch.exp(-0.5 * LN10 * log_binding)
     d = partner_ratio - 1.0 + root_q * root_q
@@ -63,6 +72,14 @@ class PlainCoordinates(nn.Module):
         columns = labels.split(1, dim=-1)
         pairs = zip(self.names, columns, strict=True)
         return torch.cat([5040.0 / c if name == "teff" else c for name, c in pairs], dim=-1)
+
+    def jacobian(self, labels: Tensor) -> Tensor:
+        """Return the derivatives of the coordinates by each label, shape (B, P, P), for labels (B, P)."""
+        slopes = torch.ones_like(labels)
+        if "teff" in self.names:
+            at = self.names.index("teff")
+            slopes[:, at] = -5040.0 / labels[:, at].square()
+        return torch.diag_embed(slopes)
 
 
 class ChemicalCoordinates(nn.Module):
@@ -91,20 +108,54 @@ class ChemicalCoordinates(nn.Module):
     def forward(self, labels: Tensor) -> Tensor:
         """Return the coordinates, shape (..., P + 6), for labels of shape (..., P)."""
         plain = self.plain(labels)
-        theta = plain[..., self.teff_at : self.teff_at + 1]
+        log_binding, _ = self._log_binding(labels)
+        free_o, free_c = log_free_fractions(self._log_c_to_o(labels).expand_as(log_binding), log_binding)
+        return torch.cat([plain, free_o, free_c], dim=-1)
+
+    def jacobian(self, labels: Tensor) -> Tensor:
+        """Return the derivatives of the coordinates by each label, shape (B, P + 6, P), for labels (B, P).
+
+        What autograd finds, without its cost per operation.
+        """
+        log_binding, rate = self._log_binding(labels)
+        log_c_to_o = self._log_c_to_o(labels).expand_as(log_binding)
+        c_to_o = torch.exp(LN10 * log_c_to_o)
+        by_ratio, oxygen = _log_free_slopes(c_to_o, log_binding)
+        oxygen_by_c = LN10 * c_to_o * by_ratio
+        by_ratio, carbon = _log_free_slopes(1.0 / c_to_o, log_binding + log_c_to_o)
+        carbon_by_c = carbon - LN10 / c_to_o * by_ratio
+        # By log10 binding and by log10 (C/O), of all six.
+        by_binding = torch.cat([oxygen * rate, carbon * rate], dim=-1)
+        by_c_to_o = torch.cat([oxygen_by_c, carbon_by_c], dim=-1)
+        teff = labels[:, self.teff_at : self.teff_at + 1]
+        none = torch.zeros_like(by_binding)
+        pressure = self.pressure.repeat(2)
+        slopes = {
+            "teff": by_binding * CO_DISSOCIATION_EV * self.stretch.repeat(2) * (-5040.0 / teff.square()),
+            "log_g": by_binding * pressure,
+            "m_h": by_binding,
+            "alpha_m": by_binding - by_c_to_o,
+            "c_m": by_c_to_o,
+        }
+        free = torch.stack([slopes.get(name, none) for name in self.names], dim=-1)
+        return torch.cat([self.plain.jacobian(labels), free], dim=-2)
+
+    def _log_c_to_o(self, labels: Tensor) -> Tensor:
+        return SOLAR_LOG_C_TO_O + self._label(labels, "c_m") - self._label(labels, "alpha_m")
+
+    def _log_binding(self, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return log10 binding of the layers, softly limited, and its derivative by what it is without the limit."""
+        theta = 5040.0 / labels[..., self.teff_at : self.teff_at + 1]
         oxygen = self._label(labels, "m_h") + self._label(labels, "alpha_m")
-        log_c_to_o = SOLAR_LOG_C_TO_O + self._label(labels, "c_m") - self._label(labels, "alpha_m")
         log_binding = (
             self.zero
             + CO_DISSOCIATION_EV * self.stretch * (theta - 1.0)
             + self.pressure * (self._label(labels, "log_g", 3.0) - 3.0)
             + oxygen
         )
-        room = LARGEST_LOG_BINDING - log_binding
+        room = LN10 * (LARGEST_LOG_BINDING - log_binding)
         # softplus, not a clamp: the Fisher matrix is made of derivatives of this.
-        log_binding = LARGEST_LOG_BINDING - nn.functional.softplus(LN10 * room) / LN10
-        free_o, free_c = log_free_fractions(log_c_to_o.expand_as(log_binding), log_binding)
-        return torch.cat([plain, free_o, free_c], dim=-1)
+        return LARGEST_LOG_BINDING - nn.functional.softplus(room) / LN10, torch.sigmoid(room)
 
     def _label(self, labels: Tensor, name: str, default: float = 0.0) -> Tensor:
         if name not in self.names:

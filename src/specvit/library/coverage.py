@@ -52,6 +52,10 @@ class CoveredCells:
         volume = self.volumes()
         return float(volume[self.filled].sum() / volume.sum())
 
+    def describe_cut(self) -> str:
+        """Return how much of the box no star is drawn from, in one line for people."""
+        return f"no stars are drawn from {1 - self.share:.1%} of the box of labels: the library has no spectra around it"
+
     def volumes(self) -> np.ndarray:
         """Return the volume of each cell, in shares of the box, shape (n, m, ...)."""
         volume = np.ones(())

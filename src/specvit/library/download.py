@@ -176,6 +176,9 @@ def damage(path: Path, suffix: str) -> str | None:
     Args:
         path: the file.
         suffix: ".gz" or ".bz2"; anything else is only checked not to be empty.
+
+    Raises:
+        OSError: if the system does not give it, of which nothing is known then.
     """
     try:
         if suffix not in (".gz", ".bz2"):
@@ -184,6 +187,9 @@ def damage(path: Path, suffix: str) -> str | None:
             while content.read(1 << 22):
                 pass
     except (EOFError, OSError, zlib.error) as error:
+        # What the system says has a number, what gzip and bz2 say of the content has none.
+        if getattr(error, "errno", None) is not None:
+            raise
         return str(error) or type(error).__name__
     return None
 

@@ -199,15 +199,7 @@ class Emulator(nn.Module):
             grid = WavelengthGrid(wavelength, record.wavelength_medium)
         except WavelengthRangeError as error:
             raise DataError(f"{path}: tensor 'wavelength': {error}") from error
-        emulator = cls.from_tensors(tensors, record, record.label_space, grid)
-        if (stored := record.coverage) is not None:
-            try:
-                emulator.coverage = CoveredCells.from_dict(
-                    stored.edges, stored.empty, len(record.label_space)
-                )
-            except DataError as error:
-                raise DataError(f"{path}: {error}") from error
-        return emulator
+        return cls.from_tensors(tensors, record, record.label_space, grid)
 
     @classmethod
     def from_tensors(
@@ -216,15 +208,21 @@ class Emulator(nn.Module):
         """Return the emulator of stored tensors, all of which must belong to it.
 
         Raises:
-            DataError: if they are not those that the record, the labels and the pixels ask for.
+            DataError: if they are not those that the record, the labels and the pixels ask for, or the record's cells
+                are not those of the labels.
         """
         tensors.sizes |= {"K": record.regressor.components, "L": grid.size}
         regressor = read_regressor(tensors.part("regressor."), record.regressor, label_space)
         mean, basis = tensors.take("mean", "L", torch.float32), take_basis(tensors)
         tensors.finish()
-        emulator = cls(
-            regressor, mean, basis, grid, record.resolution, label_space, record.provenance, record.errors
-        )
+        coverage = None
+        if (cells := record.coverage) is not None:
+            try:
+                coverage = CoveredCells.from_dict(cells.edges, cells.empty, len(label_space))
+            except DataError as error:
+                raise tensors.problem(str(error)) from error
+        about = (record.resolution, label_space, record.provenance, record.errors, coverage)
+        emulator = cls(regressor, mean, basis, grid, *about)
         # A loaded emulator is a constant of the world; gradients by the labels do not need those by the
         # weights.
         return emulator.requires_grad_(False).eval()

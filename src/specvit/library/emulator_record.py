@@ -22,15 +22,6 @@ class RegressorRecord(Section):
     coordinates: Literal["chemical", "labels"]
 
 
-class EmulatorRecord(Section):
-    """What every stored emulator says; see `Emulator`."""
-
-    regressor: RegressorRecord
-    resolution: float = Field(gt=0, description="λ/FWHM")
-    provenance: dict[str, Any]
-    errors: dict[str, Any]
-
-
 class CoverageRecord(Section):
     """The cells of the domain and those without nodes around them; see `CoveredCells`."""
 
@@ -38,10 +29,19 @@ class CoverageRecord(Section):
     empty: list[int]
 
 
+class EmulatorRecord(Section):
+    """What every stored emulator says; see `Emulator`."""
+
+    regressor: RegressorRecord
+    resolution: float = Field(gt=0, description="λ/FWHM")
+    provenance: dict[str, Any]
+    errors: dict[str, Any]
+    # Only where nodes do not cover all of the domain.
+    coverage: CoverageRecord | None = None
+
+
 class EmulatorFileRecord(EmulatorRecord):
     """What an emulator file says."""
 
     label_space: LabelSpace
     wavelength_medium: Literal["vacuum", "air"]
-    # Only where nodes do not cover all of the domain.
-    coverage: CoverageRecord | None = None

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from specvit.documents.tensors import Tensors
 from specvit.errors import LabelError
 from specvit.library.chemistry import ChemicalCoordinates, PlainCoordinates
-from specvit.library.derivative import batched_jacobian
 from specvit.library.emulator_record import RegressorRecord
 from specvit.spectra import LabelSpace
 
@@ -86,11 +85,11 @@ class CoefficientNetwork(nn.Module):
     def value_and_slopes(self, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Return the coefficients (B, K) and their derivatives by each label, shape (B, P, K).
 
-        What `batched_jacobian` of this network finds, exactly, in less than half its time: the chain rule is
+        What `batched_jacobian` of this network finds, in less than half its time: the chain rule is
         carried through the layers for all labels in one product each.
         """
         value = (self.coordinates(labels) - self.input_mean) / self.input_scale
-        slopes = batched_jacobian(self.coordinates, labels).mT / self.input_scale
+        slopes = self.coordinates.jacobian(labels).mT / self.input_scale
         blocks = zip(value.split(CACHED), slopes.split(CACHED), strict=True)
         found = [self._through_layers(*block) for block in blocks]
         value, slopes = (torch.cat(part) for part in zip(*found, strict=True))

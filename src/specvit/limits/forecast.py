@@ -45,8 +45,8 @@ class FreeParameters:
     Args:
         label: the label whose error is asked for.
         labels: all free labels, `label` among them; the others are known exactly.
-        continuum_order: order of a multiplicative polynomial continuum; 0 is the flux scale alone, None says
-            that the flux is known absolutely.
+        continuum_order: order of a multiplicative polynomial continuum, one in each arm; 0 is the flux scale alone,
+            that of all arms, None says that the flux is known absolutely.
         velocity: radial velocity free.
         line_width: width of the line-spread function free.
     """
@@ -158,7 +158,7 @@ class Forecaster:
         # A copy: the caller keeps its emulator, device and precision.
         native = copy.deepcopy(emulator).cpu().double()
         self._columns = [native.label_space.index(name) for name in self.free.labels]
-        self.label_space = native.label_space
+        self.label_space, self._domain = native.label_space, native
         matrix = instrument.lsf_matrix(native.grid, native.resolution)
         weights = instrument.band.weights(native.grid)
 
@@ -192,10 +192,10 @@ class Forecaster:
             progress: called with (stars done, stars in all).
 
         Raises:
-            DomainError: if a label lies outside the emulator's domain; names the label.
+            DomainError: if labels lie outside the emulator's domain, or in a hole of it; names the label.
             ShapeError: if a scenario does not hold N stars.
         """
-        self.label_space.check(labels)
+        self._domain.check(labels)
         stars = len(labels)
         for conditions in scenarios:
             if any(len(value) != stars for value in conditions.values()):

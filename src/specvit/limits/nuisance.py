@@ -14,23 +14,34 @@ from torch import Tensor
 from specvit.errors import ConfigError
 from specvit.spectra import SPEED_OF_LIGHT_KM_S, WavelengthGrid
 
+#: Å, of an arm of one pixel.
+TINY = 1e-9
+
 #: Fourth-order central difference; its error for a line of 4 samples σ is 1e-4.
 STENCIL = {-2: 1 / 12, -1: -8 / 12, 1: 8 / 12, 2: -1 / 12}
 
 
 def continuum_columns(flux: Tensor, grid: WavelengthGrid, order: int) -> Tensor:
-    """Return the columns of a multiplicative polynomial continuum, shape (B, L, order + 1), float64.
+    """Return the columns of a multiplicative polynomial continuum, shape (B, L, terms), float64.
 
     flux · P_k(u), with Legendre polynomials in u = wavelength mapped to [-1, 1]. Order 0 is the amplitude
-    alone: with it, the absolute flux level carries no information.
+    alone, one of all pixels: with it, the absolute flux level carries no information. From order 1 on every arm has a
+    polynomial of its own, order + 1 columns (fewer if it has not as many pixels): arms are calibrated each by itself.
     """
     if order < 0:
         raise ConfigError(f"continuum order must be 0 (amplitude alone) or more; got {order}")
-    u = 2.0 * (grid.wavelength - grid.start) / (grid.stop - grid.start) - 1.0
-    # Legendre, not powers of u: those become parallel at the orders observers use, and the Schur complement
-    # would lose its digits.
-    polynomials = torch.from_numpy(np.polynomial.legendre.legvander(u, order)).to(flux.device)
-    return flux.to(torch.float64)[..., None] * polynomials
+    if order == 0:
+        return flux.to(torch.float64)[..., None]
+    columns = []
+    for arm in grid.arm_pixels:
+        wavelength = grid.wavelength[arm]
+        own = np.zeros((grid.size, min(order, wavelength.size - 1) + 1))
+        u = 2.0 * (wavelength - wavelength[0]) / max(wavelength[-1] - wavelength[0], TINY) - 1.0
+        # Legendre, not powers of u: those become parallel at the orders observers use, and the Schur complement
+        # would lose its digits.
+        own[arm] = np.polynomial.legendre.legvander(u, own.shape[1] - 1)
+        columns.append(own)
+    return flux.to(torch.float64)[..., None] * torch.from_numpy(np.hstack(columns)).to(flux.device)
 
 
 def velocity_operator(grid: WavelengthGrid) -> scipy.sparse.csr_array:

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from specvit.errors import ShapeError
+from specvit.errors import DomainError, ShapeError
+from specvit.library import CoveredCells
 from specvit.spectra import LabelSpace
 
 #: Windows 1 - u^(2n) tried for the uniform box: n = 1 is tight without data, large n with much.
@@ -50,9 +51,16 @@ def cosine_prior_information(label_space: LabelSpace) -> Tensor:
 
 
 def uniform_box_bound(
-    fisher: Tensor, labels: Tensor, label_space: LabelSpace, index: int, orders: Sequence[int] = WINDOW_ORDERS
+    fisher: Tensor,
+    labels: Tensor,
+    label_space: LabelSpace,
+    index: int,
+    orders: Sequence[int] = WINDOW_ORDERS,
+    coverage: CoveredCells | None = None,
 ) -> Tensor:
     """Return a lower bound on the mean square error of label `index` under the uniform prior on the box.
+
+    All of the box: the windows vanish at its faces, not at those of holes.
 
     With windows w_j(θ_j) = 1 - u_j^(2n) that vanish at the edges, every estimator obeys
         MSE >= E[w_g]² [M⁻¹]_gg,   M_jk = E[w_j w_k F_jk] + δ_jk E[w_j'²],
@@ -66,9 +74,14 @@ def uniform_box_bound(
         label_space: the box.
         index: the label.
         orders: the n to try.
+        coverage: of the library (`Emulator.coverage`); None if it has no holes.
 
     Returns:
         A float64 scalar in label units squared, with the Monte-Carlo error of the average over draws.
+
+    Raises:
+        ShapeError: if the stars of both are not as many, or the labels.
+        DomainError: if a part of the box is a hole of the library.
 
     Source: Bobrovsky, Mayer-Wolf & Zakai 1987, Ann. Statist. 15, 1421, eq. 20 with a uniform prior; the
     several-label form is Gill & Levit 1995, sec. 4, with C = diag(w).
@@ -77,6 +90,11 @@ def uniform_box_bound(
         raise ShapeError(
             f"uniform_box_bound: expected fisher (N, P, P) and labels (N, P); "
             f"got {tuple(fisher.shape)} and {tuple(labels.shape)}"
+        )
+    if coverage is not None and (rest := coverage.cut(label_space)) is not None:
+        raise DomainError(
+            f"uniform_box_bound: the library has no spectra around {1 - rest.share:.1%} of the box, and the bound is for a "
+            "whole box; choose one without holes (label_space.replace), or the Bayes ceiling, which leaves holes out"
         )
     low = torch.tensor(label_space.low, dtype=torch.float64)
     half = 0.5 * (torch.tensor(label_space.high, dtype=torch.float64) - low)

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 import specvit
+from specvit.documents.opening import read_bytes
 from specvit.documents.records import read_record
 from specvit.documents.tensors import Tensors
 from specvit.errors import DataError, SpecvitError
@@ -41,6 +42,8 @@ Record = TypeVar("Record")
 
 #: What the arrays of the domain are called among those of a saved estimator.
 DOMAIN = "domain."
+#: Before the names of tensors that say of the pixels what their centres do not.
+GRID = "grid."
 
 
 @dataclass(frozen=True)
@@ -161,8 +164,16 @@ def load_bundle(folder: Path, estimator: str | None = None) -> StoredBundle:
 
 def _origin(folder: Path, manifest: BundleManifest, tensors: Tensors) -> Origin:
     wavelength = tensors.take("wavelength", "L", torch.float64).numpy()
+    beside = None
+    if GRID + "pixel_bounds" in tensors:
+        stored = tensors.part(GRID)
+        beside = {
+            "pixel_bounds": stored.take("pixel_bounds", (2, "L"), torch.float64).numpy(),
+            "arms": stored.take("arms", "A", torch.int64).numpy(),
+        }
+        stored.finish()
     try:
-        grid = WavelengthGrid.joined(wavelength, manifest.grid.medium)
+        grid = WavelengthGrid.joined(wavelength, manifest.grid.medium, beside)
     except DataError as error:
         raise DataError(f"{tensors.where}: {error}") from error
     if grid.fingerprint != manifest.grid.fingerprint:
@@ -187,6 +198,7 @@ def _files(bundle: Bundle) -> dict[str, bytes]:
         tensors |= {DOMAIN + name: value for name, value in bundle.origin.domain.to_tensors().items()}
     # A copy: PyTorch warns of read-only memory, and a grid's is.
     tensors["wavelength"] = torch.from_numpy(np.array(grid.wavelength))
+    tensors |= {GRID + name: torch.from_numpy(values) for name, values in grid.beside_centres().items()}
     files = {TENSORS: dump_tensors(tensors)} | {name: text.encode() for name, text in bundle.texts.items()}
     manifest = {
         "format_version": FORMAT_VERSION,
@@ -208,12 +220,8 @@ def _files(bundle: Bundle) -> dict[str, bytes]:
 
 def _verified(folder: Path, name: str, entry: FileEntry) -> bytes:
     path = folder / name
-    if not path.is_file():
-        raise DataError(f"{folder}: {name} is missing; the saved estimator is incomplete")
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+    missing = f"{folder}: {name} is missing; the saved estimator is incomplete"
+    data = read_bytes(path, "file of a saved estimator", "copy the estimator again", missing)
     if len(data) != entry.bytes or _sha256(data) != entry.sha256:
         raise DataError(
             f"{path}: {len(data)} bytes do not have the recorded checksum ({entry.bytes} bytes expected); "

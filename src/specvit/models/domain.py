@@ -212,12 +212,12 @@ class Directions(nn.Module):
         shifted_own = found.amplitudes @ self.shifted_own
         shifted_across = torch.einsum("bj,jks->bks", found.amplitudes, self.shifted_across)
         for some in found.poor.nonzero()[:, 0].split(EXACT_ROWS):
-            weight = found.weight[some]
-            direction = torch.einsum("bp,dpl->bdl", parts[some], self.rows)
-            own[some] = torch.einsum("bdl,bl->bd", direction.square(), weight)
-            across[some] = torch.einsum("kl,bdl->bkd", self.basis, direction * weight[:, None])
-            shifted_own[some] = weight @ self.shifted.square().T
-            shifted_across[some] = torch.einsum("bl,kl,sl->bks", weight, self.basis, self.shifted)
+            weight = found.weight[some][:, None]
+            direction = (parts[some] @ self.rows).transpose(0, 1)
+            own[some] = (direction.square() * weight).sum(dim=2)
+            across[some] = (direction * weight @ self.basis.T).transpose(1, 2)
+            shifted_own[some] = found.weight[some] @ self.shifted.square().T
+            shifted_across[some] = (self.shifted * weight @ self.basis.T).transpose(1, 2)
         velocity, resolution, tilt, curvature = _normed(raw, own, across, found.factor).abs().unbind(dim=1)
         shift = _normed(
             weighted @ self.shifted.T,

@@ -1,12 +1,13 @@
-"""Outputs of a network: label scaling and the three kinds of head. Owns how raw outputs become estimates.
+"""Outputs of a network: label scaling and the kinds of head. Owns how raw outputs become estimates.
 
-"point" gives a value per label, "gaussian" a value and an error, "ordinal" a probability per bin of the label
-range, from which value, error and quantiles follow. The losses that train them are in `training.losses`.
+"point" gives a value per label, "gaussian" a value and an error, "joint" the same from one normal distribution of all
+labels with its covariance, "ordinal" a probability per bin of the label range, from which value, error and quantiles
+follow. The losses that train them are in `training.losses`.
 """
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,10 @@ from specvit.models.calibration import Calibration
 from specvit.models.reweighting import Reweighting
 from specvit.spectra import LabelSpace
 
-HeadKind = Literal["point", "gaussian", "ordinal"]
+HeadKind = Literal["point", "gaussian", "joint", "ordinal"]
+
+#: Those that state the moments of normal distributions.
+NORMAL = ("gaussian", "joint")
 Scaling = Literal["zscore", "minmax"]
 
 #: Bounds of the predicted ln variance, in scaled labels: keeps the likelihood finite, binds nowhere real.
@@ -97,16 +101,17 @@ class Head(nn.Module):
         experts: int = 1,
     ) -> None:
         super().__init__()
-        if kind not in ("point", "gaussian", "ordinal"):
-            raise ConfigError(f"head: '{kind}' is not known; choose point, gaussian or ordinal")
+        if kind not in get_args(HeadKind):
+            raise ConfigError(f"head: '{kind}' is not known; choose point, gaussian, joint or ordinal")
         if kind == "ordinal" and bins < 2:
             raise ConfigError(f"head: an ordinal head needs at least 2 bins, got {bins}")
-        if experts < 1 or (experts > 1 and kind == "gaussian"):
+        if experts < 1 or (experts > 1 and kind in NORMAL):
             raise ConfigError(
                 f"experts: expected 1 or more, and several of an ordinal or point head; got {experts} of a {kind} one"
             )
         self.kind, self.labels, self.experts = kind, len(space), experts
-        self.outputs = {"point": 1, "gaussian": 2, "ordinal": bins}[kind]
+        # Of a joint head: value, ln conditional variance, and the weights of the labels before (`unit_factor`).
+        self.outputs = {"point": 1, "gaussian": 2, "joint": 2 + self.labels, "ordinal": bins}[kind]
         self.labels_scaling = LabelScaling(space, scaling)
         self.calibration = Calibration(len(space), QUANTILES)
         #: Of what an ordinal head states, for another prior than that of the training.
@@ -136,7 +141,8 @@ class Head(nn.Module):
         if self.kind == "ordinal":
             return raw * sharpness.exp()[..., None]
         # Sharpness is -ln σ; the variance has its square.
-        return torch.stack([raw[..., 0], raw[..., 1] - 2 * sharpness], dim=-1)
+        sharper = raw[..., 1:2] - 2 * sharpness[..., None]
+        return torch.cat([raw[..., :1], sharper, raw[..., 2:]], dim=-1)
 
     def _mixed(self, raw: Tensor, weight: Tensor, level: Tensor) -> Tensor:
         """Return the outputs of the mixture for those of K experts and ln weights (B, K); logits are ln probabilities."""
@@ -160,7 +166,7 @@ class Head(nn.Module):
         raw, noise = raw.double(), _noise(level)
         if self.kind == "point":
             return Estimate(self.mean(raw), None, None)
-        if self.kind == "gaussian":
+        if self.kind in NORMAL:
             return Estimate(self.mean(raw), self.calibration.std(self._gaussian_std(raw), noise), None)
         probability, edges = self._stated(raw)
         mean, std = _moments(probability, edges)
@@ -180,7 +186,7 @@ class Head(nn.Module):
             return
         raw, labels, noise = raw.double(), labels.double(), _noise(level)
         error = labels - self.mean(raw)
-        if self.kind == "gaussian":
+        if self.kind in NORMAL:
             self.calibration.fit(error, self._gaussian_std(raw), noise, None)
             return
         probability, edges = self._stated(raw)
@@ -188,6 +194,9 @@ class Head(nn.Module):
         self.calibration.fit(error, _moments(probability, edges)[1], noise, below)
 
     def _gaussian_std(self, raw: Tensor) -> Tensor:
+        if self.kind == "joint":
+            variance = joint_covariance(raw).diagonal(dim1=-2, dim2=-1)
+            return variance.sqrt() * self.labels_scaling.width
         return (0.5 * raw[..., 1].clamp(*LOG_VARIANCE_RANGE)).exp() * self.labels_scaling.width
 
     def _stated(self, raw: Tensor) -> tuple[Tensor, Tensor]:
@@ -200,6 +209,23 @@ class Head(nn.Module):
     def bin_edges(self) -> Tensor:
         """The edges of the bins of the training in label units, shape (P, bins + 1), float64."""
         return self.labels_scaling.to_labels(self.edges.double().T).T
+
+
+def unit_factor(raw: Tensor) -> Tensor:
+    """Return T, unit lower triangular, shape (B, P, P): T (y - mean) has independent elements.
+
+    Their ln variances are raw[..., 1]: label p given the labels before it. Any raw output (B, P, 2 + P) means a
+    covariance T⁻¹ D T⁻ᵀ that is positive definite. Source: Pourahmadi 1999, Biometrika 86, 677.
+    """
+    below = raw[..., 2:].tril(-1)
+    return below + torch.eye(raw.shape[-2], dtype=raw.dtype, device=raw.device)
+
+
+def joint_covariance(raw: Tensor) -> Tensor:
+    """Return the covariance that a joint head states, shape (B, P, P), in scaled labels, for raw (B, P, 2 + P)."""
+    spread = torch.diag_embed((0.5 * raw[..., 1].clamp(*LOG_VARIANCE_RANGE)).exp())
+    root: Tensor = torch.linalg.solve_triangular(unit_factor(raw), spread, upper=False, unitriangular=True)
+    return root @ root.mT
 
 
 def _noise(level: Tensor) -> Tensor:

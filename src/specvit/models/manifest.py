@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from specvit.documents import Section
+from specvit.documents.opening import read_bytes
 from specvit.documents.records import read_json, read_record
 from specvit.errors import DataError
 from specvit.models.origin import TrainingRecord
@@ -87,12 +88,9 @@ def read_manifest(folder: Path) -> BundleManifest:
             missing or not what it must be; names the entry.
     """
     path = folder / MANIFEST
-    try:
-        entries = read_json(path.read_bytes(), str(path), MEND)
-    except FileNotFoundError:
-        raise DataError(f"{folder}: no {MANIFEST}; this is not a (complete) saved estimator") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+    missing = f"{folder}: no {MANIFEST}; this is not a (complete) saved estimator"
+    content = read_bytes(path, "manifest of a saved estimator", "copy the estimator again", missing)
+    entries = read_json(content, str(path), MEND)
     version, stated = entries.get("format_version"), entries.pop("sha256", None)
     # Asked before the checksum: an older format is not a damaged one.
     if version != FORMAT_VERSION or isinstance(version, bool):

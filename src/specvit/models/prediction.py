@@ -106,7 +106,7 @@ class Diagnostics:
         minima: distinct minima that all starts found, shape (B,), integers.
         on_face: which labels lie on a face of the box of the training set, shape (B, P), boolean.
         continuum: the a_j of Σ_j a_j u^j with u from -1 to 1 across the pixels, in the unit of the flux, shape
-            (B, order + 1), float64.
+            (B, order + 1), float64; from order 1 on those of each arm, one arm after the other.
         strangeness: how unlike the training spectra each spectrum is, for each of `REASONS`, shape (B, R), float64:
             a measure over the value that almost no training spectrum exceeds, see `models.domain`.
         p_value: probability of a larger chi² from noise alone, shape (B,), float64.

@@ -31,6 +31,9 @@ TOLERANCE = 0.1
 #: Spectra whose normal matrices are summed at once: bounds the memory (K x L floats each).
 EXACT_ROWS = 16
 
+#: Spectra from which on it pays to multiply all pairs of components beforehand.
+PAIRED_ROWS = 64
+
 
 class Solution(NamedTuple):
     """The Wiener estimate of B spectra.
@@ -161,7 +164,7 @@ class SubspaceProjection(nn.Module):
     def from_normalised(self, usable: Tensor | None, flux: Tensor, sigma: Tensor) -> Inputs:
         """Return the inputs of what `normalise` gives, each (B, L); differentiable in the flux."""
         found = self.solve(usable, flux, sigma)
-        level = bounded((self._level(found.amplitudes) - self.level_centre) / self.level_scale)
+        level = self.level_features(found)
         known = None if usable is None else usable.any(dim=1, keepdim=True).expand(-1, self.components)
         return Inputs(found.coefficients[:, None], known, level)
 
@@ -176,11 +179,15 @@ class SubspaceProjection(nn.Module):
         composed = amplitudes @ self.pattern * self.reference
         poor = ((composed - weight).abs() > TOLERANCE * weight).any(dim=1)
         if bool(poor.any()):
-            normal[poor] = self._exact_normal(weight[poor])
+            normal[poor] = self.exact_normal(weight[poor])
         normal.diagonal(dim1=-2, dim2=-1).add_(1.0)
         factor = steady_cholesky(normal)
         coefficients = torch.cholesky_solve(projected[..., None], factor)[..., 0]
         return Solution(coefficients, weight, amplitudes, factor, poor)
+
+    def level_features(self, found: Solution) -> Tensor:
+        """Return what says how noisy the spectra of a solution are, of order one, shape (B, J)."""
+        return bounded((self._level(found.amplitudes) - self.level_centre) / self.level_scale)
 
     def _amplitudes(self, weight: Tensor) -> Tensor:
         """Return how much of each pattern the weights (B, L) hold, shape (B, J)."""
@@ -192,10 +199,17 @@ class SubspaceProjection(nn.Module):
         first = amplitudes[:, :1].clamp(min=1e-6)
         return torch.cat([first.log(), amplitudes[:, 1:] / first], dim=1)
 
-    def _exact_normal(self, weight: Tensor) -> Tensor:
+    def exact_normal(self, weight: Tensor) -> Tensor:
         """Return B W Bᵀ summed over pixels, shape (B, K, K)."""
-        rows = [(self.basis * part[:, None]) @ self.basis.T for part in weight.split(EXACT_ROWS)]
-        return torch.cat(rows)
+        if len(weight) < PAIRED_ROWS:
+            rows = [(self.basis * part[:, None]) @ self.basis.T for part in weight.split(EXACT_ROWS)]
+            return torch.cat(rows)
+        # Half the products, and one large matrix product instead of a small one per spectrum: twice as fast.
+        lower = torch.tril_indices(self.components, self.components, device=weight.device)
+        pairs = self.basis[lower[0]] * self.basis[lower[1]]
+        normal = weight.new_empty(len(weight), self.components, self.components)
+        normal[:, lower[0], lower[1]] = normal[:, lower[1], lower[0]] = weight @ pairs.T
+        return normal
 
 
 def _principal(rows: Tensor, count: int) -> Tensor:

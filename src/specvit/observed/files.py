@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import gzip
 import warnings
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
+from specvit.documents.opening import check_readable, system_cause
 from specvit.documents.words import one_line
-from specvit.errors import ConfigError, DataError, SpecvitError, import_optional
+from specvit.errors import AccessError, ConfigError, DataError, SpecvitError, import_optional
 from specvit.observed import images, surveys
-from specvit.observed.columns import spectrum_of_columns
+from specvit.observed.columns import NAMES, spectrum_of_columns
 from specvit.observed.hdus import card, chosen_hdu, columns_of, header_of
 from specvit.observed.request import ReadOptions, Request
 from specvit.observed.spectrum import ObservedSpectrum, RawSpectrum, checked_spectrum
@@ -24,6 +26,24 @@ from specvit.observed.units import set_medium
 
 #: Bytes beyond which a compressed file is not unpacked, and a FITS file not opened.
 LARGEST_GZ, LARGEST_FITS = 1_000_000_000, 8_000_000_000
+#: Bytes from which on a FITS file is mapped instead of read: of a survey's file each target is a small part.
+MAPPED = 200_000_000
+#: First bytes -> what such a file is, and what to do.
+OTHER_FILES = {
+    b"BZh": "compressed with bzip2; unpack it first (bunzip2)",
+    b"\xfd7zXZ": "compressed with xz; unpack it first (unxz)",
+    b"\x28\xb5\x2f\xfd": "compressed with zstd; unpack it first (unzstd)",
+    b"PK\x03\x04": "a zip archive (.zip, .npz, .xlsx); give the spectrum in it as FITS or text",
+    b"\x89HDF": "an HDF5 file; give the spectrum as FITS or text",
+    b"\x89PNG": "a picture; give the spectrum as FITS or text",
+    b"%PDF": "a PDF document; give the spectrum as FITS or text",
+    b"\x93NUMPY": "a NumPy array; give the spectrum as FITS or text",
+    b"\xff\xfe": "text in UTF-16; save it as UTF-8",
+    b"\xfe\xff": "text in UTF-16; save it as UTF-8",
+    b"<!doctype html": "a web page: the download failed or asks for a password; get the file again",
+    b"<html": "a web page: the download failed or asks for a password; get the file again",
+    b"version https://git-lfs": "a pointer of Git LFS and not the file itself; get that with `git lfs pull`",
+}
 
 Reader = Callable[[Any, Request], Iterator[RawSpectrum]]
 
@@ -49,20 +69,38 @@ def read_table(hdus: Any, request: Request) -> Iterator[RawSpectrum]:
     if "source_id" in columns_of(hdu):
         yield from surveys.read_gaia({name: hdu.data[name] for name in names}, {}, request)
         return
-    units = {name: hdu.columns[name].unit for name in names}
-    one_row = len(hdu.data) == 1
-    arrays = {
-        name: (hdu.data[name][0] if one_row and np.ndim(hdu.data[name]) == 2 else hdu.data[name])
-        for name in names
-    }
     header = header_of(hdus)
-    raw = spectrum_of_columns(arrays, units, request, "table", star_name(header, request.source))
+    name = star_name(header, request.source)
     header |= {key: card(hdu.header, key) for key in hdu.header if key}
-    set_medium(raw, header, request.source, request.options.medium)
-    raw.fwhm = raw.fwhm if raw.fwhm is not None else stated_fwhm(header, raw.wavelength, raw.notes)
-    raw.frame, raw.to_observed = frame_of(header, raw.notes)
-    raw.facts = facts_of(header)
-    yield raw
+    units = {name: hdu.columns[name].unit for name in names}
+    for number, (own, arrays) in enumerate(_rows_of(hdu, names)):
+        own = own or (f"{name} row {number}" if len(hdu.data) > 1 and own is not None else name)
+        if own != name and not request.options.wants(own, number):
+            continue
+        raw = spectrum_of_columns(arrays, units, request, "table", own)
+        set_medium(raw, header, request.source, request.options.medium)
+        raw.fwhm = raw.fwhm if raw.fwhm is not None else stated_fwhm(header, raw.wavelength, raw.notes)
+        raw.frame, raw.to_observed = frame_of(header, raw.notes)
+        raw.facts = facts_of(header)
+        yield raw
+
+
+#: Columns that name the star of a row.
+ROW_NAMES = ("name", "id", "star", "object", "target", "targetid", "mangaid", "source_id", "obj_id", "objid")
+
+
+def _rows_of(hdu: Any, names: list[str]) -> Iterator[tuple[str | None, dict[str, Any]]]:
+    """Yield name (None for the file's) and columns of each spectrum: rows of pixels are one, rows of arrays many."""
+    columns = columns_of(hdu)
+    flux = next((columns[key] for key in NAMES["flux"] if key in columns), None)
+    if flux is None or np.ndim(hdu.data[flux]) < 2:
+        yield None, {name: hdu.data[name] for name in names}
+        return
+    title = next((columns[key] for key in ROW_NAMES if key in columns), None)
+    for row in range(len(hdu.data)):
+        own = str(hdu.data[title][row]).strip() if title is not None else ""
+        arrays = {name: hdu.data[name][row] for name in names if np.ndim(hdu.data[name]) == 2}
+        yield own if len(hdu.data) > 1 or own else None, arrays
 
 
 def _table_hdu(hdus: Any, request: Request) -> Any:
@@ -122,6 +160,7 @@ def iter_spectra(
             without it the first such target is an error.
 
     Raises:
+        AccessError: if the system does not give the file: no permission, in use, out of reach.
         DataError: if it is no spectrum, damaged, or contradicts itself; one line with the file and the mend.
         ConfigError: for options that do not go with the file.
     """
@@ -130,12 +169,8 @@ def iter_spectra(
     if "://" in given:
         raise ConfigError(f"{given}: spectra are read from files; download it first")
     file = Path(path)
-    _check_file(file)
+    head = _head_of(file)
     count = 0
-    with file.open("rb") as stream:
-        head = stream.read(512)
-    if not head:
-        raise DataError(f"{file}: the file is empty")
     request = Request(str(file), options)
     kind = _kind(head, file)
     raws = {"fits": _fits, "votable": _votable, "text": _text}[kind](file, request)
@@ -154,33 +189,33 @@ def iter_spectra(
         raise DataError(f"{file}: holds no spectrum{wanted}")
 
 
-def _check_file(file: Path) -> None:
+def _head_of(file: Path) -> bytes:
+    """Return the first bytes; raise if the system does not give the file, or it is none or far too large."""
     try:
-        if file.is_dir():
-            raise DataError(f"{file}: is a folder; give the files in it")
-        if not file.exists():
-            raise DataError(f"{file}: no such file")
+        check_readable(file, "spectrum", "give a file with one")
         size = file.stat().st_size
-    except OSError as error:
-        raise DataError(f"{file}: cannot be read ({error.strerror})") from error
+        with file.open("rb") as stream:
+            head = stream.read(512)
+    except (OSError, ValueError) as error:  # no name of a file may have a NUL
+        raise DataError(f"{file}: cannot be opened ({getattr(error, 'strerror', None) or error})") from error
     limit = LARGEST_GZ if file.suffix == ".gz" else LARGEST_FITS
     if size > limit:
         raise DataError(
             f"{file}: {size / 1e9:.1f} GB are more than the {limit / 1e9:.0f} GB read at once; split it"
         )
+    return head
 
 
 def _kind(head: bytes, file: Path) -> str:
     if head[:2] == b"\x1f\x8b":
-        try:
-            with gzip.open(file) as stream:
-                head = stream.read(512)
-        except (OSError, EOFError) as error:
-            raise DataError(f"{file}: a damaged gzip file ({error}); get it again") from error
+        head = _unpacked_head(file)
         if not head.startswith(b"SIMPLE"):
             raise DataError(f"{file}: unpack it first; only FITS is read from .gz files")
     if head.startswith(b"SIMPLE"):
         return "fits"
+    for first, words in OTHER_FILES.items():
+        if head.lower().lstrip().startswith(first.lower()):
+            raise DataError(f"{file}: is {words}")
     if b"<VOTABLE" in head or head.lstrip().startswith(b"<?xml"):
         return "votable"
     if b"\x00" in head:
@@ -188,6 +223,25 @@ def _kind(head: bytes, file: Path) -> str:
             f"{file}: neither FITS nor text; give a spectrum as FITS, VOTable, ECSV, CSV or columns"
         )
     return "text"
+
+
+def _unpacked_head(file: Path) -> bytes:
+    """Return the first bytes within a gzip file, after all of it was unpacked once: half of one looks whole to FITS."""
+    try:
+        with gzip.open(file) as stream:
+            head, size = stream.read(512), 512
+            while part := stream.read(1 << 20):
+                size += len(part)
+                if size > LARGEST_FITS:
+                    raise DataError(
+                        f"{file}: more than {LARGEST_FITS / 1e9:.0f} GB when unpacked, which is not read at once; split it"
+                    )
+    except (OSError, EOFError, zlib.error) as error:
+        cause = system_cause(file, getattr(error, "errno", None), str(error), "spectrum")
+        if cause is not None:
+            raise AccessError(f"{file}: {cause}") from error
+        raise DataError(f"{file}: a damaged gzip file ({error}); get it again") from error
+    return head
 
 
 @contextmanager
@@ -203,6 +257,11 @@ def _told(request: Request, what: str) -> Iterator[None]:
     except GeneratorExit:
         raise
     except Exception as error:
+        number = error.errno if isinstance(error, OSError) else None
+        if cause := system_cause(Path(request.source), number, str(error), "spectrum"):
+            raise AccessError(f"{request.source}: {cause}") from error
+        if isinstance(error, MemoryError):
+            raise DataError(f"{request.source}: does not fit into memory; split it") from error
         reason = one_line(str(error))[:160] or type(error).__name__
         raise DataError(
             f"{request.source}: not a complete {what} ({reason}); get the file again, or check --hdu and --format"
@@ -212,9 +271,24 @@ def _told(request: Request, what: str) -> Iterator[None]:
 def _fits(file: Path, request: Request) -> Iterator[RawSpectrum]:
     fits = import_optional("astropy.io.fits", None, "reading FITS files")
     # Opened here: astropy leaves a damaged file open.
-    with _told(request, "FITS file"), file.open("rb") as stream, fits.open(stream, memmap=False) as hdus:
+    mapped = file.stat().st_size > MAPPED and file.suffix != ".gz"
+    with _told(request, "FITS file"), file.open("rb") as stream, fits.open(stream, memmap=mapped) as hdus:
+        if file.suffix != ".gz":
+            _check_end(hdus, stream, request)
         form = _form(hdus, request)
         yield from form.read(hdus, request)
+
+
+def _check_end(hdus: Any, stream: BinaryIO, request: Request) -> None:
+    """Raise if the file ends within a header: the extension would be taken for none, and its mask be forgotten."""
+    count = len(hdus)
+    last = hdus[count - 1].fileinfo()
+    stream.seek(last["datLoc"] + last["datSpan"])
+    if stream.read(8) == b"XTENSION":
+        raise DataError(
+            f"{request.source}: not a complete FITS file (it ends within the header of extension {count}); "
+            "get the file again"
+        )
 
 
 def _form(hdus: Any, request: Request) -> Form:
@@ -261,6 +335,9 @@ def _columns(
         raise ConfigError(f"--format {wanted}: {request.source} is a {form} file")
     if "source_id" in {name.lower() for name in columns}:
         yield from surveys.read_gaia(columns, units, request)
+        return
+    if surveys.is_rvs_grid(columns):
+        yield surveys.read_rvs(columns, request, star_name({}, request.source))
         return
     numeric = {name: values for name, values in columns.items() if np.asarray(values).dtype.kind in "iufb"}
     yield spectrum_of_columns(numeric, units, request, form, Path(request.source).name)

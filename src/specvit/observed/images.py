@@ -18,7 +18,7 @@ from specvit.errors import DataError
 from specvit.observed.hdus import card, find_image
 from specvit.observed.noise import estimated_sigma
 from specvit.observed.request import Request
-from specvit.observed.spectrum import RawSpectrum
+from specvit.observed.spectrum import MOST_PIXELS, RawSpectrum
 from specvit.observed.survey import facts_of, frame_of, library_of, star_name, stated_fwhm
 from specvit.observed.units import set_medium, to_angstrom
 
@@ -28,6 +28,22 @@ ERROR_HDUS = {
     **dict.fromkeys(("STAT", "VARIANCE", "VAR"), "variance"),
     **dict.fromkeys(("IVAR", "INVVAR"), "ivar"),
 }
+#: Kinds of axes that are no wavelength.
+OTHER_AXES = (
+    "FREQ",
+    "ENER",
+    "WAVN",
+    "VELO",
+    "VRAD",
+    "VOPT",
+    "ZOPT",
+    "BETA",
+    "FELO",
+    "RA-",
+    "DEC",
+    "GLON",
+    "GLAT",
+)
 #: Bands of IRAF's `apall`: the optimal extraction is the first, its error the fourth.
 IRAF_SIGMA_BAND = 3
 #: Order of the polynomial that an echelle order is divided by before orders are joined.
@@ -38,13 +54,20 @@ def read_wcs(hdus: Any, request: Request) -> Iterator[RawSpectrum]:
     """Yield the spectrum of an image whose wavelengths are in the header."""
     source, options = request.source, request.options
     hdu = find_image(hdus, options.hdu, source)
-    data = np.asarray(hdu.data, dtype=np.float64)
-    bands = data.reshape(-1, data.shape[-1])
-    if data.ndim > 3 or (data.ndim == 3 and data.shape[1] > 1) or (data.ndim == 2 and data.shape[0] > 5):
+    shape = tuple(hdu.shape)
+    # Before any pixel is read: a cube may be larger than the memory.
+    if (
+        len(shape) > 3
+        or (len(shape) == 3 and shape[1] > 1)
+        or (len(shape) == 2 and shape[0] > 5)
+        or shape[-1] > MOST_PIXELS
+    ):
         raise DataError(
-            f"{source}: HDU {hdu.name or 'PRIMARY'} is an image of shape {data.shape}, not one spectrum; "
+            f"{source}: HDU {hdu.name or 'PRIMARY'} is an image of shape {shape}, not one spectrum; "
             "extract the spectrum, or choose another HDU with --hdu"
         )
+    data = np.asarray(hdu.data, dtype=np.float64)
+    bands = data.reshape(-1, data.shape[-1])
     # Keywords of the primary header count for extensions too, unless these say otherwise.
     header = {key: card(part, key) for part in (hdus[0].header, hdu.header) for key in part if key}
     notes: list[str] = []
@@ -96,6 +119,10 @@ def _wcs_wavelength(
         ) from None
     offset = np.arange(1, size + 1) - reference
     ctype = str(header.get("CTYPE1", "")).upper()
+    if ctype.startswith(OTHER_AXES):
+        raise DataError(
+            f"{source}: the axis is {ctype}, not wavelength; convert the spectrum, or choose another HDU with --hdu"
+        )
     unit = request.options.unit or _wcs_unit(header)
     if ctype.endswith("-LOG"):
         return to_angstrom(start * np.exp(step * offset / start), unit, source, notes)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from specvit.errors import ConfigError
 from specvit.observed.spectrum import Medium
+from specvit.observed.units import NO_UNIT, is_unit
 
 #: What `--columns` may name.
 ROLES = ("wavelength", "flux", "sigma", "ivar", "mask", "fwhm", "name")
@@ -26,7 +27,7 @@ class ReadOptions:
         select: names or numbers (from 0) of the targets wanted from files with several; empty for all.
 
     Raises:
-        ConfigError: for a role or a resolution that cannot be.
+        ConfigError: for a role, a unit or a resolution that cannot be.
     """
 
     form: str | None = None
@@ -42,6 +43,8 @@ class ReadOptions:
             raise ConfigError(f"columns: '{odd[0]}' is no role; known are {', '.join(ROLES)}")
         if self.medium not in (None, "air", "vacuum"):
             raise ConfigError(f"medium: expected air or vacuum, got '{self.medium}'")
+        if self.unit is not None and not is_unit(self.unit):
+            raise ConfigError(f"unit: '{self.unit}' {NO_UNIT}")
         if self.resolution is not None and not 100 <= self.resolution <= 1e6:
             raise ConfigError(f"resolution: expected λ/FWHM between 100 and 1e6, got {self.resolution:g}")
 

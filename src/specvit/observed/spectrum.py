@@ -6,6 +6,7 @@ errors. Knows no file.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -44,6 +45,7 @@ class ObservedSpectrum:
         facts: what the header says of star and observation.
         assumptions: what was not in the file and was taken for granted, one sentence each.
         assumed: those of "sigma", "resolution", "medium" and "unit" that are guesses, not the file's or the user's.
+        known: label -> (mean, 1 σ), what is known of this star from elsewhere.
     """
 
     name: str
@@ -60,6 +62,7 @@ class ObservedSpectrum:
     facts: dict[str, str | float] = field(default_factory=dict)
     assumptions: tuple[str, ...] = ()
     assumed: frozenset[str] = frozenset()
+    known: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def usable(self) -> np.ndarray:
@@ -117,6 +120,8 @@ class RawSpectrum:
 
 #: FWHM in pixels where nobody says: spectrographs are built to have 2 to 4.
 PIXELS_PER_FWHM = 3.0
+#: A line-spread function with its pixel is about a pixel wide at least; half of one is a mistake.
+FEWEST_PER_FWHM = 0.5
 
 
 def checked_spectrum(
@@ -155,7 +160,7 @@ def checked_spectrum(
     chosen = _medium(raw, medium, notes, assumed)
     if chosen == "air":
         wavelength = np.where(wavelength > 2000, air_to_vacuum(wavelength.clip(2000.5)), wavelength)
-    fwhm = _fwhm(columns.get("fwhm", raw.fwhm), wavelength, resolution, notes, assumed)
+    fwhm = _fwhm(columns.get("fwhm", raw.fwhm), wavelength, resolution, notes, assumed, source)
     alive = np.isfinite(sigma)
     if alive.sum() < FEWEST_PIXELS:
         raise DataError(
@@ -234,8 +239,10 @@ def _sigma(
 ) -> np.ndarray:
     """Return the errors, `inf` where a pixel is dead."""
     given = next((key for key in ("sigma", "ivar") if key in columns), None)
-    if given is None:
-        notes.append("the file has no errors: sigma is estimated from the spectrum, pixel to pixel")
+    if given is None or np.isnan(columns[given].astype(np.float64)).all():
+        # Some archives give a column of errors and nothing in it.
+        what = "has no errors" if given is None else f"has NaN for every {given}"
+        notes.append(f"the file {what}: sigma is estimated from the spectrum, pixel to pixel")
         assumed.add("sigma")
         return np.where(dead, np.inf, estimated_sigma(flux, dead, source))
     values = columns[given].astype(np.float64)
@@ -270,11 +277,12 @@ def _fwhm(
     resolution: float | None,
     notes: list[str],
     assumed: set[str],
+    source: str,
 ) -> np.ndarray:
     """Return the FWHM per pixel, Å."""
-    if resolution is not None:
-        return wavelength / resolution
     step = np.gradient(wavelength)
+    if resolution is not None:
+        return _seen_by_pixels(wavelength / resolution, wavelength, step, "--resolution", source)
     if found is None:
         notes.append(
             f"the resolution is not stated: {PIXELS_PER_FWHM:g} pixels per FWHM assumed "
@@ -286,6 +294,20 @@ def _fwhm(
     fwhm = np.broadcast_to(np.asarray(found, dtype=np.float64), wavelength.shape).copy()
     good = np.isfinite(fwhm) & (fwhm > 0)
     if not good.any():
-        return _fwhm(None, wavelength, None, notes, assumed)
+        return _fwhm(None, wavelength, None, notes, assumed, source)
     filled: np.ndarray = np.interp(wavelength, wavelength[good], fwhm[good])
-    return filled
+    return _seen_by_pixels(filled, wavelength, step, "the file", source)
+
+
+def _seen_by_pixels(
+    fwhm: np.ndarray, wavelength: np.ndarray, step: np.ndarray, whose: str, source: str
+) -> np.ndarray:
+    """Return the FWHM if pixels can show it: a pixel widens every line to about itself."""
+    pixels = float(np.median(fwhm / step))
+    if pixels < FEWEST_PER_FWHM:
+        stated, most = (float(np.median(wavelength / w)) for w in (fwhm, step))
+        raise DataError(
+            f"{source}: {whose} says R = {stated:.0f}, a FWHM of {pixels:.2g} pixels, but pixels of "
+            f"{np.median(step):.3g} Å show no more than R = {most:.0f}; give the right one with --resolution"
+        )
+    return fwhm

@@ -64,6 +64,8 @@ def stated_fwhm(header: Mapping[str, Any], wavelength: np.ndarray, notes: list[s
         value = header.get(key)
         if isinstance(value, int | float) and 100 < value < 1e6:
             return wavelength / float(value)
+        if isinstance(value, int | float) and value:
+            notes.append(f"{key} = {value:g} is no resolution λ/FWHM and is left aside")
     words = f"{header.get('INSTRUME', '')} {header.get('TELESCOP', '')} {library_of(header)}".upper()
     for word, (fwhm, source) in _CONSTANT_FWHM.items():
         if word in words:

@@ -6,7 +6,7 @@ what it holds. The references of each form are in its reader.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -25,7 +25,7 @@ from specvit.spectra.resample import FWHM_PER_SIGMA
 SDSS_BAD = 1 << 18 | 1 << 22 | 1 << 23 | 1 << 24 | 1 << 28
 #: Names of mask planes of PFS after which a pixel is not used.
 PFS_BAD = ("NO_DATA", "BAD", "BAD_FLAT", "SAT", "CR", "BAD_FLUXCAL", "BAD_SKY", "UNMASKEDNAN")
-RVS_RESOLUTION = 11_500.0
+RVS_RESOLUTION, RVS_PIXELS = 11_500.0, 2401
 LAMOST_RESOLUTION = 1800.0
 #: Pixels (Å) below which a red PFS spectrum is of the medium-resolution arm; FWHM there (Å, of the exposure time
 #: calculator's optical model, pixel included), and λ/FWHM of the low-resolution arm.
@@ -331,14 +331,39 @@ def read_gaia(table: Any, units: Any, request: Request) -> Iterator[RawSpectrum]
     identity = np.asarray(table[names["source_id"]])
     whole = np.ndim(table[names["flux"]][0]) > 0
     columns = {key: table[names[key]] for key in ("wavelength", "flux", "flux_error") if key in names}
-    for number, star in enumerate(dict.fromkeys(identity.tolist())):
+    _, first, counts = np.unique(identity, return_index=True, return_counts=True)
+    # Sorted once: to look for every star's rows among all would take the square of their number.
+    order = np.argsort(identity, kind="stable")
+    starts = np.concatenate([[0], np.cumsum(counts)])
+    for number, k in enumerate(np.argsort(first)):
+        star, rows = identity[first[k]], order[starts[k] : starts[k + 1]]
         if not request.options.wants(str(star), number):
             continue
-        rows = np.flatnonzero(identity == star)
         one = {key: (values[rows[0]] if whole else values[rows]) for key, values in columns.items()}
-        raw = spectrum_of_columns(one, {"wavelength": "nm"}, request, "gaia-rvs", f"Gaia DR3 {star}")
-        raw.medium, raw.frame, raw.ground = "vacuum", "rest", False
-        raw.fwhm = raw.wavelength / RVS_RESOLUTION
-        raw.notes.append(f"resolution {RVS_RESOLUTION:g} (Gaia RVS: Cropper et al. 2018, A&A 616, A5)")
+        raw = read_rvs(one, request, f"Gaia DR3 {star}")
         raw.facts = {"source_id": str(star)}
         yield raw
+
+
+def is_rvs_grid(columns: Mapping[str, Any]) -> bool:
+    """Return whether columns are on the pixels of Gaia's mean RVS spectra, 846 to 870 nm in steps of 0.01 nm."""
+    names = {name.lower(): name for name in columns}
+    if not {"wavelength", "flux", "flux_error"} <= set(names):
+        return False
+    wavelength = np.asarray(columns[names["wavelength"]]).reshape(-1)
+    return (
+        wavelength.size == RVS_PIXELS
+        and wavelength.dtype.kind == "f"
+        and bool(np.allclose(wavelength, np.linspace(846.0, 870.0, RVS_PIXELS), atol=1e-3))
+    )
+
+
+def read_rvs(columns: Mapping[str, Any], request: Request, name: str) -> RawSpectrum:
+    """Return one mean RVS spectrum; see `read_gaia`."""
+    plain = {key.lower(): values for key, values in columns.items()}
+    used: dict[str, Any] = {key: plain[key] for key in ("wavelength", "flux", "flux_error") if key in plain}
+    raw = spectrum_of_columns(used, {"wavelength": "nm"}, request, "gaia-rvs", name)
+    raw.medium, raw.frame, raw.ground = "vacuum", "rest", False
+    raw.fwhm = raw.wavelength / RVS_RESOLUTION
+    raw.notes.append(f"resolution {RVS_RESOLUTION:g} (Gaia RVS: Cropper et al. 2018, A&A 616, A5)")
+    return raw

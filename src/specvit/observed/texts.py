@@ -10,6 +10,7 @@ import numpy as np
 
 from specvit.documents.words import one_line
 from specvit.errors import DataError
+from specvit.observed.units import is_unit
 
 #: A spectrum in text is smaller; a larger file is something else.
 LARGEST_TEXT = 300_000_000
@@ -44,7 +45,10 @@ def read_text_table(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str | 
     rows = [line for line in lines[heading:] if not line.startswith(COMMENTS)]
     if not rows:
         raise DataError(f"{path}: holds no rows of numbers")
-    delimiter = "," if "," in rows[0] else ";" if ";" in rows[0] else "\t" if "\t" in rows[0] else None
+    delimiter = next((mark for mark in ";,\t" if mark in rows[0]), None)
+    if delimiter == ";":
+        # Where a comma is the decimal point, columns are parted by semicolons.
+        rows = [row.replace(",", ".") for row in rows]
     if not _is_number(_fields(rows[0], delimiter)[0]):
         names, rows = _fields(rows[0], delimiter), rows[1:]
     else:
@@ -57,7 +61,7 @@ def read_text_table(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str | 
             if named
             else ["wavelength", "flux", "sigma"][:count] + [f"column{k}" for k in range(3, count)]
         )
-    return _columns(path, names, rows, delimiter), {}
+    return _columns(path, names, rows, delimiter), _units(names)
 
 
 def _columns(path: Path, names: list[str], rows: list[str], delimiter: str | None) -> dict[str, np.ndarray]:
@@ -70,15 +74,12 @@ def _columns(path: Path, names: list[str], rows: list[str], delimiter: str | Non
                 f"{path}: row {number + 1} has {len(fields)} columns where {len(names)} are expected; "
                 "it is no table, or a delimiter is missing"
             )
-    # A name like "Wavelength[A]" or "flux (erg)" is its first word.
-    plain = [
-        re.sub(r"\s*[\[(].*$", "", name.strip().strip('"')) or f"column{k}" for k, name in enumerate(names)
-    ]
+    plain = [_plain_name(name, k) for k, name in enumerate(names)]
     found: dict[str, np.ndarray] = {}
     for k, name in enumerate(plain):
         values = [fields[k] for fields in split]
         try:
-            found[name] = np.array([float(value) if value.strip() else np.nan for value in values])
+            found[name] = np.array([_number(value) if value.strip() else np.nan for value in values])
         except ValueError:
             # Names, dates: no column of a spectrum, but perhaps the one of a star.
             found[name] = np.array(values, dtype=np.str_)
@@ -89,6 +90,21 @@ def _columns(path: Path, names: list[str], rows: list[str], delimiter: str | Non
         if name.lower() == "source_id":
             found[name] = np.array([fields[k].strip() for fields in split], dtype=np.str_)
     return found
+
+
+def _units(names: list[str]) -> dict[str, str | None]:
+    """Return the units of headings such as 'Wavelength[nm]' or 'lambda (Angstrom)', where they are of wavelength."""
+    found = {
+        _plain_name(name, k): re.search(r"[\[(]\s*([^\])]+?)\s*[\])]", name) for k, name in enumerate(names)
+    }
+    return {
+        name: match.group(1) if match and is_unit(match.group(1)) else None for name, match in found.items()
+    }
+
+
+def _plain_name(name: str, k: int) -> str:
+    """Return the first words of a heading: 'Wavelength[A]' or 'flux (erg)' without their units."""
+    return re.sub(r"\s*[\[(].*$", "", name.strip().strip('"')) or f"column{k}"
 
 
 def _ecsv(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str | None]]:
@@ -111,9 +127,14 @@ def _fields(line: str, delimiter: str | None) -> list[str]:
     return line.split() if delimiter is None else next(csv.reader([line], delimiter=delimiter))
 
 
+def _number(word: str) -> float:
+    """Return a number, Fortran's exponents (1.5D+03) among them; ValueError if it is none."""
+    return float(re.sub(r"(?<=[\d.])[dD](?=[+-]?\d)", "e", word))
+
+
 def _is_number(word: str) -> bool:
     try:
-        float(word)
+        _number(word)
     except ValueError:
         return False
     return True

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from specvit.errors import ConfigError, DataError
+from specvit.errors import DataError
 from specvit.observed.spectrum import Medium, RawSpectrum
 
 #: Spelling -> Å per unit.
@@ -19,6 +19,7 @@ ANGSTROMS = {
 }
 #: For logarithms of Å; what `--unit` calls them.
 LOGARITHM = "log10(angstrom)"
+NO_UNIT = f"is no unit of wavelength; give --unit angstrom, nm, um or {LOGARITHM}"
 _LOGARITHMS = {LOGARITHM, "log(angstrom)", "dex(angstrom)", "loglam", "log10 angstrom"}
 
 #: Å between which the middle of an optical spectrum lies.
@@ -33,17 +34,14 @@ def to_angstrom(
     Without a unit the one is taken that puts the middle of the spectrum into the optical.
 
     Raises:
-        ConfigError: for a unit that is none of wavelength.
-        DataError: if no unit makes it an optical spectrum.
+        DataError: for a unit that is none of wavelength, or if no unit makes it an optical spectrum.
     """
     values = np.asarray(values, dtype=np.float64)
     if unit and (name := unit.strip().lower()) not in ("", "none", "unknown"):
         if name in _LOGARITHMS:
             return np.power(10.0, values), False
         if name not in ANGSTROMS:
-            raise ConfigError(
-                f"{source}: '{unit}' is no unit of wavelength; give --unit angstrom, nm, um or {LOGARITHM}"
-            )
+            raise DataError(f"{source}: '{unit}' {NO_UNIT}")
         converted = values * ANGSTROMS[name]
         _check_optical(converted, f"in {unit}", source)
         return converted, False
@@ -64,6 +62,12 @@ def to_angstrom(
         f"{source}: wavelengths around {middle:.6g} are optical in no unit; say which column and unit with "
         "--columns and --unit"
     )
+
+
+def is_unit(unit: str) -> bool:
+    """Return whether `unit` is one that `to_angstrom` knows."""
+    name = unit.strip().lower()
+    return name in ANGSTROMS or name in _LOGARITHMS
 
 
 def _middle(values: np.ndarray, source: str) -> float:
@@ -111,6 +115,17 @@ def stated_medium(header: Mapping[str, Any], source: str) -> Medium | None:
 
 
 def set_medium(raw: RawSpectrum, header: Mapping[str, Any], source: str, wanted: Medium | None) -> None:
-    """Put what the header says of the medium into `raw`; a user's word settles a contradiction."""
-    if wanted is None:
-        raw.medium = stated_medium(header, source) or raw.medium
+    """Put what the header says of the medium into `raw`; a user's word settles a contradiction.
+
+    Raises:
+        DataError: if the header says both, or another than the name of the column of wavelengths.
+    """
+    if wanted is not None:
+        return
+    stated = stated_medium(header, source)
+    if stated is not None and raw.medium not in (None, stated):
+        raise DataError(
+            f"{source}: the header says {stated}, the name of the column of wavelengths {raw.medium}; "
+            "settle it with --medium"
+        )
+    raw.medium = stated or raw.medium

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from specvit.hub import Knowledge, Known
 from specvit.paper import drawings as draw
 from specvit.paper.outline import FIGURES, OF_STUDIES, ExhibitSection, Outline
+from specvit.paper.pipeline import draw_pipeline
 from specvit.paper.tables import (
     FINDINGS_COLUMNS,
     SETTINGS_COLUMNS,
@@ -105,6 +106,8 @@ def _make(section: ExhibitSection, knowledge: Knowledge, run: RunContents | None
         return (
             "it shows single stars; name a finished run with --run" if run is None else _of_run(section, run)
         )
+    if section.kind == "pipeline":
+        return Exhibit(section.id, section.text, pdf=to_pdf(draw_pipeline()))
     if section.kind == "settings":
         table = settings_table(section.id, section.text, knowledge)
         return Exhibit(section.id, table.caption, table=table, columns=SETTINGS_COLUMNS)

@@ -18,11 +18,21 @@ from specvit.studies.schema import Line, Text
 OUTLINE_VERSION = 1
 
 #: dots, curves, matrix, effects: figures of studies. scores, findings, settings: tables of studies. run-figure,
-#: run-table: of one `specvit run`. none: nothing in specvit makes it yet.
+#: run-table: of one `specvit run`. pipeline: a diagram. none: nothing in specvit makes it yet.
 Kind = Literal[
-    "dots", "curves", "matrix", "effects", "scores", "findings", "settings", "run-figure", "run-table", "none"
+    "dots",
+    "curves",
+    "matrix",
+    "effects",
+    "scores",
+    "findings",
+    "settings",
+    "run-figure",
+    "run-table",
+    "pipeline",
+    "none",
 ]
-FIGURES: tuple[Kind, ...] = ("dots", "curves", "matrix", "effects", "run-figure")
+FIGURES: tuple[Kind, ...] = ("dots", "curves", "matrix", "effects", "run-figure", "pipeline")
 OF_STUDIES: tuple[Kind, ...] = ("dots", "curves", "matrix", "effects", "scores", "findings")
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from specvit.documents.opening import read_bytes
 from specvit.documents.records import read_json, read_record
 from specvit.runs.summary import Score
 
@@ -109,4 +110,9 @@ class ExpertsRecord(_Part):
 
 def read_experts_record(path: Path) -> ExpertsRecord:
     """Return the record in a file; DataError names what is wrong with it."""
-    return read_record(ExpertsRecord, read_json(path.read_bytes(), str(path), MEND), str(path), MEND)
+    return read_record(
+        ExpertsRecord,
+        read_json(read_bytes(path, "record of an audit", MEND), str(path), MEND),
+        str(path),
+        MEND,
+    )

@@ -24,6 +24,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from specvit.documents.npz import read_npz
+from specvit.documents.opening import is_there, read_bytes
 from specvit.documents.records import read_json
 from specvit.documents.toml import dump_toml
 from specvit.errors import DataError, RunError
@@ -96,10 +97,11 @@ class RunFolder:
         """Return an existing run.
 
         Raises:
+            AccessError: if the system does not say whether there is one.
             DataError: if there is no run at `path`.
         """
         path = Path(path)
-        if not (path / CONFIG).is_file() or not (path / PROVENANCE).is_file():
+        if not all(is_there(path / name, "file of a run") for name in (CONFIG, PROVENANCE)):
             state = "is not a run folder" if path.is_dir() else "does not exist"
             raise DataError(f"{path} {state} (expected a folder with {CONFIG} and {PROVENANCE})")
         return cls(path)
@@ -229,9 +231,7 @@ class RunFolder:
 
     def _read(self, name: str) -> str:
         try:
-            return (self.path / name).read_text(encoding="utf-8")
-        except OSError as error:
-            raise DataError(f"{self.path / name} cannot be read: {error.strerror}") from error
+            return read_bytes(self.path / name, "file of a run", MEND).decode()
         except UnicodeDecodeError as error:
             raise DataError(f"{self.path / name} is damaged: it is no text ({error}); {MEND}") from error
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from specvit.documents.opening import access_error
 from specvit.errors import DataError
 
 #: Raised when the same inputs give other results, or a run's stages other files: a run of before is then not
@@ -31,16 +32,19 @@ def file_digest(path: Path) -> str:
     """Return the digest of a file's content, or of all files of a folder by their names in it.
 
     Raises:
-        DataError: if it cannot be read.
+        AccessError: if the system does not give it.
+        DataError: if it is missing.
     """
     digest = hashlib.sha256()
     # Sorted: the order in which a folder lists its files is not part of its content.
-    files = sorted(part for part in path.rglob("*") if part.is_file()) if path.is_dir() else [path]
     try:
+        files = sorted(part for part in path.rglob("*") if part.is_file()) if path.is_dir() else [path]
         for part in files:
             name = part.relative_to(path).as_posix() if part != path else ""
             with part.open("rb") as stream:
                 digest.update(name.encode() + hashlib.file_digest(stream, "sha256").digest())
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file; give one that is there") from error
     except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+        raise access_error(path, error, "file") from error
     return digest.hexdigest()[:DIGITS]

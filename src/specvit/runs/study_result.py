@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from specvit.documents.opening import read_bytes
 from specvit.documents.records import read_json, read_record
 from specvit.errors import DataError
 from specvit.runs.atomic import write_atomic
@@ -170,11 +171,7 @@ def read_study_result(path: Path) -> StudyResult:
     Raises:
         DataError: if it is missing, damaged, or of another format; names the entry.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); {MEND}") from error
-    values = read_json(text, str(path), MEND)
+    values = read_json(read_bytes(path, "result of a study", MEND), str(path), MEND)
     if values.get("study_result_version") != STUDY_RESULT_VERSION:
         found = values.get("study_result_version")
         raise DataError(

@@ -52,9 +52,13 @@ class BlockProducts(NamedTuple):
 
 
 class Convention(NamedTuple):
-    """The options of an `Observer`, what the instrument adds, and `observer.parts_of` (empty unless it tilts sigma)."""
+    """The options of an `Observer`, what the instrument adds, and `observer.parts_of` (empty unless it tilts sigma).
+
+    `segments` are the first pixels of the pieces without a gap, and L: int64, shape (S + 1,).
+    """
 
     continuum: np.ndarray
+    segments: np.ndarray
     floor: np.float32
     minimum_level: np.float32
     observed_median: bool
@@ -153,7 +157,23 @@ def _record_row(
     constant, noise_level = products.constant[row], products.noise_level[row]
     variance, sigma_per_root = work[VARIANCE], work[SIGMA_PER_ROOT]
     observed, ratio = work[OBSERVED], work[RATIO]
-    _observe(flux, response, sky, constant, noise_level, deviates, convention, work)
+    for segment in range(convention.segments.size - 1):
+        first, last = convention.segments[segment], convention.segments[segment + 1]
+        # Every segment's sky has a pixel more on both sides.
+        around = sky[first + 2 * segment : last + 2 * segment + 2]
+        _observe(
+            flux[first:last],
+            response[first:last],
+            around,
+            constant,
+            noise_level,
+            deviates[first:last],
+            convention.floor,
+            variance[first:last],
+            sigma_per_root[first:last],
+            observed[first:last],
+            ratio[first:last],
+        )
     written.snr[row] = lower_median(ratio.view(I32), *_mean_and_spread(ratio))
     known = max(lower_median(observed.view(I32), *_mean_and_spread(observed)), convention.minimum_level)
     level = known
@@ -181,13 +201,14 @@ def _observe(
     constant: Row,
     noise_level: Number,
     deviates: Row,
-    convention: Convention,
-    work: Row,
+    floor: Number,
+    variance: Row,
+    sigma_per_root: Row,
+    observed: Row,
+    ratio: Row,
 ) -> None:
-    """Write variance, sigma per root of it, observed flux and flux / sigma of one row into `work`."""
-    variance, sigma_per_root = work[VARIANCE], work[SIGMA_PER_ROOT]
-    observed, ratio = work[OBSERVED], work[RATIO]
-    floor, per_level = convention.floor, F32(1) / noise_level
+    """Write variance, sigma per root of it, observed flux and flux / sigma of a segment of one row."""
+    per_level = F32(1) / noise_level
     for i in range(flux.size):
         before, own, after = sky[i], sky[i + 1], sky[i + 2]
         largest = before if before > after else after

@@ -67,6 +67,23 @@ class MarginalPrior(Prior, Protocol):
         """Return the probability that label `name` lies below each of `values`, any shape."""
 
 
+@runtime_checkable
+class PriorWithHoles(Prior, Protocol):
+    """A prior of which parts of the box are left out: those around which a library has no spectra."""
+
+    @property
+    def coverage(self) -> CoveredCells:
+        """The part of the box that labels are drawn from."""
+
+
+@runtime_checkable
+class CuttablePrior(Prior, Protocol):
+    """A prior that knows what it is in a part of its box."""
+
+    def within(self, coverage: CoveredCells) -> Prior:
+        """Return the prior given that labels lie in the covered part of its box."""
+
+
 @dataclass(frozen=True)
 class UniformPrior:
     """Independent, continuous, uniform labels in a box (a `DensityPrior`): the house default."""
@@ -97,6 +114,10 @@ class UniformPrior:
         log_volume = torch.log(high - low).sum()
         return torch.where(inside, -log_volume, -torch.inf)
 
+    def within(self, coverage: CoveredCells) -> CoveredPrior:
+        """Return the uniform prior over the covered part of the box."""
+        return CoveredPrior(self.label_space, coverage)
+
 
 @dataclass(frozen=True)
 class CoveredPrior:
@@ -109,13 +130,6 @@ class CoveredPrior:
 
     label_space: LabelSpace
     coverage: CoveredCells
-
-    def describe_cut(self) -> str:
-        """Return how much of the box nothing is drawn from, in one line for people."""
-        return (
-            f"no stars are drawn from {1 - self.coverage.share:.1%} of the box of labels: the library has no spectra "
-            "around it"
-        )
 
     def sample(self, count: int, generator: np.random.Generator) -> Tensor:
         """Return `count` label vectors, shape (count, P), float32."""
@@ -253,7 +267,8 @@ def make_prior(
         raise ConfigError(f"prior: '{kind}' is not known; choose 'uniform' or 'lattice'")
     covered = None if coverage is None else coverage.cut(label_space)
     if kind == "uniform":
-        return UniformPrior(label_space) if covered is None else CoveredPrior(label_space, covered)
+        uniform = UniformPrior(label_space)
+        return uniform if covered is None else uniform.within(covered)
     if covered is not None:
         raise ConfigError(
             f"prior: the library has no spectra around {1 - covered.share:.1%} of the box, and a lattice needs all its "

@@ -124,6 +124,7 @@ class CompiledRecorder:
         pixels = continuum.numel()
         self._convention = compiled.Convention(
             continuum.numpy(),
+            np.array([0, *(segment.stop for segment in noise.segments)]),
             np.float32(noise.floor_factor),
             np.float32(MINIMUM_LEVEL),
             observer.normalisation == "observed_median",

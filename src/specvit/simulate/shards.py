@@ -1,7 +1,8 @@
 """The on-disk form of simulated spectra: one HDF5 file per shard. Owns the format; `writer` owns the job.
 
 A shard holds `flux`, `sigma` (N, L) float32, `labels` (N, P), `snr` (N,), `conditions/<name>` (N,) and
-`wavelength` (L,) in Å, with units as attributes; `truth/` is there only if asked for. It appears under its
+`wavelength` (L,) in Å, with units as attributes; `pixel_bounds` (2, L) and `arms` where pixels do not follow from their
+centres; `truth/` only if asked for. It appears under its
 final name when it is complete, never before.
 """
 
@@ -21,7 +22,7 @@ from pydantic import TypeAdapter
 
 from specvit import __version__
 from specvit.documents import Section
-from specvit.documents.hdf5 import FLOATS, HdfFile, open_hdf5
+from specvit.documents.hdf5 import FLOATS, INTEGERS, HdfFile, open_hdf5
 from specvit.errors import DataError, WavelengthRangeError
 from specvit.runs.atomic import write_atomic_path
 from specvit.simulate.manifest import FORMAT, FORMAT_VERSION
@@ -111,6 +112,8 @@ def _fill(
     )
     wavelength = file.create_dataset("wavelength", data=grid.wavelength)
     wavelength.attrs["unit"] = f"angstrom, {grid.medium}"
+    for name, values in grid.beside_centres().items():
+        file.create_dataset(name, data=values)
     for start in range(plan.start, plan.stop, BATCH):
         stop = min(start + BATCH, plan.stop)
         batch = simulator.draw(plan.split, plan.seed, start, stop, truth=plan.truth)
@@ -255,8 +258,15 @@ def _grid(file: HdfFile) -> WavelengthGrid:
     medium, fingerprint = file.attribute("medium", str), file.attribute("grid_fingerprint", str)
     if medium not in ("vacuum", "air"):
         raise DataError(f"{file.path}: attribute 'medium' is '{medium}', expected vacuum or air")
+    centres = file.array("wavelength", (None,), FLOATS)
+    beside = None
+    if "pixel_bounds" in file:
+        beside = {
+            "pixel_bounds": file.array("pixel_bounds", (2, len(centres)), FLOATS),
+            "arms": file.array("arms", (None,), INTEGERS),
+        }
     try:
-        grid = WavelengthGrid.joined(file.array("wavelength", (None,), FLOATS), medium)  # type: ignore[arg-type]
+        grid = WavelengthGrid.joined(centres, medium, beside)  # type: ignore[arg-type]
     except WavelengthRangeError as error:
         raise WavelengthRangeError(f"{file.path}: 'wavelength': {error}") from error
     if grid.fingerprint != fingerprint:

@@ -23,9 +23,10 @@ from specvit.instrument import Instrument, ObservedEmulator
 from specvit.library import Emulator
 from specvit.numerics import to_device
 from specvit.simulate import splits
+from specvit.simulate.confined_prior import confined
 from specvit.simulate.identity import emulator_fingerprint, instrument_fingerprint
 from specvit.simulate.observer import Normalisation, Observer, Records, VisibleSigma
-from specvit.simulate.priors import CoveredPrior, Prior, make_prior
+from specvit.simulate.priors import Prior, PriorWithHoles, make_prior
 from specvit.simulate.seeding import (
     BLOCK,
     STARS,
@@ -60,7 +61,8 @@ class Simulator:
 
     Raises:
         ConfigError: for an unknown option, a negative noise level, or a widening the instrument cannot give.
-        DomainError: if the prior reaches outside the emulator's domain; names the label.
+        DomainError: if the prior reaches outside the emulator's domain; names the label. From a hole of the library
+            nothing is drawn.
     """
 
     def __init__(
@@ -82,7 +84,8 @@ class Simulator:
                 f"({', '.join(observed.label_space.names)})"
             )
         observed.label_space.check(torch.tensor([space.low, space.high], dtype=torch.float64), "prior")
-        self.observed, self.instrument, self.prior = observed.eval(), instrument, prior
+        self.observed, self.instrument = observed.eval(), instrument
+        self.prior = confined(prior, observed.emulator.coverage)
         self.noise_level, self.normalisation, self.visible_sigma = noise_level, normalisation, visible_sigma
         self.world, self.widening = world, widening
         self._wider = None if widening is None else WiderConditions(widening, instrument, noise_level)
@@ -260,11 +263,11 @@ class Simulator:
     @property
     def cut(self) -> str | None:
         """How much of the box of labels no star is drawn from, in one line for people; None where all of it is."""
-        return self.prior.describe_cut() if isinstance(self.prior, CoveredPrior) else None
+        return self.prior.coverage.describe_cut() if isinstance(self.prior, PriorWithHoles) else None
 
     def _cut(self) -> dict[str, Any]:
         """Return what is not drawn of the prior's box; nothing where all is, so that identities stay what they were."""
-        return self.prior.coverage.to_dict() if isinstance(self.prior, CoveredPrior) else {}
+        return self.prior.coverage.to_dict() if isinstance(self.prior, PriorWithHoles) else {}
 
     @property
     def identity(self) -> dict[str, Any]:

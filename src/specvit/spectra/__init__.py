@@ -6,12 +6,14 @@ from specvit.spectra.grid import SPEED_OF_LIGHT_KM_S, WavelengthGrid
 from specvit.spectra.labels import LOW_T_BOX, LabelSpace
 from specvit.spectra.snr import median_snr
 from specvit.spectra.source import (
+    Cropped,
     Generated,
     MemorySource,
     RowsOf,
     SpectraSource,
     check_rows,
     collect,
+    cropped_identity,
     in_batches,
     take,
 )
@@ -19,6 +21,7 @@ from specvit.spectra.source import (
 __all__ = [
     "LOW_T_BOX",
     "SPEED_OF_LIGHT_KM_S",
+    "Cropped",
     "Generated",
     "LabelSpace",
     "MemorySource",
@@ -30,6 +33,7 @@ __all__ = [
     "air_to_vacuum",
     "check_rows",
     "collect",
+    "cropped_identity",
     "in_batches",
     "median_snr",
     "take",

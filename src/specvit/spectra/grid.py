@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -24,6 +24,10 @@ STEPS_ABOUT = 4
 
 #: Segments told one by one.
 LISTED = 4
+
+
+#: Edges that follow from the centres to this share of a pixel are not stored.
+STORED_EDGES = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,11 +185,34 @@ class WavelengthGrid:
         )
 
     @classmethod
-    def joined(cls, wavelength: np.ndarray, medium: Literal["vacuum", "air"] = "vacuum") -> WavelengthGrid:
-        """Return the grid of centres that specvit itself has stored: where they fall, a further arm begins."""
+    def joined(
+        cls,
+        wavelength: np.ndarray,
+        medium: Literal["vacuum", "air"] = "vacuum",
+        beside: Mapping[str, np.ndarray] | None = None,
+    ) -> WavelengthGrid:
+        """Return the grid that specvit itself has stored.
+
+        Args:
+            wavelength: the centres; where they fall, a further arm begins.
+            medium: theirs.
+            beside: what was stored of it beside them, see `beside_centres`.
+        """
         values = np.asarray(wavelength)
-        falls = np.flatnonzero(np.diff(values) <= 0) + 1 if values.ndim == 1 else ()
-        return cls(values, medium, tuple(int(first) for first in falls))
+        falls = np.flatnonzero(np.diff(values) <= 0) + 1 if values.ndim == 1 else np.array((), dtype=int)
+        arms, bounds = (falls, None) if not beside else (beside["arms"], beside["pixel_bounds"])
+        return cls(values, medium, tuple(int(first) for first in arms), bounds)
+
+    def beside_centres(self) -> dict[str, np.ndarray]:
+        """Return what does not follow from the centres, to be stored beside them; nothing for most grids.
+
+        `pixel_bounds`, shape (2, pixels), Å: edges by table, or of what was cut; `arms`, int64: where an arm begins.
+        """
+        plain = WavelengthGrid.joined(self.wavelength, self.medium)
+        near = np.abs(plain._bounds - self._bounds) <= STORED_EDGES * self.width
+        if plain.arms == self.arms and bool(near.all()):
+            return {}
+        return {"pixel_bounds": self._bounds.copy(), "arms": np.array(self.arms, dtype=np.int64)}
 
     @property
     def fingerprint(self) -> str:

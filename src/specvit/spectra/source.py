@@ -7,6 +7,7 @@ more than what `SpectraSource` lists. Simulated and stored sets are in `specvit.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -133,6 +134,61 @@ class RowsOf:
     def reserve(self, count: int) -> None:
         """Return None: the other rows are for something else."""
         return None
+
+
+class Cropped:
+    """A `SpectraSource` that shows part of the range of another: pixels outside are dead (`sigma = inf`).
+
+    Args:
+        whole: the other source.
+        first, last: of the wavelengths (Å) that stay, both inclusive.
+
+    Raises:
+        ConfigError: if no pixel would stay.
+    """
+
+    def __init__(self, whole: SpectraSource, first: float, last: float) -> None:
+        wavelength = torch.tensor(whole.grid.wavelength)
+        self._outside = (wavelength < first) | (wavelength > last)
+        if bool(self._outside.all()):
+            raise ConfigError(
+                f"span: no pixel lies in {first:g}-{last:g} Å; these spectra have "
+                f"{float(wavelength[0]):.1f}-{float(wavelength[-1]):.1f} Å"
+            )
+        self.whole, self.span = whole, (first, last)
+        self.grid, self.label_space, self.lsf = whole.grid, whole.label_space, whole.lsf
+        self.fresh_noise = whole.fresh_noise
+
+    def __len__(self) -> int:
+        return len(self.whole)
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What the other source says of itself, and what is left of its range."""
+        whole = self.whole.provenance
+        return {
+            **whole,
+            "span": list(self.span),
+            "identity": cropped_identity(whole["identity"], *self.span),
+        }
+
+    def draw(self, start: int, stop: int, epoch: int = 0) -> SpectraBatch:
+        """Return spectra [start, stop) with what lies outside marked dead."""
+        batch = self.whole.draw(start, stop, epoch)
+        return replace(batch, sigma=batch.sigma.masked_fill(self._outside.to(batch.sigma.device), torch.inf))
+
+    def batches(self, batch_size: int, epoch: int = 0) -> Iterator[SpectraBatch]:
+        """Yield all spectra in order."""
+        return in_batches(self.draw, len(self), batch_size, epoch)
+
+    def reserve(self, count: int) -> None:
+        """Return None: spectra that correct errors are those of the other source."""
+        return None
+
+
+def cropped_identity(whole: str, first: float, last: float) -> str:
+    """Return the identity of the spectra of identity `whole` between two wavelengths (Å)."""
+    return content_digest({"spectra": whole, "span": [float(first), float(last)]})
 
 
 def take(source: SpectraSource, count: int) -> SpectraBatch:

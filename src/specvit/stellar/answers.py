@@ -20,13 +20,14 @@ from specvit.stellar.pixels import FitPixels
 class _Posterior:
     """One star: labels, velocity, ln(width) at its minima (M, P + 2), their deviations, and the labels' covariance.
 
-    `position` is that of the best minimum in the unit box, `found` are the minima that differ.
+    `room` is how far each label of the best minimum is from the nearest face, in shares of the box, `found` are the
+    minima that differ.
     """
 
     values: Tensor
     spread: Tensor
     covariance: np.ndarray
-    position: Tensor
+    room: Tensor
     found: tuple[Minimum, ...]
 
 
@@ -45,12 +46,12 @@ class Answers:
         self.names = objective.templates.emulator.label_space.names
 
     def of(
-        self, k: int, star: FitPixels, model: np.ndarray, continuum: np.ndarray
+        self, k: int, star: FitPixels, weight: np.ndarray, model: np.ndarray, continuum: np.ndarray
     ) -> tuple[StellarParameters, FittedSpectrum]:
-        """Return the answer for star `k`, whose best model and continuum on padded pixels are given."""
+        """Return the answer for star `k`: weights of its pixels, best model and continuum on padded pixels."""
         arrays, here = self.objective.arrays, slice(0, star.wavelength.size)
-        weight = arrays.weight[k, here].numpy()
-        freedom = max(int((weight > 0).sum()) - int(arrays.terms[k]) - len(self.names) - 1, 1)
+        smooth_chi2, coefficients = _smooth(arrays, k)
+        freedom = max(round(int((weight > 0).sum()) - coefficients) - len(self.names) - 1, 1)
         posterior = self._posterior(k, freedom)
         best, count = posterior.found[0], len(self.names)
         errors = dict(zip(self.names, posterior.spread.tolist(), strict=False))
@@ -60,12 +61,12 @@ class Answers:
             weight,
             best.values,
             errors,
-            dict(zip(self.names, posterior.position.tolist(), strict=False)),
+            dict(zip(self.names, posterior.room.tolist(), strict=False)),
             best.velocity,
             self.largest,
             best.chi2,
             freedom,
-            _smooth_chi2(arrays, k),
+            smooth_chi2,
             posterior.found,
         )
         spectrum, used = star.spectrum, star.usable
@@ -101,7 +102,9 @@ class Answers:
         rows = torch.full((minima.position.shape[1],), k)
         values = box.values(rows, minima.position[k])
         fisher = _scaled_fisher(self.objective, box, rows, values, minima.curvature[k], reduced)
-        std = label_std(minima.position[k], fisher) * box.size[k]
+        low, high = bounds = box.region.bounds(minima.position[k])
+        std = label_std(minima.position[k], fisher, bounds) * box.size[k]
+        room = torch.minimum(minima.position[k] - low, high - minima.position[k])
         excess = (minima.total[k] - minima.total[k, 0]) / reduced
         kept = _distinct(minima.position[k])
         # As the errors have it, every label lies in the box: a label without information leaves the others theirs.
@@ -118,7 +121,7 @@ class Answers:
             for m in kept
         )
         spread = _mixture(values, std, confined, excess, kept)
-        return _Posterior(values, spread, covariance.numpy(), minima.position[k, 0], found)
+        return _Posterior(values, spread, covariance.numpy(), room[0], found)
 
 
 def _scaled_fisher(
@@ -148,9 +151,15 @@ def _mixture(values: Tensor, std: Tensor, fisher: Tensor, excess: Tensor, kept: 
     return (weight[:, None] * away).sum(0).sqrt()
 
 
-def _smooth_chi2(arrays: StarArrays, k: int) -> float:
-    """Return χ² of the continuum alone."""
-    root = arrays.weight[k].sqrt()
-    design = arrays.columns[k][:, : int(arrays.terms[k])] * root[:, None]
-    solution = torch.linalg.lstsq(design, (arrays.flux[k] * root)[:, None]).solution
-    return float(((arrays.flux[k] * root)[:, None] - design @ solution).square().sum())
+def _smooth(arrays: StarArrays, k: int) -> tuple[float, float]:
+    """Return χ² of continuum and waves alone, and how many coefficients they have in effect: what the prior leaves."""
+    has = ~arrays.precision[k].isinf()
+    root = arrays.weight[k].double().sqrt()
+    flux = arrays.flux[k] * root
+    design = arrays.columns[k, :, : len(has)][:, has].double() * root[:, None]
+    plain = design.T @ design
+    solution = torch.linalg.lstsq(
+        plain + arrays.precision[k][has].diag(), torch.cat([(design.T @ flux)[:, None], plain], 1)
+    ).solution
+    chi2 = (flux[:, None] - design @ solution[:, :1]).square().sum()
+    return float(chi2), float(solution[:, 1:].trace())

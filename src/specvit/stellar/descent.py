@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from specvit.inference.box_steps import bounded_step, free_labels, possible_decrease, promised_decrease
+from specvit.inference.region import Region
 from specvit.stellar.objective import Evaluation, StarObjective
 
 #: Steps of every start before the worse ones are given up, and of the others; decrease of χ² at which one is done.
@@ -35,10 +36,15 @@ class StarMinima:
 
 
 class StarBox:
-    """The box of each star: labels, velocities about where they were found, line widths; scaled to [0, 1]."""
+    """The box of each star: labels, velocities about where they were found, line widths; scaled to [0, 1].
 
-    def __init__(self, low: Tensor, high: Tensor) -> None:
-        self.low, self.size = low, high - low
+    Args:
+        low, high: shape (B, P + 2).
+        region: the part of it that is searched.
+    """
+
+    def __init__(self, low: Tensor, high: Tensor, region: Region) -> None:
+        self.low, self.size, self.region = low, high - low, region
 
     def values(self, star: Tensor, position: Tensor) -> Tensor:
         """Return values (N, P + 2) of positions in the unit box."""
@@ -88,7 +94,8 @@ class _Descents:
     def run(self, steps: int) -> None:
         active = torch.arange(len(self.star))
         for _ in range(steps):
-            free = free_labels(self.position[active], self.gradient[active])
+            now = self.position[active]
+            free = free_labels(now, self.gradient[active], self.box.region.bounds(now))
             left = possible_decrease(self.curvature[active], self.gradient[active], free)
             active = active[(left > TOLERANCE) & (self.damping[active] < 1e6)]
             if not len(active):
@@ -97,8 +104,10 @@ class _Descents:
 
     def _step(self, rows: Tensor) -> None:
         now, gradient, curvature = self.position[rows], self.gradient[rows], self.curvature[rows]
-        step = bounded_step(curvature, gradient, free_labels(now, gradient), self.damping[rows], now)
-        trial = (now + step).clamp(0.0, 1.0)
+        bounds = self.box.region.bounds(now)
+        free = free_labels(now, gradient, bounds)
+        step = bounded_step(curvature, gradient, free, self.damping[rows], now, bounds)
+        trial = self.box.region.confined(now, now + step, gradient)
         found = self._at(self.star[rows], trial)
         gain = self.total[rows] - found.total
         better = gain > 0

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from specvit.errors import DataError
+from specvit.inference.region import Region
 from specvit.library import Emulator
 from specvit.observed import ObservedSpectrum
 from specvit.spectra import SPEED_OF_LIGHT_KM_S
@@ -26,7 +27,7 @@ from specvit.stellar.templates import HIGHEST_WIDTH, LOWEST_WIDTH, WidthTemplate
 #: Templates are made for resolutions of this ratio; between them the line width is interpolated.
 CLASS_RATIO = 1.1
 #: Stars fitted together, and read before they are sorted by resolution.
-BATCH, POOL = 32, 256
+BATCH, POOL = 64, 256
 #: Sets of templates that are kept.
 MOST_CLASSES = 24
 #: ln of the factor on the line width that is free.
@@ -47,6 +48,10 @@ class StarFitter:
         self.emulator = emulator or Emulator.builtin()
         self.settings = settings or StarFitSettings()
         self._banks: dict[int, TemplateBank] = {}
+
+    def templates(self, resolution: float) -> WidthTemplates:
+        """Return the templates with which stars of this λ/FWHM are fitted."""
+        return self._bank(round(np.log(resolution) / np.log(CLASS_RATIO))).templates
 
     def fit(self, spectra: Sequence[ObservedSpectrum]) -> list[Outcome]:
         """Return what is found for each spectrum, in their order: parameters and fitted pixels, or a refusal."""
@@ -103,10 +108,13 @@ class StarFitter:
         rows = torch.arange(len(stars)).repeat_interleave(values.shape[1])
         start = box.position(rows, values.flatten(0, 1)).view_as(values)
         minima = descend(objective, box, start)
-        best = box.values(torch.arange(len(stars)), minima.position[:, 0])
-        model, continuum = objective.best(torch.arange(len(stars)), best)
+        each = torch.arange(len(stars))
+        best = box.values(each, minima.position[:, 0])
+        shown = StarObjective(StarArrays.of(stars, weights, templates, settings, True), templates, settings)
+        model, continuum = shown.best(each, best)
         said = Answers(objective, box, minima, settings.velocity)
-        return [said.of(k, star, model[k].numpy(), continuum[k].numpy()) for k, star in enumerate(stars)]
+        parts = zip(stars, weights, model.double().numpy(), continuum.double().numpy(), strict=True)
+        return [said.of(k, *part) for k, part in enumerate(parts)]
 
     def _weight(self, star: FitPixels, velocity: float | None) -> np.ndarray:
         """Return 1/(σ² + model error²) per pixel, 0 where a pixel is left out."""
@@ -121,9 +129,9 @@ class StarFitter:
     def _box(self, arrays: StarArrays) -> StarBox:
         space, count = self.emulator.label_space, len(arrays.flux)
         # Not beyond what templates are interpolated in, for a star whose own width is off the nominal one.
-        middle = arrays.own.median(1).values
+        middle = torch.where(arrays.weight > 0, arrays.own, torch.nan).nanmedian(1).values
         low = torch.tensor([*space.low, -self.settings.velocity, 0.0], dtype=torch.float64).repeat(count, 1)
         high = torch.tensor([*space.high, self.settings.velocity, 0.0], dtype=torch.float64).repeat(count, 1)
         low[:, -1] = (LOWEST_WIDTH - middle).clamp(min=-WIDTH_RANGE)
         high[:, -1] = (HIGHEST_WIDTH - middle).clamp(max=WIDTH_RANGE)
-        return StarBox(low, high)
+        return StarBox(low, high, Region(space, self.emulator.coverage, further=2))

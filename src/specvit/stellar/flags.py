@@ -13,7 +13,7 @@ from specvit.stellar.pixels import CALCIUM, FitPixels
 
 #: Flag -> what it means and what to do.
 FLAGS = {
-    "LABEL_ON_FACE": "Teff, log g or [M/H] ended on the edge of the library: the star is beyond it; use a wider library.",
+    "LABEL_ON_FACE": "Teff, log g or [M/H] ended on the edge of the library, or of a hole in it: the star is beyond; use a wider library.",
     "CHI2": "the best template does not fit: look at the residuals; check resolution, medium and masks.",
     "SIGMA_LARGE": "the spectrum hardly says: more signal, more range, or priors of your own are needed.",
     "RV_EDGE": "the velocity ended on the edge of what was looked for: wavelengths or medium may be wrong.",
@@ -21,6 +21,7 @@ FLAGS = {
     "LOW_COVERAGE": "less than 200 Å were left to fit.",
     "NOT_A_STAR": "a smooth continuum fits as well, or emission is left over: no late-type star is seen.",
     "MULTIPLE_MINIMA": "another, different answer fits almost as well: see `minima`; a prior on Teff decides.",
+    "OUT_OF_DOMAIN": "unlike what the library and the instrument make, noise included: see the reason given with it.",
     "ASSUMED_SIGMA": "the file has no errors: sigma was estimated from the spectrum.",
     "ASSUMED_RESOLUTION": "the file does not state the resolution: give it with --resolution.",
 }
@@ -52,7 +53,7 @@ class FittedStar:
         model: best template times continuum, shape (L,).
         weight: of the pixels, shape (L,).
         labels, errors: of the answer.
-        position: label -> place in the box, 0 to 1.
+        room: label -> distance to the nearest face of what the library covers, in shares of its box.
         velocity, largest: km/s, found and looked for.
         chi2, freedom: of the pixels, and degrees of freedom.
         smooth_chi2: of the continuum alone.
@@ -64,7 +65,7 @@ class FittedStar:
     weight: np.ndarray
     labels: dict[str, float]
     errors: dict[str, float]
-    position: dict[str, float]
+    room: dict[str, float]
     velocity: float
     largest: float
     chi2: float
@@ -77,15 +78,13 @@ def flags_of(star: FittedStar) -> tuple[str, ...]:
     """Return the flags of a star, in the order of `FLAGS`."""
     reduced = star.chi2 / star.freedom
     raised = {
-        "LABEL_ON_FACE": any(
-            not FACE < star.position[name] < 1 - FACE for name in LARGEST_SIGMA if name in star.position
-        ),
+        "LABEL_ON_FACE": any(star.room[name] <= FACE for name in LARGEST_SIGMA if name in star.room),
         "CHI2": reduced > LARGEST_CHI2,
         "SIGMA_LARGE": any(
             star.errors[name] > most for name, most in LARGEST_SIGMA.items() if name in star.errors
         ),
         "RV_EDGE": abs(star.velocity) > 0.98 * star.largest,
-        "NO_CAT": _lines_seen(star.pixels, star.velocity) < 2,
+        "NO_CAT": lines_seen(star.pixels, star.velocity) < 2,
         "LOW_COVERAGE": covered(star.pixels) < FEWEST_ANGSTROMS,
         "NOT_A_STAR": star.smooth_chi2 - star.chi2 < LINES_MATTER * max(1.0, reduced) or _has_emission(star),
         "MULTIPLE_MINIMA": any(
@@ -94,7 +93,7 @@ def flags_of(star: FittedStar) -> tuple[str, ...]:
         "ASSUMED_SIGMA": "sigma" in star.pixels.spectrum.assumed,
         "ASSUMED_RESOLUTION": "resolution" in star.pixels.spectrum.assumed,
     }
-    return tuple(name for name in FLAGS if raised[name])
+    return tuple(name for name in FLAGS if raised.get(name, False))
 
 
 def covered(pixels: FitPixels) -> float:
@@ -102,7 +101,8 @@ def covered(pixels: FitPixels) -> float:
     return float(np.gradient(pixels.wavelength)[pixels.usable].sum())
 
 
-def _lines_seen(pixels: FitPixels, velocity: float) -> int:
+def lines_seen(pixels: FitPixels, velocity: float) -> int:
+    """Return how many lines of the Ca II triplet are among the pixels of a star of `velocity` km/s."""
     seen = 0
     for core in CALCIUM:
         near = np.abs(pixels.wavelength / (1 + velocity / SPEED_OF_LIGHT_KM_S) - core) < CORE_REACH

@@ -47,6 +47,7 @@ class StellarParameters:
         resolution: λ/FWHM that the fit took.
         medium, frame, form: of the file.
         assumptions: what was taken for granted, in sentences.
+        method: what gave the answer: "template", the fit, or the name of a network.
     """
 
     name: str
@@ -69,6 +70,7 @@ class StellarParameters:
     form: str
     assumptions: tuple[str, ...] = ()
     facts: dict[str, str | float] = field(default_factory=dict)
+    method: str = "template"
 
     @property
     def total_errors(self) -> dict[str, float]:
@@ -95,6 +97,7 @@ class StellarParameters:
             "medium": self.medium,
             "frame": self.frame,
             "format": self.form,
+            "method": self.method,
             "flags": " ".join(self.flags),
             "minima": len(self.minima),
             "assumptions": " | ".join(self.assumptions),

@@ -86,7 +86,7 @@ def fit_pixels(spectrum: ObservedSpectrum, settings: StarFitSettings, low: float
     if not (inside & spectrum.usable).any():
         raise WavelengthRangeError(
             f"{source}: covers {spectrum.wavelength[0]:.0f}-{spectrum.wavelength[-1]:.0f} Å, the library "
-            f"{low:.0f}-{high:.0f} Å: nothing in common that is usable; take a library of that range"
+            f"{low:.0f}-{high:.0f} Å: nothing in common that is usable; {_mend(spectrum, low, high)}"
         )
     wavelength, fwhm = spectrum.wavelength[inside], spectrum.fwhm[inside]
     flux, sigma = spectrum.flux[inside], spectrum.sigma[inside]
@@ -103,8 +103,8 @@ def fit_pixels(spectrum: ObservedSpectrum, settings: StarFitSettings, low: float
         wavelength, flux, sigma, fwhm = _smoothed(wavelength, flux, sigma, fwhm, target)
     in_air = np.zeros(wavelength.size, bool)
     if spectrum.ground:
-        in_air = _in_windows(wavelength, spectrum, TELLURIC if settings.telluric else ())
-    left_out = in_air | _in_windows(wavelength, spectrum, settings.masks)
+        in_air = in_windows(wavelength, spectrum, TELLURIC if settings.telluric else ())
+    left_out = in_air | in_windows(wavelength, spectrum, settings.masks)
     sigma = np.where(left_out, np.inf, sigma)
     used = np.isfinite(sigma)
     covered = float(np.gradient(wavelength)[used].sum()) if used.any() else 0.0
@@ -119,13 +119,23 @@ def fit_pixels(spectrum: ObservedSpectrum, settings: StarFitSettings, low: float
     return FitPixels(spectrum, wavelength, flux, sigma, level, fwhm, in_air, tuple(notes))
 
 
-def _in_windows(
+def _mend(spectrum: ObservedSpectrum, low: float, high: float) -> str:
+    """Return what may help a spectrum outside the range of the library."""
+    middle = float(np.median(spectrum.wavelength))
+    if any(low < middle * factor < high for factor in (0.1, 10.0)):
+        return "if that is ten times too much or too little, give the unit with --unit"
+    return "take a library of that range"
+
+
+def in_windows(
     wavelength: np.ndarray, spectrum: ObservedSpectrum, windows: tuple[tuple[float, float], ...]
 ) -> np.ndarray:
+    """Return which pixels lie in windows of the telescope's frame, widened by what the spectrograph spreads, bool (L,)."""
     at = wavelength * (1 + spectrum.to_observed / SPEED_OF_LIGHT_KM_S)
-    # The spectrograph spreads what the air absorbs; and a frame that is not the telescope's is known only roughly.
     margin = np.interp(wavelength, spectrum.wavelength, spectrum.fwhm)
-    margin = margin + (0.0 if spectrum.frame == "observed" else FRAME_MARGIN)
+    # A frame that is not the telescope's, by a velocity nobody states, is known only roughly.
+    known = spectrum.frame == "observed" or spectrum.to_observed != 0
+    margin = margin + (0.0 if known else FRAME_MARGIN)
     inside = np.zeros(wavelength.size, bool)
     for low, high in windows:
         inside |= (at > low - margin) & (at < high + margin)

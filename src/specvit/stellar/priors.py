@@ -5,6 +5,8 @@ Every prior is Gaussian in some residual of the labels, so that a fit treats it 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import torch
 from torch import Tensor
 
@@ -30,15 +32,30 @@ class StarPriors:
         space: the labels.
         settings: of the fit.
         assumed: per star, whether its resolution is a guess, shape (B,), bool.
+        known: per star, label -> (mean, sigma), which counts more than the settings'.
+
+    Raises:
+        ConfigError: for a prior on what is no label.
     """
 
-    def __init__(self, space: LabelSpace, settings: StarFitSettings, assumed: Tensor) -> None:
+    def __init__(
+        self,
+        space: LabelSpace,
+        settings: StarFitSettings,
+        assumed: Tensor,
+        known: Sequence[Mapping[str, tuple[float, float]]] | None = None,
+    ) -> None:
         self.space, self.settings = space, settings
         stated, guessed = settings.width_sigma
         self.width_sigma = torch.where(assumed, guessed, stated).double()
-        unknown = set(settings.priors) - set(space.names)
-        if unknown:
-            raise ConfigError(f"priors: '{min(unknown)}' is no label; known are {', '.join(space.names)}")
+        # Label -> mean and 1/σ of every star, shape (B, 2); 1/σ = 0 where nothing is known.
+        self.external: dict[str, Tensor] = {}
+        each = [{**settings.priors, **own} for own in known or [{}] * len(assumed)]
+        for name in sorted(set(settings.priors).union(*each)):
+            if name not in space.names:
+                raise ConfigError(f"priors: '{name}' is no label; known are {', '.join(space.names)}")
+            pairs = [(own[name][0], 1 / own[name][1]) if name in own else (0.0, 0.0) for own in each]
+            self.external[name] = torch.tensor(pairs, dtype=torch.float64)
 
     def residuals(self, star: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Return residuals in σ (N, R) and their derivatives (N, R, P + 2) at values (N, P + 2) of stars (N,)."""
@@ -59,8 +76,9 @@ class StarPriors:
         if "c_m" in self.space.names:
             sigma = self.settings.carbon_sigma
             add(values[:, self.space.index("c_m")] / sigma, c_m=1 / sigma)
-        for name, (mean_value, sigma) in self.settings.priors.items():
-            add((values[:, self.space.index(name)] - mean_value) / sigma, **{name: 1 / sigma})
+        for name, external in self.external.items():
+            mean_value, inverse = external[star].T
+            add((values[:, self.space.index(name)] - mean_value) * inverse, **{name: inverse})
         width = self.width_sigma[star]
         add(values[:, -1] / width, width=1 / width)
         return torch.stack([part[0] for part in parts], 1), torch.stack([part[1] for part in parts], 1)

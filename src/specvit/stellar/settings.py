@@ -13,6 +13,8 @@ TELLURIC = ((7160.0, 7420.0), (7590.0, 7720.0), (8105.0, 8370.0))
 
 #: Å per coefficient of the continuum: order 12 over PFS's red arm.
 CONTINUUM_SCALE = 1750.0 / 12
+#: Å per coefficient of the waves about it: half a wave, the shortest that is not a broad line's.
+WAVE_SCALE = 50.0
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,8 @@ class StarFitSettings:
         width_sigma: 1 σ of ln(line width / stated), for a stated and an assumed resolution.
         velocity: km/s, the largest |v| that is looked for.
         continuum_order: of the free continuum, or None: one per 146 Å, at least 2.
+        wave_error: 1 σ of each wave that the continuum may have beyond its order, down to 50 Å per coefficient,
+            relative to the flux.
         starts: descents per star.
 
     Raises:
@@ -48,6 +52,7 @@ class StarFitSettings:
     width_sigma: tuple[float, float] = (0.05, 0.2)
     velocity: float = 1000.0
     continuum_order: int | None = None
+    wave_error: float = 0.01
     starts: int = 6
 
     def __post_init__(self) -> None:
@@ -61,6 +66,10 @@ class StarFitSettings:
             raise ConfigError(
                 f"model_error: expected a share of the flux between 0 and 1, got {self.model_error:g}"
             )
+        if not 0 <= self.wave_error < 1:
+            raise ConfigError(
+                f"wave_error: expected a share of the flux from 0 to 1, got {self.wave_error:g}"
+            )
         if not 1 <= self.starts <= 12:
             raise ConfigError(f"starts: expected 1 to 12, got {self.starts}")
         if not 10 <= self.velocity <= 1000:
@@ -73,3 +82,7 @@ class StarFitSettings:
         if self.continuum_order is not None:
             return self.continuum_order
         return max(2, round(span / CONTINUUM_SCALE))
+
+    def waves_for(self, span: float) -> int:
+        """Return how many coefficients continuum and waves of a spectrum that spans `span` Å have together."""
+        return round(span / WAVE_SCALE) if self.wave_error > 0 else 0

@@ -15,35 +15,55 @@ from scipy.ndimage import spline_filter1d
 from torch import Tensor
 from torch.quasirandom import SobolEngine
 
+from specvit.inference.region import Region
 from specvit.library import Emulator
 from specvit.spectra import SPEED_OF_LIGHT_KM_S
 from specvit.spectra.resample import FWHM_PER_SIGMA, gaussian_matrix
+from specvit.stellar.compiled import see_rows
 
 #: Squared line widths, relative to the nominal one, at which templates are smoothed.
 NODES = (0.55, 1.0, 1.8)
 #: Range of ln(line width / nominal) in which templates are interpolated: a little beyond the nodes.
 LOWEST_WIDTH, HIGHEST_WIDTH = -0.33, 0.33
+WIDTHS = np.array([LOWEST_WIDTH, HIGHEST_WIDTH])
 #: Points of the fine grid per FWHM.
 POINTS = 5.0
 #: Spectra that show how many components are needed, and the root mean square that the rest may have of the flux.
 SAMPLE, COMPRESSION = 1024, 2e-4
+#: Templates whose fine grids are made together: some ten MB.
+AT_ONCE = 32
 
 
 @dataclass(frozen=True)
 class SeenTemplates:
-    """N templates on the pixels of their stars; every derivative has the shape of `flux` but for labels.
+    """N templates on the pixels of their stars, and their derivatives.
 
     Args:
-        flux: shape (N, L).
-        by_label: shape (N, P, L), per unit of the label.
-        by_velocity: per km/s.
-        by_width: per unit of ln(line width).
+        all: shape (N, P + 3, L), float32: flux, its derivatives by the labels, by velocity (per km/s) and by ln(line
+            width).
     """
 
-    flux: Tensor
-    by_label: Tensor
-    by_velocity: Tensor
-    by_width: Tensor
+    all: Tensor
+
+    @property
+    def flux(self) -> Tensor:
+        """Shape (N, L)."""
+        return self.all[:, 0]
+
+    @property
+    def by_label(self) -> Tensor:
+        """Shape (N, P, L), per unit of the label."""
+        return self.all[:, 1:-2]
+
+    @property
+    def by_velocity(self) -> Tensor:
+        """Shape (N, L), per km/s."""
+        return self.all[:, -2]
+
+    @property
+    def by_width(self) -> Tensor:
+        """Shape (N, L), per unit of ln(line width)."""
+        return self.all[:, -1]
 
 
 class WidthTemplates:
@@ -86,6 +106,7 @@ class WidthTemplates:
         space = self.emulator.label_space
         low, high = (torch.tensor(bound, dtype=torch.float64) for bound in (space.low, space.high))
         unit = SobolEngine(len(space), scramble=True, seed=1).draw(SAMPLE, dtype=torch.float64)
+        unit = Region(space, self.emulator.coverage).moved_inside(unit)
         some = self._padded(self.emulator.coefficients(low + (high - low) * unit))
         flat = rows.flatten(1)
         moment = torch.linalg.cholesky(some.T @ some / SAMPLE + 1e-12 * torch.eye(len(rows)))
@@ -102,13 +123,10 @@ class WidthTemplates:
         """Return coefficients with a one in front, which multiplies the mean spectrum."""
         return torch.nn.functional.pad(coefficients.double(), (1, 0), value=1.0)
 
-    def fine(self, labels: Tensor, log_width: Tensor) -> Tensor:
-        """Return spline coefficients on the fine grid, shape (N, count), of labels (N, P) and widths (N, 1 or count)."""
+    def values(self, labels: Tensor) -> Tensor:
+        """Return templates of labels (N, P) on the fine grid at the nominal width, shape (N, count), float32."""
         coefficients = (self._padded(self.emulator.coefficients(labels)) @ self.into).float()
-        rows = torch.tensordot(coefficients, self.rows, 1).double()
-        weights, _ = self._between(log_width)
-        mixed: Tensor = (rows * weights).sum(1)
-        return mixed
+        return _spline_values(coefficients @ self.rows[:, NODES.index(1.0)])
 
     def see(
         self, labels: Tensor, velocity: Tensor, log_width: Tensor, log_pixels: Tensor, own: Tensor
@@ -120,63 +138,29 @@ class WidthTemplates:
             velocity: km/s, shape (N,).
             log_width: ln of the factor on the star's line width, shape (N,).
             log_pixels: ln λ of the pixels, shape (N, L).
-            own: ln(FWHM of the star / nominal FWHM) on the fine grid, shape (N, count).
+            own: ln(FWHM of the star / nominal FWHM) at the pixels, shape (N, L).
         """
         value, slopes = self.emulator.regressor.value_and_slopes(labels.to(self.emulator.basis.dtype))
         slopes = torch.nn.functional.pad(slopes.double(), (1, 0), value=0.0)
-        count, terms = self.rows.shape[2], self.rows.shape[0]
+        terms, nodes, count = self.rows.shape
         multipliers = torch.cat([self._padded(value)[:, None], slopes], dim=1) @ self.into
-        joined = multipliers.float() @ self.rows.view(terms, -1)
-        joined = joined.view(len(labels), 1 + self.labels, len(NODES), count)
-        weights, by_log = (part.float() for part in self._between(own + log_width[:, None]))
-        mixed = (joined * weights[:, None]).sum(2)
-        widened = (joined[:, 0] * by_log).sum(1)
         shift = torch.log1p(velocity / SPEED_OF_LIGHT_KM_S)
         position = (log_pixels - shift[:, None] - self.start) / self.step
-        at, taps, sloped = _spline_taps(position, count)
-        everything = torch.cat([mixed, widened[:, None]], dim=1).double()
-        picked = _pick(everything, at)
-        seen = (picked * taps[:, None]).sum(-1)
-        drift = (picked[:, 0] * sloped).sum(-1)
+        widths = own + log_width[:, None]
+        seen = torch.empty(len(labels), self.labels + 3, log_pixels.shape[1])
+        for first in range(0, len(labels), AT_ONCE):
+            some = slice(first, first + AT_ONCE)
+            joined = multipliers[some].float() @ self.rows.view(terms, -1)
+            joined = joined.view(-1, 1 + self.labels, nodes, count)
+            at, width = position[some].numpy(), widths[some].numpy()
+            see_rows(joined.numpy(), at, width, self.log_nodes, WIDTHS, seen[some].numpy())
         # d position / dv = -1 / (step (c + v)).
-        by_velocity = -drift / (self.step * (SPEED_OF_LIGHT_KM_S + velocity[:, None]))
-        return SeenTemplates(seen[:, 0], seen[:, 1:-1], by_velocity, seen[:, -1])
-
-    def _between(self, log_width: Tensor) -> tuple[Tensor, Tensor]:
-        """Return Lagrange's weights of the nodes (N, nodes, ...) at ln(width), and their derivatives by it."""
-        at = 2 * log_width.clamp(LOWEST_WIDTH, HIGHEST_WIDTH)
-        a, b, c = self.log_nodes
-        weights = torch.stack(
-            [
-                (at - b) * (at - c) / ((a - b) * (a - c)),
-                (at - a) * (at - c) / ((b - a) * (b - c)),
-                (at - a) * (at - b) / ((c - a) * (c - b)),
-            ],
-            1,
-        )
-        slopes = torch.stack(
-            [
-                (2 * at - b - c) / ((a - b) * (a - c)),
-                (2 * at - a - c) / ((b - a) * (b - c)),
-                (2 * at - a - b) / ((c - a) * (c - b)),
-            ],
-            1,
-        )
-        return weights, 2 * slopes
+        seen[:, -2] *= (-1 / (self.step * (SPEED_OF_LIGHT_KM_S + velocity)))[:, None].float()
+        return SeenTemplates(seen)
 
 
-def _spline_taps(position: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return first index (N, L), weights and derivatives (N, L, 4) of cubic B-splines at `position`."""
-    floor = position.floor().clamp(1, count - 3)
-    t = position - floor
-    weights = torch.stack([(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3], -1)
-    slopes = torch.stack([-3 * (1 - t) ** 2, 9 * t**2 - 12 * t, -9 * t**2 + 6 * t + 3, 3 * t**2], -1)
-    return floor.long() - 1, weights / 6, slopes / 6
-
-
-def _pick(rows: Tensor, first: Tensor) -> Tensor:
-    """Return rows (N, R, count) at first .. first + 3, shape (N, R, L, 4)."""
-    index = (first[..., None] + torch.arange(4)).flatten(1)
-    picked = rows.gather(2, index[:, None].expand(-1, rows.shape[1], -1))
-    four: Tensor = picked.unflatten(2, (first.shape[1], 4))
-    return four
+def _spline_values(coefficients: Tensor) -> Tensor:
+    """Return what cubic B-splines of coefficients (..., count) are at their own nodes."""
+    left, right = coefficients[..., 1:2], coefficients[..., -2:-1]
+    padded = torch.cat([left, coefficients, right], -1)
+    return (padded[..., :-2] + 4 * padded[..., 1:-1] + padded[..., 2:]) / 6

@@ -9,22 +9,19 @@ from __future__ import annotations
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, wait
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from specvit.errors import ConfigError, RunError, SpecvitError, import_optional
+from specvit.errors import ConfigError, RunError, SpecvitError
 from specvit.jobs.config.trial import trial_config
 from specvit.jobs.trial import Yardstick, prepare_trial, run_trial, run_yardstick, yardstick_from
+from specvit.runs.cluster import dask_executor
 from specvit.runs.processes import WorkerPool
 from specvit.studies.plan import Task
 from specvit.studies.store import Store, forget_failure, keep_failure, state_of
-
-#: Time a Dask scheduler has to answer.
-DASK_TIMEOUT = "10s"
 
 #: Trials draw from PyTorch's global generator: a worker with several threads must not mix two.
 _ONE_AT_A_TIME = threading.Lock()
@@ -70,7 +67,7 @@ def carry_out_all(
             told(task, carry_out(handed_over(task, store)))
         return True
     if dask is not None:
-        with _dask_executor(dask) as (executor, width):
+        with dask_executor(dask) as (executor, width):
             return _through(executor, width, tasks, store, told, deadline)
     # spawn: a forked child would inherit the parent's OpenMP threads in an undefined state.
     with WorkerPool(workers, "spawn") as pool:
@@ -134,20 +131,3 @@ def _through(
             "--dask: the scheduler is gone; with one that answers, the same command continues"
         ) from error
     return True
-
-
-@contextmanager
-def _dask_executor(address: str) -> Iterator[tuple[Executor, int]]:
-    """Yield a cluster as an executor, and how many tasks it works on at once."""
-    distributed = import_optional("distributed", "hpc", "--dask")
-    try:
-        client = distributed.Client(address, timeout=DASK_TIMEOUT)
-    except (OSError, TimeoutError, ValueError) as error:
-        raise RunError(
-            f"--dask {address}: no scheduler answers there ({error}); start one with `dask scheduler`"
-        ) from error
-    with client:
-        # One task per worker: more would wait for each other in one process. Twice as many are asked for, as a
-        # cluster may grow and a worker should not wait for us.
-        width = 2 * max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
-        yield client.get_executor(pure=False), width

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from specvit.errors import DataError, SpecvitError
+from specvit.errors import AccessError, DataError, SpecvitError
 from specvit.jobs.watch import Update, Watch
 from specvit.runs.study_result import StudyResult, read_study_result, result_path, write_study_result
 from specvit.studies.executors import carry_out_all
@@ -98,10 +98,16 @@ def judge_all(plan: Plan, store: Store, results: Path, watch: Watch) -> tuple[li
 
 
 def earlier(results: Path, scaled: ScaledStudy) -> StudyResult | None:
-    """Return the result that a study had before, or None if it has none that can be read."""
+    """Return the result that a study had before, or None if it has none, or one of an older format.
+
+    Raises:
+        AccessError: if there is one that the system does not give.
+    """
     path = result_path(results, scaled.study.id, scaled.scale)
     try:
         return read_study_result(path) if path.exists() else None
+    except AccessError:
+        raise
     except DataError:
         # Of an older format: it is written anew.
         return None

@@ -93,6 +93,8 @@ def _variant(study: Study, name: str, own: Tables, common: Tables, seeds: Iterab
             text = str(error)
             raise type(error)(text if where in text else f"{text} ({where})") from None
     first = next(iter(trials.values()))
+    if study.needs_bounds and first.config.test.span is not None:
+        raise ConfigError(f"test.span: Cramér-Rao bounds are those of whole spectra ({where})")
     yardstick = replace(first.yardstick(study.is_exact), bounds=study.needs_bounds)
     return Variant(name, dotted(own), trials, yardstick)
 

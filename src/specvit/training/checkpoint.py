@@ -12,14 +12,15 @@ from typing import Any, BinaryIO
 
 import torch
 
-from specvit.errors import RunError
+from specvit.documents.opening import check_readable, is_there
+from specvit.errors import AccessError, DataError, RunError
 from specvit.runs.atomic import write_atomic
 
 NAME = "checkpoint.pt"
 #: 2: what a training is for has an identity of its own.
 FORMAT_VERSION = 2
 #: What to do about a checkpoint that cannot be continued.
-START_OVER = "delete it to start over"
+START_OVER = "move it away to start over"
 
 
 def save_checkpoint(folder: Path, identity: dict[str, Any], state: dict[str, Any]) -> None:
@@ -42,12 +43,19 @@ def load_checkpoint(folder: Path, identity: dict[str, Any]) -> dict[str, Any] | 
     """Return the state in `folder`, or None if there is none; `check_state` says whether it can be continued.
 
     Raises:
+        AccessError: if the system does not give it.
         RunError: if the file is damaged, or belongs to another network or recipe (names the first
             difference).
     """
     path = folder / NAME
-    if not path.is_file():
+    if not is_there(path, "checkpoint"):
         return None
+    try:
+        check_readable(path, "checkpoint", START_OVER)
+    except AccessError:
+        raise
+    except DataError as error:
+        raise RunError(str(error)) from error
     try:
         # What a GPU wrote can be continued without one.
         content = torch.load(path, map_location="cpu", weights_only=True)
@@ -67,7 +75,7 @@ def load_checkpoint(folder: Path, identity: dict[str, Any]) -> dict[str, Any] | 
         if _text(stored.get(key)) != _text(identity.get(key)):
             raise RunError(
                 f"{path}: belongs to another training ({key}: {stored.get(key)!r} there, "
-                f"{identity.get(key)!r} here); choose another folder, or delete it to start over"
+                f"{identity.get(key)!r} here); choose another folder, or move it away to start over"
             )
     return content["state"]
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from specvit.models.heads import LOG_VARIANCE_RANGE, Head
+from specvit.models.heads import LOG_VARIANCE_RANGE, Head, unit_factor
 
 #: Where the Huber loss turns from square to absolute value, in scaled labels.
 #: Huber 1964, Ann. Math. Stat. 35, 73, has it in units of the noise.
@@ -25,7 +25,8 @@ def training_loss(name: str, head: Head, raw: Tensor, labels: Tensor) -> Tensor:
     target = head.labels_scaling.to_scaled(labels)
     known = torch.isfinite(target)
     # Replaced before the loss: a NaN that is only left out afterwards still spoils the gradient.
-    each = _ELEMENTS[name](head, raw, torch.where(known, target, 0.0))
+    # An unknown label is taken to be as estimated: of a joint head, the others are then judged as if it were known.
+    each = _ELEMENTS[name](head, raw, torch.where(known, target, raw[..., 0].detach()))
     # A batch that knows no label has loss 0, not 0 / 0.
     return torch.where(known, each, 0.0).sum() / known.sum().clamp(min=1)
 
@@ -49,6 +50,16 @@ def _nll(head: Head, raw: Tensor, target: Tensor) -> Tensor:
     """
     log_variance = raw[..., 1].clamp(*LOG_VARIANCE_RANGE)
     return 0.5 * (log_variance + (raw[..., 0] - target).square() * (-log_variance).exp())
+
+
+def _joint(head: Head, raw: Tensor, target: Tensor) -> Tensor:
+    """Return the negative log-likelihood of all labels together, as one term per label given those before it.
+
+    Source: Dorta et al. 2018, CVPR (a network that states a covariance by its Cholesky factor).
+    """
+    log_variance = raw[..., 1].clamp(*LOG_VARIANCE_RANGE)
+    independent = (unit_factor(raw) @ (target - raw[..., 0])[..., None])[..., 0]
+    return 0.5 * (log_variance + independent.square() * (-log_variance).exp())
 
 
 def _faithful(head: Head, raw: Tensor, target: Tensor) -> Tensor:
@@ -75,5 +86,6 @@ _ELEMENTS = {
     "huber": _huber,
     "nll": _nll,
     "faithful": _faithful,
+    "joint": _joint,
     "ordinal": _ordinal,
 }

@@ -11,6 +11,7 @@ from specvit.models.options import as_type_of, unknown_option
 LOSSES = {
     "point": ("mse", "l1", "huber"),
     "gaussian": ("faithful", "nll"),
+    "joint": ("joint",),
     "ordinal": ("ordinal",),
 }
 
@@ -71,7 +72,7 @@ class Recipe:
         warmup: share of the run in which the rate rises linearly.
         decay: share of the run in which "wsd" decays.
         floor: final rate over peak rate.
-        loss: "" takes the first that fits the head: mse, l1, huber (point); faithful, nll (gaussian);
+        loss: "" takes the first that fits the head: mse, l1, huber (point); faithful, nll (gaussian); joint;
             ordinal.
         monitor: label whose validation R² selects the weights; the mean over labels if it is not estimated. Or
             "loss", for a network that is to be as good as it can on bright and faint spectra alike.

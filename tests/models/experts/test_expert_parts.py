@@ -16,10 +16,11 @@ from specvit.models.experts.gate_features import GateFeatures
 from specvit.models.experts.linear_experts import HeldOut, RidgeFitter
 from specvit.models.experts.mixture import GaussianMixtures
 from specvit.models.experts.noise_features import STRATEGIES, noise_features
-from specvit.models.experts.pools import GATHERED, BinPools, RidgePath
+from specvit.models.experts.pools import BinPools, RidgePath
 from specvit.models.experts.routing import ROUTINGS, routed
 from specvit.models.experts.softmax_gate import SoftmaxGate
 from specvit.models.inputs import relative_spectra
+from specvit.models.moments import GATHERED
 from specvit.spectra import WavelengthGrid
 
 

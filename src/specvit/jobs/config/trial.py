@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from specvit.documents import PathText, Section
 from specvit.documents.problems import explain
@@ -84,12 +84,23 @@ class JudgedStarsSection(Section):
         default=None, description="factor on sigma of the test spectra; None: as in training"
     )
     prior: PriorName | None = Field(default=None, description="of the test stars; None: as in training")
+    span: Annotated[tuple[float, float], Field(strict=False)] | None = Field(
+        default=None,
+        description="first and last wavelength (Å) of the test spectra; what lies outside is dead; None: all",
+    )
     bank: int = Field(
         default=1 << 16,
         ge=64,
         le=1 << 24,
         description="points of the label box from which the sampler of posteriors starts",
     )
+
+    @field_validator("span")
+    @classmethod
+    def _rises(cls, span: tuple[float, float] | None) -> tuple[float, float] | None:
+        if span is not None and not span[0] < span[1]:
+            raise ValueError(f"expected first < last, got {span[0]:g} and {span[1]:g}")
+        return span
 
 
 class TrialConfig(Section):

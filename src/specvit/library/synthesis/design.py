@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import qmc
 
+from specvit.documents.opening import read_bytes
 from specvit.errors import DataError, LabelError
 from specvit.library.importers.nodes import Limits, check_limits
 from specvit.spectra.labels import STELLAR_UNITS
@@ -42,12 +43,9 @@ def read_design(path: str | Path) -> Design:
         LabelError: for an unknown or missing column.
     """
     path = Path(path)
+    content = read_bytes(path, "CSV file of design points", "give one")
     try:
-        rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
-    except OSError as error:
-        raise DataError(
-            f"{path}: cannot be read ({error.strerror}); give a CSV file of design points"
-        ) from error
+        rows = list(csv.DictReader(content.decode().splitlines()))
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: not a CSV text file ({error}); give one of design points") from error
     columns = list(rows[0]) if rows else []

@@ -18,8 +18,9 @@ import numpy as np
 
 import specvit
 from specvit.documents.npz import read_npz
+from specvit.documents.opening import is_there, read_bytes
 from specvit.documents.records import read_json
-from specvit.errors import DataError, RunError
+from specvit.errors import AccessError, DataError, RunError
 from specvit.library.importers.nodes import free_labels
 from specvit.library.importers.window import LibraryWindow, Transfer
 from specvit.library.synthesis.atmosphere import ModelAtmosphere
@@ -222,13 +223,10 @@ def gather(plan: SynthesisPlan, folder: str | Path) -> SyntheticLibrary:
 
 def _claim(folder: Path, plan: SynthesisPlan) -> None:
     record = folder / PLAN_FILE
-    try:
-        text = record.read_bytes()
-    except FileNotFoundError:
+    if not is_there(record, "plan of a synthesis"):
         write_atomic(record, json.dumps(plan.describe(), indent=1))
         return
-    except OSError as error:
-        raise RunError(f"{folder}: cannot be used for the synthesis ({error})") from error
+    text = read_bytes(record, "plan of a synthesis", "give another folder")
     other = read_json(text, str(record), "give another folder or empty it").get("plan")
     if other != plan.fingerprint:
         raise RunError(f"{folder}: holds another synthesis (plan {other}); give another folder or empty it")
@@ -239,9 +237,16 @@ def _chunk_path(folder: Path, start: int) -> Path:
 
 
 def _read_chunk(folder: Path, plan: SynthesisPlan, chunk: range) -> dict[str, np.ndarray] | None:
-    """Return the arrays of a finished chunk, or None if it is missing or damaged."""
+    """Return the arrays of a finished chunk, or None if it is missing or damaged.
+
+    Raises:
+        AccessError: if the system does not give it.
+    """
     try:
         part = read_npz(_chunk_path(folder, chunk.start), "run synthesize again")
+    except AccessError:
+        # It may be whole: it is not computed anew and written over.
+        raise
     except DataError:
         return None
     rows, window = len(chunk), plan.window

@@ -6,6 +6,7 @@ from specvit.limits.bayes.likelihood import log_likelihood
 from specvit.limits.bayes.observation import Observation
 from specvit.limits.bayes.posterior import LEVELS, Posterior
 from specvit.limits.bayes.r2 import SAMPLER_TOLERANCE, BayesR2, bayes_r2, bayes_r2_by_bin
+from specvit.limits.bayes.spectra import SpectrumPosterior, posterior_spectra
 from specvit.limits.bayes.widths import PosteriorWidths, posterior_widths
 
 __all__ = [
@@ -17,8 +18,10 @@ __all__ = [
     "Posterior",
     "PosteriorWidths",
     "SamplerSettings",
+    "SpectrumPosterior",
     "bayes_r2",
     "bayes_r2_by_bin",
     "log_likelihood",
+    "posterior_spectra",
     "posterior_widths",
 ]

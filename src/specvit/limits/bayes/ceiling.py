@@ -5,7 +5,7 @@ Ties prior, bank, sampler and likelihood together. The maths is in docs/limits.m
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 import torch
@@ -19,7 +19,9 @@ from specvit.limits.bayes.lattice import LatticeSampler
 from specvit.limits.bayes.likelihood import log_likelihood
 from specvit.limits.bayes.observation import Observation
 from specvit.limits.bayes.posterior import Posterior
+from specvit.limits.bayes.sampler import FreshSamples
 from specvit.simulate import DensityPrior, LatticeLike, Prior
+from specvit.simulate.confined_prior import confined
 from specvit.simulate.seeding import SEEDS
 
 #: Stars treated together: enough to spread Python's overhead, few enough to fit in memory.
@@ -36,7 +38,8 @@ class BayesCeiling:
 
     Args:
         observed: noise-free spectra.
-        prior: inside the emulator's domain; with a density or on a lattice (see `simulate.priors`).
+        prior: inside the emulator's domain; with a density or on a lattice (see `simulate.priors`). In holes of the
+            library its density is zero.
         bank_size: number of points of the box shared by all stars (only for a prior with a density).
         seed: of the bank and the sampler; the result is reproducible for the same stars in order.
         amplitude: "marginal" leaves the flux scale of each star free with a flat prior in its logarithm, as
@@ -45,7 +48,8 @@ class BayesCeiling:
         draws: equally weighted draws kept per star.
 
     Raises:
-        ConfigError: for an unknown option, or a prior that has neither density nor nodes.
+        ConfigError: for an unknown option, a prior that has neither density nor nodes, or nodes over a box with holes.
+        DomainError: if nothing of the prior's box is covered.
     """
 
     def __init__(
@@ -60,6 +64,7 @@ class BayesCeiling:
     ) -> None:
         if amplitude not in ("marginal", "known"):
             raise ConfigError(f"amplitude: '{amplitude}' is not known; choose marginal or known")
+        prior = confined(prior, observed.emulator.coverage)
         if not isinstance(prior, DensityPrior | LatticeLike):
             raise ConfigError(
                 f"prior: a posterior needs a density or nodes, {type(prior).__name__} has neither; "
@@ -77,23 +82,35 @@ class BayesCeiling:
             observation: B stars, on the device of the emulator.
             progress: called with the number of stars finished by each step.
         """
+        names, parts = self.prior.label_space.names, []
+        for first, samples, generator in self._sampled(observation):
+            part = Posterior.from_samples(names, samples, self.draws, self.settings.minimum_ess, generator)
+            parts.append((first + samples.stars, part))
+            if progress is not None:
+                progress(len(samples.stars))
+        return Posterior.gather(parts)
+
+    @torch.no_grad()
+    def weighted_labels(self, observation: Observation) -> Iterator[tuple[int, FreshSamples]]:
+        """Yield what `posterior` is made from: the number of a first star, and weighted labels of some after it.
+
+        `FreshSamples.stars` counts from that first star; groups come as they finish.
+        """
+        for first, samples, _ in self._sampled(observation):
+            yield first, samples
+
+    def _sampled(self, observation: Observation) -> Iterator[tuple[int, FreshSamples, torch.Generator]]:
+        """Yield the final draws of groups of stars, each with the generator they were made with."""
         device = observation.flux.device
         sampler = self._sampler(observation[:METRIC_STARS].weight.median(0).values)
         together = CPU_STARS if device.type == "cpu" else DEVICE_STARS
-        names, parts = self.prior.label_space.names, []
         for first in range(0, len(observation), together):
             # Seeded per group: the draws of a star do not depend on how many groups follow.
             generator = torch.Generator(device).manual_seed((self.seed * 1_000_003 + first) % SEEDS)
             group = observation[first : first + together]
             score = self._score(group, generator)
             for samples in sampler.sample(group, score, self.settings, generator):
-                part = Posterior.from_samples(
-                    names, samples, self.draws, self.settings.minimum_ess, generator
-                )
-                parts.append((first + samples.stars, part))
-                if progress is not None:
-                    progress(len(samples.stars))
-        return Posterior.gather(parts)
+                yield first, samples, generator
 
     def _sampler(self, weight: Tensor) -> BoxSampler | LatticeSampler:
         if isinstance(self.prior, DensityPrior):

@@ -8,15 +8,16 @@ from pathlib import Path
 import numpy as np
 
 from specvit.runs.atomic import write_atomic
+from specvit.runs.identity import content_digest
 from specvit.spectra import SPEED_OF_LIGHT_KM_S
 from specvit.spectra.lines import FEATURES
 from specvit.stellar.parameters import FittedSpectrum, StellarParameters
 
 
-def figure_name(star: StellarParameters, number: int) -> str:
-    """Return the name of a star's figure: its number keeps stars of one name apart."""
-    plain = re.sub(r"[^A-Za-z0-9.+-]+", "_", star.name).strip("_")[:60] or "star"
-    return f"{number:05d}-{plain}.png"
+def plain_name(star: StellarParameters) -> str:
+    """Return the name of a star's picture or page, without ending: a digest keeps stars of one name apart."""
+    plain = re.sub(r"[^A-Za-z0-9.+-]+", "_", star.name).strip("_.")[:60] or "star"
+    return f"{plain}-{content_digest({'star': star.source})[:6]}"
 
 
 def draw_star(star: StellarParameters, fitted: FittedSpectrum, path: Path) -> None:

@@ -1,0 +1,167 @@
+"""What a network says of stars, in the words of the fit: `StellarParameters` with the same flags."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from specvit.amortised.networks import SetupNetwork
+from specvit.amortised.rest_frame import median_of
+from specvit.models.prediction import Prediction
+from specvit.stellar.flags import (
+    FEWEST_ANGSTROMS,
+    FLAGS,
+    LARGEST_CHI2,
+    LARGEST_SIGMA,
+    LINES_MATTER,
+    covered,
+    lines_seen,
+)
+from specvit.stellar.parameters import StellarParameters
+from specvit.stellar.pixels import FitPixels
+
+#: A distribution that is cut off by the edge of the box has its 16 % quantile nearer to the edge than this share of the
+#: way from there to its median, and is narrower than this share of the box.
+CUT, NARROW = 0.45, 0.15
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What the network of a setup says of N spectra.
+
+    Args:
+        prediction: labels, errors, quantiles and the verdict on the spectra.
+        velocity, gain: km/s, and by how much lines improve χ² over the continuum, shape (N,).
+        snr: per pixel, shape (N,).
+    """
+
+    prediction: Prediction
+    velocity: np.ndarray
+    gain: np.ndarray
+    snr: np.ndarray
+
+    @property
+    def in_domain(self) -> np.ndarray:
+        """Whether each spectrum is like those of the training, shape (N,), bool."""
+        inside = self.prediction.in_domain
+        assert inside is not None
+        return inside.numpy()
+
+    def reason(self, row: int) -> str:
+        """Return in a sentence why spectrum `row` is out of the domain."""
+        return f"unlike simulated spectra: {'; '.join(self.prediction.reasons(row)[:2])}"
+
+
+def answered(network: SetupNetwork, pixels: Sequence[FitPixels]) -> Answered:
+    """Return what a network says of spectra of its setup."""
+    frame, velocities = network.frame, network.velocities
+    plain = velocities.frame
+    order, measured, seen_flux, seen_sigma = [], [], [], []
+    for rows, log_pixels, flux, sigma in _alike(pixels):
+        still = np.zeros(len(rows))
+        plainly, error, _ = plain.flattened(*plain.resampled(log_pixels, flux, sigma, still))
+        velocity, gain = velocities.find(plainly, error)
+        seen = frame.see(log_pixels, flux, sigma, velocity)
+        order.append(rows)
+        measured.append(np.stack([velocity, gain, median_of(flux / sigma, np.isfinite(sigma))]))
+        seen_flux.append(seen.flux)
+        seen_sigma.append(seen.sigma)
+    back = np.argsort(np.concatenate(order))
+    prediction = network.estimator.predict(torch.cat(seen_flux)[back], torch.cat(seen_sigma)[back])
+    return Answered(prediction, *np.concatenate(measured, axis=1)[:, back])
+
+
+def parameters(
+    network: SetupNetwork, said: Answered, row: int, pixels: FitPixels, largest: float
+) -> StellarParameters:
+    """Return the answer for one spectrum.
+
+    Args:
+        network: that gave it.
+        said: of the spectra, of which this is number `row`.
+        pixels: of the spectrum.
+        largest: km/s, the largest velocity that was looked for.
+    """
+    prediction, spectrum, used = said.prediction, pixels.spectrum, pixels.usable
+    names = prediction.names
+    assert prediction.std is not None
+    labels = dict(zip(names, prediction.mean[row].tolist(), strict=True))
+    errors = dict(zip(names, prediction.std[row].tolist(), strict=True))
+    known = prediction.diagnostics
+    assert known.chi2 is not None
+    assert known.degrees_of_freedom is not None
+    reduced = float(known.chi2[row] / known.degrees_of_freedom[row].clamp(min=1))
+    velocity, inside = float(said.velocity[row]), bool(said.in_domain[row])
+    raised = {
+        "LABEL_ON_FACE": _cut_off(network, prediction, row),
+        "CHI2": reduced > LARGEST_CHI2,
+        "SIGMA_LARGE": any(errors[name] > most for name, most in LARGEST_SIGMA.items() if name in errors),
+        "RV_EDGE": abs(velocity) > 0.98 * largest,
+        "NO_CAT": lines_seen(pixels, velocity) < 2,
+        "LOW_COVERAGE": covered(pixels) < FEWEST_ANGSTROMS,
+        "NOT_A_STAR": said.gain[row] < LINES_MATTER * max(1.0, reduced),
+        "OUT_OF_DOMAIN": not inside,
+        "ASSUMED_SIGMA": "sigma" in spectrum.assumed,
+        "ASSUMED_RESOLUTION": "resolution" in spectrum.assumed,
+    }
+    notes = () if inside else (said.reason(row),)
+    return StellarParameters(
+        name=spectrum.name,
+        source=spectrum.source,
+        labels=labels,
+        errors=errors,
+        velocity=velocity,
+        velocity_error=float(network.velocity_error(said.snr[row : row + 1])[0]),
+        width=np.nan,
+        width_error=np.nan,
+        chi2=reduced,
+        snr=float(said.snr[row]),
+        pixels=int(used.sum()),
+        # Marginal distributions are all it states.
+        covariance=np.diag(np.square(list(errors.values()))),
+        minima=(),
+        flags=tuple(name for name in FLAGS if raised.get(name)),
+        resolution=pixels.resolution,
+        medium=spectrum.medium,
+        frame=spectrum.frame,
+        form=spectrum.form,
+        assumptions=(*spectrum.assumptions, *pixels.notes, *notes),
+        facts=dict(spectrum.facts),
+        method=network.estimator.name,
+    )
+
+
+def _alike(
+    pixels: Sequence[FitPixels],
+) -> list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
+    """Return spectra by their pixels: numbers (N,), ln λ (L,), flux and sigma (N, L)."""
+    groups: dict[bytes, list[int]] = {}
+    for row, one in enumerate(pixels):
+        groups.setdefault(one.wavelength.tobytes(), []).append(row)
+    return [
+        (
+            np.array(rows),
+            np.log(pixels[rows[0]].wavelength),
+            np.stack([pixels[row].flux for row in rows]),
+            np.stack([pixels[row].sigma for row in rows]),
+        )
+        for rows in groups.values()
+    ]
+
+
+def _cut_off(network: SetupNetwork, prediction: Prediction, row: int) -> bool:
+    """Return whether the edge of the box cuts off what is stated of Teff, log g or [M/H]."""
+    assert prediction.quantiles is not None
+    assert prediction.std is not None
+    space = network.estimator.label_space
+    for at, name in enumerate(space.names):
+        low, high = space.low[at], space.high[at]
+        if name not in LARGEST_SIGMA or float(prediction.std[row, at]) > NARROW * (high - low):
+            continue
+        lower, middle, upper = (float(prediction.quantiles.at(p)[row, at]) for p in (0.16, 0.5, 0.84))
+        if lower - low < CUT * (middle - lower) or high - upper < CUT * (upper - middle):
+            return True
+    return False

@@ -1,0 +1,242 @@
+"""Diffusion in the few directions that noise-free spectra have: a network that guesses coefficients at any S/N.
+
+A spectrum is m + Bᵀc. With N = B W Bᵀ and h = B W (y - m) what y says of c is Gaussian, of precision N and mean N⁻¹h;
+what y says together with a diffusion state in noise of covariance t² N⁻¹ is as if y had been observed with s σ, where
+1 / s² = 1 + 1 / t² (`sampling.product_guess`). So one network that gives E[c | h, N] at all noise levels is the score of
+the exact posterior, and the best denoiser at s = 1. (Montanari 2023, arXiv:2305.10690: sampling by going on observing.)
+
+The linear answer (I + N)⁻¹h, with errors √v on the diagonal, is given: c ≈ (I + N)⁻¹h + √v F.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Self
+
+import torch
+from torch import Tensor, nn
+
+from specvit.errors import ConfigError, DataError
+from specvit.models.conditioning import Inputs, normalise
+from specvit.models.mlp import MLP, MLPConfig
+from specvit.models.subspace import SubspaceProjection
+from specvit.numerics import steady_cholesky
+from specvit.spectra import SpectraBatch
+from specvit.training.objectives import NEGATIVE_LOSS
+
+#: Share of training states that are spectra as they are observed, share in less noise, and the rest in more; and by
+#: how much the noise is multiplied at least and at most.
+AS_OBSERVED, IN_LESS, LEAST, MOST = 0.5, 0.4, 0.02, 300.0
+
+#: Weight of a coefficient of which the spectrum says nothing, relative to one that it says as much of as the prior.
+UNSEEN = 0.1
+
+
+@dataclass(frozen=True)
+class BasisConfig:
+    """Size of a basis denoiser.
+
+    Args:
+        components, patterns: see `SubspaceProjection`.
+        width, depth: of the residual MLP.
+    """
+
+    components: int = 48
+    patterns: int = 12
+    width: int = 256
+    depth: int = 4
+
+    def __post_init__(self) -> None:
+        """Check the options."""
+        if min(self.components, self.patterns, self.width, self.depth) < 1:
+            raise ConfigError("basis: components, patterns, width and depth must be at least 1")
+
+
+class Told(NamedTuple):
+    """What spectra say of their coefficients.
+
+    linear: (I + N)⁻¹h, shape (B, K).
+    doubt: diagonal of (I + N)⁻¹, (B, K).
+    conditions: of the noise and of its factor s, (B, J + 1).
+    """
+
+    linear: Tensor
+    doubt: Tensor
+    conditions: Tensor
+
+
+class BasisRestorer(nn.Module):
+    """What spectra say of their coefficients -> E[c], shape (B, K).
+
+    Args:
+        config: size.
+        pixels: L.
+    """
+
+    projector: Tensor
+
+    def __init__(self, config: BasisConfig, pixels: int) -> None:
+        super().__init__()
+        self.subspace = SubspaceProjection(pixels, config.components, config.patterns)
+        self.register_buffer("projector", torch.zeros(pixels, config.components))
+        shape = (1, config.components, config.patterns + 1)
+        self.body = MLP(MLPConfig(config.width, config.depth, "residual"), shape)
+        self.exit = nn.Linear(config.width, config.components)
+        nn.init.zeros_(self.exit.weight)
+        nn.init.zeros_(self.exit.bias)
+
+    @torch.no_grad()
+    def fit(self, clean: Tensor, flux: Tensor, sigma: Tensor) -> Self:
+        """Set the directions from N training spectra, each (N, L); see `SubspaceProjection.fit`."""
+        space = self.subspace.fit(clean, flux, sigma)
+        weighted = space.basis.double() * space.reference.double()
+        self.projector.copy_(torch.linalg.solve(weighted @ space.basis.double().T, weighted).T)
+        return self
+
+    def coefficients(self, clean: Tensor) -> Tensor:
+        """Return the coefficients (B, K) of noise-free spectra relative to their level, (B, L)."""
+        return (clean - self.subspace.mean) @ self.projector
+
+    def spectra(self, coefficients: Tensor) -> Tensor:
+        """Return the spectra (..., L) of coefficients (..., K)."""
+        return self.subspace.mean + coefficients @ self.subspace.basis
+
+    def forward(self, told: Told) -> Tensor:
+        """Return the expected coefficients."""
+        inputs = Inputs(told.linear[:, None], None, told.conditions)
+        found: Tensor = self.exit(self.body(inputs)).float()
+        return told.linear + told.doubt.sqrt() * found
+
+
+def told_by(h: Tensor, normal: Tensor, level: Tensor, factor: Tensor) -> Told:
+    """Return what spectra say: h (B, K) and N (B, K, K) in float64, level features, and the noise factor s (B, 1)."""
+    identity = torch.eye(normal.shape[1], dtype=normal.dtype, device=normal.device)
+    root = steady_cholesky(identity + normal)
+    linear = torch.cholesky_solve(h[..., None], root)[..., 0]
+    doubt = torch.cholesky_inverse(root).diagonal(dim1=1, dim2=2)
+    return Told(linear.float(), doubt.float(), torch.cat([level, factor.log() / 2], dim=1).float())
+
+
+@dataclass(frozen=True)
+class BasisDiffusion:
+    """The objective of a `BasisRestorer`: squared errors of coefficients over what their noise is.
+
+    Spectra are taken as observed, or with more or less noise than they have: less, by what a further observation of
+    the same star with the visible sigma would say, more, by noise of that sigma.
+
+    Args:
+        body: fitted.
+    """
+
+    body: BasisRestorer
+
+    score = NEGATIVE_LOSS
+    monitor = (NEGATIVE_LOSS,)
+
+    @property
+    def front(self) -> nn.Module:
+        """The directions."""
+        return self.body.subspace
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What it is, and how many directions there are."""
+        return {"objective": "basis diffusion", "components": self.body.subspace.components}
+
+    def check(self, validation: SpectraBatch) -> None:
+        """Raise DataError unless the noise-free flux is known."""
+        if validation.truth is None:
+            raise DataError(
+                "objective: a basis denoiser needs held-out spectra whose noise-free flux is known"
+            )
+
+    def prepare(self, batch: SpectraBatch, seed: int | None) -> tuple[Told, Tensor]:
+        """Return what spectra say at random noise factors, and coefficients with their weights, shape (B, 2, K)."""
+        device, space = batch.flux.device, self.body.subspace
+        generator = torch.Generator(device).manual_seed(0 if seed is None else seed)
+        usable, flux, sigma, level = normalise(batch.flux, batch.sigma)
+        true = self.body.coefficients(batch.known_truth().flux / level)
+        found = space.solve(usable, flux, sigma)
+        seen = torch.matmul(found.factor.double(), found.factor.double().mT)
+        normal = seen - torch.eye(space.components, dtype=torch.float64, device=device)
+        h = (found.weight * (flux - space.mean)) @ space.basis.T
+        factor = self._factors(len(flux), generator)
+        # Of covariance N: what noise in the pixels makes of h.
+        noise = torch.randn(flux.shape, generator=generator, device=device) * found.weight.sqrt()
+        drawn, share = (noise @ space.basis.T).double(), factor.square().reciprocal()
+        expected = (normal @ true.double()[..., None])[..., 0]
+        more, less = (share - 1).clamp(min=0), (share - share.square()).clamp(min=0)
+        h = torch.where(
+            share >= 1, h + more * expected + more.sqrt() * drawn, share * h + less.sqrt() * drawn
+        )
+        told = told_by(h, share[..., None] * normal, space.level_features(found), factor)
+        weight = 1 / told.doubt - (1 - UNSEEN)
+        return told, torch.stack([true, weight], dim=1)
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the mean weighted squared error of a coefficient."""
+        true, weight = targets.unbind(dim=1)
+        loss: Tensor = (weight * (outputs - true).square()).mean()
+        return loss
+
+    def scores(self, held_out: Iterable[tuple[Tensor, Tensor]]) -> dict[str, float]:
+        """Return the loss with its sign changed."""
+        losses = [(float(self.loss(outputs, targets)), len(targets)) for outputs, targets in held_out]
+        return {NEGATIVE_LOSS: -sum(loss * count for loss, count in losses) / sum(c for _, c in losses)}
+
+    def _factors(self, count: int, generator: torch.Generator) -> Tensor:
+        """Return by what the noise is multiplied, shape (count, 1), float64."""
+        device = generator.device
+        choice, place = torch.rand(2, count, 1, generator=generator, device=device, dtype=torch.float64)
+        low, high = torch.tensor(LEAST).double().log(), torch.tensor(MOST).double().log()
+        less, more = (low * place).exp(), (high * place).exp()
+        other = torch.where(choice < AS_OBSERVED + IN_LESS, less, more)
+        return torch.where(choice < AS_OBSERVED, 1.0, other)
+
+
+class BasisPosterior:
+    """What is needed to sample coefficients of some spectra: their directions of equal noise.
+
+    In w = √Λ Qᵀc, with N = Q Λ Qᵀ, the noise of an observation is white and of unit size.
+
+    Args:
+        body: trained.
+        h, normal: of B spectra, (B, K) and (B, K, K), float64.
+        level: their level features, (B, J).
+        copies: how often each is sampled at once.
+    """
+
+    def __init__(self, body: BasisRestorer, h: Tensor, normal: Tensor, level: Tensor, copies: int) -> None:
+        values, self.vectors = torch.linalg.eigh(normal)
+        # Rounding makes the least of them slightly negative; nothing is known there.
+        self.values = values.clamp(min=1e-9 * float(values.max()))
+        self.body, self.level, self.copies = body, level, copies
+        self.observed = self._spread((self.vectors.mT @ h[..., None])[..., 0] / self.values.sqrt())
+
+    def coefficients(self, state: Tensor, factor: float) -> Tensor:
+        """Return E[c | w + s ε = state] of all copies, shape (B · copies, K)."""
+        kept, share = factor**2 / (factor**2 + self.values), self.values.sqrt() / (factor**2 + self.values)
+        inner = self._spread(share) * state
+        linear = self._rotated(inner)
+        doubt = (self.vectors.square() @ kept[..., None])[..., 0]
+        told = torch.cat(
+            [self.level.double(), torch.full_like(self.level[:, :1], factor).log().double() / 2], 1
+        )
+        found: Tensor = self.body(
+            Told(linear.float(), self._spread(doubt).float(), self._spread(told).float())
+        )
+        return found.double()
+
+    def restore(self, state: Tensor, factor: float) -> Tensor:
+        """Return E[w | w + s ε = state], (B · copies, K): the guess of `sampling.product_guess`."""
+        found = self.coefficients(state, factor).unflatten(0, (-1, self.copies))
+        rotated: Tensor = (found @ self.vectors).flatten(0, 1)
+        return self._spread(self.values.sqrt()) * rotated
+
+    def _spread(self, values: Tensor) -> Tensor:
+        return values.repeat_interleave(self.copies, dim=0)
+
+    def _rotated(self, state: Tensor) -> Tensor:
+        rotated: Tensor = (state.unflatten(0, (-1, self.copies)) @ self.vectors.mT).flatten(0, 1)
+        return rotated

@@ -1,0 +1,172 @@
+"""The training of a denoiser, behind `specvit train --model unet-denoiser` and `basis-denoiser`.
+
+Spectra, splits and run folders are those of every training; what is scored is the flux, on test stars alone.
+"""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from specvit.denoise.learned import DenoiserConfig, LearnedDenoiser
+from specvit.denoise.learned.config import BASIS, split_options
+from specvit.denoise.learned.learned_denoiser import NAMES
+from specvit.errors import ConfigError
+from specvit.jobs.config.training import TrainingConfig
+from specvit.jobs.sources import Sources
+from specvit.jobs.training import open_sources, training_identity
+from specvit.jobs.watch import Quiet, Update, Watch
+from specvit.jobs.work import Record, Work
+from specvit.jobs.worlds import set_threads
+from specvit.runs import RunFolder
+from specvit.spectra import SpectraBatch, collect
+from specvit.training.recipe import Recipe
+
+#: S/N between which test stars are scored together.
+SNR_EDGES = (0.0, 4.0, 6.0, 9.0, 13.0, np.inf)
+
+#: Score -> value, by slice: "all", then S/N bins that hold stars.
+Scores = dict[str, dict[str, float]]
+
+
+def is_denoiser(model: str) -> bool:
+    """Return whether a model of `specvit train` is a denoiser."""
+    return model in NAMES
+
+
+def run_denoiser_training(
+    config: TrainingConfig, watch: Watch | None = None, fresh: bool = False
+) -> tuple[RunFolder, Scores]:
+    """Carry out, or continue, the training of a denoiser; return its folder and its scores.
+
+    The folder holds models/NAME, metrics.jsonl, and the scores in the provenance of its one stage.
+
+    Args:
+        config: see `TrainingConfig`; it names no labels.
+        watch: who is told; nobody if None.
+        fresh: start over in a new folder even if the run exists.
+
+    Raises:
+        ConfigError, DataError: for a configuration that cannot be meant; names the field.
+        RunError: if the run folder cannot be written, or a checkpoint belongs to another training.
+    """
+    watch = watch or Quiet()
+    set_threads(config.run.threads)
+    network = config.network
+    if network.labels:
+        raise ConfigError(f"--labels: {network.model} estimates no labels; leave them out")
+    described, recipe = _described(config)
+    sources = open_sources(config)
+    where = config.run
+    run = RunFolder.create(
+        where.folder, where.name, config.to_dict(), identity=training_identity(config, sources), fresh=fresh
+    )
+    watch.say(f"run folder: {run.path}")
+    scores = Work(run, watch).do(TrainDenoiser(network.model, described, recipe, network.device, sources))
+    run.finish()
+    return run, scores
+
+
+def _described(config: TrainingConfig) -> tuple[DenoiserConfig, Recipe]:
+    options = {"seed": config.simulate.seed, **config.network.options}
+    basis = config.network.model == NAMES[1]
+    if basis != (options.get("objective", BASIS if basis else "") == BASIS):
+        raise ConfigError(
+            f"objective: '{BASIS}' is that of {NAMES[1]}, and no other model's; got it for {config.network.model}"
+        )
+    return split_options({**options, **({"objective": BASIS} if basis else {})}, config.network.size)
+
+
+@dataclass(frozen=True)
+class TrainDenoiser:
+    """Train a denoiser, save it with its scores, and return these.
+
+    Args:
+        model: its name.
+        config, recipe, device: see `LearnedDenoiser`.
+        sources: of the job; test spectra are scored, and choose nothing.
+    """
+
+    model: str
+    config: DenoiserConfig
+    recipe: Recipe
+    device: str | None
+    sources: Sources
+
+    @property
+    def name(self) -> str:
+        """Name in the provenance."""
+        return f"fit {self.model}"
+
+    @property
+    def title(self) -> str:
+        """What a watcher is told."""
+        return f"train {self.model} ({self.config.objective})"
+
+    def make(self, run: RunFolder, record: Record, update: Update) -> Scores:
+        """Train, save, read back and score: what the run keeps is what is evaluated."""
+        checkpoints, folder = run.path / "checkpoints" / self.model, run.path / "models" / self.model
+        checkpoints.mkdir(parents=True, exist_ok=True)
+
+        def listen(entry: dict[str, Any]) -> None:
+            run.log(**entry)
+
+        denoiser = LearnedDenoiser(self.config, self.recipe, self.device, checkpoints, listen)
+        denoiser.fit(self.sources.drawn, self.sources.validation, update)
+        scores = score_flux(denoiser, collect(self.sources.test))
+        denoiser.metrics = {
+            f"{name}, {place}": value for place, found in scores.items() for name, value in found.items()
+        }
+        # What a killed start may have left: saving refuses a folder that holds no saved model.
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        denoiser.save(folder)
+        shutil.rmtree(checkpoints.parent, ignore_errors=True)
+        record |= {
+            "scores": scores,
+            "model": str(Path("models") / self.model),
+            "training": {key: denoiser.origin.training.to_dict().get(key) for key in ("steps", "seconds")},
+        }
+        return scores
+
+    def read(self, run: RunFolder) -> Scores:
+        """Return the scores of an earlier start."""
+        found: Scores = run.stages[self.name]["scores"]
+        return found
+
+
+def score_flux(denoiser: LearnedDenoiser, stars: SpectraBatch) -> Scores:
+    """Return by slice how much of the noise is left in stars whose noise-free flux is known, dead pixels left out.
+
+    "mse" is the mean squared error of a pixel, "mse_ratio" over that of the noisy flux, "wmae_ratio" the mean error in
+    units of sigma over the noisy one's.
+    """
+    found = denoiser.denoise(stars.flux, stars.sigma).mean
+    clean, live = stars.known_truth().flux, torch.isfinite(stars.sigma)
+    snr = stars.known_snr()
+
+    def error(flux: Tensor, power: int, rows: Tensor) -> float:
+        off = (flux - clean).abs() if power == 2 else (flux - clean).abs() / stars.sigma
+        return float(off[rows][live[rows]].double().pow(power).mean())
+
+    scores = {}
+    slices = {"all": torch.ones_like(snr, dtype=torch.bool)}
+    slices |= {
+        f"S/N {low:g} to {high:g}": (snr >= low) & (snr < high) for low, high in itertools.pairwise(SNR_EDGES)
+    }
+    for name, rows in slices.items():
+        if bool(rows.any()):
+            mse = error(found, 2, rows)
+            scores[name] = {
+                "mse": mse,
+                "mse_ratio": mse / error(stars.flux, 2, rows),
+                "wmae_ratio": error(found, 1, rows) / error(stars.flux, 1, rows),
+            }
+    return scores

@@ -1,0 +1,159 @@
+"""How the stars of a list are fitted, as plain values that every worker process can make its fitter of."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import specvit
+from specvit.errors import ConfigError
+from specvit.library import Emulator
+from specvit.library.emulator import BUILTIN_EMULATOR
+from specvit.observed import ObservedSpectrum
+from specvit.runs.identity import content_digest, file_digest
+from specvit.spectra.airglow import NIGHT_SKY_LINES
+from specvit.starlist.residuals import RestBins
+from specvit.stellar import FittedSpectrum, StarFitSettings, StarFitter, StellarParameters
+from specvit.stellar.clipping import fit_clipped
+from specvit.stellar.fit import Outcome
+from specvit.stellar.mask_cost import MaskCost, Windows, mask_costs
+from specvit.stellar.settings import TELLURIC
+
+PlotForm = Literal["png", "html"]
+#: Of no width: windows are widened by the line-spread function.
+NIGHT_SKY: Windows = tuple((line - 0.05, line + 0.05) for line in NIGHT_SKY_LINES)
+
+
+@dataclass(frozen=True)
+class FitRecipe:
+    """How stars are fitted and what is drawn of them.
+
+    Args:
+        library: 'builtin' or the path of an emulator.
+        settings: of the fit, without masks.
+        windows: that are left out as well, Å in vacuum in the telescope's frame.
+        night_sky: whether the lines of the night sky are left out.
+        clip: σ beyond which single pixels are left out, or None.
+        costs: whether what masks cost is worked out for every star.
+        plot: folder of one picture or page per star, or None.
+        plot_form: which of the two.
+    """
+
+    library: str = "builtin"
+    settings: StarFitSettings = field(default_factory=StarFitSettings)
+    windows: Windows = ()
+    night_sky: bool = False
+    clip: float | None = None
+    costs: bool = False
+    plot: str | None = None
+    plot_form: PlotForm = "png"
+
+    def __post_init__(self) -> None:
+        if self.clip is not None and not 2 <= self.clip <= 100:
+            raise ConfigError(f"--clip: expected 2 to 100 σ, got {self.clip:g}")
+
+    @property
+    def masks(self) -> dict[str, Windows]:
+        """Name of a mask -> its windows."""
+        return {
+            "air (O2, H2O)": TELLURIC if self.settings.telluric else (),
+            "night sky (OH)": NIGHT_SKY if self.night_sky else (),
+            "own windows": self.windows,
+        }
+
+    @cached_property
+    def emulator_digest(self) -> str:
+        """Digest of the emulator's file."""
+        if self.library != "builtin":
+            return file_digest(Path(self.library))
+        import specvit.library
+
+        return file_digest(Path(specvit.library.__path__[0]) / "data" / BUILTIN_EMULATOR)
+
+    @cached_property
+    def digest(self) -> str:
+        """Digest of all that the results depend on but the spectra."""
+        return content_digest(
+            asdict(self) | {"emulator": self.emulator_digest, "specvit": specvit.__version__}
+        )
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What a table says of where it is from."""
+        return {"specvit": specvit.__version__, "library": self.library, "emulator": self.emulator_digest}
+
+    def check(self) -> None:
+        """Raise ConfigError if the library is not there, or a prior is on none of its labels."""
+        names = self.open_emulator().label_space.names
+        if odd := sorted(set(self.settings.priors) - set(names)):
+            raise ConfigError(f"--prior {odd[0]}: '{odd[0]}' is no label; known are {', '.join(names)}")
+
+    def open_emulator(self) -> Emulator:
+        """Return the emulator; ConfigError if there is no such file."""
+        if self.library == "builtin":
+            return Emulator.builtin()
+        if not Path(self.library).is_file():
+            raise ConfigError(
+                f"--library {self.library}: no such file; give builtin or an emulator made by `specvit library build`"
+            )
+        return Emulator.load(Path(self.library))
+
+    def fitter(self) -> ListFitter:
+        """Return the fitter, the same one for every call in this process."""
+        with _ONE_AT_A_TIME:
+            if self.digest not in _FITTERS:
+                _FITTERS.clear()
+                _FITTERS[self.digest] = ListFitter(self)
+            return _FITTERS[self.digest]
+
+
+class ListFitter:
+    """Fits the stars of a list as its recipe says.
+
+    Args:
+        recipe: of the list.
+    """
+
+    def __init__(self, recipe: FitRecipe) -> None:
+        self.recipe = recipe
+        windows = recipe.windows + (NIGHT_SKY if recipe.night_sky else ())
+        self._fitter = StarFitter(recipe.open_emulator(), replace(recipe.settings, masks=windows))
+        grid = self._fitter.emulator.grid
+        self.bins = RestBins(grid.start, grid.stop)
+        self.labels = self._fitter.emulator.label_space.names
+
+    def fit(self, spectra: Sequence[ObservedSpectrum]) -> list[Outcome]:
+        """Return what is found for each spectrum, in their order."""
+        if self.recipe.clip is not None:
+            return fit_clipped(self._fitter, spectra, self.recipe.clip)
+        return self._fitter.fit(spectra)
+
+    def costs(self, star: StellarParameters, fitted: FittedSpectrum) -> dict[str, MaskCost]:
+        """Return what masks cost a star, nothing if nobody asks."""
+        if not self.recipe.costs:
+            return {}
+        return mask_costs(self._fitter, star, fitted, self.recipe.masks)
+
+    def draw(self, star: StellarParameters, fitted: FittedSpectrum) -> str:
+        """Draw a star if the recipe says so; return the name of the file, '' if nothing is drawn.
+
+        Raises:
+            RunError: if it cannot be written.
+        """
+        if self.recipe.plot is None:
+            return ""
+        from specvit.starlist.figure import draw_star, plain_name
+
+        name = f"{plain_name(star)}.png"
+        draw_star(star, fitted, Path(self.recipe.plot) / name)
+        return name
+
+
+# Templates take seconds to make: a process keeps those of the list it works for.
+_FITTERS: dict[str, ListFitter] = {}
+# A Dask worker may have several threads.
+_ONE_AT_A_TIME = threading.Lock()

@@ -1,0 +1,233 @@
+"""Networks are trained once and kept; they answer where they agree with the fit, which answers elsewhere."""
+
+import itertools
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from specvit.amortised import AmortisedFitter, NetworkStore, Setup, TrainingPlan, draws, networks
+from specvit.amortised.agreement import CHECKED, FEWEST, compared
+from specvit.errors import ConfigError, DataError
+from specvit.library import Emulator
+from specvit.models import domain
+from specvit.observed.spectrum import RawSpectrum, checked_spectrum
+from specvit.stellar import FittedSpectrum, Refusal, StarFitSettings, StellarParameters
+from specvit.stellar.pixels import fit_pixels
+
+PLAN = TrainingPlan(updates=160, options={"batch": 64, "validations": 4, "width": 64, "components": 24})
+#: In the round numbers that are found again.
+SETUP = Setup(8350.0, 8850.0, (1.1941, 1.1941), (3.3864, 3.3864), (), False)
+
+
+def spectra(count, emission=0.0, first=0):
+    """Simulated stars as observed spectra, their labels in the facts."""
+    settings = StarFitSettings()
+    store = NetworkStore(Emulator.builtin(), settings, PLAN)
+    source = store.parts(SETUP)[0].other("test", 10**6)
+    found = []
+    for block in itertools.count(first):
+        if len(found) >= count:
+            break
+        raw = source.raw(source.generator(block))
+        pixels = np.exp(raw.log_pixels)
+        for row in range(64):
+            flux = raw.flux[row] + emission * np.exp(-0.5 * ((pixels - 8600) / 3) ** 2)
+            one = RawSpectrum(f"star {row}", "test", pixels, flux.astype(float), raw.sigma[row].astype(float))
+            one.medium, one.fwhm, one.ground = "vacuum", SETUP.fwhm_at(pixels), False
+            one.facts = {f"true {k}": float(v) for k, v in enumerate(raw.labels[row])}
+            one.facts["true rv"] = float(raw.velocity[row])
+            if raw.snr[row] > 30:
+                found.append(checked_spectrum(one, f"{block}-{row}.txt"))
+    return found[:count]
+
+
+class KnowingFitter:
+    """Stands for the fit: says what is true, or what is `off` by some σ of it."""
+
+    def __init__(self, off=0.0, settings=None):
+        self.emulator, self.settings, self.off = Emulator.builtin(), settings or StarFitSettings(), off
+        self.asked = 0
+
+    def fit(self, spectra):
+        self.asked += len(spectra)
+        return [self._one(spectrum) for spectrum in spectra]
+
+    def _one(self, spectrum):
+        names = self.emulator.label_space.names
+        errors = dict(zip(names, (80.0, 0.2, 0.15, 0.1, 0.1), strict=True))
+        labels = {n: spectrum.facts[f"true {k}"] + self.off * errors[n] for k, n in enumerate(names)}
+        rest = {"velocity": 0.0, "velocity_error": 1.0, "width": 1.0, "width_error": 0.1, "chi2": 1.0}
+        rest |= {"snr": 100.0, "pixels": 400, "covariance": np.eye(5), "minima": (), "flags": ()}
+        rest |= {"resolution": 2500.0, "medium": "vacuum", "frame": "observed", "form": "test"}
+        star = StellarParameters(spectrum.name, spectrum.source, labels, errors, **rest)
+        nothing = np.zeros(0)
+        return star, FittedSpectrum(spectrum, nothing, nothing, nothing, nothing, nothing)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with the network of the setup."""
+    folder = tmp_path_factory.mktemp("networks")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(networks, "VALIDATION", 256)
+        patch.setattr(networks, "SHOWN", 512)
+        patch.setattr(draws, "RESERVE", 1024)
+        patch.setattr(domain, "HELD_OUT", 1000)
+        told = []
+        fitter = AmortisedFitter(KnowingFitter(), store(folder), told.append)
+        fitter.check(spectra(1))
+    assert "trained" in told[0]
+    assert "minutes on two cores" in told[0]
+    return folder
+
+
+def store(folder, plan=PLAN, settings=None):
+    return NetworkStore(Emulator.builtin(), settings or StarFitSettings(), plan, folder)
+
+
+@pytest.fixture
+def never_trained(monkeypatch):
+    monkeypatch.setattr(NetworkStore, "_train", lambda *_: pytest.fail("trained again"))
+
+
+def test_a_network_is_kept_and_answers_where_it_agrees_with_the_fit(folder, never_trained):
+    told, fit = [], KnowingFitter()
+    fitter = AmortisedFitter(fit, store(folder), told.append)
+    stars = spectra(60)
+    outcomes = fitter.fit(stars)
+    answered = [star for star, _ in outcomes]
+    assert [star.source for star in answered] == [one.source for one in stars]
+    by_network = [star for star in answered if star.method == "subspace-nano"]
+    assert len(by_network) > 40
+    assert all("OUT_OF_DOMAIN" not in star.flags for star in by_network)
+    # The checked ones, and those that the network may not answer.
+    assert fit.asked == CHECKED + 60 - len(by_network)
+    (line,) = told
+    assert f"on {CHECKED} spectra" in line
+    assert "the network answers" in line
+    off = np.array([star.labels["teff"] - star.facts["true 0"] for star in by_network])
+    stated = np.array([star.errors["teff"] for star in by_network])
+    assert 0.4 < np.mean(np.abs(off) < stated) < 0.9
+    # Of stars spread evenly over the box it is 650 K.
+    assert np.std(off) < 450
+    shifts = np.array([star.velocity - star.facts["true rv"] for star in by_network])
+    assert np.median(np.abs(shifts)) < 8
+
+
+def test_a_fit_that_says_otherwise_is_believed(folder, never_trained):
+    told, fit = [], KnowingFitter(off=8.0)
+    outcomes = AmortisedFitter(fit, store(folder), told.append).fit(spectra(40))
+    assert {star.method for star, _ in outcomes} == {"template"}
+    assert "they disagree, the fit answers" in told[0]
+
+
+def test_spectra_out_of_domain_are_fitted_and_flagged(folder, never_trained):
+    odd = spectra(5, emission=3.0, first=7)
+    outcomes = AmortisedFitter(KnowingFitter(), store(folder)).fit([*spectra(30), *odd])
+    for star, _ in outcomes[-5:]:
+        assert star.method == "template"
+        assert "OUT_OF_DOMAIN" in star.flags
+        assert "unlike simulated spectra" in star.assumptions[-1]
+    assert sum("OUT_OF_DOMAIN" in star.flags for star, _ in outcomes[:30]) < 6
+
+
+def test_too_few_to_check_are_fitted(folder, never_trained):
+    fitter = AmortisedFitter(KnowingFitter(), store(folder))
+    outcomes = fitter.fit(spectra(FEWEST - 2))
+    assert {star.method for star, _ in outcomes} == {"template"}
+    (agreement,) = fitter.agreements.values()
+    assert "too few" in agreement.describe()
+    # The next ones are asked again.
+    assert "subspace-nano" in {star.method for star, _ in fitter.fit(spectra(30))}
+
+
+def test_what_was_checked_before_holds(folder, never_trained):
+    first = AmortisedFitter(KnowingFitter(), store(folder))
+    agreements = first.check(spectra(20))
+    fit = KnowingFitter(off=8.0)
+    later = AmortisedFitter(fit, store(folder), agreements=agreements)
+    outcomes = later.fit(spectra(10, first=3))
+    by_network = [star for star, _ in outcomes if star.method == "subspace-nano"]
+    assert len(by_network) >= 7
+    assert fit.asked == 10 - len(by_network)
+    elsewhere = AmortisedFitter(KnowingFitter(), store(folder), agreements={})
+    assert {star.method for star, _ in elsewhere.fit(spectra(2))} == {"template"}
+
+
+def test_what_cannot_be_fitted_is_refused_in_its_place(folder, never_trained):
+    good = spectra(2)
+    far = replace(good[0], wavelength=good[0].wavelength + 3000.0)
+    outcomes = AmortisedFitter(KnowingFitter(), store(folder)).fit([good[0], far, good[1]])
+    assert [isinstance(one, Refusal) for one in outcomes] == [False, True, False]
+
+
+def test_networks_are_kept_by_all_they_depend_on(folder):
+    kept = store(folder)
+    assert kept.has(SETUP)
+    assert not kept.has(replace(SETUP, stop=8800.0))
+    assert not store(folder, replace(PLAN, updates=251)).has(SETUP)
+    assert not store(folder, replace(PLAN, nuisances=PLAN.nuisances.without("masks"))).has(SETUP)
+    assert not store(folder, settings=StarFitSettings(model_error=0.01)).has(SETUP)
+    assert store(folder, settings=StarFitSettings(starts=3)).has(SETUP)
+    # Named by what the spectra are, within rounding.
+    grid = Emulator.builtin().grid
+    (one,) = spectra(1)
+    pixels = fit_pixels(one, StarFitSettings(), grid.start, grid.stop)
+    assert Setup.of(pixels, StarFitSettings()) == SETUP
+    blunt = replace(one, fwhm=1.3 * one.fwhm)
+    assert not SETUP.has(fit_pixels(blunt, StarFitSettings(), grid.start, grid.stop), StarFitSettings())
+
+
+def test_a_damaged_network_is_refused_with_the_way_out(folder, tmp_path):
+    kept = tmp_path / "networks"
+    shutil.copytree(folder, kept)
+    (inside,) = kept.iterdir()
+    weights = next(inside.glob("*.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:-50])
+    with pytest.raises(DataError, match="delete the folder"):
+        store(kept).network(SETUP)
+
+
+def test_priors_are_refused(folder):
+    settings = StarFitSettings(priors={"teff": (5000.0, 50.0)})
+    with pytest.raises(ConfigError, match="--method template"):
+        AmortisedFitter(KnowingFitter(settings=settings), store(folder, settings=settings))
+
+
+def test_a_plan_that_cannot_be_is_refused():
+    with pytest.raises(ConfigError, match="updates"):
+        TrainingPlan(updates=0)
+    with pytest.raises(ConfigError, match="choose"):
+        TrainingPlan(model="subspac")
+
+
+@pytest.mark.parametrize(
+    ("off", "holds"), [(0.0, True), (0.8, True), (1.2, False), (-1.2, False), (4.0, False)]
+)
+def test_what_agreeing_means(off, holds):
+    fitter = KnowingFitter()
+    stars = [fitter.fit([one])[0][0] for one in spectra(12)]
+    # Both have the same errors, so √2 of one.
+    moved = [
+        replace(star, labels={n: v + off * 2**0.5 * star.errors[n] for n, v in star.labels.items()})
+        for star in stars
+    ]
+    found = compared(moved, stars)
+    assert found.checked == 12
+    assert found.holds == holds
+    assert found.to_dict()["holds"] == holds
+    assert not compared(moved[: FEWEST - 1], stars[: FEWEST - 1]).holds
+
+
+def test_a_vision_transformer_serves_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(networks, "VALIDATION", 64)
+    monkeypatch.setattr(networks, "SHOWN", 256)
+    monkeypatch.setattr(draws, "RESERVE", 256)
+    monkeypatch.setattr(domain, "HELD_OUT", 300)
+    plan = TrainingPlan("vit", updates=3, options={"batch": 16, "validations": 1})
+    network = store(tmp_path, plan).network(SETUP)
+    flux, sigma = torch.ones(2, network.frame.grid.size), torch.full((2, network.frame.grid.size), 0.02)
+    assert network.estimator.predict(flux, sigma).mean.shape == (2, 5)

@@ -125,6 +125,7 @@ def distil(
                     for s in range(plan.seed, plan.seed + plan.seeds)
                 ]
                 rows += row_of(learner, models, stars, stars.batch, plan.spectra, compared, plan.seed)
+    judges = {label: stars.judge(label, plan.seed) for label in plan.labels}
     return LearningRecord(
         verb="distil",
         compared=f"{named_shortly(named)}: {POSTERIOR if teacher is None else teacher.described}",
@@ -134,7 +135,7 @@ def distil(
         validation=plan.validation,
         seed=plan.seed,
         date=datetime.date.today().isoformat(),
-        ceiling=_ceilings(stars, plan) if plan.posteriors else {},
+        ceiling={label: judge.ceiling() for label, judge in judges.items() if judge.is_exact},
         rows=tuple(rows),
         kept={label: smallest(rows, label, plan.wanted) for label in plan.labels},
         wanted=plan.wanted,
@@ -234,7 +235,3 @@ def _place(folder: Path, learner: Learner, source: SpectraSource, seed: int) -> 
         "spectra": source.provenance["identity"],
     }
     return folder / "models" / content_digest(what)
-
-
-def _ceilings(stars: Any, plan: DistilPlan) -> dict[str, Any]:
-    return {label: stars.judge(label, plan.seed).ceiling() for label in plan.labels}

@@ -74,7 +74,9 @@ class ModelError:
 
     def correction_at(self, log_wavelength: np.ndarray, resolution: float) -> np.ndarray:
         """Return the correction at ln λ (count,), evenly spaced, of templates seen at `resolution`; 0 outside."""
-        found = np.interp(log_wavelength, self.log_wavelength, self.correction, left=0.0, right=0.0)
+        found: np.ndarray = np.interp(
+            log_wavelength, self.log_wavelength, self.correction, left=0.0, right=0.0
+        )
         blur = resolution**-2 - self.resolution**-2
         if blur <= 0:
             return found

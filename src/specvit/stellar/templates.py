@@ -135,24 +135,6 @@ class WidthTemplates:
         coefficients = (self._padded(self.emulator.coefficients(labels)) @ self.into).float()
         return _spline_values(coefficients @ self.rows[:, NODES.index(1.0)])
 
-    def fine(self, labels: Tensor, log_width: Tensor) -> Tensor:
-        """Return spline coefficients on the fine grid, shape (N, count), of labels (N, P) and widths (N, 1 or count)."""
-        coefficients = (self._padded(self.emulator.coefficients(labels)) @ self.into).float()
-        rows = torch.tensordot(coefficients, self.rows, 1).double()
-        at = 2 * log_width.clamp(LOWEST_WIDTH, HIGHEST_WIDTH)
-        a, b, c = self.log_nodes
-        # Lagrange's weights of the three widths.
-        weights = torch.stack(
-            [
-                (at - b) * (at - c) / ((a - b) * (a - c)),
-                (at - a) * (at - c) / ((b - a) * (b - c)),
-                (at - a) * (at - b) / ((c - a) * (c - b)),
-            ],
-            1,
-        )
-        mixed: Tensor = (rows * weights).sum(1)
-        return mixed
-
     def see(
         self, labels: Tensor, velocity: Tensor, log_width: Tensor, log_pixels: Tensor, own: Tensor
     ) -> SeenTemplates:

@@ -93,6 +93,12 @@ def predict(
     updates: Annotated[
         int, typer.Option(help="Length of the training of a network; for --method network.")
     ] = 3000,
+    domain: Annotated[
+        bool,
+        typer.Option(
+            help="Flag spectra unlike what library and spectrograph make; takes seconds per new instrument."
+        ),
+    ] = True,
     workers: Annotated[int, typer.Option(help="Local processes, one thread each.")] = 1,
     dask: Annotated[
         str | None, typer.Option(help="Address of a Dask scheduler instead of local processes (extra 'hpc').")
@@ -172,6 +178,7 @@ def predict(
         clip=clip,
         costs=show_mask_cost or json_output or (out is not None and out.suffix == ".json"),
         plot=None if plot is None else str(plot.absolute()),
+        judged=domain,
     )
     recipe.check()
     inputs = star_inputs(files, options, sys.stdin if "-" in files else ())

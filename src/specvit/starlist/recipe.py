@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import specvit
+from specvit.amortised import DomainStore, JudgedFitter
 from specvit.errors import ConfigError
 from specvit.library import Emulator
 from specvit.library.emulator import BUILTIN_EMULATOR
@@ -44,6 +45,7 @@ class FitRecipe:
         costs: whether what masks cost is worked out for every star.
         plot: folder of one picture or page per star, or None.
         plot_form: which of the two.
+        judged: whether spectra are flagged that library and spectrograph would not make.
         networks: that answer where they may; None leaves all stars to the fit.
     """
 
@@ -55,6 +57,7 @@ class FitRecipe:
     costs: bool = False
     plot: str | None = None
     plot_form: PlotForm = "png"
+    judged: bool = False
     networks: ListNetworks | None = None
 
     def __post_init__(self) -> None:
@@ -139,15 +142,23 @@ class ListFitter:
         self.recipe = recipe
         self._fitter = StarFitter(recipe.open_emulator(), recipe.masked_settings)
         self._networks = None if recipe.networks is None else recipe.networks.fitter(self._fitter)
+        self._judge: JudgedFitter | None = None
+        if recipe.judged and recipe.networks is None:
+            store = DomainStore(self._fitter.emulator, recipe.masked_settings)
+            self._judge = JudgedFitter(self._fitter, store)
         grid = self._fitter.emulator.grid
         self.bins = RestBins(grid.start, grid.stop)
         self.labels = self._fitter.emulator.label_space.names
 
     def fit(self, spectra: Sequence[ObservedSpectrum]) -> list[Outcome]:
         """Return what is found for each spectrum, in their order."""
+        if self._networks is not None:
+            return self._networks.fit(spectra)
         if self.recipe.clip is not None:
-            return fit_clipped(self._fitter, spectra, self.recipe.clip)
-        return (self._networks or self._fitter).fit(spectra)
+            outcomes = fit_clipped(self._fitter, spectra, self.recipe.clip)
+        else:
+            outcomes = self._fitter.fit(spectra)
+        return outcomes if self._judge is None else self._judge.judged(outcomes)
 
     def costs(self, star: StellarParameters, fitted: FittedSpectrum) -> dict[str, MaskCost]:
         """Return what masks cost a star, nothing if nobody asks."""

@@ -211,9 +211,7 @@ def test_unusable_spectra_spoil_no_verdict(simulator, tmp_path):
     )
     train.truth.flux[5, 7] = torch.nan
     held_out.flux[3] = torch.nan
-    sources = [
-        MemorySource(batch, narrow.grid, narrow.prior.label_space) for batch in (train, held_out)
-    ]
+    sources = [MemorySource(batch, narrow.grid, narrow.prior.label_space) for batch in (train, held_out)]
     domain = InputDomain.fit(*sources)
     assert all(bool(torch.isfinite(values).all()) for values in domain.to_tensors().values())
     stars = narrow.draw("test", 1, 0, 50)

@@ -90,7 +90,9 @@ def test_what_is_known_of_one_star_moves_that_one_alone(fitter, found):
     alone = fitter.fit([plain])[0][0]
     assert both[0][0].labels["log_g"] == pytest.approx(3.0, abs=0.01)
     # Products of matrices of other sizes are rounded otherwise, and a descent ends within some hundredths of σ.
-    assert both[1][0].labels["log_g"] == pytest.approx(alone.labels["log_g"], abs=0.05 * alone.errors["log_g"])
+    assert both[1][0].labels["log_g"] == pytest.approx(
+        alone.labels["log_g"], abs=0.05 * alone.errors["log_g"]
+    )
     general = StarFitter(settings=replace(fitter.settings, priors={"log_g": (1.5, 0.001)}))
     assert general.fit([told])[0][0].labels["log_g"] == pytest.approx(3.0, abs=0.01)
 

@@ -1,6 +1,8 @@
 """Many stars: nothing is lost or done twice, whatever ends a command, and memory does not grow with their number."""
 
+import errno
 import gc
+import io
 import json
 import os
 import signal
@@ -309,3 +311,43 @@ def test_no_scheduler_is_one_line(quick, tmp_path, monkeypatch):
     job = job_of(made_stars.write_list(tmp_path / "a", 1), tmp_path / "parts")
     with pytest.raises(RunError, match="no scheduler answers there"):
         job.run(dask="tcp://127.0.0.1:1")
+
+
+def test_a_full_disk_is_named_and_the_same_command_goes_on(quick, tmp_path, monkeypatch, capsys):
+    made_stars.write_list(tmp_path / "a", 7)
+    out = tmp_path / "stars.csv"
+    words = ["predict", str(tmp_path / "a"), "--medium", "vacuum", "--out", str(out)]
+    replaced, left = os.replace, [1]
+
+    def full(source, target):
+        if not left[0]:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        left[0] -= 1
+        replaced(source, target)
+
+    monkeypatch.setattr(os, "replace", full)
+    assert main(words) == 1
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "cannot write" in line
+    assert "the disk is full; free some space and give the same command again, it continues" in line
+    assert not list((tmp_path / "stars.csv.parts").glob("*.partial"))
+    monkeypatch.undo()
+    monkeypatch.setattr("specvit.starlist.recipe.StarFitter", made_stars.QuickFitter)
+    quick.seen.clear()
+    assert main(words) == 0
+    assert len(quick.seen) == 4
+    assert len(out.read_text().splitlines()) == 8
+
+
+def test_a_place_that_cannot_be_written_is_said_before_anything_is_read(quick, tmp_path, capsys):
+    paths = made_stars.write_list(tmp_path / "a", 1)
+    assert main(["predict", str(paths[0]), "--out", str(paths[0] / "stars.csv")]) == 1
+    assert "a file stands where a folder is needed" in capsys.readouterr().err
+    assert quick.seen == []
+
+
+def test_a_list_on_standard_input(quick, tmp_path, monkeypatch, capsys):
+    paths = made_stars.write_list(tmp_path / "a", 2)
+    monkeypatch.setattr("sys.stdin", io.StringIO("".join(f"{path}\n" for path in paths)))
+    assert main(["predict", "-", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["stars"]) == 2

@@ -143,7 +143,7 @@ def test_a_damaged_part_is_named(quick, tmp_path):
     part = next((tmp_path / "parts").glob("*.jsonl"))
     for content in (b"", b"{}\n", b'{"entries": [["a", 0, 1, "odd"]]}\n', b"\xff\xfe"):
         part.write_bytes(content)
-        with pytest.raises(DataError, match=f"{part.name}.*delete it"):
+        with pytest.raises(DataError, match=f"{part.name}.*move it away"):
             job.index()
     part.unlink()
     job.run()

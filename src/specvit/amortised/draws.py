@@ -170,7 +170,7 @@ class SetupSpectra:
         sigma = _noise_levels(rng, clean)
         flux = clean + sigma * rng.standard_normal(clean.shape, dtype=np.float32)
         if self.nuisances.model_error:
-            wrong = self.frame.settings.model_error * clean
+            wrong = self.frame.settings.flat_error * clean
             flux += wrong * rng.standard_normal(clean.shape, dtype=np.float32)
         if self.nuisances.masks:
             self._mask(rng, pixels, sigma)

@@ -50,7 +50,9 @@ class QuickVelocity:
             labels[:, at] = galactic_alpha(labels[:, space.index("m_h")])[0].clamp(low[at], high[at])
         if "c_m" in space.names:
             labels[:, space.index("c_m")] = 0.0
-        own = np.log(frame.setup.fwhm_at(np.exp(log_wavelength)) / np.exp(log_wavelength) * templates.resolution)
+        own = np.log(
+            frame.setup.fwhm_at(np.exp(log_wavelength)) / np.exp(log_wavelength) * templates.resolution
+        )
         still, width = np.zeros(len(labels)), np.broadcast_to(own, (len(labels), own.size))
         seen = star_flux(templates, labels.numpy(), still, log_wavelength, width)
         place = np.linspace(-1, 1, log_wavelength.size)

@@ -80,8 +80,16 @@ def predict(
         bool, typer.Option("--show-mask-cost", help="Print what every mask costs in precision.")
     ] = False,
     model_error: Annotated[
-        float, typer.Option(help="What the library gets wrong in a pixel, relative to the flux.")
-    ] = 0.02,
+        str | None,
+        typer.Option(
+            help="What the library gets wrong: a file of `specvit calibrate-stars`, or one error of every pixel, "
+            "relative to the flux; the built-in library's is known."
+        ),
+    ] = None,
+    core_error: Annotated[
+        float,
+        typer.Option(help="Further error at the cores of the Ca II triplet; 0 fits them like the rest."),
+    ] = 0.3,
     library: Annotated[
         str, typer.Option(help="'builtin' or an emulator file made by `specvit library build`.")
     ] = "builtin",
@@ -169,14 +177,17 @@ def predict(
         unit=unit,
         select=tuple(word.strip() for word in select.split(",") if word.strip()),
     )
+    error = _model_error(model_error)
     settings = StarFitSettings(
         telluric=not no_telluric,
-        model_error=model_error,
+        model_error=error if isinstance(error, float) else None,
+        core_error=core_error,
         priors=dict(parse_prior(text) for text in prior or ()),
     )
     recipe = FitRecipe(
         library,
         settings,
+        error if isinstance(error, str) else None,
         windows=tuple(window for text in mask or () for window in parse_windows(text)),
         night_sky=night_sky,
         clip=clip,
@@ -271,3 +282,19 @@ def _parts_folder(out: Path | None) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="specvit-predict-") as folder:
         yield Path(folder)
+
+
+def _model_error(text: str | None) -> float | str | None:
+    """Return a number, the path of a file that is there, or None."""
+    from specvit.errors import ConfigError
+
+    if text is None:
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        if Path(text).is_file():
+            return str(Path(text).absolute())
+    raise ConfigError(
+        f"--model-error {text}: expected a file of `specvit calibrate-stars` or a number such as 0.02"
+    )

@@ -25,6 +25,9 @@ from specvit.models.moments import Pool
 
 ReadoutKind = Literal["ridge", "lightgbm", "mlp"]
 
+#: The one that tells what is there linearly.
+LINEAR: ReadoutKind = "ridge"
+
 #: What is tried: leaves per tree, with at most this many trees, and hidden layers of this many units.
 LEAVES, ROUNDS = (4, 15), 600
 DEPTHS, WIDTH = (1, 2, 3), 128

@@ -24,8 +24,9 @@ from specvit.starlist.pages import check_pages, star_page
 from specvit.starlist.residuals import RestBins
 from specvit.stellar import FittedSpectrum, StarFitSettings, StarFitter, StellarParameters
 from specvit.stellar.clipping import fit_clipped
-from specvit.stellar.fit import Outcome
+from specvit.stellar.fit import Outcome, model_error_of
 from specvit.stellar.mask_cost import MaskCost, Windows, mask_costs
+from specvit.stellar.model_error import ModelError, load_model_error
 from specvit.stellar.pixels import in_windows
 from specvit.stellar.settings import TELLURIC
 
@@ -44,6 +45,7 @@ class FitRecipe:
     Args:
         library: 'builtin' or the path of an emulator.
         settings: of the fit, without masks.
+        model_error: file of what the library gets wrong, or None: see `StarFitter`.
         windows: that are left out as well, Å in vacuum in the telescope's frame.
         night_sky: whether the lines of the night sky are left out.
         clip: σ beyond which single pixels are left out, or None.
@@ -55,6 +57,7 @@ class FitRecipe:
 
     library: str = "builtin"
     settings: StarFitSettings = field(default_factory=StarFitSettings)
+    model_error: str | None = None
     windows: Windows = ()
     night_sky: bool = False
     clip: float | None = None
@@ -101,13 +104,30 @@ class FitRecipe:
         return content_digest(
             asdict(replace(self, networks=None))
             | {"emulator": self.emulator_digest, "specvit": specvit.__version__, "networks": networks}
+            | {"errors": None if self.errors is None else asdict(self.errors)}
         )
 
     @property
     def provenance(self) -> dict[str, Any]:
         """What a table says of where it is from."""
-        own = {"specvit": specvit.__version__, "library": self.library, "emulator": self.emulator_digest}
+        errors, settings = self.errors, self.settings
+        flat = f"{settings.flat_error:g} everywhere"
+        own = {
+            "specvit": specvit.__version__,
+            "library": self.library,
+            "emulator": self.emulator_digest,
+            "model_error": flat
+            if errors is None
+            else f"{self.model_error or 'builtin'}, {errors.stars} stars",
+            "core_error": settings.core_error,
+        }
         return own if self.networks is None else own | self.networks.describe()
+
+    @cached_property
+    def errors(self) -> ModelError | None:
+        """What the library gets wrong, as the fit takes it."""
+        given = None if self.model_error is None else load_model_error(Path(self.model_error))
+        return model_error_of(self.open_emulator(), self.settings, given)
 
     @property
     def bins(self) -> RestBins:
@@ -116,9 +136,13 @@ class FitRecipe:
         return RestBins(grid.start, grid.stop)
 
     def check(self) -> None:
-        """Raise ConfigError if the library is not there or a prior is on none of its labels, MissingExtra without figures."""
+        """Raise ConfigError if the library is not there or its model error is another's, or a prior is on no label.
+
+        MissingExtra without what figures need.
+        """
         if self.plot is not None:
             check_pages()
+        _ = self.errors
         names = self.open_emulator().label_space.names
         if odd := sorted(set(self.settings.priors) - set(names)):
             raise ConfigError(f"--prior {odd[0]}: '{odd[0]}' is no label; known are {', '.join(names)}")

@@ -21,7 +21,7 @@ from specvit.starlist.figure import digits_of, name_lines
 from specvit.starlist.pages import PageCell, PageTable, render_page
 from specvit.starlist.residuals import RestBins, SurveyResidual, unpacked
 from specvit.stellar import FLAGS
-from specvit.stellar.flags import ASSUMED
+from specvit.stellar.flags import NOTES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -63,7 +63,7 @@ class StarListSummary:
             if len(self.reasons) < MOST_REFUSED:
                 self.reasons.append([star["name"], star["reason"]])
             return
-        doubtful = bool(set(star["flags"]) - set(ASSUMED))
+        doubtful = bool(set(star["flags"]) - set(NOTES))
         self.points.append(tuple(star.get(name, np.nan) for name in ("teff", "log_g", "m_h")))
         self.doubtful.append(doubtful)
         self.snr.append(star["snr"])
@@ -137,7 +137,7 @@ class StarListSummary:
     def _findings(self) -> list[str]:
         if not self.points:
             return ["No spectrum could be fitted; the reasons are below."]
-        common = [(flag, found) for flag, found in self.flags.most_common() if flag not in ASSUMED][:1]
+        common = [(flag, found) for flag, found in self.flags.most_common() if flag not in NOTES][:1]
         words = [f"The most common doubt is {flag}, of {count(found)} stars." for flag, found in common]
         which, survey = self._residual()
         largest = _largest(survey)

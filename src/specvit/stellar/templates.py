@@ -7,6 +7,7 @@ then a combination of rows on a fine logarithmic grid, interpolated between the 
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -90,6 +91,13 @@ class WidthTemplates:
         self.into, self.rows = self._compressed(torch.from_numpy(np.stack(smoothed, axis=1)))
         self.log_nodes = np.log(NODES)
 
+    def corrected(self, correction: np.ndarray) -> WidthTemplates:
+        """Return these templates times one plus `correction` (count,) on the fine grid, in the rest frame."""
+        values = _spline_values(self.rows.double()).numpy() * (1 + correction)
+        other = copy.copy(self)
+        other.rows = torch.from_numpy(spline_filter1d(values, order=3, axis=2, mode="mirror")).float()
+        return other
+
     @property
     def labels(self) -> int:
         """P."""
@@ -122,28 +130,24 @@ class WidthTemplates:
         """Return coefficients with a one in front, which multiplies the mean spectrum."""
         return torch.nn.functional.pad(coefficients.double(), (1, 0), value=1.0)
 
+    def fine(self, labels: Tensor, log_width: Tensor) -> Tensor:
+        """Return splines' coefficients on the fine grid (N, count) of labels (N, P) and ln(widths) (N, 1 or count)."""
+        coefficients = (self._padded(self.emulator.coefficients(labels)) @ self.into).float()
+        rows = torch.tensordot(coefficients, self.rows, 1).double()
+        at = 2 * log_width.clamp(LOWEST_WIDTH, HIGHEST_WIDTH)
+        mixed = torch.zeros(())
+        for k, node in enumerate(self.log_nodes):
+            # Lagrange's weights.
+            weight = torch.ones_like(at)
+            for other in np.delete(self.log_nodes, k):
+                weight = weight * (at - other) / (node - other)
+            mixed = mixed + weight * rows[:, k]
+        return mixed
+
     def values(self, labels: Tensor) -> Tensor:
         """Return templates of labels (N, P) on the fine grid at the nominal width, shape (N, count), float32."""
         coefficients = (self._padded(self.emulator.coefficients(labels)) @ self.into).float()
         return _spline_values(coefficients @ self.rows[:, NODES.index(1.0)])
-
-    def fine(self, labels: Tensor, log_width: Tensor) -> Tensor:
-        """Return spline coefficients on the fine grid, shape (N, count), of labels (N, P) and widths (N, 1 or count)."""
-        coefficients = (self._padded(self.emulator.coefficients(labels)) @ self.into).float()
-        rows = torch.tensordot(coefficients, self.rows, 1).double()
-        at = 2 * log_width.clamp(LOWEST_WIDTH, HIGHEST_WIDTH)
-        a, b, c = self.log_nodes
-        # Lagrange's weights of the three widths.
-        weights = torch.stack(
-            [
-                (at - b) * (at - c) / ((a - b) * (a - c)),
-                (at - a) * (at - c) / ((b - a) * (b - c)),
-                (at - a) * (at - b) / ((c - a) * (c - b)),
-            ],
-            1,
-        )
-        mixed: Tensor = (rows * weights).sum(1)
-        return mixed
 
     def see(
         self, labels: Tensor, velocity: Tensor, log_width: Tensor, log_pixels: Tensor, own: Tensor

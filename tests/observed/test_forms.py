@@ -1,5 +1,7 @@
 """Every form is known by its content and says the same of the same star: vacuum Å, flux, sigma, resolution, frame."""
 
+import gzip
+
 import numpy as np
 import pytest
 
@@ -317,3 +319,13 @@ def test_an_extension_of_flags_is_used(tmp_path):
     spectrum = read(files.write(tmp_path / "a.fits", *hdus, **cards), medium="vacuum")[0]
     assert np.flatnonzero(~spectrum.usable).tolist() == [40, 41]
     assert "sigma" not in spectrum.assumed
+
+
+@pytest.mark.parametrize("writer", ["ascii_three", "csv_named", "ecsv", "gaia_csv", "gaia_votable"])
+def test_a_compressed_table_is_the_same_spectrum(tmp_path, writer):
+    plain = getattr(files, writer)(tmp_path / "a", STARS["linear"])
+    (tmp_path / "b").write_bytes(gzip.compress(plain.read_bytes()))
+    one, other = (read(path, medium="vacuum")[0] for path in (plain, tmp_path / "b"))
+    assert one.form == other.form
+    np.testing.assert_array_equal(one.wavelength, other.wavelength)
+    np.testing.assert_array_equal(one.flux, other.flux)

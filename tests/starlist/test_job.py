@@ -351,3 +351,30 @@ def test_a_list_on_standard_input(quick, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("sys.stdin", io.StringIO("".join(f"{path}\n" for path in paths)))
     assert main(["predict", "-", "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)["stars"]) == 2
+
+
+def test_a_spectrum_that_breaks_the_fit_is_refused_alone(quick, tmp_path, monkeypatch):
+    paths = made_stars.write_list(tmp_path / "a", 5)
+    fit = made_stars.QuickFitter.fit
+
+    def breaking(self, spectra):
+        if any(spectrum.name == paths[3].name for spectrum in spectra):
+            raise RuntimeError("linalg.inv: the\nmatrix is singular")
+        return fit(self, spectra)
+
+    monkeypatch.setattr(made_stars.QuickFitter, "fit", breaking)
+    job = job_of(paths, tmp_path / "parts")
+    job.run()
+    reasons = [star.get("reason", "") for star in job.stars()]
+    assert [bool(reason) for reason in reasons] == [False, False, False, True, False]
+    assert "star0003.txt" in reasons[3]
+    assert "the fit failed (RuntimeError: linalg.inv: the matrix is singular)" in reasons[3]
+
+
+def test_a_mistake_of_the_command_ends_it(quick, tmp_path, monkeypatch):
+    def mistaken(self, spectra):
+        raise ConfigError("priors: 'age' is no label")
+
+    monkeypatch.setattr(made_stars.QuickFitter, "fit", mistaken)
+    with pytest.raises(ConfigError, match="age"):
+        job_of(made_stars.write_list(tmp_path / "a", 2), tmp_path / "parts").run()

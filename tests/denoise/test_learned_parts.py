@@ -224,6 +224,7 @@ def test_more_and_less_noise_in_the_basis_has_the_moments_it_should():
     # In a Gaussian world the linear answer is the posterior mean, with the variance it states.
     pull = (true - told.linear) / told.doubt.sqrt()
     assert float((pull.std(dim=0) - 1).abs().max()) < 0.04
+    assert torch.equal(true[:4000], true[4000:8000])
     for part in (told.doubt.mean(dim=1) < 0.05, told.doubt.mean(dim=1) > 0.95):
         assert int(part.sum()) > 100
         assert float((pull[part].std(dim=0) - 1).abs().max()) < 0.15

@@ -70,7 +70,7 @@ class SubspaceSettings(Section):
     metrics: dict[str, float]
 
 
-class Fitted(NamedTuple):
+class LocallyFitted(NamedTuple):
     """What a `StarMixer` is given of B spectra; all of it is fixed, and made while others train."""
 
     statistics: Statistics
@@ -97,7 +97,7 @@ class StarMixer(nn.Module):
         self.head = nn.Linear(options.width, options.points * (labels + 1))
         nn.init.zeros_(self.head.weight)
 
-    def forward(self, fitted: Fitted) -> tuple[Tensor, Tensor]:
+    def forward(self, fitted: LocallyFitted) -> tuple[Tensor, Tensor]:
         """Return stars, shape (B, M, P), and weights (B, M)."""
         inputs, local = fitted.statistics.inputs, fitted.local
         step = local.in_errors().clamp(-FAR, FAR)
@@ -132,7 +132,7 @@ class MixedStars(nn.Module):
         # Behind a tuple, so that its tensors are no part of what is averaged, kept and saved at every validation.
         self._fixed = (templates,)
 
-    def forward(self, fitted: Fitted) -> Tensor:
+    def forward(self, fitted: LocallyFitted) -> Tensor:
         """Return the spectra on the basis, shape (B, K + 1)."""
         (templates,) = self._fixed
         points, share = self.mixer(fitted)
@@ -167,13 +167,13 @@ class StarMixing:
         if validation.truth is None:
             raise DataError("subspace-denoiser: needs spectra whose noise-free flux is known; simulate them")
 
-    def prepare(self, batch: SpectraBatch, seed: int | None) -> tuple[Fitted, Tensor]:
+    def prepare(self, batch: SpectraBatch, seed: int | None) -> tuple[LocallyFitted, Tensor]:
         """Return fits; and what is wanted: the spectrum on the basis and the metric of the noise."""
         usable, flux, sigma, level = normalise(batch.flux, batch.sigma)
         with torch.no_grad():
             statistics = self.front.statistics(usable, flux, sigma)
             clean = batch.known_truth().flux / level @ self.front.dual
-            fitted = Fitted(statistics, self.front.fitted(statistics))
+            fitted = LocallyFitted(statistics, self.front.fitted(statistics))
         return fitted, torch.cat([clean, statistics.normal.flatten(1)], dim=1)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -301,7 +301,7 @@ class SubspaceDenoiser:
         sigma = torch.where(usable, noisy.sigma, 1.0)
         flux, sigma, usable = (values.cpu() for values in (noisy.flux, sigma, usable))
         statistics = self.templates.statistics(usable, flux, sigma)
-        points, share = self.network(Fitted(statistics, self.templates.fitted(statistics)))
+        points, share = self.network(LocallyFitted(statistics, self.templates.fitted(statistics)))
         each = self.templates.multipliers(points.flatten(0, 1)).unflatten(0, points.shape[:2])
         spectra = (share[..., None] * each).sum(dim=1) @ self.templates.observed.get_buffer("rows")
         weighted = torch.where(usable, sigma.square().reciprocal(), 0.0) * spectra

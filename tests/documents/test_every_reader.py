@@ -46,9 +46,11 @@ TELL = {
     "documents/opening.py", "documents/hdf5.py", "documents/toml.py",
     # What the system says of these is told by `check_readable` before, or by `access_error` after.
     "library/emulator_file.py", "training/checkpoint.py", "instrument/tables.py", "runs/identity.py",
+    "starlist/inputs.py", "starlist/parts.py",
     # They write, under `disk_errors` or for one process: nothing is read that a user gave.
     "runs/atomic.py", "runs/folder.py", "simulate/shards.py", "library/library_file.py", "studies/store.py",
     "library/synthesis/isolated.py", "library/download.py", "cli/terminal.py", "simulate/writer.py",
+    "represent/latents_file.py",
     # Observed spectra have words of their own.
     "observed/files.py", "observed/texts.py",
     # Files of the package itself and of the system.

@@ -1,12 +1,13 @@
 """`specvit instrument`: what it prints, as text and JSON, and its exit codes."""
 
 import json
+import re
 
 import numpy as np
 import pytest
 
 from specvit.cli import main
-from specvit.instrument import instrument_names
+from specvit.instrument import Instrument, instrument_names
 
 
 def run(capsys, *arguments):
@@ -123,3 +124,45 @@ def test_check_looks_at_the_library_through_the_instrument(capsys, tmp_path):
     code, out, _ = run(capsys, "check", "gaia_rvs")
     assert code == 0
     assert "11500" in out
+
+
+@pytest.mark.parametrize("name", instrument_names())
+def test_every_preset_does_all_that_is_promised(capsys, tmp_path, name):
+    from specvit.library import Emulator
+
+    library = tmp_path / "mine.safetensors"
+    Emulator.builtin().save(library)
+    code, out, _ = run(capsys, "show", name, "--json")
+    shown = json.loads(out)
+    assert code == 0
+    assert shown["source"]
+    code, out, err = run(capsys, "check", name, "--library", str(library), "--json")
+    assert (code, err) == (0, "")
+    seen = json.loads(out)
+    assert 7000 < seen["start"] < seen["stop"] < 8950
+    mag = str(shown["conditions"]["mag"]["default"])
+    code, out, err = run(capsys, "exposure", name, "--snr", "5", "--mag", mag, "--json")
+    assert (code, err) == (0, "")
+    (row,) = json.loads(out)
+    assert 1 <= row["exact"] <= row["exposures"] < 1e4
+    # So many, and no fewer, give the S/N that `snr` states.
+    whole = ("snr", name, "--mag", mag, "--set", f"conditions.exposure_count={row['exposures']}", "--json")
+    code, out, err = run(capsys, *whole)
+    assert (code, err) == (0, "")
+    assert json.loads(out)[0]["median"] == pytest.approx(row["snr"], rel=1e-4)
+    assert row["snr"] >= 5
+    image = tmp_path / "plot.png"
+    assert run(capsys, "plot", name, "-o", str(image))[0] == 0
+    assert image.read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.parametrize("name", instrument_names())
+def test_the_resolving_power_of_a_preset_is_what_its_line_says(name):
+    instrument = Instrument.load(name)
+    stated = re.search(r"\bR = (\d+)(?:-(\d+))?", instrument.description)
+    if stated is None:
+        assert name.startswith("pfs_mr")
+        return
+    power = instrument.resolving_power()
+    assert power.min() == pytest.approx(int(stated[1]), rel=0.03)
+    assert power.max() == pytest.approx(int(stated[2] or stated[1]), rel=0.03)

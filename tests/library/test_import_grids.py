@@ -40,7 +40,10 @@ def write_phoenix(folder, teff=5000, log_g=4.5, m_h=0.0, alpha=0.0, header=None)
     mixture = f".Alpha={alpha:+.2f}" if alpha else ""
     place = folder / f"PHOENIX-ACES-AGSS-COND-2011/Z{metals}{mixture}"
     place.mkdir(parents=True, exist_ok=True)
-    cards = {"PHXTEFF": teff, "PHXLOGG": log_g, "PHXM_H": m_h, "PHXALPHA": alpha, "PHXXI_L": 1.5}
+    # The cards of the archive's files, as public readers of them print them.
+    cards = {"PHXTEFF": float(teff), "PHXLOGG": log_g, "PHXM_H": m_h, "PHXALPHA": alpha, "PHXDUST": False, "PHXEOS": "ACES",
+             "PHXBUILD": "02/Aug/2010", "PHXVER": "16.01.00B", "PHXMASS": 2.5808e33, "PHXREFF": 2.3335e11, "PHXLUM": 5.0287e34,
+             "PHXMXLEN": 1.48701064748, "PHXXI_L": 1.49, "PHXXI_M": 1.49, "PHXXI_N": 1.49, "BUNIT": "erg/s/cm^2/cm"}  # fmt: skip
     name = f"lte{teff:05d}-{log_g:.2f}{metals}{mixture}.PHOENIX-ACES-AGSS-COND-2011-HiRes.fits"
     fits.writeto(place / name, (1e8 * flux).astype("f4"), fits.Header(cards | (header or {})))
     return place / name
@@ -67,6 +70,10 @@ def test_phoenix_mistakes(tmp_path):
     with pytest.raises(DataError, match=r"header says PHXTEFF = 5100, its name 5000"):
         import_phoenix(tmp_path, WINDOW)
     renamed.unlink()
+    per_hertz = write_phoenix(tmp_path, teff=5000, header={"BUNIT": "erg/s/cm^2/Hz"})
+    with pytest.raises(DataError, match=r"fluxes are in 'erg/s/cm\^2/Hz', expected erg/s/cm\^2/cm"):
+        import_phoenix(tmp_path, WINDOW)
+    per_hertz.unlink()
     cut = write_phoenix(tmp_path, teff=5000)
     cut.write_bytes(cut.read_bytes()[:-5000])
     with pytest.raises(DataError, match=r"lte05000.*not a complete FITS file"):
@@ -118,8 +125,18 @@ def test_marcs_names_labels_and_geometry(tmp_path):
         import_marcs(tmp_path, window, {"alpha_m": (0, 0)}, atmosphere="p")
 
 
-def write_castelli(path, teffs=(4500.0, 5000.0), log_gs=(4.0, 4.5), cut=0):
-    """A heading, END, 1221 wavelengths in nm, and for each model flux and continuum of ten characters, per Hz."""
+def fortran(value):
+    """1PE10.4: the E gives way to the third digit of an exponent."""
+    text = f"{value:10.4E}"
+    mantissa, _, exponent = text.partition("E")
+    return text if len(exponent) == 3 else f"{mantissa}{exponent}"
+
+
+def write_castelli(path, teffs=(4500.0, 5000.0), log_gs=(4.0, 4.5), cut=0, ends="\n"):
+    """A heading, END, 1221 wavelengths in nm, and for each model flux and continuum, 1P8E10.4, per Hz.
+
+    As Kurucz's FLUXPACK writes them; the far ultraviolet of a cool star is next to nothing, or nothing.
+    """
     wavelength = np.concatenate([np.linspace(9.09, 499, 700), np.arange(500.0, 1541.9, 2)])
     lines = ["KURUCZ ATLAS9 FLUXES", "END"]
     lines += [" ".join(f"{w:9.2f}" for w in wavelength[at : at + 8]) for at in range(0, 1221, 8)]
@@ -127,9 +144,10 @@ def write_castelli(path, teffs=(4500.0, 5000.0), log_gs=(4.0, 4.5), cut=0):
         for log_g in log_gs:
             lines.append(f"TEFF{teff:8.0f}.  GRAVITY{log_g:8.5f} LTE  TITLE  [0.0] VTURB=2")
             continuum = 1e-5 * (wavelength / 850) ** 2 * teff / 5000
+            continuum[:40], continuum[40:60] = 0.0, 1.2345e-104
             for values in (continuum * 0.9, continuum):
-                lines += ["".join(f"{v:10.4E}" for v in values[at : at + 8]) for at in range(0, 1221, 8)]
-    path.write_text("\n".join(lines[: len(lines) - cut]) + "\n")
+                lines += ["".join(map(fortran, values[at : at + 8])) for at in range(0, 1221, 8)]
+    path.write_text(ends.join(lines[: len(lines) - cut]) + ends, newline="")
 
 
 def test_castelli_files_hold_many_models_and_their_alpha(tmp_path):
@@ -145,6 +163,14 @@ def test_castelli_files_hold_many_models_and_their_alpha(tmp_path):
     np.testing.assert_allclose(library.flux / library.flux[:, :1], 1, rtol=1e-3)
     level = [np.interp(library.continuum_wavelength, library.grid.wavelength, row) for row in library.flux]
     np.testing.assert_allclose(np.array(level) / library.continuum, 0.9, rtol=1e-3)
+    # Some copies have the line ends of an old Macintosh.
+    (tmp_path / "old").mkdir()
+    write_castelli(tmp_path / "old/fp00k2odfnew.pck", ends="\r")
+    np.testing.assert_array_equal(
+        import_castelli(tmp_path / "old", window).flux,
+        library.flux[(library.labels[:, 2] == 0) & (library.labels[:, 3] == 0)],
+    )
+    shutil.rmtree(tmp_path / "old")
     write_castelli(tmp_path / "fp05k2odfnew.pck", cut=1)
     with pytest.raises(
         DataError, match=r"fp05k2odfnew\.pck: fluxes of Teff = 5000, log g = 4\.5: expected 2442"

@@ -19,6 +19,10 @@ WIDTH, HEIGHT = 7.0, 1.25
 DECADE = 10.0
 
 
+#: A curve that varies by less than this share is drawn above zero.
+FLAT = 1e-3
+
+
 class Panel(NamedTuple):
     """One curve: what its axis is called, its values (L,), and whether the axis is logarithmic."""
 
@@ -57,6 +61,10 @@ def panels_over_wavelength(
                 # The house style shows a $ as it is, and so the powers that Matplotlib writes.
                 axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
                 axis.yaxis.set_minor_formatter(NullFormatter())
+            elif known.any() and np.nanmax(values) - np.nanmin(values) < FLAT * abs(np.nanmax(values)):
+                # A scale of its own would show the rounding of a constant.
+                low, high = sorted((0.0, 1.2 * float(np.nanmax(values))))
+                axis.set_ylim(low, high)
             axis.set_ylabel(panel.label, color=INK)
             axis.tick_params(colors=MUTED)
         figure.align_ylabels(axes)

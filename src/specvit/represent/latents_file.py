@@ -24,6 +24,7 @@ import h5py
 import numpy as np
 
 from specvit.documents.hdf5 import FLOATS, HdfFile, open_hdf5
+from specvit.documents.opening import is_there, read_bytes
 from specvit.errors import ConfigError, DataError, RunError, import_optional
 from specvit.runs.atomic import disk_errors, write_atomic, write_atomic_path
 
@@ -188,11 +189,12 @@ def _begin(folder: Path, plan: LatentsPlan) -> None:
         sort_keys=True,
     )
     note = folder / "plan.json"
-    if note.is_file() and note.read_text(encoding="utf-8") != identity:
+    begun = is_there(note, "plan of a file of latents")
+    if begun and read_bytes(note, "plan of a file of latents", REMAKE) != identity.encode():
         raise RunError(
-            f"{folder}: holds half a file of other latents; delete it, or give the command that began it again"
+            f"{folder}: holds half a file of other latents; move it away, or give the command that began it again"
         )
-    if not note.is_file():
+    if not begun:
         with disk_errors(folder):
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)

@@ -19,6 +19,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
+from specvit.documents.opening import access_error, read_bytes
 from specvit.errors import DataError, RunError
 from specvit.runs.atomic import disk_errors, write_atomic
 
@@ -166,12 +167,12 @@ class PartsIndex:
 
 def _lines(path: Path) -> list[str]:
     try:
-        return path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        return read_bytes(path, "part of a table of stars", MEND).decode().splitlines()
+    except UnicodeDecodeError as error:
         raise DataError(f"{path}: cannot be read ({error}); {MEND}") from error
 
 
-MEND = "delete it, and the same command does its stars again"
+MEND = "move it away, and the same command does its stars again"
 
 
 def _entries(path: Path) -> list[PartEntry]:
@@ -187,7 +188,7 @@ def _entries(path: Path) -> list[PartEntry]:
         ):
             raise ValueError("entries that are none")
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); {MEND}") from error
+        raise access_error(path, error, "part of a table of stars") from error
     except (ValueError, TypeError, KeyError) as error:
         raise DataError(f"{path}: is no part of a table of stars; {MEND}") from error
     return entries

@@ -10,7 +10,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from specvit.denoise.learned.basis import BasisDiffusion, BasisRestorer, BasisPosterior, told_by
+from specvit.denoise.learned.basis import BasisDiffusion, BasisPosterior, BasisRestorer, told_by
 from specvit.denoise.learned.config import BASIS, DIFFUSIONS, DenoiserConfig
 from specvit.denoise.learned.diffusion import LEAST, MOST, Diffused, Diffuser, Diffusion
 from specvit.denoise.learned.restoration import BLIND_TO_TRUTH, HIDING, TASKS, Restoration

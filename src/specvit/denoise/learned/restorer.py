@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from specvit.denoise.learned.blind_spot import BlindSpotConfig, BlindSpotNet
-from specvit.denoise.learned.seen import SightInputs, SeenSpectra, Sight
+from specvit.denoise.learned.seen import SeenSpectra, Sight, SightInputs
 from specvit.denoise.learned.unet import UNet, UNetConfig
 from specvit.models.subspace import SubspaceProjection
 

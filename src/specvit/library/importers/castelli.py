@@ -5,8 +5,8 @@ What the files are (sources: http://kurucz.harvard.edu/grids.html; Castelli & Ku
 - Name `fp00k2odfnew.pck`, `fm05ak2odfnew.pck`: sign (m/p) and two digits of 10 x [M/H], `a` where [alpha/M] is +0.4,
   k and the microturbulence (km/s), the version of the opacities.
 - A heading that ends with a line `END`; 1221 wavelengths in nm; then for each model a line
-  `TEFF   5000.  GRAVITY 4.50000 LTE ...`, 1221 fluxes and 1221 continuum fluxes, ten characters each: the Eddington flux
-  H per unit frequency, erg/s/cm²/Hz/sr.
+  `TEFF   5000.  GRAVITY 4.50000 LTE ...`, 1221 fluxes and 1221 continuum fluxes, eight to a line of ten characters each
+  (1P8E10.4 in Kurucz's FLUXPACK): the Eddington flux H per unit frequency, erg/s/cm²/Hz/sr.
 - One value per 20 Å between 5000 and 10 000 Å: these are for broad bands (R = 200 at most near 8000 Å).
 """
 
@@ -22,7 +22,7 @@ import numpy as np
 from specvit.errors import DataError
 from specvit.library.importers.assemble import Progress, SourceSpectrum, assemble_library
 from specvit.library.importers.nodes import Limits, Node, find_nodes, match_name, select_nodes
-from specvit.library.importers.text_table import read_lines
+from specvit.library.importers.text_table import numbers, read_lines
 from specvit.library.importers.window import LibraryWindow
 from specvit.library.synthetic_library import SyntheticLibrary
 
@@ -87,7 +87,7 @@ def _numbers(path: Path, fields: list[bytes], what: str, count: int) -> np.ndarr
             f"{path.name}: {what}: expected {count} numbers, got {len(fields)}; download it again"
         )
     try:
-        return np.array(fields, dtype=np.float64)
+        return numbers(fields)
     except ValueError as error:
         raise DataError(f"{path.name}: {what}: not numbers ({error}); download it again") from error
 

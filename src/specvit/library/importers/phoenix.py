@@ -4,7 +4,8 @@ What the files are (sources: the paper, sections 2 and 3; https://phoenix.astro.
 
 - Name `lte05000-4.50-0.0.PHOENIX-ACES-AGSS-COND-2011-HiRes.fits`: Teff, log g with the sign reversed (-4.50 is 4.5),
   [Fe/H] (-0.0 is solar), and `.Alpha=+0.20` after it where [alpha/Fe] is not zero.
-- One image: flux at the surface, erg/s/cm²/cm. No continuum.
+- One image: flux at the surface, erg/s/cm²/cm (`BUNIT`). No continuum. Labels again as `PHXTEFF`, `PHXLOGG`, `PHXM_H` and
+  `PHXALPHA`.
 - The wavelengths are in one file for all, `WAVE_PHOENIX-ACES-AGSS-COND-2011.fits`: Å in vacuum; the archive keeps it
   above the folders of spectra.
 - R = 500 000 from 3000 to 25 000 Å; microturbulence follows the convective velocity of each model.
@@ -28,6 +29,8 @@ from specvit.library.synthetic_library import SyntheticLibrary
 SUFFIXES = ("-HiRes.fits", "-HiRes.fits.gz")
 WAVELENGTHS = "WAVE_PHOENIX-ACES-AGSS-COND-2011.fits"
 RESOLUTION = 500_000.0
+#: Of fluxes per unit wavelength; what is per unit frequency has another shape.
+UNITS = ("erg/s/cm^2/cm", "erg/s/cm**2/cm", "erg/s/cm2/cm", "")
 _NAME = re.compile(
     r"lte(?P<teff>\d{5})(?P<log_g>[+-]\d\.\d{2})(?P<m_h>[+-]\d\.\d)(\.Alpha=(?P<alpha_m>[+-]\d\.\d{2}))?"
     r"\.PHOENIX-ACES-AGSS-COND-2011-HiRes\.fits(\.gz)?"
@@ -78,6 +81,11 @@ class PhoenixReader:
         with open_fits(node.path) as hdus:
             keywords = {"PHXTEFF": "teff", "PHXLOGG": "log_g", "PHXM_H": "m_h", "PHXALPHA": "alpha_m"}
             check_header(node.path, hdus, {keyword: node.labels[name] for keyword, name in keywords.items()})
+            unit = str(hdus[0].header.get("BUNIT", "")).strip()
+            if unit not in UNITS:
+                raise DataError(
+                    f"{node.name}: its fluxes are in '{unit}', expected {UNITS[0]}; give the HiResFITS files of the archive"
+                )
             flux = image(node.path, hdus)
         if len(flux) != len(wavelength):
             raise DataError(

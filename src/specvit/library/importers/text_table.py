@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import re
 import zlib
 from pathlib import Path
 
@@ -50,9 +51,26 @@ def parse_rows(path: Path, lines: list[bytes], columns: int) -> np.ndarray:
                 "check that this is the right product"
             )
     try:
-        return np.array(words, dtype=np.float64)
+        return numbers(words)
     except ValueError as error:
         raise DataError(f"{path.name}: not a table of numbers ({error}); download it again") from error
+
+
+#: A number as Fortran writes it in fields too narrow for exponents of three digits: 1.2345-104.
+_WITHOUT_E = re.compile(rb"([0-9.])([+-][0-9]{3})\s*$")
+
+
+def numbers(words: list[bytes] | list[list[bytes]]) -> np.ndarray:
+    """Return words as numbers, float64, of the same shape; ValueError if one is none.
+
+    Fortran leaves the E out where the exponent has three digits, as that of a cool star's flux in the far ultraviolet.
+    """
+    try:
+        return np.array(words, dtype=np.float64)
+    except ValueError:
+        rows = [word if isinstance(word, list) else [word] for word in words]
+        read = np.array([[float(_WITHOUT_E.sub(rb"\1E\2", word)) for word in row] for row in rows])
+        return read if words and isinstance(words[0], list) else read[:, 0]
 
 
 def row_text(row: list[bytes]) -> str:

@@ -15,24 +15,18 @@ import argparse
 import csv
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
 import numpy as np
 import torch
 
 from specvit.amortised import NetworkStore, Nuisances, Setup, TrainingPlan
 from specvit.amortised.answers import answered
-from specvit.amortised.draws import SetupSpectra
-from specvit.amortised.rest_frame import RestFrame
-from specvit.amortised.setup import grouped, shift
+from specvit.amortised.setup import grouped
 from specvit.errors import DataError
 from specvit.library import Emulator
 from specvit.observed import ObservedSpectrum, read_spectra
-from specvit.observed.spectrum import RawSpectrum, checked_spectrum
-from specvit.spectra import SPEED_OF_LIGHT_KM_S, WavelengthGrid, air_to_vacuum
-from specvit.spectra.resample import smooth
 from specvit.stellar import Refusal, StarFitSettings, StarFitter
 from specvit.stellar.pixels import FitPixels, fit_pixels
 

@@ -15,7 +15,9 @@ OPTIONAL = (
     *("numba", "astropy", "plotly", "pyarrow", "hypothesis", "pytest", "psutil", "tqdm"),
 )
 #: A module that is made of an optional package, and imported only where that is there.
-MADE_OF = {"specvit.simulate.compiled": "numba"}
+MADE_OF = dict.fromkeys(
+    ("specvit.numerics.compiling", "specvit.simulate.compiled", "specvit.stellar.compiled"), "numba"
+)
 BLOCKER = f"""
 import sys
 class Blocker:

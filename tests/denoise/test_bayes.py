@@ -7,7 +7,7 @@ import torch
 from specvit.denoise import BayesDenoiser, Denoiser, WienerDenoiser
 from specvit.errors import RunError
 from specvit.limits.bayes import SamplerSettings
-from truncated_normal import Anywhere
+from truncated_normal import TruncatedNormal
 
 QUICK = {
     "bank_size": 1 << 12,
@@ -97,6 +97,8 @@ def test_saved_and_loaded_it_answers_the_same(bayes, stars, found, tmp_path):
 
 
 def test_a_prior_of_ones_own_is_not_saved(simulator, sources, tmp_path):
-    own = BayesDenoiser(simulator.observed, Anywhere(simulator.prior.label_space)).fit(*sources)
-    with pytest.raises(RunError, match="holds no code"):
+    space = simulator.prior.label_space
+    prior = TruncatedNormal(space, (5000, 3, -1, 0, 0), (500, 1, 0.5, 0.2, 0.2))
+    own = BayesDenoiser(simulator.observed, prior).fit(*sources)
+    with pytest.raises(RunError, match="only a prior with a name"):
         own.save(tmp_path / "own")

@@ -38,7 +38,16 @@ def test_the_shipped_programme_names_every_study_of_the_catalogue(studies):
     programme = read_programme(SHIPPED, studies)
     named = {study for _, study in programme.named()}
     assert sorted(set(studies) - named) == []
-    assert [question.id for question in programme.questions] == ["Q0", "Q1", "Q2", "Q3", "Q4", "Q5", "Q6"]
+    assert [question.id for question in programme.questions] == [
+        "Q0",
+        "Q1",
+        "Q2",
+        "Q3",
+        "Q4",
+        "Q5",
+        "Q6",
+        "Q7",
+    ]
     assert [gap.id for gap in programme.gaps] == ["DG1", "DG2", "DG3", "DG4", "DG5"]
     assert [gate.id for gate in programme.gates] == ["D1", "D2", "D3", "D4", "C0", "C1", "C2", "C3", "C4"]
     assert PROGRAMMES.names() == (SHIPPED,)

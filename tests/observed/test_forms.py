@@ -256,3 +256,12 @@ def test_a_stated_resolution_that_is_none_is_said(tmp_path):
     spectrum = read(files.write(tmp_path / "a.fits", hdu, SPEC_RES=20.0))[0]
     assert "resolution" in spectrum.assumed
     assert any("SPEC_RES = 20 is no resolution" in line for line in spectrum.assumptions)
+
+
+def test_a_column_of_logarithms_is_taken_for_sdsss_vacuum(tmp_path):
+    star = STARS["log"]
+    hdu = files.table_hdu({"LogLam": np.log10(star.wavelength), "Flux": star.flux, "PropErr": star.sigma})
+    spectrum = read(files.write(tmp_path / "a.fits", hdu))[0]
+    assert (spectrum.form, spectrum.medium) == ("table", "vacuum")
+    assert "medium" in spectrum.assumed
+    np.testing.assert_allclose(spectrum.wavelength, star.wavelength, rtol=1e-12)

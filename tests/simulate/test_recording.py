@@ -16,6 +16,7 @@ from hypothesis.extra import numpy as hnp
 
 from specvit.instrument import Instrument
 from specvit.library import Emulator
+from specvit.numerics.compiling import kept_on_disk
 from specvit.simulate import Simulator, compiled, recording
 from specvit.simulate.deviates import WARM_UP, stream_state
 from specvit.simulate.observer import Observer, Records
@@ -272,17 +273,17 @@ def cache(tmp_path, monkeypatch):
 @pytest.mark.parametrize("suffix", ["nbi", "nbc"])
 @pytest.mark.parametrize("left", [0, 100])
 def test_a_damaged_cache_is_told_and_worked_around(cache, suffix, left):
-    assert compiled.kept_on_disk(double)(3) == 6
+    assert kept_on_disk(double)(3) == 6
     (file,) = cache.rglob(f"*.{suffix}")
     file.write_bytes(file.read_bytes()[:left])
-    again = compiled.kept_on_disk(double)
+    again = kept_on_disk(double)
     with pytest.warns(RuntimeWarning, match=f"could not be kept in or read from {cache}"):
         assert again(3) == 6
     assert again(4) == 8
 
 
 def test_a_full_disk_is_told_and_worked_around(cache):
-    function = compiled.kept_on_disk(double)
+    function = kept_on_disk(double)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
     try:
@@ -296,4 +297,4 @@ def test_a_full_disk_is_told_and_worked_around(cache):
 def test_where_nothing_can_be_kept_code_is_compiled_all_the_same():
     namespace = {}
     exec("def triple(values):\n    return 3 * values", namespace)  # no file, so no place for a cache
-    assert compiled.kept_on_disk(namespace["triple"])(3) == 9
+    assert kept_on_disk(namespace["triple"])(3) == 9

@@ -102,5 +102,5 @@ def test_windows_are_given_or_in_a_file(tmp_path):
         with pytest.raises(ConfigError, match=words):
             parse_windows(str(path))
     for wrong in ("8760:8740", "8000", "nan:1", "no.txt"):
-        with pytest.raises(ConfigError, match="expected low:high in Å.*or the name of a file"):
+        with pytest.raises(ConfigError, match=r"expected low:high in Å.*or the name of a file"):
             parse_windows(wrong)

@@ -9,6 +9,7 @@ import sys
 import time
 import tracemalloc
 import weakref
+from dataclasses import replace
 
 import pytest
 
@@ -16,7 +17,7 @@ import made_stars
 import observed_files as files
 from specvit.cli import main
 from specvit.errors import ConfigError, DataError, RunError
-from specvit.observed import ReadOptions
+from specvit.observed import ReadOptions, read_spectra
 from specvit.starlist import FitRecipe, StarInput, StarListJob, work
 from specvit.stellar import StarFitSettings
 
@@ -27,6 +28,7 @@ def quick(monkeypatch):
     monkeypatch.setattr("specvit.starlist.recipe.StarFitter", made_stars.QuickFitter)
     monkeypatch.setattr(work, "PART", 3)
     monkeypatch.setattr("specvit.starlist.recipe._FITTERS", {})
+    monkeypatch.setattr("specvit.starlist.recipe.mask_costs", lambda *_: {})
     made_stars.QuickFitter.seen = []
     return made_stars.QuickFitter
 
@@ -271,3 +273,39 @@ def test_json_holds_every_star(quick, tmp_path, capsys):
     made_stars.write_list(tmp_path / "a", 5)
     assert main(["predict", str(tmp_path / "a"), "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)["stars"]) == 5
+
+
+def test_a_star_of_which_something_is_known_is_fitted_where_networks_answer(quick, tmp_path):
+    class Networks:
+        def fit(self, spectra):
+            return [("network", spectrum.name) for spectrum in spectra]
+
+    fitter = FitRecipe().fitter()
+    fitter._networks = Networks()
+    paths = made_stars.write_list(tmp_path / "a", 3)
+    plain = [read_spectra(path, ReadOptions(medium="vacuum"))[0] for path in paths]
+    spectra = [plain[0], replace(plain[1], known={"teff": (5000.0, 10.0)}), plain[2]]
+    first, known, last = fitter.fit(spectra)
+    assert (first, last) == (("network", plain[0].name), ("network", plain[2].name))
+    assert known[0].name == plain[1].name
+
+
+def test_a_cluster_does_the_list(quick, tmp_path):
+    distributed = pytest.importorskip("distributed")
+    job = job_of(made_stars.write_list(tmp_path / "a", 7), tmp_path / "parts")
+    told = []
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None
+    ) as cluster:
+        job.run(dask=cluster.scheduler_address, progress=lambda *numbers: told.append(numbers))
+    assert names(job) == [f"star{k:04d}.txt" for k in range(7)]
+    assert told[-1][:2] == (7, 7)
+    assert len(quick.seen) == 7
+
+
+def test_no_scheduler_is_one_line(quick, tmp_path, monkeypatch):
+    pytest.importorskip("distributed")
+    monkeypatch.setattr("specvit.runs.cluster.DASK_TIMEOUT", "0.2s")
+    job = job_of(made_stars.write_list(tmp_path / "a", 1), tmp_path / "parts")
+    with pytest.raises(RunError, match="no scheduler answers there"):
+        job.run(dask="tcp://127.0.0.1:1")

@@ -28,7 +28,7 @@ from specvit.amortised.nuisances import (
     Nuisances,
 )
 from specvit.amortised.rest_frame import RestFrame, median_of
-from specvit.amortised.setup import shift
+from specvit.amortised.stars import star_flux
 from specvit.runs.identity import content_digest
 from specvit.simulate import splits
 from specvit.simulate.seeding import BLOCK, entropy_words
@@ -43,7 +43,7 @@ from specvit.spectra import (
 from specvit.spectra.batch import Truth
 from specvit.stellar.pixels import FRAME_MARGIN
 from specvit.stellar.priors import galactic_alpha
-from specvit.stellar.templates import HIGHEST_WIDTH, LOWEST_WIDTH, WidthTemplates
+from specvit.stellar.templates import WidthTemplates
 
 #: Spectra that correct stated errors, at most.
 RESERVE = 12_000
@@ -106,11 +106,6 @@ class SetupSpectra:
         splits.split_number(split)
         self.frame, self.templates, self.nuisances, self.left = frame, templates, nuisances, left
         self.split, self.seed, self.count, self.truth = split, seed, count, truth
-        self._own = np.log(
-            frame.setup.fwhm_at(np.exp(templates.log_wavelength))
-            / np.exp(templates.log_wavelength)
-            * templates.resolution
-        )
 
     @property
     def grid(self) -> WavelengthGrid:
@@ -175,7 +170,7 @@ class SetupSpectra:
         sigma = _noise_levels(rng, clean)
         flux = clean + sigma * rng.standard_normal(clean.shape, dtype=np.float32)
         if self.nuisances.model_error:
-            wrong = self.frame.settings.model_error * clean
+            wrong = self.frame.settings.flat_error * clean
             flux += wrong * rng.standard_normal(clean.shape, dtype=np.float32)
         if self.nuisances.masks:
             self._mask(rng, pixels, sigma)
@@ -224,23 +219,12 @@ class SetupSpectra:
         self, rng: np.random.Generator, labels: np.ndarray, velocity: np.ndarray, pixels: np.ndarray
     ) -> np.ndarray:
         """Return templates on pixels, shape (N, L), float32."""
-        templates = self.templates
         width = np.zeros((len(labels), 1))
         if self.nuisances.width:
             sigma = self.frame.settings.width_sigma[self.frame.setup.guessed]
             width = sigma * rng.standard_normal(width.shape)
-        own = (self._own + width).clip(LOWEST_WIDTH, HIGHEST_WIDTH)
-        fine = templates.fine(torch.from_numpy(labels), torch.from_numpy(own)).numpy().astype(np.float32)
-        position = (np.log(pixels) - shift(velocity)[:, None] - templates.start) / templates.step
-        below = np.clip(position.astype(np.int64), 1, fine.shape[1] - 3)
-        t = (position - below).astype(np.float32)
-        # Cubic B-splines, whose coefficients the fine grid holds.
-        taps = ((1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3)
-        seen: np.ndarray = np.zeros_like(t)
-        for k, tap in enumerate(taps):
-            seen += tap * np.take_along_axis(fine, below + (k - 1), 1)
-        seen /= 6
-        return seen
+        own = np.log(self.frame.setup.fwhm_at(pixels) / pixels * self.templates.resolution)
+        return star_flux(self.templates, labels, velocity, np.log(pixels), own + width)
 
     def _curves(self, rng: np.random.Generator, count: int, pixels: np.ndarray) -> np.ndarray:
         """Return what multiplies the spectra, shape (N, L) or (N, 1)."""

@@ -15,6 +15,7 @@ import numpy as np
 
 from specvit.amortised.agreement import CHECKED, FEWEST, Agreement, compared
 from specvit.amortised.answers import Answered, answered, parameters
+from specvit.amortised.models import modelled
 from specvit.amortised.networks import NetworkStore, SetupNetwork
 from specvit.amortised.setup import Setup, grouped
 from specvit.errors import ConfigError, DataError
@@ -22,7 +23,7 @@ from specvit.models.inputs import Progress
 from specvit.observed import ObservedSpectrum
 from specvit.stellar.fit import Outcome, StarFitter
 from specvit.stellar.flags import FLAGS
-from specvit.stellar.parameters import FittedSpectrum, Refusal, StellarParameters
+from specvit.stellar.parameters import Refusal, StellarParameters
 from specvit.stellar.pixels import FitPixels, fit_pixels
 
 #: Spectra answered together.
@@ -110,8 +111,14 @@ class AmortisedFitter:
         if self._settled and setup not in self.agreements:
             return self.fitter.fit([one.spectrum for one in pixels])
         said, stars, agreement = self._agreement(setup, pixels)
-        trusted = set(np.flatnonzero(said.in_domain).tolist()) if agreement.holds else set()
-        found: dict[int, Outcome] = {row: (stars[row], _unfitted(pixels[row])) for row in trusted}
+        # What is known of a star beforehand only the fit can use.
+        own = np.array([not one.spectrum.known for one in pixels])
+        trusted = set(np.flatnonzero(said.in_domain & own).tolist()) if agreement.holds else set()
+        network = self._network(setup)
+        found: dict[int, Outcome] = {
+            row: (stars[row], modelled(stars[row], pixels[row], network.templates, self.settings))
+            for row in trusted
+        }
         others = [row for row in range(len(pixels)) if row not in trusted]
         fits = self.fitter.fit([pixels[row].spectrum for row in others])
         found |= {row: _judged(fit, said, row) for row, fit in zip(others, fits, strict=True)}
@@ -161,9 +168,3 @@ def _judged(outcome: Outcome, said: Answered, row: int) -> Outcome:
     star, pixels = outcome
     flags = tuple(name for name in FLAGS if name in {*star.flags, "OUT_OF_DOMAIN"})
     return replace(star, flags=flags, assumptions=(*star.assumptions, said.reason(row))), pixels
-
-
-def _unfitted(pixels: FitPixels) -> FittedSpectrum:
-    """Return the pixels of a star to which no template was fitted."""
-    nothing = np.full(pixels.wavelength.size, np.nan)
-    return FittedSpectrum(pixels.spectrum, pixels.wavelength, pixels.flux, pixels.sigma, nothing, nothing)

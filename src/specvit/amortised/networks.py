@@ -35,8 +35,11 @@ from specvit.stellar.templates import WidthTemplates
 NETWORKS = 1
 #: Spectra by which weights are chosen, and those that show what the quick velocity leaves.
 VALIDATION, SHOWN = 2_000, 2_048
-#: Settings of the fit that a network does not depend on.
-NOT_OURS = ("priors", "starts")
+#: Settings of the fit that a network depends on, beside the windows, which are the setup's.
+OURS = (
+    *("model_error", "core_error", "core_width", "alpha_sigma", "carbon_sigma", "width_sigma"),
+    *("velocity", "continuum_order"),
+)
 #: km/s: more is no error of a velocity that was found, but one that was not.
 FOUND = 120.0
 #: Kind of network unless another is asked for.
@@ -99,12 +102,14 @@ class SetupNetwork:
         estimator: of the labels, on the pixels of `frame`.
         frame: brings spectra to the rest frame.
         velocities: finds their velocities.
+        templates: of the library at the resolution of the setup.
         velocity_errors: ln(S/N), rising, and km/s, shape (2, V): what the quick velocity is off by, 1 σ.
     """
 
     estimator: NetworkEstimator
     frame: RestFrame
     velocities: QuickVelocity
+    templates: WidthTemplates
     velocity_errors: np.ndarray
 
     def velocity_error(self, snr: np.ndarray) -> np.ndarray:
@@ -135,11 +140,7 @@ class NetworkStore:
         """Return where the network of a setup is kept."""
         if not self._emulator_digest:
             self._emulator_digest = emulator_digest(self.emulator)
-        settings = {
-            name: value if not isinstance(value, tuple) else [list(np.ravel(part)) for part in value]
-            for name, value in vars(self.settings).items()
-            if name not in NOT_OURS
-        }
+        settings = {name: getattr(self.settings, name) for name in OURS}
         inputs = {
             "networks": NETWORKS,
             "setup": setup.to_dict(),
@@ -180,7 +181,7 @@ class NetworkStore:
             errors = np.array(estimator.origin.training.facts["velocity_errors"])
         except (DataError, KeyError) as error:
             raise DataError(f"{folder}: {error}; delete the folder, the network is trained again") from error
-        return SetupNetwork(estimator, source.frame, velocities, errors)
+        return SetupNetwork(estimator, source.frame, velocities, source.templates, errors)
 
     def parts(self, setup: Setup) -> tuple[SetupSpectra, QuickVelocity]:
         """Return the training spectra of a setup, whose velocities are known exactly, and what finds velocities."""

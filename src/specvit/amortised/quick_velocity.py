@@ -10,10 +10,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 from scipy.fft import irfft, next_fast_len, rfft
-from scipy.ndimage import map_coordinates
 
 from specvit.amortised.rest_frame import RestFrame
 from specvit.amortised.setup import shift
+from specvit.amortised.stars import star_flux
 from specvit.spectra import SPEED_OF_LIGHT_KM_S
 from specvit.stellar.priors import galactic_alpha
 from specvit.stellar.templates import WidthTemplates
@@ -50,11 +50,11 @@ class QuickVelocity:
             labels[:, at] = galactic_alpha(labels[:, space.index("m_h")])[0].clamp(low[at], high[at])
         if "c_m" in space.names:
             labels[:, space.index("c_m")] = 0.0
-        fine = templates.fine(labels, torch.zeros(len(labels), 1, dtype=torch.float64)).numpy()
-        position = ((log_wavelength - templates.start) / templates.step)[None]
-        seen = np.stack(
-            [map_coordinates(row, position, order=3, prefilter=False, mode="nearest") for row in fine]
+        own = np.log(
+            frame.setup.fwhm_at(np.exp(log_wavelength)) / np.exp(log_wavelength) * templates.resolution
         )
+        still, width = np.zeros(len(labels)), np.broadcast_to(own, (len(labels), own.size))
+        seen = star_flux(templates, labels.numpy(), still, log_wavelength, width)
         place = np.linspace(-1, 1, log_wavelength.size)
         columns = np.polynomial.chebyshev.chebvander(place, frame.columns.shape[1] - 1)
         level = columns @ np.linalg.lstsq(columns, seen.T, rcond=None)[0]

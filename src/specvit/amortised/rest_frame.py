@@ -79,7 +79,7 @@ class RestFrame:
         rows, columns = np.tril_indices(order + 1)
         self._pairs = (self.columns[:, rows] * self.columns[:, columns]).astype(np.float32)
         self._rows, self._columns = rows, columns
-        error = np.full(whole.size, settings.model_error)
+        error = np.full(whole.size, settings.flat_error)
         core = np.min([np.abs(whole - line) for line in CALCIUM], axis=0) < settings.core_width
         #: What the library gets wrong, relative to the flux, per pixel.
         self.error = np.where(core, np.hypot(error, settings.core_error), error).astype(np.float32)

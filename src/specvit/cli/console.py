@@ -56,6 +56,12 @@ VERBS = {
     "probe": Verb(
         "specvit.cli.probe:probe", "Read labels off the layers of trained networks, with controls."
     ),
+    "distil": Verb(
+        "specvit.cli.distil:distil", "Train small networks on what a large one, or the posterior, states."
+    ),
+    "finetune": Verb(
+        "specvit.cli.finetune:finetune", "Train a network further on few stars of another world."
+    ),
     "study": Verb("specvit.cli.study:app", "List, plan, run and judge declared experiments."),
     "audit": Verb(
         "specvit.cli.audit:app", "Check features for leaks, and mixtures of experts for gains that are none."

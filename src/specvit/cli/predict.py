@@ -8,13 +8,17 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 if TYPE_CHECKING:
-    from specvit.starlist import StarListJob
+    from specvit.observed.spectrum import Medium
+    from specvit.starlist import FitRecipe, StarInput, StarListJob
+    from specvit.starlist.recipe import PlotForm
 
+#: Words for the method that is not the fit.
+NETWORK_METHODS = ("network", "amortised")
 #: Stars that are printed when a table holds all of them.
 MOST_ROWS = 50
 
@@ -31,7 +35,9 @@ def predict(
         typer.Option(help="Table to write; .csv, .ecsv, .fits, .parquet or .json says which form."),
     ] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
-    plot: Annotated[Path | None, typer.Option(help="Folder for one picture (PNG) per star.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Folder for one picture or page per star.")] = None,
+    plot_format: Annotated[str, typer.Option(help="png, or html for a page with the posterior.")] = "png",
+    summary: Annotated[Path | None, typer.Option(help="One HTML page about all stars.")] = None,
     form: Annotated[
         str | None,
         typer.Option("--format", help="Form of the files, if it is not to be detected; see --formats."),
@@ -74,11 +80,31 @@ def predict(
         bool, typer.Option("--show-mask-cost", help="Print what every mask costs in precision.")
     ] = False,
     model_error: Annotated[
-        float, typer.Option(help="What the library gets wrong in a pixel, relative to the flux.")
-    ] = 0.02,
+        str | None,
+        typer.Option(
+            help="What the library gets wrong: a file of `specvit calibrate-stars`, or one error of every pixel, "
+            "relative to the flux; the built-in library's is known."
+        ),
+    ] = None,
+    core_error: Annotated[
+        float,
+        typer.Option(help="Further error at the cores of the Ca II triplet; 0 fits them like the rest."),
+    ] = 0.3,
     library: Annotated[
         str, typer.Option(help="'builtin' or an emulator file made by `specvit library build`.")
     ] = "builtin",
+    method: Annotated[
+        str,
+        typer.Option(
+            help="template (the fit), or network (also: amortised): trained for the instrument, for many stars."
+        ),
+    ] = "template",
+    network: Annotated[
+        str, typer.Option(help="Kind of network, as in `specvit train --model`; for --method network.")
+    ] = "subspace",
+    updates: Annotated[
+        int, typer.Option(help="Length of the training of a network; for --method network.")
+    ] = 3000,
     workers: Annotated[int, typer.Option(help="Local processes, one thread each.")] = 1,
     dask: Annotated[
         str | None, typer.Option(help="Address of a Dask scheduler instead of local processes (extra 'hpc').")
@@ -98,11 +124,13 @@ def predict(
 
         specvit predict --example star.fits
 
-        specvit predict star.fits --plot figures
+        specvit predict star.fits --plot figures --plot-format html
 
-        specvit predict spectra/ --out stars.csv --workers 4
+        specvit predict spectra/ --out stars.csv --summary stars.html --workers 4
 
         specvit predict targets.csv --out stars.parquet
+
+        specvit predict survey/ --method network --out stars.fits
 
         specvit predict coadd.fits --select 39633123,39633124 --json
 
@@ -114,6 +142,7 @@ def predict(
     from specvit.observed import ReadOptions, form_names
     from specvit.starlist import FitRecipe, StarListJob, star_inputs
     from specvit.starlist.inputs import parse_columns, parse_prior, parse_windows
+    from specvit.starlist.pages import check_pages
     from specvit.starlist.tables import check_table_name, write_table_of_stars
     from specvit.stellar import StarFitSettings
 
@@ -133,38 +162,56 @@ def predict(
         check_table_name(out)
     if plot is not None and plot.exists() and not plot.is_dir():
         raise ConfigError(f"--plot {plot}: expected a folder, this is a file")
-    chosen: Any = medium
+    if plot_format not in ("png", "html"):
+        raise ConfigError(f"--plot-format {plot_format}: expected png or html")
+    if summary is not None:
+        check_pages()
+        if summary.suffix.lower() not in (".html", ".htm") or summary.is_dir():
+            raise ConfigError(f"--summary {summary}: expected the name of a file that ends in .html")
     options = ReadOptions(
         form=form,
-        medium=chosen,
+        medium=cast("Medium | None", medium),
         resolution=resolution,
         columns=parse_columns(columns),
         hdu=hdu,
         unit=unit,
         select=tuple(word.strip() for word in select.split(",") if word.strip()),
     )
+    error = _model_error(model_error)
     settings = StarFitSettings(
         telluric=not no_telluric,
-        model_error=model_error,
+        model_error=error if isinstance(error, float) else None,
+        core_error=core_error,
         priors=dict(parse_prior(text) for text in prior or ()),
     )
     recipe = FitRecipe(
         library,
         settings,
+        error if isinstance(error, str) else None,
         windows=tuple(window for text in mask or () for window in parse_windows(text)),
         night_sky=night_sky,
         clip=clip,
-        costs=show_mask_cost or json_output or (out is not None and out.suffix == ".json"),
+        costs=show_mask_cost
+        or json_output
+        or plot_format == "html"
+        or (out is not None and out.suffix == ".json"),
         plot=None if plot is None else str(plot.absolute()),
+        plot_form=cast("PlotForm", plot_format),
     )
     recipe.check()
     inputs = star_inputs(files, options, sys.stdin if "-" in files else ())
+    if method in NETWORK_METHODS:
+        recipe = _with_networks(recipe, network, updates, inputs, quiet=json_output)
+    elif method != "template":
+        raise ConfigError(f"--method {method}: expected template, {' or '.join(NETWORK_METHODS)}")
     with _parts_folder(out) as folder:
         job = StarListJob(inputs, recipe, folder)
         _run(job, workers, dask, quiet=json_output, kept=out is not None)
         counts = job.counts()
         if counts.refused == counts.stars == 1:
             raise (ConfigError if counts.usage else DataError)(counts.reason)
+        if summary is not None:
+            job.summarise(summary)
         if out is not None:
             write_table_of_stars(job.stars, out, recipe.provenance)
         if json_output:
@@ -179,6 +226,23 @@ def predict(
             job.parts.remove()
     if counts.refused == counts.stars:
         raise RunError(f"none of {counts.stars} spectra could be fitted; the reasons are above")
+
+
+def _with_networks(
+    recipe: FitRecipe, model: str, updates: int, inputs: list[StarInput], quiet: bool
+) -> FitRecipe:
+    """Return a recipe by which networks answer, after they were trained or found, and checked."""
+    from specvit.amortised import TrainingPlan
+    from specvit.cli.progress import RichProgress
+    from specvit.cli.screen import Screen
+    from specvit.cli.terminal import say
+    from specvit.starlist import with_networks
+
+    with (
+        RichProgress(Screen(stderr=True, quiet=quiet), transient=True) as progress,
+        progress.task("network") as update,
+    ):
+        return with_networks(recipe, TrainingPlan(model, updates=updates), inputs, say, update)
 
 
 def _run(job: StarListJob, workers: int, dask: str | None, quiet: bool, kept: bool) -> None:
@@ -218,3 +282,19 @@ def _parts_folder(out: Path | None) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="specvit-predict-") as folder:
         yield Path(folder)
+
+
+def _model_error(text: str | None) -> float | str | None:
+    """Return a number, the path of a file that is there, or None."""
+    from specvit.errors import ConfigError
+
+    if text is None:
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        if Path(text).is_file():
+            return str(Path(text).absolute())
+    raise ConfigError(
+        f"--model-error {text}: expected a file of `specvit calibrate-stars` or a number such as 0.02"
+    )

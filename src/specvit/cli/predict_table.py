@@ -33,8 +33,9 @@ def print_found(stars: Iterable[dict[str, Any]], most_rows: int | None = None) -
         if "reason" in star:
             notes[f"refused: {star['reason']}"] = 1
             continue
-        for note in star["assumptions"]:
-            notes[f"assumed: {note}"] = notes.get(f"assumed: {note}", 0) + 1
+        for kind, lines in (("beyond the library", star["advice"]), ("assumed", star["assumptions"])):
+            for line in lines:
+                notes[f"{kind}: {line}"] = notes.get(f"{kind}: {line}", 0) + 1
         if most_rows is not None and table.row_count >= most_rows:
             left_out += 1
             continue

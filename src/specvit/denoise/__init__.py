@@ -5,6 +5,7 @@ from specvit.denoise.denoised import DenoisedSpectra
 from specvit.denoise.protocol import Denoiser
 from specvit.denoise.restoring import NoisySpectra, Restored, restore_spectra
 from specvit.denoise.stored import check_fingerprint, content_of, save_denoiser
+from specvit.denoise.subspace import SubspaceDenoiser, SubspaceOptions
 from specvit.denoise.wiener import WienerDenoiser
 
 __all__ = [
@@ -13,6 +14,8 @@ __all__ = [
     "Denoiser",
     "NoisySpectra",
     "Restored",
+    "SubspaceDenoiser",
+    "SubspaceOptions",
     "WienerDenoiser",
     "check_fingerprint",
     "content_of",

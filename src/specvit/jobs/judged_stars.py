@@ -61,6 +61,14 @@ class Judge:
         share = bootstrap(_share, left, least, total, resamples=RESAMPLES, seed=self.seed)
         return score_of(r2), score_of(share)
 
+    def gains(self, estimates: Values) -> tuple[Values, Values]:
+        """Return, per star that counts, what adds up to R² of estimates (S, N) and to the ceiling, (S, M) and (M,)."""
+        rows = [self._columns(values, None) for values in estimates]
+        _, least, total = rows[0]
+        spread = float(total[self.known].mean())
+        gained = np.stack([1 - left[self.known] / spread for left, _, _ in rows])
+        return gained, 1 - least[self.known] / spread
+
     def ceiling(self, base: Tensor | None = None) -> Score:
         """Return the R² of the best estimator there can be, of the label or of what `base` leaves of it."""
         assert self.mean is not None

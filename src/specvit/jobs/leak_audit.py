@@ -21,9 +21,10 @@ from specvit.jobs.worlds import build_world
 from specvit.models.experts import STRATEGIES, noise_features
 from specvit.models.experts.fitters import PATIENCE, TREES
 from specvit.models.experts.linear_experts import HeldOut
-from specvit.models.experts.pools import Pool, RidgePath
+from specvit.models.experts.pools import RidgePath
 from specvit.models.experts.row_experts import fit_trees
 from specvit.models.inputs import RelativeSpectra, relative_spectra
+from specvit.models.moments import Pool
 from specvit.simulate import Simulator, World, splits
 from specvit.spectra import collect
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from specvit.models.experts.linear_experts import LinearExperts
 from specvit.models.inputs import fill_dead, relative_spectra
-from specvit.models.readouts import Rows, fit_readout
+from specvit.models.readouts import LINEAR, Rows, fit_readout
 from specvit.models.subspace import SubspaceProjection
 from specvit.spectra import SpectraBatch
 
@@ -55,7 +55,7 @@ def baselines(parts: Sequence[SpectraBatch], labels: Vectors) -> dict[str, Vecto
 
 def pixels_of(parts: Sequence[SpectraBatch]) -> Vectors:
     """Return relative flux, dead pixels at the mean of the training spectra."""
-    spectra = [relative_spectra(part.flux, part.sigma, part.flux.shape[1], "probe") for part in parts]
+    spectra = [relative_spectra(part.flux, part.sigma, part.flux.shape[1], "baselines") for part in parts]
     live = torch.isfinite(spectra[0].sigma)
     mean = torch.where(live, spectra[0].flux, 0.0).sum(dim=0) / live.sum(dim=0).clamp(min=1)
     return _triple(spectra, lambda one: fill_dead(one, mean).float())
@@ -78,7 +78,7 @@ def noise_alone(parts: Sequence[SpectraBatch]) -> Vectors:
     """Return quantiles of ln sigma over the level of each spectrum: what a pipeline's noise says without the flux."""
 
     def of(part: SpectraBatch) -> Tensor:
-        spectra = relative_spectra(part.flux, part.sigma, part.flux.shape[1], "probe")
+        spectra = relative_spectra(part.flux, part.sigma, part.flux.shape[1], "baselines")
         known = torch.where(torch.isfinite(spectra.sigma), spectra.sigma, torch.nan)
         at = torch.linspace(0.05, 0.95, QUANTILES, dtype=known.dtype)
         return known.nanquantile(at, dim=1).T.log().float()
@@ -102,7 +102,7 @@ def _components(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
 def _ridge(pixels: Vectors, labels: Vectors) -> tuple[Tensor, Vectors]:
     """Return how far each pixel moves the estimates of Ridge on all of them, shape (L,), and what it says."""
-    readout = fit_readout("ridge", Rows(pixels[0], labels[0]), Rows(pixels[1], labels[1]))
+    readout = fit_readout(LINEAR, Rows(pixels[0], labels[0]), Rows(pixels[1], labels[1]))
     assert isinstance(readout.expert, LinearExperts)
     moved = readout.expert.weights[0] * pixels[0].double().std(dim=0)[:, None] / labels[0].std(dim=0)
     return moved.norm(dim=1), _triple(pixels, lambda part: readout(part).float())

@@ -23,7 +23,7 @@ from specvit.jobs.probe_geometry import likeness_of, surviving_information
 from specvit.jobs.trial import simulator_of
 from specvit.jobs.watch import Quiet, Update, Watch
 from specvit.jobs.worlds import in_words
-from specvit.models.readouts import Readout, ReadoutKind, Rows, fit_readout
+from specvit.models.readouts import LINEAR, Readout, ReadoutKind, Rows, fit_readout
 from specvit.models.states import OUTPUT
 from specvit.represent import Wanted
 from specvit.represent.pooled import ALL
@@ -41,8 +41,6 @@ NONE, SHUFFLED, UNTRAINED, BLIND = "none", "shuffled labels", "random weights", 
 LABEL, RESIDUAL = "label", "residual"
 #: Parts of the training stars of which Ridge on the pixels says what it learnt from the others.
 FOLDS = 4
-#: The readout that baselines of the residual, and the controls, are read by.
-LINEAR: ReadoutKind = "ridge"
 
 
 @dataclass(frozen=True)

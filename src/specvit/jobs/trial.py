@@ -176,6 +176,26 @@ class Trial:
             return self.config.simulate.train, self.config.simulate.fresh_noise
         return splits.ENDLESS, False
 
+    def carry_out(self, work: Work) -> None:
+        """Fit the estimator and let it estimate all stars that it is asked about."""
+        config, simulator, sources = self.config, simulator_of(self.world), self.sources()
+        test = work.do(DrawTestStars(sources.test))
+        setting = Setting(
+            labels=config.estimator.labels or None,
+            simulator=simulator,
+            seed=config.simulate.seed,
+            threads=config.run.threads,
+            options=self.options,
+        )
+        fitted = work.do(FitEstimator(self.choice, setting, sources, test))
+        for yardstick in self.elsewhere:
+            # Named by the identity of the stars, so that those which were done are known without drawing them.
+            if not work.run.is_done(elsewhere_stage(yardstick.spectra)):
+                others = DrawTestStars(yardstick.source).draw()
+                work.do(EstimateElsewhere(self.choice, fitted.record.model, others))
+        if self.focus:
+            work.do(FocusOnLines(self.choice, fitted.record.model, simulator, test, self.focus))
+
     def sources(self) -> Sources:
         """Return its spectra."""
         simulator, stars, test = simulator_of(self.world), self.config.simulate, self.config.test
@@ -231,24 +251,7 @@ def run_trial(trial: Trial, folder: Path, watch: Watch | None = None) -> RunFold
     watch, config = watch or Quiet(), trial.config
     set_threads(config.run.threads)
     run = RunFolder.create(folder.parent, folder.name, config.to_dict(), identity=trial.identity)
-    work, simulator = Work(run, watch), simulator_of(trial.world)
-    sources = trial.sources()
-    test = work.do(DrawTestStars(sources.test))
-    setting = Setting(
-        labels=config.estimator.labels or None,
-        simulator=simulator,
-        seed=config.simulate.seed,
-        threads=config.run.threads,
-        options=trial.options,
-    )
-    fitted = work.do(FitEstimator(trial.choice, setting, sources, test))
-    for yardstick in trial.elsewhere:
-        # Named by the identity of the stars, so that those which were done are known without drawing them.
-        if not run.is_done(elsewhere_stage(yardstick.spectra)):
-            others = DrawTestStars(yardstick.source).draw()
-            work.do(EstimateElsewhere(trial.choice, fitted.record.model, others))
-    if trial.focus:
-        work.do(FocusOnLines(trial.choice, fitted.record.model, simulator, test, trial.focus))
+    trial.carry_out(Work(run, watch))
     run.finish()
     return run
 

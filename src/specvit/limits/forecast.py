@@ -237,7 +237,7 @@ class Forecaster:
     def _columns_of(self, weights: Tensor) -> tuple[Tensor, Tensor]:
         """Return flux (B, L) and the slopes (B, M + P, L): those of M nuisances, then ∂flux/∂label.
 
-        `weights` (B, 1 + P, K + 1) are those of `_row_weights`.
+        `weights` (B, 1 + P, K + 1) are those of `row_weights`.
         """
         spectra = weights @ self._observed.get_buffer("rows")
         flux, order = spectra[:, 0], self.free.continuum_order
@@ -256,13 +256,13 @@ class Forecaster:
         step = max(1, numbers // (self.instrument.grid.size * (len(self.free.labels) + 1)))
         for outer in range(0, len(labels), NETWORK_STARS):
             some = labels[outer : outer + NETWORK_STARS].to(self.device, self.dtype)
-            weights = _row_weights(self._observed, some)[:, [0, *(1 + k for k in self._columns)]]
+            weights = row_weights(self._observed, some)[:, [0, *(1 + k for k in self._columns)]]
             for start in range(0, len(some), step):
                 stop = min(start + step, len(some))
                 yield slice(outer + start, outer + stop), weights[start:stop]
 
 
-def _row_weights(observed: ObservedEmulator, labels: Tensor) -> Tensor:
+def row_weights(observed: ObservedEmulator, labels: Tensor) -> Tensor:
     """Return w (N, 1 + P, K + 1): w[:, 0] @ observed.rows is the flux, w[:, 1:] @ observed.rows its slopes.
 
     The band normalisation is a quotient of two functions that are linear in the coefficients c, so its

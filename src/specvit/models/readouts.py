@@ -18,11 +18,15 @@ from specvit.models.bundle import StoredBundle
 from specvit.models.experts.fitters import PATIENCE, TREES
 from specvit.models.experts.linear_experts import HeldOut, LinearExperts
 from specvit.models.experts.network_experts import NetworkExperts, fit_networks
-from specvit.models.experts.pools import Pool, RidgePath
+from specvit.models.experts.pools import RidgePath
 from specvit.models.experts.row_experts import Experts, TreeExperts, fit_trees
 from specvit.models.linear import DEFAULT_ALPHAS
+from specvit.models.moments import Pool
 
 ReadoutKind = Literal["ridge", "lightgbm", "mlp"]
+
+#: The one that tells what is there linearly.
+LINEAR: ReadoutKind = "ridge"
 
 #: What is tried: leaves per tree, with at most this many trees, and hidden layers of this many units.
 LEAVES, ROUNDS = (4, 15), 600

@@ -163,7 +163,10 @@ class SubspaceProjection(nn.Module):
 
     def from_normalised(self, usable: Tensor | None, flux: Tensor, sigma: Tensor) -> Inputs:
         """Return the inputs of what `normalise` gives, each (B, L); differentiable in the flux."""
-        found = self.solve(usable, flux, sigma)
+        return self.inputs_of(self.solve(usable, flux, sigma), usable)
+
+    def inputs_of(self, found: Solution, usable: Tensor | None) -> Inputs:
+        """Return the inputs of spectra that `solve` was given."""
         level = self.level_features(found)
         known = None if usable is None else usable.any(dim=1, keepdim=True).expand(-1, self.components)
         return Inputs(found.coefficients[:, None], known, level)

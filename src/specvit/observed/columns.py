@@ -114,7 +114,7 @@ def spectrum_of_columns(
             f"column {roles['mask']} would mask {100 * bad.mean():.0f} % of the pixels and is left aside"
         )
         bad = None
-    return RawSpectrum(
+    raw = RawSpectrum(
         name,
         form,
         wavelength,
@@ -127,6 +127,9 @@ def spectrum_of_columns(
         notes=notes,
         assumed={"unit"} if guessed else set(),
     )
+    if column.lower() in _LOGARITHMIC:
+        raw.medium_default = ("vacuum", f"a column {column} is SDSS's way, whose wavelengths are")
+    return raw
 
 
 def numbers(values: Any, column: str, source: str) -> np.ndarray:

@@ -157,6 +157,25 @@ class LineFocus(Artefact):
 
 
 @dataclass(frozen=True)
+class FluxScores(Artefact):
+    """How well a denoiser gives the noise-free flux of N test spectra, relative to their level; means over pixels.
+
+    Args:
+        error: of (flux - truth)², shape (N,).
+        weighed: of |flux - truth| / sigma, shape (N,).
+        inside_68, inside_95: share of pixels whose truth lies in the central part of the samples, shape (N,); None
+            where none were drawn.
+    """
+
+    FILE: ClassVar[str] = "flux"
+
+    error: Array = array("N")
+    weighed: Array = array("N")
+    inside_68: Array | None = array("N", optional=True)
+    inside_95: Array | None = array("N", optional=True)
+
+
+@dataclass(frozen=True)
 class Posteriors(Artefact):
     """Moments of the exact posterior of M test stars for P labels.
 

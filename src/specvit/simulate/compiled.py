@@ -2,19 +2,19 @@
 happens while the row is in the first cache.
 
 The definition is that of `deviates` and `observer`, which accelerators use, and CPUs without Numba: the same
-random bits, the same arithmetic but for the order of roundings. One file that takes nothing from others, because
-Numba's cache on disk notices changes of the compiled file only.
+random bits, the same arithmetic but for the order of roundings. One file that takes no compiled function from others,
+because Numba's cache on disk notices changes of the compiled file only.
 """
 
 from __future__ import annotations
 
-import functools
-import warnings
 from collections.abc import Callable
-from typing import Any, NamedTuple, ParamSpec, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numba
 import numpy as np
+
+from specvit.numerics.compiling import OPTIONS, kept_on_disk
 
 F32, I32, U64 = np.float32, np.int32, np.uint64
 
@@ -23,8 +23,6 @@ Row = np.ndarray
 Number = Any
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-P = ParamSpec("P")
-R = TypeVar("R")
 
 #: Rows of the work space: the first two are the deviates of two spectra.
 VARIANCE, SIGMA_PER_ROOT, OBSERVED, RATIO = range(2, 6)
@@ -79,45 +77,10 @@ class Written(NamedTuple):
     scale: np.ndarray
 
 
-#: No fast arithmetic: code compiled now and the same code read from the disk may be inlined differently, and
-#: only IEEE arithmetic is then sure to give the same bits.
-OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 compiled: Callable[[Function], Function] = numba.njit(**OPTIONS)
 compiled_in_any_order: Callable[[Function], Function] = numba.njit(
     fastmath={"reassoc", "contract", "nsz"}, **OPTIONS
 )
-
-
-def kept_on_disk(function: Callable[P, R]) -> Callable[P, R]:
-    """Compile `function`, which raises nothing itself, at its first call, or take what a process before compiled.
-
-    Where code cannot be kept, or what was kept is damaged, it is compiled for this process alone.
-    """
-    alone = compiled(function)
-    try:
-        kept = numba.njit(cache=True, **OPTIONS)(function)
-    except RuntimeError:  # no place: neither beside this file nor in the user's cache
-        return alone
-    chosen: Callable[P, R] = kept
-
-    @functools.wraps(function)
-    def call(*arguments: P.args, **named: P.kwargs) -> R:
-        nonlocal chosen
-        try:
-            return chosen(*arguments, **named)
-        except Exception as error:  # a full disk, or anything a damaged pickle can raise
-            if chosen is alone:
-                raise
-            warnings.warn(
-                f"compiled code could not be kept in or read from {kept.stats.cache_path} ({error}); it is compiled "
-                "anew in every process, a few seconds each, until that folder is deleted or has space",
-                RuntimeWarning,
-                stacklevel=2,
-            )
-            chosen = alone
-            return chosen(*arguments, **named)
-
-    return call
 
 
 @kept_on_disk

@@ -6,6 +6,7 @@ little; tables and pages are made of the parts. What one star's parameters are i
 
 from specvit.starlist.inputs import StarInput, star_inputs
 from specvit.starlist.job import StarListJob
+from specvit.starlist.networks import with_networks
 from specvit.starlist.recipe import FitRecipe
 
-__all__ = ["FitRecipe", "StarInput", "StarListJob", "star_inputs"]
+__all__ = ["FitRecipe", "StarInput", "StarListJob", "star_inputs", "with_networks"]

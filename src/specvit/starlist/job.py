@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -90,6 +91,14 @@ class StarListJob:
     def kept(self) -> Iterator[dict[str, Any]]:
         """Yield what is kept of each target, in the order of the list: see `work.work_through`."""
         yield from self.index().stars(self.keys)
+
+    def summarise(self, path: Path) -> None:
+        """Write one page about all stars; RunError if it cannot be written."""
+        from specvit.starlist.summary import StarListSummary, write_summary
+
+        folder = Path(self.recipe.plot) if self.recipe.plot is not None else None
+        pages = "" if folder is None else os.path.relpath(folder, path.absolute().parent).replace(os.sep, "/")
+        write_summary(path, StarListSummary(self.recipe.bins, self.recipe.provenance, pages), self.kept())
 
     def stars(self) -> Iterator[dict[str, Any]]:
         """Yield the stars alone: all that is said of each, or the reason why it was refused."""

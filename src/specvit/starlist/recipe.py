@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import specvit
 from specvit.errors import ConfigError
 from specvit.library import Emulator
 from specvit.library.emulator import BUILTIN_EMULATOR
 from specvit.observed import ObservedSpectrum
+from specvit.report.style import save_png
+from specvit.runs.atomic import write_atomic
 from specvit.runs.identity import content_digest, file_digest
 from specvit.spectra.airglow import NIGHT_SKY_LINES
+from specvit.starlist.advice import advice_for
+from specvit.starlist.figure import plain_name, spectrum_figure
+from specvit.starlist.pages import check_pages, star_page
 from specvit.starlist.residuals import RestBins
 from specvit.stellar import FittedSpectrum, StarFitSettings, StarFitter, StellarParameters
 from specvit.stellar.clipping import fit_clipped
-from specvit.stellar.fit import Outcome
+from specvit.stellar.fit import Outcome, model_error_of
 from specvit.stellar.mask_cost import MaskCost, Windows, mask_costs
+from specvit.stellar.model_error import ModelError, load_model_error
+from specvit.stellar.pixels import in_windows
 from specvit.stellar.settings import TELLURIC
+
+if TYPE_CHECKING:
+    from specvit.starlist.networks import ListNetworks
 
 PlotForm = Literal["png", "html"]
 #: Of no width: windows are widened by the line-spread function.
@@ -35,26 +45,34 @@ class FitRecipe:
     Args:
         library: 'builtin' or the path of an emulator.
         settings: of the fit, without masks.
+        model_error: file of what the library gets wrong, or None: see `StarFitter`.
         windows: that are left out as well, Å in vacuum in the telescope's frame.
         night_sky: whether the lines of the night sky are left out.
         clip: σ beyond which single pixels are left out, or None.
         costs: whether what masks cost is worked out for every star.
         plot: folder of one picture or page per star, or None.
         plot_form: which of the two.
+        networks: that answer where they may; None leaves all stars to the fit.
     """
 
     library: str = "builtin"
     settings: StarFitSettings = field(default_factory=StarFitSettings)
+    model_error: str | None = None
     windows: Windows = ()
     night_sky: bool = False
     clip: float | None = None
     costs: bool = False
     plot: str | None = None
     plot_form: PlotForm = "png"
+    networks: ListNetworks | None = None
 
     def __post_init__(self) -> None:
         if self.clip is not None and not 2 <= self.clip <= 100:
             raise ConfigError(f"--clip: expected 2 to 100 σ, got {self.clip:g}")
+        if self.clip is not None and self.networks is not None:
+            raise ConfigError(
+                "--clip: pixels are clipped by their distance from a fit; take --method template"
+            )
 
     @property
     def masks(self) -> dict[str, Windows]:
@@ -64,6 +82,11 @@ class FitRecipe:
             "night sky (OH)": NIGHT_SKY if self.night_sky else (),
             "own windows": self.windows,
         }
+
+    @property
+    def masked_settings(self) -> StarFitSettings:
+        """The settings of the fit with all masks."""
+        return replace(self.settings, masks=self.windows + (NIGHT_SKY if self.night_sky else ()))
 
     @cached_property
     def emulator_digest(self) -> str:
@@ -77,17 +100,49 @@ class FitRecipe:
     @cached_property
     def digest(self) -> str:
         """Digest of all that the results depend on but the spectra."""
+        networks = None if self.networks is None else self.networks.to_dict()
         return content_digest(
-            asdict(self) | {"emulator": self.emulator_digest, "specvit": specvit.__version__}
+            asdict(replace(self, networks=None))
+            | {"emulator": self.emulator_digest, "specvit": specvit.__version__, "networks": networks}
+            | {"errors": None if self.errors is None else asdict(self.errors)}
         )
 
     @property
     def provenance(self) -> dict[str, Any]:
         """What a table says of where it is from."""
-        return {"specvit": specvit.__version__, "library": self.library, "emulator": self.emulator_digest}
+        errors, settings = self.errors, self.settings
+        flat = f"{settings.flat_error:g} everywhere"
+        own = {
+            "specvit": specvit.__version__,
+            "library": self.library,
+            "emulator": self.emulator_digest,
+            "model_error": flat
+            if errors is None
+            else f"{self.model_error or 'builtin'}, {errors.stars} stars",
+            "core_error": settings.core_error,
+        }
+        return own if self.networks is None else own | self.networks.describe()
+
+    @cached_property
+    def errors(self) -> ModelError | None:
+        """What the library gets wrong, as the fit takes it."""
+        given = None if self.model_error is None else load_model_error(Path(self.model_error))
+        return model_error_of(self.open_emulator(), self.settings, given)
+
+    @property
+    def bins(self) -> RestBins:
+        """Bins of the residuals, over the range of the library."""
+        grid = self.open_emulator().grid
+        return RestBins(grid.start, grid.stop)
 
     def check(self) -> None:
-        """Raise ConfigError if the library is not there, or a prior is on none of its labels."""
+        """Raise ConfigError if the library is not there or its model error is another's, or a prior is on no label.
+
+        MissingExtra without what figures need.
+        """
+        if self.plot is not None:
+            check_pages()
+        _ = self.errors
         names = self.open_emulator().label_space.names
         if odd := sorted(set(self.settings.priors) - set(names)):
             raise ConfigError(f"--prior {odd[0]}: '{odd[0]}' is no label; known are {', '.join(names)}")
@@ -120,17 +175,31 @@ class ListFitter:
 
     def __init__(self, recipe: FitRecipe) -> None:
         self.recipe = recipe
-        windows = recipe.windows + (NIGHT_SKY if recipe.night_sky else ())
-        self._fitter = StarFitter(recipe.open_emulator(), replace(recipe.settings, masks=windows))
-        grid = self._fitter.emulator.grid
-        self.bins = RestBins(grid.start, grid.stop)
+        self._fitter = StarFitter(recipe.open_emulator(), recipe.masked_settings)
+        self._networks = None if recipe.networks is None else recipe.networks.fitter(self._fitter)
+        self.bins = recipe.bins
         self.labels = self._fitter.emulator.label_space.names
 
     def fit(self, spectra: Sequence[ObservedSpectrum]) -> list[Outcome]:
         """Return what is found for each spectrum, in their order."""
         if self.recipe.clip is not None:
             return fit_clipped(self._fitter, spectra, self.recipe.clip)
-        return self._fitter.fit(spectra)
+        if self._networks is None:
+            return self._fitter.fit(spectra)
+        # What is known of a single star a network has not learned.
+        told = [number for number, spectrum in enumerate(spectra) if spectrum.known]
+        others = [number for number in range(len(spectra)) if number not in set(told)]
+        found = dict(zip(told, self._fitter.fit([spectra[number] for number in told]), strict=True))
+        found |= zip(others, self._networks.fit([spectra[number] for number in others]), strict=True)
+        return [found[number] for number in range(len(spectra))]
+
+    def advice(self, star: StellarParameters) -> list[str]:
+        """Return which library to take for a star on the edge of this one, nothing for others."""
+        return (
+            advice_for(star.labels, self._fitter.emulator.label_space)
+            if "LABEL_ON_FACE" in star.flags
+            else []
+        )
 
     def costs(self, star: StellarParameters, fitted: FittedSpectrum) -> dict[str, MaskCost]:
         """Return what masks cost a star, nothing if nobody asks."""
@@ -138,7 +207,7 @@ class ListFitter:
             return {}
         return mask_costs(self._fitter, star, fitted, self.recipe.masks)
 
-    def draw(self, star: StellarParameters, fitted: FittedSpectrum) -> str:
+    def draw(self, star: StellarParameters, fitted: FittedSpectrum, costs: Mapping[str, MaskCost]) -> str:
         """Draw a star if the recipe says so; return the name of the file, '' if nothing is drawn.
 
         Raises:
@@ -146,10 +215,18 @@ class ListFitter:
         """
         if self.recipe.plot is None:
             return ""
-        from specvit.starlist.figure import draw_star, plain_name
-
-        name = f"{plain_name(star)}.png"
-        draw_star(star, fitted, Path(self.recipe.plot) / name)
+        masks = {
+            name: in_windows(fitted.wavelength, fitted.spectrum, windows)
+            for name, windows in self.recipe.masks.items()
+            if fitted.spectrum.ground or not name.startswith("air")
+        }
+        name = f"{plain_name(star)}.{self.recipe.plot_form}"
+        path = Path(self.recipe.plot) / name
+        if self.recipe.plot_form == "html":
+            page = star_page(star, fitted, masks, costs, self.advice(star), self.recipe.provenance)
+            write_atomic(path, page)
+        else:
+            save_png(spectrum_figure(star, fitted, masks), path)
         return name
 
 

@@ -53,7 +53,10 @@ class RestBins:
             fitted: pixels of one star.
             velocity: of the star, km/s, in the frame of its wavelengths.
         """
-        used = np.isfinite(fitted.sigma)
+        # A network gives no model.
+        used = np.isfinite(fitted.sigma) & np.isfinite(fitted.model)
+        if not used.any():
+            return np.full(self.count, EMPTY, np.int8)
         rest = fitted.wavelength[used] / (1 + velocity / SPEED_OF_LIGHT_KM_S)
         size = max(3, int(LEVEL_WINDOW / float(np.median(np.diff(fitted.wavelength)))))
         model = fitted.model
@@ -97,8 +100,14 @@ class SurveyResidual:
         self._counts[there, residual[there].astype(int) + 127] += 1
         self.stars += 1
 
+    @property
+    def counts(self) -> np.ndarray:
+        """How many stars are in every bin, shape (count,)."""
+        counts: np.ndarray = self._counts.sum(1)
+        return counts
+
     def quantile(self, share: float) -> np.ndarray:
         """Return the quantile of the stars' residuals per bin, relative to the flux; NaN where no star is."""
-        total = self._counts.sum(1)
+        total = self.counts
         reached = self._counts.cumsum(1) >= np.maximum(share * total, 0.5)[:, None]
         return np.where(total > 0, (reached.argmax(1) - 127) * STEP, np.nan)

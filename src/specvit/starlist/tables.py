@@ -54,6 +54,7 @@ def row_of(star: Star) -> Star:
     if "reason" in star:
         return row
     row["assumptions"] = " | ".join(star["assumptions"])
+    row["advice"] = " | ".join(star.get("advice", ()))
     row["minima"] = len(star["minima"])
     names, matrix = star["covariance"]["labels"], star["covariance"]["matrix"]
     for i, one in enumerate(names):

@@ -157,8 +157,8 @@ def _worked_out(targets: list[FileTarget], fitter: ListFitter) -> list[dict[str,
         star, fitted = outcome
         residual = packed(fitter.bins.residual(fitted, star.velocity))
         costs = fitter.costs(star, fitted)
-        record = star.record()
+        record = star.record() | {"advice": fitter.advice(star)}
         if costs:
             record["mask_costs"] = {name: asdict(cost) for name, cost in costs.items()}
-        kept.append({"star": record, "residual": residual, "page": fitter.draw(star, fitted)})
+        kept.append({"star": record, "residual": residual, "page": fitter.draw(star, fitted, costs)})
     return kept

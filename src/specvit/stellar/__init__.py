@@ -7,6 +7,7 @@ Reads no files (`specvit.observed` does) and prints nothing.
 from specvit.stellar.example import write_example
 from specvit.stellar.fit import StarFitter
 from specvit.stellar.flags import FLAGS
+from specvit.stellar.model_error import ModelError, load_model_error
 from specvit.stellar.parameters import FittedSpectrum, Minimum, Refusal, StellarParameters
 from specvit.stellar.settings import StarFitSettings
 
@@ -14,9 +15,11 @@ __all__ = [
     "FLAGS",
     "FittedSpectrum",
     "Minimum",
+    "ModelError",
     "Refusal",
     "StarFitSettings",
     "StarFitter",
     "StellarParameters",
+    "load_model_error",
     "write_example",
 ]

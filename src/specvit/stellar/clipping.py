@@ -32,7 +32,7 @@ def fit_clipped(fitter: StarFitter, spectra: Sequence[ObservedSpectrum], clip: f
             outcome = outcomes[number]
             if isinstance(outcome, Refusal):
                 continue
-            off = _off(*outcome, fitter.settings.model_error, clip)
+            off = _off(*outcome, fitter.settings.flat_error, clip)
             if off.sum() > 0 and clipped[number] + off.sum() <= MOST_CLIPPED * outcome[0].pixels:
                 clipped[number] += int(off.sum())
                 cut[number] = _without(outcome[1], off)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from specvit.simulate.compiled import kept_on_disk
+from specvit.numerics.compiling import kept_on_disk
 
 
 @kept_on_disk

@@ -10,13 +10,14 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 import torch
 
-from specvit.errors import DataError
+from specvit.errors import ConfigError, DataError
 from specvit.inference.region import Region
 from specvit.library import Emulator
 from specvit.observed import ObservedSpectrum
 from specvit.spectra import SPEED_OF_LIGHT_KM_S
 from specvit.stellar.answers import Answers
 from specvit.stellar.descent import StarBox, descend
+from specvit.stellar.model_error import ModelError, builtin_model_error, library_digest
 from specvit.stellar.objective import StarArrays, StarObjective
 from specvit.stellar.parameters import FittedSpectrum, Refusal, StellarParameters
 from specvit.stellar.pixels import CALCIUM, FitPixels, fit_pixels
@@ -42,12 +43,26 @@ class StarFitter:
     Args:
         emulator: of the library; the built-in one if None.
         settings: of the fit.
+        model_error: what the library gets wrong; None takes that of the built-in library, if it is the one, and
+            none if the settings state an error.
+        banks: templates by class of resolution, of another fitter with the same library.
+
+    Raises:
+        ConfigError: if the model error is that of another library.
     """
 
-    def __init__(self, emulator: Emulator | None = None, settings: StarFitSettings | None = None) -> None:
+    def __init__(
+        self,
+        emulator: Emulator | None = None,
+        settings: StarFitSettings | None = None,
+        model_error: ModelError | None = None,
+        banks: dict[int, TemplateBank] | None = None,
+    ) -> None:
         self.emulator = emulator or Emulator.builtin()
         self.settings = settings or StarFitSettings()
-        self._banks: dict[int, TemplateBank] = {}
+        self.model_error = model_error_of(self.emulator, self.settings, model_error)
+        self.banks: dict[int, TemplateBank] = {} if banks is None else banks
+        self._corrected: dict[int, TemplateBank] = {}
 
     def templates(self, resolution: float) -> WidthTemplates:
         """Return the templates with which stars of this λ/FWHM are fitted."""
@@ -89,19 +104,32 @@ class StarFitter:
         return [found[number] for number in range(len(spectra))]
 
     def _bank(self, key: int) -> TemplateBank:
-        if key not in self._banks:
-            if len(self._banks) >= MOST_CLASSES:
-                del self._banks[next(iter(self._banks))]
-            self._banks[key] = TemplateBank(WidthTemplates(self.emulator, CLASS_RATIO**key))
-        return self._banks[key]
+        if key not in self.banks:
+            _make_room(self.banks)
+            self.banks[key] = TemplateBank(WidthTemplates(self.emulator, CLASS_RATIO**key))
+        if self.model_error is None:
+            return self.banks[key]
+        if key not in self._corrected:
+            _make_room(self._corrected)
+            bank = self.banks[key]
+            templates = bank.templates
+            correction = self.model_error.correction_at(templates.log_wavelength, templates.resolution)
+            self._corrected[key] = bank.corrected(correction)
+        return self._corrected[key]
 
     @torch.no_grad()
     def _batch(self, stars: list[FitPixels], bank: TemplateBank) -> list[Outcome]:
         settings, templates = self.settings, bank.templates
-        plain = [self._weight(star, None) for star in stars]
+        plain = [_weight(star, settings.flat_error) for star in stars]
         labels, velocity = bank.starts(StarArrays.of(stars, plain, templates, settings), settings)
-        # Cores are where the best template of the scan has them.
-        weights = [self._weight(star, float(v)) for star, v in zip(stars, velocity[:, 0], strict=True)]
+        # Lines and cores are where the best template of the scan has them.
+        first = [
+            dict(zip(self.emulator.label_space.names, row.tolist(), strict=True)) for row in labels[:, 0]
+        ]
+        weights = [
+            self.weight(star, float(v), about)
+            for star, v, about in zip(stars, velocity[:, 0], first, strict=True)
+        ]
         arrays = StarArrays.of(stars, weights, templates, settings)
         objective, box = StarObjective(arrays, templates, settings), self._box(arrays)
         values = torch.cat([labels, velocity[..., None], torch.zeros_like(velocity[..., None])], -1)
@@ -116,15 +144,25 @@ class StarFitter:
         parts = zip(stars, weights, model.double().numpy(), continuum.double().numpy(), strict=True)
         return [said.of(k, *part) for k, part in enumerate(parts)]
 
-    def _weight(self, star: FitPixels, velocity: float | None) -> np.ndarray:
-        """Return 1/(σ² + model error²) per pixel, 0 where a pixel is left out."""
-        error = np.full(star.wavelength.size, self.settings.model_error)
-        if velocity is not None:
-            rest = star.wavelength / (1 + velocity / SPEED_OF_LIGHT_KM_S)
+    def weight(
+        self, star: FitPixels, velocity: float, labels: dict[str, float], cores: bool = True
+    ) -> np.ndarray:
+        """Return 1/(σ² + model error²) of the pixels (L,), 0 where one is left out.
+
+        Args:
+            star: its pixels.
+            velocity: about, km/s: where its lines are.
+            labels: about; the model error depends on Teff and log g.
+            cores: whether those of the Ca II triplet have their further error.
+        """
+        rest = star.wavelength / (1 + velocity / SPEED_OF_LIGHT_KM_S)
+        error = np.full(rest.size, self.settings.flat_error)
+        if self.model_error is not None:
+            error = self.model_error.error_at(np.log(rest), labels)
+        if cores:
             core = np.min([np.abs(rest - line) for line in CALCIUM], axis=0) < self.settings.core_width
             error = np.where(core, np.hypot(error, self.settings.core_error), error)
-        weight: np.ndarray = 1 / (star.sigma**2 + (error * star.level) ** 2)
-        return weight
+        return _weight(star, error)
 
     def _box(self, arrays: StarArrays) -> StarBox:
         space, count = self.emulator.label_space, len(arrays.flux)
@@ -135,3 +173,31 @@ class StarFitter:
         low[:, -1] = (LOWEST_WIDTH - middle).clamp(min=-WIDTH_RANGE)
         high[:, -1] = (HIGHEST_WIDTH - middle).clamp(max=WIDTH_RANGE)
         return StarBox(low, high, Region(space, self.emulator.coverage, further=2))
+
+
+def model_error_of(
+    emulator: Emulator, settings: StarFitSettings, given: ModelError | None = None
+) -> ModelError | None:
+    """Return the model error that a fit takes: the given one, else the built-in library's for itself alone.
+
+    Raises:
+        ConfigError: if the given one is that of another library.
+    """
+    if given is not None and given.library != library_digest(emulator):
+        raise ConfigError(
+            "the model error was found with another library; make one for this with `specvit calibrate-stars`"
+        )
+    if given is not None or settings.model_error is not None:
+        return given
+    builtin = builtin_model_error()
+    return builtin if builtin.library == library_digest(emulator) else None
+
+
+def _weight(star: FitPixels, error: np.ndarray | float) -> np.ndarray:
+    weight: np.ndarray = 1 / (star.sigma**2 + (error * star.level) ** 2)
+    return weight
+
+
+def _make_room(banks: dict[int, TemplateBank]) -> None:
+    if len(banks) >= MOST_CLASSES:
+        del banks[next(iter(banks))]

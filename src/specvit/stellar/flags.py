@@ -1,4 +1,8 @@
-"""The flags of a fit: what makes an answer doubtful, each with what it means and what to do. Owns the thresholds."""
+"""The flags of a fit, each with what it means and what to do. Owns the thresholds.
+
+A doubt says that the answer may be further off than its total error. A note says what was assumed, or why the error is
+as large as it is; the error holds.
+"""
 
 from __future__ import annotations
 
@@ -21,16 +25,19 @@ FLAGS = {
     "LOW_COVERAGE": "less than 200 Å were left to fit.",
     "NOT_A_STAR": "a smooth continuum fits as well, or emission is left over: no late-type star is seen.",
     "MULTIPLE_MINIMA": "another, different answer fits almost as well: see `minima`; a prior on Teff decides.",
+    "CORE_FILLED": "cores of the Ca II triplet are shallower than in the best template: an active star, or emission.",
     "OUT_OF_DOMAIN": "unlike what the library and the instrument make, noise included: see the reason given with it.",
     "ASSUMED_SIGMA": "the file has no errors: sigma was estimated from the spectrum.",
     "ASSUMED_RESOLUTION": "the file does not state the resolution: give it with --resolution.",
 }
-#: Flags that say what was assumed; the others make the answer doubtful.
-ASSUMED = ("ASSUMED_SIGMA", "ASSUMED_RESOLUTION")
+#: The flags that are notes; the others are doubts.
+NOTES = ("NO_CAT", "LOW_COVERAGE", "CORE_FILLED", "ASSUMED_SIGMA", "ASSUMED_RESOLUTION")
 
 #: χ² per degree of freedom, with the model error in sigma.
 LARGEST_CHI2 = 1.5
-LARGEST_SIGMA = {"teff": 300.0, "log_g": 0.5, "m_h": 0.4}
+#: Beyond these an answer is hardly one. A hot star in a library of cool ones often shows itself by them alone; of known
+#: stars 0.8 dex in log g finds nearly as many as 0.5, with half of the false alarms (docs/predict.md).
+LARGEST_SIGMA = {"teff": 300.0, "log_g": 0.8, "m_h": 0.4}
 #: Share of the box within which a label is on its face.
 FACE = 0.005
 #: Å around a core of Ca II that must be there.
@@ -40,6 +47,10 @@ FEWEST_ANGSTROMS = 200.0
 LINES_MATTER = 60.0
 #: A line in emission: its mean over one FWHM above the model, in units of the flux and of σ.
 EMISSION, EMISSION_SIGMA = 0.15, 8.0
+#: Å (and FWHM) from a core that are looked at; by how much of the flux cores are filled, and in units of its error.
+CORE_HALF, CORE_SHARE, FILLED, FILLED_SIGMA = 1.5, 0.5, 0.06, 4.0
+#: Relative error of a template at a core that stars without activity have.
+QUIET_CORE = 0.015
 #: Another minimum counts within this of the best (2 ln of the posterior), if a label differs by this much.
 ALMOST, DIFFERENT = 9.0, {"teff": 300.0, "log_g": 0.5, "m_h": 0.4}
 
@@ -90,6 +101,7 @@ def flags_of(star: FittedStar) -> tuple[str, ...]:
         "MULTIPLE_MINIMA": any(
             _differs(star.minima[0], other) for other in star.minima[1:] if other.excess < ALMOST
         ),
+        "CORE_FILLED": _core_filled(star),
         "ASSUMED_SIGMA": "sigma" in star.pixels.spectrum.assumed,
         "ASSUMED_RESOLUTION": "resolution" in star.pixels.spectrum.assumed,
     }
@@ -108,6 +120,23 @@ def lines_seen(pixels: FitPixels, velocity: float) -> int:
         near = np.abs(pixels.wavelength / (1 + velocity / SPEED_OF_LIGHT_KM_S) - core) < CORE_REACH
         seen += bool(near.sum() >= 3 and pixels.usable[near].mean() > 0.7)
     return seen
+
+
+def _core_filled(star: FittedStar) -> bool:
+    """Return whether the cores of at least two lines of Ca II are less deep than in the best template."""
+    pixels = star.pixels
+    rest = pixels.wavelength / (1 + star.velocity / SPEED_OF_LIGHT_KM_S)
+    half = max(CORE_HALF, CORE_SHARE * float(np.median(pixels.fwhm)))
+    above, noise = [], []
+    for core in CALCIUM:
+        here = (np.abs(rest - core) < half) & pixels.usable
+        if here.any():
+            above.append(float(((pixels.flux - star.model) / pixels.level)[here].mean()))
+            noise.append(float(np.sqrt(((pixels.sigma / pixels.level)[here] ** 2).sum())) / int(here.sum()))
+    if len(above) < 2:
+        return False
+    error = np.hypot(QUIET_CORE, np.sqrt(np.square(noise).sum()) / len(noise))
+    return bool(np.mean(above) > max(FILLED, FILLED_SIGMA * error) and min(above) > 0)
 
 
 def _has_emission(star: FittedStar) -> bool:

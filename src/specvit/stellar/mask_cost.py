@@ -53,7 +53,7 @@ def mask_costs(
     bare = _unmasked(fitter, fitted)
     shown = np.isfinite(bare.sigma)
     masks = {name: in_windows(bare.wavelength, bare.spectrum, some) & shown for name, some in windows.items()}
-    with_cores, without = (fitter._weight(bare, velocity) for velocity in (star.velocity, None))
+    with_cores, without = (fitter.weight(bare, star.velocity, star.labels, cores) for cores in (True, False))
     cores = (with_cores < 0.999 * without) & shown
     weights = [_weight(with_cores, masks.values())]
     named: dict[str, np.ndarray] = {}

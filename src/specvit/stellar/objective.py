@@ -19,7 +19,6 @@ import torch
 from numpy.polynomial import chebyshev
 from torch import Tensor
 
-from specvit.stellar.compiled import continuum_levels, continuum_sums, residual_sums
 from specvit.stellar.pixels import FitPixels
 from specvit.stellar.priors import StarPriors
 from specvit.stellar.settings import StarFitSettings
@@ -118,6 +117,10 @@ class StarObjective:
     """χ² as a function of (labels, velocity, ln(width factor)) for B stars."""
 
     def __init__(self, arrays: StarArrays, templates: WidthTemplates, settings: StarFitSettings) -> None:
+        # Needs Numba, which reading flags and settings does not.
+        from specvit.stellar import compiled
+
+        self._code = compiled
         self.arrays, self.templates = arrays, templates
         self.priors = StarPriors(templates.emulator.label_space, settings, arrays.assumed, arrays.known)
         self.labels = templates.labels
@@ -134,7 +137,7 @@ class StarObjective:
         chi2, gradient = torch.empty(len(star)).double(), torch.empty(len(star), size).double()
         upper = torch.empty(len(star), size, size).double()
         shared = torch.empty(len(star), size, arrays.precision.shape[1]).double()
-        residual_sums(
+        self._code.residual_sums(
             seen.all.numpy(),
             solved.level.numpy(),
             star.numpy(),
@@ -169,7 +172,7 @@ class StarObjective:
         precision = arrays.precision[star]
         moments = torch.empty(len(star), arrays.columns.shape[2]).double()
         right = torch.empty(len(star), precision.shape[1]).double()
-        continuum_sums(
+        self._code.continuum_sums(
             template.numpy(),
             star.numpy(),
             arrays.flux.numpy(),
@@ -184,7 +187,9 @@ class StarObjective:
         normal = _regular(normal + torch.diag_embed(torch.where(absent, 0.0, precision)))
         coefficients = torch.linalg.solve(normal, torch.where(absent, 0.0, right))
         level = torch.empty(template.shape)
-        continuum_levels(coefficients.float().numpy(), star.numpy(), arrays.columns.numpy(), level.numpy())
+        self._code.continuum_levels(
+            coefficients.float().numpy(), star.numpy(), arrays.columns.numpy(), level.numpy()
+        )
         penalty = (torch.where(absent, 0.0, precision) * coefficients.square()).sum(1)
         return _Continuum(level, normal, penalty)
 

@@ -8,6 +8,8 @@ begin; it is not the answer.
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import torch
 from scipy.fft import next_fast_len
@@ -57,6 +59,12 @@ class TemplateBank:
         # Every second of each axis is enough to find the velocity.
         number = torch.arange(len(labels)).view([len(axis) for axis in axes])
         self.few = number[tuple(slice(1, None, 2) for _ in axes)].flatten()
+
+    def corrected(self, correction: np.ndarray) -> TemplateBank:
+        """Return the bank with templates that are corrected, see `WidthTemplates.corrected`; its starts stay."""
+        other = copy.copy(self)
+        other.templates = self.templates.corrected(correction)
+        return other
 
     def starts(self, arrays: StarArrays, settings: StarFitSettings) -> tuple[Tensor, Tensor]:
         """Return labels (B, S, P) and velocities (B, S): the best of each part of the box, the best of all first."""

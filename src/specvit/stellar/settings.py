@@ -13,6 +13,10 @@ TELLURIC = ((7160.0, 7420.0), (7590.0, 7720.0), (8105.0, 8370.0))
 
 #: Å per coefficient of the continuum: order 12 over PFS's red arm.
 CONTINUUM_SCALE = 1750.0 / 12
+#: Of a short spectrum: one order of an echelle has the blaze in it.
+LEAST_ORDER = 4
+#: Relative error of a pixel of a library of which nothing is known.
+FLAT_ERROR = 0.02
 #: Å per coefficient of the waves about it: half a wave, the shortest that is not a broad line's.
 WAVE_SCALE = 50.0
 
@@ -24,7 +28,8 @@ class StarFitSettings:
     Args:
         masks: further windows that are left out, Å in vacuum in the telescope's frame.
         telluric: whether the windows of `TELLURIC` are left out of spectra from the ground.
-        model_error: 1 σ of what the library gets wrong in a pixel, relative to the local flux.
+        model_error: 1 σ of what the library gets wrong in a pixel, relative to the local flux, the same everywhere;
+            None takes what was found of the library, see `ModelError`, or `FLAT_ERROR`.
         core_error: the same within `core_width` of the Ca II triplet's cores, where LTE is known to fail.
         core_width: Å from the core.
         priors: label -> (mean, sigma): external knowledge, Gaussian.
@@ -32,7 +37,7 @@ class StarFitSettings:
         carbon_sigma: dex, 1 σ of [C/M] about 0.
         width_sigma: 1 σ of ln(line width / stated), for a stated and an assumed resolution.
         velocity: km/s, the largest |v| that is looked for.
-        continuum_order: of the free continuum, or None: one per 146 Å, at least 2.
+        continuum_order: of the free continuum, or None: one per 146 Å, at least 4.
         wave_error: 1 σ of each wave that the continuum may have beyond its order, down to 50 Å per coefficient,
             relative to the flux.
         starts: descents per star.
@@ -43,7 +48,7 @@ class StarFitSettings:
 
     masks: tuple[tuple[float, float], ...] = ()
     telluric: bool = True
-    model_error: float = 0.02
+    model_error: float | None = None
     core_error: float = 0.3
     core_width: float = 2.5
     priors: Mapping[str, tuple[float, float]] = field(default_factory=dict)
@@ -62,7 +67,7 @@ class StarFitSettings:
         for name, (_, sigma) in self.priors.items():
             if not sigma > 0:
                 raise ConfigError(f"priors: {name} needs a positive sigma, got {sigma:g}")
-        if not 0 < self.model_error < 1:
+        if self.model_error is not None and not 0 < self.model_error < 1:
             raise ConfigError(
                 f"model_error: expected a share of the flux between 0 and 1, got {self.model_error:g}"
             )
@@ -70,6 +75,8 @@ class StarFitSettings:
             raise ConfigError(
                 f"wave_error: expected a share of the flux from 0 to 1, got {self.wave_error:g}"
             )
+        if not 0 <= self.core_error < 10:
+            raise ConfigError(f"core_error: expected 0 to 10, got {self.core_error:g}")
         if not 1 <= self.starts <= 12:
             raise ConfigError(f"starts: expected 1 to 12, got {self.starts}")
         if not 10 <= self.velocity <= 1000:
@@ -77,11 +84,16 @@ class StarFitSettings:
         if self.continuum_order is not None and not 0 <= self.continuum_order <= 60:
             raise ConfigError(f"continuum_order: expected 0 to 60, got {self.continuum_order}")
 
+    @property
+    def flat_error(self) -> float:
+        """The model error of pixels of which nothing else is known."""
+        return FLAT_ERROR if self.model_error is None else self.model_error
+
     def order_for(self, span: float) -> int:
         """Return the order of the continuum for a spectrum that spans `span` Å."""
         if self.continuum_order is not None:
             return self.continuum_order
-        return max(2, round(span / CONTINUUM_SCALE))
+        return max(LEAST_ORDER, round(span / CONTINUUM_SCALE))
 
     def waves_for(self, span: float) -> int:
         """Return how many coefficients continuum and waves of a spectrum that spans `span` Å have together."""

@@ -7,6 +7,7 @@ then a combination of rows on a fine logarithmic grid, interpolated between the 
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +20,6 @@ from specvit.inference.region import Region
 from specvit.library import Emulator
 from specvit.spectra import SPEED_OF_LIGHT_KM_S
 from specvit.spectra.resample import FWHM_PER_SIGMA, gaussian_matrix
-from specvit.stellar.compiled import see_rows
 
 #: Squared line widths, relative to the nominal one, at which templates are smoothed.
 NODES = (0.55, 1.0, 1.8)
@@ -91,6 +91,13 @@ class WidthTemplates:
         self.into, self.rows = self._compressed(torch.from_numpy(np.stack(smoothed, axis=1)))
         self.log_nodes = np.log(NODES)
 
+    def corrected(self, correction: np.ndarray) -> WidthTemplates:
+        """Return these templates times one plus `correction` (count,) on the fine grid, in the rest frame."""
+        values = _spline_values(self.rows.double()).numpy() * (1 + correction)
+        other = copy.copy(self)
+        other.rows = torch.from_numpy(spline_filter1d(values, order=3, axis=2, mode="mirror")).float()
+        return other
+
     @property
     def labels(self) -> int:
         """P."""
@@ -123,6 +130,20 @@ class WidthTemplates:
         """Return coefficients with a one in front, which multiplies the mean spectrum."""
         return torch.nn.functional.pad(coefficients.double(), (1, 0), value=1.0)
 
+    def fine(self, labels: Tensor, log_width: Tensor) -> Tensor:
+        """Return splines' coefficients on the fine grid (N, count) of labels (N, P) and ln(widths) (N, 1 or count)."""
+        coefficients = (self._padded(self.emulator.coefficients(labels)) @ self.into).float()
+        rows = torch.tensordot(coefficients, self.rows, 1).double()
+        at = 2 * log_width.clamp(LOWEST_WIDTH, HIGHEST_WIDTH)
+        mixed = torch.zeros(())
+        for k, node in enumerate(self.log_nodes):
+            # Lagrange's weights.
+            weight = torch.ones_like(at)
+            for other in np.delete(self.log_nodes, k):
+                weight = weight * (at - other) / (node - other)
+            mixed = mixed + weight * rows[:, k]
+        return mixed
+
     def values(self, labels: Tensor) -> Tensor:
         """Return templates of labels (N, P) on the fine grid at the nominal width, shape (N, count), float32."""
         coefficients = (self._padded(self.emulator.coefficients(labels)) @ self.into).float()
@@ -140,6 +161,9 @@ class WidthTemplates:
             log_pixels: ln λ of the pixels, shape (N, L).
             own: ln(FWHM of the star / nominal FWHM) at the pixels, shape (N, L).
         """
+        # Needs Numba, which asking for help or a template does not.
+        from specvit.stellar import compiled
+
         value, slopes = self.emulator.regressor.value_and_slopes(labels.to(self.emulator.basis.dtype))
         slopes = torch.nn.functional.pad(slopes.double(), (1, 0), value=0.0)
         terms, nodes, count = self.rows.shape
@@ -153,7 +177,7 @@ class WidthTemplates:
             joined = multipliers[some].float() @ self.rows.view(terms, -1)
             joined = joined.view(-1, 1 + self.labels, nodes, count)
             at, width = position[some].numpy(), widths[some].numpy()
-            see_rows(joined.numpy(), at, width, self.log_nodes, WIDTHS, seen[some].numpy())
+            compiled.see_rows(joined.numpy(), at, width, self.log_nodes, WIDTHS, seen[some].numpy())
         # d position / dv = -1 / (step (c + v)).
         seen[:, -2] *= (-1 / (self.step * (SPEED_OF_LIGHT_KM_S + velocity)))[:, None].float()
         return SeenTemplates(seen)

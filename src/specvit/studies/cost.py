@@ -11,6 +11,7 @@ from specvit.errors import SpecvitError
 from specvit.estimators.architectures import ARCHITECTURES
 from specvit.estimators.table import TABLE
 from specvit.jobs.config.trial import TrialConfig
+from specvit.jobs.denoiser_trial import is_denoiser_trial
 from specvit.jobs.trial import Trial, Yardstick
 from specvit.runs import RunFolder
 from specvit.runs.folder import CONFIG
@@ -18,7 +19,7 @@ from specvit.studies.store import Store
 
 #: Seconds of one core per spectrum seen in a fit, by family, and per posterior. For plans only: nothing is decided by
 #: them, and a store with finished runs does not use them.
-FIRST_RATES = {"network": 2e-3, "trees": 5e-3, "linear": 3e-4}
+FIRST_RATES = {"network": 2e-3, "denoiser": 1e-2, "trees": 5e-3, "linear": 3e-4}
 OTHER_RATE, POSTERIOR_RATE = 1e-3, 0.3
 #: Seconds of a run that do not grow with its spectra, and bytes of a folder.
 LEAST_SECONDS, FIRST_BYTES = 0.5, 3e6
@@ -80,6 +81,9 @@ def _work(config: TrialConfig) -> tuple[str, float, float]:
         options = {**config.training.options, **config.estimator.options}
         batch = options.get("batch", ARCHITECTURES[model].recipe.batch)
         return name, config.training.updates * float(str(batch)), FIRST_RATES["network"]
+    if is_denoiser_trial(config):
+        batch = {**config.training.options, **config.estimator.options}.get("batch", 64)
+        return name, config.training.updates * float(str(batch)), FIRST_RATES["denoiser"]
     family = TABLE[name].family if name in TABLE else ""
     if family in FIRST_RATES:
         return name, config.simulate.train, FIRST_RATES[family]

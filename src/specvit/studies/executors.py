@@ -17,11 +17,12 @@ from typing import Any
 
 from specvit.errors import ConfigError, RunError, SpecvitError
 from specvit.jobs.config.trial import trial_config
-from specvit.jobs.trial import Yardstick, prepare_trial, run_trial, run_yardstick, yardstick_from
+from specvit.jobs.trial import Yardstick, run_trial, run_yardstick, yardstick_from
 from specvit.runs.cluster import dask_executor
 from specvit.runs.processes import WorkerPool
 from specvit.studies.plan import Task
 from specvit.studies.store import Store, forget_failure, keep_failure, state_of
+from specvit.studies.variants import prepare_any_trial
 
 #: Trials draw from PyTorch's global generator: a worker with several threads must not mix two.
 _ONE_AT_A_TIME = threading.Lock()
@@ -105,7 +106,7 @@ def _carry_out(handed: dict[str, Any], folder: Path) -> None:
             run_yardstick(yardstick, folder)
         return
     further = tuple(yardstick_from(values) for values in handed["elsewhere"])
-    trial = prepare_trial(trial_config(handed["trial"], str(folder)))
+    trial = prepare_any_trial(trial_config(handed["trial"], str(folder)))
     trial = replace(trial, elsewhere=further, focus=handed["focus"])
     forget_failure(folder)
     if state_of(folder, trial) != "done":

@@ -14,6 +14,7 @@ from specvit.evaluate.crossed import CROSSED_RESAMPLES, CrossedMean, crossed_mea
 from specvit.evaluate.scorer import score_of
 from specvit.runs import (
     ALL,
+    FluxScores,
     LineFocus,
     Posteriors,
     RunFolder,
@@ -151,9 +152,14 @@ def evidence_of(scaled: ScaledStudy, store: Store, label: str) -> Evidence:
             converged.append(posteriors.converged)
         bound = StarBounds.read(run).of("crlb", 0, label) if variant.yardstick.bounds else None
         folders = {trial.digest: RunFolder.open(store.folder_of(trial)) for trial in variant.trials.values()}
-        estimates = [trial.estimates(folders[trial.digest]).of(label) for trial in variant.trials.values()]
+        flux = _flux_of(list(folders.values())) if scaled.study.judges_flux else {}
+        estimates = [
+            # A denoiser estimates no label; what has no error is missing.
+            flux["error"][at] if flux else trial.estimates(folders[trial.digest]).of(label)
+            for at, trial in enumerate(variant.trials.values())
+        ]
         focus = _focus_of([folders[trial.digest] for trial in variant.trials.values() if trial.focus])
-        variants[variant.name] = Judged(truth, np.stack(estimates), mean, variance, bound, focus)
+        variants[variant.name] = Judged(truth, np.stack(estimates), mean, variance, bound, focus, flux)
     counts = {len(judged.truth) for judged in variants.values()}
     if len(counts) > 1:
         raise DataError(
@@ -172,6 +178,12 @@ def _focus_of(runs: list[RunFolder]) -> dict[str, Values]:
         if found
         else {}
     )
+
+
+def _flux_of(runs: list[RunFolder]) -> dict[str, Values]:
+    """Return quantity -> shape (S, N), of all that every training of a denoiser has."""
+    found = [FluxScores.read(run).arrays() for run in runs]
+    return {name: np.stack([one[name] for one in found]) for name in set.intersection(*map(set, found))}
 
 
 def _variant_facts(variant: Variant, evidence: Evidence, masks: Mapping[str, Values]) -> VariantFacts:

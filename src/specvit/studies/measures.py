@@ -25,6 +25,8 @@ class Judged:
         mean, variance: of the exact posterior, shape (N,), or None.
         bound: the Cramér-Rao bound, shape (N,), inf where there is none; or None.
         focus: quantity of `LineFocus` -> shape (S, N), of those that were asked for.
+        flux: quantity of `FluxScores` -> shape (S, N), of denoisers, which estimate no label: `truth` and `estimates`
+            then say nothing.
     """
 
     truth: Values
@@ -33,6 +35,7 @@ class Judged:
     variance: Values | None = None
     bound: Values | None = None
     focus: Mapping[str, Values] = field(default_factory=dict)
+    flux: Mapping[str, Values] = field(default_factory=dict)
 
     def on(self, stars: Values) -> Judged:
         """Return the same for the stars of a boolean mask (N,)."""
@@ -40,7 +43,8 @@ class Judged:
             None if values is None else values[stars] for values in (self.mean, self.variance, self.bound)
         )
         focus = {name: values[:, stars] for name, values in self.focus.items()}
-        return Judged(self.truth[stars], self.estimates[:, stars], mean, variance, bound, focus)
+        flux = {name: values[:, stars] for name, values in self.flux.items()}
+        return Judged(self.truth[stars], self.estimates[:, stars], mean, variance, bound, focus, flux)
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,7 @@ class Measure:
         unit: "label", "label²" or "" for a pure number.
         bounds: whether it needs the Cramér-Rao bounds.
         focus: the quantity of `LineFocus` that it needs, or "".
+        flux: the quantity of `FluxScores` that it is, or "" for a measure of estimates of labels.
     """
 
     of: Callable[[Judged], Values]
@@ -62,9 +67,12 @@ class Measure:
     unit: str
     bounds: bool = False
     focus: str = ""
+    flux: str = ""
 
     def is_known_of(self, judged: Judged) -> bool:
         """Return whether what it needs is there."""
+        if self.flux or judged.flux:
+            return self.flux in judged.flux
         exact, bounds = not self.exact or judged.mean is not None, not self.bounds or judged.bound is not None
         return exact and bounds and (not self.focus or self.focus in judged.focus)
 
@@ -119,6 +127,10 @@ def _clipped_ceiling(variance: Callable[[Judged], float]) -> Callable[[Judged], 
 
 def _focus(name: str) -> Callable[[Judged], Values]:
     return lambda judged: judged.focus[name]
+
+
+def _flux(name: str, words: str) -> Measure:
+    return Measure(lambda judged: judged.flux[name], False, words, "", flux=name)
 
 
 def _known(values: Values | None) -> Values:
@@ -189,5 +201,15 @@ MEASURES: dict[str, Measure] = {
         "share of the Fisher information in windows of known lines, over their share of pixels",
         "",
         focus="information",
+    ),
+    "flux_error": _flux(
+        "error", "mean over pixels of (flux - noise-free flux)², relative to the level of the spectrum"
+    ),
+    "flux_wmae": _flux("weighed", "mean over pixels of |flux - noise-free flux| over the visible sigma"),
+    "flux_inside_68": _flux(
+        "inside_68", "share of pixels whose truth lies in the central 68 % of the samples"
+    ),
+    "flux_inside_95": _flux(
+        "inside_95", "share of pixels whose truth lies in the central 95 % of the samples"
     ),
 }

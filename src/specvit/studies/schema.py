@@ -114,6 +114,10 @@ class Study(Section):
             raise ValueError(str(error)) from None
         for claim in claims_of(parsed):
             self._check(claim)
+        if len({bool(measure.flux) for measure in self._measures}) > 1:
+            raise ValueError(
+                "rule, metric: a study judges estimates of labels or the flux of denoisers, not both"
+            )
         for scale, changes in self.scales.items():
             for factor, levels in changes.factors.items():
                 known = self.factors.get(factor, {})
@@ -167,6 +171,11 @@ class Study(Section):
     def needs_focus(self) -> bool:
         """Whether anything it asks for is what a network looks at."""
         return any(measure.focus for measure in self._measures)
+
+    @property
+    def judges_flux(self) -> bool:
+        """Whether what it compares are denoisers."""
+        return any(measure.flux for measure in self._measures)
 
     @property
     def _measures(self) -> list[Measure]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from specvit.errors import ConfigError, SpecvitError
 from specvit.jobs.config.trial import TrialConfig, trial_config
+from specvit.jobs.denoiser_trial import DenoiserTrial, is_denoiser_trial, prepare_denoiser_trial
 from specvit.jobs.trial import Trial, Yardstick, prepare_trial
 from specvit.studies.rule import claims_of
 from specvit.studies.schema import Scale, Study
@@ -85,7 +86,8 @@ def _variant(study: Study, name: str, own: Tables, common: Tables, seeds: Iterab
         try:
             config = trial_config(merged(common, own, {"simulate": {"seed": seed}}), where)
             check_judged(study, config)
-            trials[seed] = prepare_trial(config)
+            trials[seed] = prepare_any_trial(config)
+            check_flux(study, trials[seed])
             if study.needs_focus:
                 trials[seed] = replace(trials[seed], focus=study.label)
                 check_looks(trials[seed])
@@ -97,6 +99,18 @@ def _variant(study: Study, name: str, own: Tables, common: Tables, seeds: Iterab
         raise ConfigError(f"test.span: Cramér-Rao bounds are those of whole spectra ({where})")
     yardstick = replace(first.yardstick(study.is_exact), bounds=study.needs_bounds)
     return Variant(name, dotted(own), trials, yardstick)
+
+
+def prepare_any_trial(config: TrialConfig) -> Trial:
+    """Return the trial of a configuration, of an estimator or of a denoiser; errors as `prepare_trial`."""
+    return prepare_denoiser_trial(config) if is_denoiser_trial(config) else prepare_trial(config)
+
+
+def check_flux(study: Study, trial: Trial) -> None:
+    """Raise ConfigError unless what is judged of a trial is what it gives."""
+    if study.judges_flux != isinstance(trial, DenoiserTrial):
+        name, what = trial.choice.name, "flux" if study.judges_flux else "labels"
+        raise ConfigError(f"estimator.name: the study judges {what}, of which '{name}' gives none")
 
 
 def check_looks(trial: Trial) -> None:

@@ -25,6 +25,8 @@ from specvit.jobs.config.sections import (
 )
 
 PriorName = Literal["uniform", "lattice"]
+#: Å.
+Wavelength = Annotated[float, Field(gt=0, le=1e7)]
 
 
 class TrialStarsSection(StarsSection):
@@ -84,7 +86,7 @@ class JudgedStarsSection(Section):
         default=None, description="factor on sigma of the test spectra; None: as in training"
     )
     prior: PriorName | None = Field(default=None, description="of the test stars; None: as in training")
-    span: Annotated[tuple[float, float], Field(strict=False)] | None = Field(
+    span: tuple[Wavelength, Wavelength] | None = Field(
         default=None,
         description="first and last wavelength (Å) of the test spectra; what lies outside is dead; None: all",
     )

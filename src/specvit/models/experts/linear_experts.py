@@ -11,7 +11,8 @@ from torch import Tensor
 
 from specvit.documents.tensors import Tensors
 from specvit.errors import DataError
-from specvit.models.experts.pools import BinPools, Pool, RidgePath
+from specvit.models.experts.pools import BinPools, RidgePath
+from specvit.models.moments import Pool
 
 #: Spectra without which a bin has no expert of its own, and held-out ones without which it takes the penalty of all.
 LEAST_SPECTRA, LEAST_HELD = 30, 30

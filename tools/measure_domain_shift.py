@@ -201,8 +201,11 @@ def retrained(
     space = network.estimator.label_space
     labels = torch.zeros(len(pixels), len(space))
     labels[:, [space.index(name) for name in LABELS]] = torch.from_numpy(known.labels).float()
-    # Nobody knows their chemistry: that of the Galaxy.
-    labels[:, space.index("alpha_m")] = galactic_alpha(labels[:, space.index("m_h")])[0]
+    # Nobody knows their chemistry: drawn as the fit has it before it sees a star.
+    drawn = torch.randn(2, len(pixels), generator=torch.Generator().manual_seed(1))
+    alpha = galactic_alpha(labels[:, space.index("m_h")])[0]
+    labels[:, space.index("alpha_m")] = alpha + settings.alpha_sigma * drawn[0]
+    labels[:, space.index("c_m")] = settings.carbon_sigma * drawn[1]
     source = MemorySource(SpectraBatch(flux[teach], sigma[teach], labels[teach]), network.frame.grid, space)
     recipe = Recipe(
         start=str(store.path(setups[0])), steps=steps, batch=8, lr=1e-4, monitor="loss", validations=1
@@ -298,9 +301,10 @@ def bosz(bench: Bench, folder: Path, known: Known, seed: int) -> Iterator[str]:
         )
     settings, setups = StarFitSettings(), list[Setup]()
     grouped(bench.pixels(known.spectra[:1], settings), settings, setups)
-    wavelength = air_to_vacuum(np.loadtxt(folder / "bosz2024_wave_r5000.txt.gz")[:])
+    wavelength = np.loadtxt(folder / "bosz2024_wave_r5000.txt.gz")
     red = (wavelength > 6800) & (wavelength < 9200)
-    grid, pixels = WavelengthGrid(wavelength[red]), setups[0].wavelength
+    # In air, unlike BOSZ 2017.
+    grid, pixels = WavelengthGrid(air_to_vacuum(wavelength[red])), setups[0].wavelength
     yield "| BOSZ 2024, as the survey would see it | S/N | network: log g, Teff | in domain | fit: log g, Teff |\n|---|---|---|---|---|"
     for path in sorted(folder.glob("bosz2024_mp_*_r5000_resam.txt.gz")):
         flux = np.loadtxt(path)[red, 0]

@@ -90,7 +90,7 @@ def test_model_errors_are_in_sigma(frame):
     seen = frame.see(log_pixels, flux, sigma, np.zeros(1)).sigma[0]
     core = np.abs(frame.grid.wavelength - 8544.44) < 2.4
     away = np.abs(frame.grid.wavelength[:, None] - [8500.36, 8544.44, 8664.52]).min(1) > 3
-    assert torch.allclose(seen[away], torch.tensor(SETTINGS.model_error), rtol=1e-3)
+    assert torch.allclose(seen[away], torch.tensor(SETTINGS.flat_error), rtol=1e-3)
     assert (seen[core] > SETTINGS.core_error).all()
 
 

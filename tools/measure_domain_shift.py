@@ -268,12 +268,12 @@ def surveys(bench: Bench, known: Known) -> Iterator[str]:
 
 
 def observed(
-    name: str, wavelength: np.ndarray, flux: np.ndarray, resolution: float, snr: float, seed: int
+    name: str, wavelength: np.ndarray, flux: np.ndarray, fwhm: np.ndarray, snr: float, seed: int
 ) -> ObservedSpectrum:
     """Return a spectrum with noise as one from the ground."""
     sigma = np.full(flux.size, float(np.median(flux)) / snr)
     noisy = flux + sigma * np.random.default_rng(seed).standard_normal(flux.size)
-    raw = RawSpectrum(name, "bosz", wavelength, noisy, sigma, fwhm=wavelength / resolution, medium="vacuum")
+    raw = RawSpectrum(name, "bosz", wavelength, noisy, sigma, fwhm=fwhm, medium="vacuum")
     return checked_spectrum(raw, name)
 
 
@@ -289,7 +289,7 @@ def bosz(bench: Bench, folder: Path, known: Known, seed: int) -> Iterator[str]:
     yield "| BOSZ 2017, 8000-8950 Å, R = 5000, by the fit | spectra | log g | Teff | [M/H] |\n|---|---|---|---|---|"
     for snr in BOSZ_SNRS:
         seen = [
-            observed(f"{k}", wavelength, flux[k], BOSZ_RESOLUTION, snr, seed + k)
+            observed(f"{k}", wavelength, flux[k], wavelength / BOSZ_RESOLUTION, snr, seed + k)
             for k in np.flatnonzero(inside)
         ]
         off = bench.fit(seen).values - labels[inside]
@@ -305,14 +305,14 @@ def bosz(bench: Bench, folder: Path, known: Known, seed: int) -> Iterator[str]:
     red = (wavelength > 6800) & (wavelength < 9200)
     # In air, unlike BOSZ 2017.
     grid, pixels = WavelengthGrid(air_to_vacuum(wavelength[red])), setups[0].wavelength
+    fwhm = setups[0].fwhm_at(pixels)
+    blurred = grid.wavelength / setups[0].fwhm_at(grid.wavelength)
     yield "| BOSZ 2024, as the survey would see it | S/N | network: log g, Teff | in domain | fit: log g, Teff |\n|---|---|---|---|---|"
     for path in sorted(folder.glob("bosz2024_mp_*_r5000_resam.txt.gz")):
         flux = np.loadtxt(path)[red, 0]
-        seen = np.interp(pixels, grid.wavelength, smooth(flux, grid, BOSZ_RESOLUTION, setups[0].resolution))
+        seen = np.interp(pixels, grid.wavelength, smooth(flux, grid, BOSZ_RESOLUTION, blurred))
         for snr in BOSZ_SNRS:
-            stars = [
-                observed(path.name, pixels, seen, setups[0].resolution, snr, seed + k) for k in range(16)
-            ]
+            stars = [observed(path.name, pixels, seen, fwhm, snr, seed + k) for k in range(16)]
             network, fit = bench.network(stars, setups=list(setups)), bench.fit(stars)
             told = [
                 f"{np.median(found.values[:, 1]):.2f} ± {np.std(found.values[:, 1]):.2f}, "

@@ -76,4 +76,4 @@ def test_a_star_in_a_hole_of_the_library_ends_at_its_edge_and_is_flagged(fitter)
     assert labels[0, 0] == pytest.approx(7600) or labels[0, 1] == pytest.approx(3.7)
     assert "LABEL_ON_FACE" not in other[0].flags
     (alone,) = fitter.fit([star([8300.0, 3.3, -0.2])])
-    assert labels[1] == pytest.approx(list(alone[0].labels.values()), rel=2e-3, abs=2e-3)
+    assert labels[1] == pytest.approx(list(alone[0].labels.values()), rel=2e-3, abs=1e-2)

@@ -6,7 +6,6 @@ import numpy as np
 import torch
 
 from specvit.spectra import SPEED_OF_LIGHT_KM_S
-from specvit.stellar.compiled import see_rows
 from specvit.stellar.templates import AT_ONCE, WIDTHS, WidthTemplates
 
 
@@ -34,6 +33,9 @@ def star_flux(
     position = (log_pixels - shift[:, None] - templates.start) / templates.step
     terms, nodes, count = templates.rows.shape
     seen = np.empty((len(labels), 3, log_pixels.size), np.float32)
+    # Needs Numba, which asking for help does not.
+    from specvit.stellar.compiled import see_rows
+
     for first in range(0, len(labels), AT_ONCE):
         some = slice(first, first + AT_ONCE)
         rows = (multipliers[some] @ templates.rows.view(terms, -1)).view(-1, 1, nodes, count)

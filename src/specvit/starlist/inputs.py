@@ -95,6 +95,18 @@ def star_inputs(words: Iterable[str], options: ReadOptions, lines: Iterable[str]
     return found
 
 
+def inputs_of_table(table: Path, options: ReadOptions) -> list[tuple[dict[str, str], StarInput]]:
+    """Return the rows of a table of files, by columns in lower case, and the input that each means.
+
+    Raises:
+        DataError: if it is no table of files.
+    """
+    rows = _table_of_files(table)
+    if rows is None:
+        raise DataError(f"{table}: expected a table of files, CSV or ECSV with a column {PATH_COLUMNS[0]}")
+    return [(row, _input_of(row, table, number, options)) for number, row in enumerate(rows, 1)]
+
+
 def parse_prior(text: str, where: str = "--prior") -> tuple[str, tuple[float, float]]:
     """Return label, mean and sigma of 'teff=5777+-50'; ConfigError for anything else."""
     name, _, rest = text.partition("=")

@@ -178,7 +178,7 @@ class ListFitter:
 
     def __init__(self, recipe: FitRecipe) -> None:
         self.recipe = recipe
-        self._fitter = StarFitter(recipe.open_emulator(), recipe.masked_settings)
+        self._fitter = StarFitter(recipe.open_emulator(), recipe.masked_settings, recipe.errors)
         self._networks = None if recipe.networks is None else recipe.networks.fitter(self._fitter)
         self._judge: JudgedFitter | None = None
         if recipe.judged and recipe.networks is None:

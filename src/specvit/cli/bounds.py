@@ -36,6 +36,9 @@ LARGEST: dict[str, float | None] = {
     "components": 100_000,
     "sobol": 10_000_000,
     **dict.fromkeys(("held_out", "widened"), 1),
+    "strength": 1,
+    "draws": 100_000,
+    "velocity": 299_792,  # km/s
     "release": 9999,
     "microturbulence": 1000,  # km/s
     **dict.fromkeys(("resolution", "source_resolution"), 1e15),

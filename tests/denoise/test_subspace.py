@@ -8,7 +8,7 @@ import torch
 
 from specvit.denoise import Denoiser, SubspaceDenoiser, SubspaceOptions, WienerDenoiser
 from specvit.denoise.reduced import ReducedTemplates
-from specvit.denoise.subspace import RECIPE
+from specvit.denoise.subspace import RECIPE, inside_cube
 from specvit.errors import DataError, RunError
 from specvit.models.subspace import SubspaceProjection
 from specvit.spectra import MemorySource, collect
@@ -151,3 +151,21 @@ def _doubled(statistics):
     return statistics._replace(
         inputs=inputs, projected=statistics.projected.double(), normal=statistics.normal.double()
     )
+
+
+def test_a_star_that_is_stopped_at_a_face_takes_the_others_along_its_valley():
+    """Two labels that vary together: the best point with the first at its face is the regression of the second on it."""
+    factor = torch.tensor([[[0.1, 0.0], [0.08, 0.02]]])
+    found = inside_cube(torch.tensor([[[-0.2, 0.3], [0.4, 0.5]]]), factor)
+    covariance = factor[0] @ factor[0].T
+    expected = 0.3 + 0.2 * covariance[0, 1] / covariance[0, 0]
+    torch.testing.assert_close(found[0, 0], torch.stack([torch.tensor(0.0), expected]))
+    torch.testing.assert_close(found[0, 1], torch.tensor([0.4, 0.5]))
+
+
+def test_no_star_lies_outside_the_box():
+    generator = torch.Generator().manual_seed(0)
+    factor = torch.linalg.cholesky(torch.eye(5) + 0.5).expand(30, -1, -1)
+    points = inside_cube(2 * torch.randn(30, 4, 5, generator=generator), factor)
+    assert float(points.min()) >= 0
+    assert float(points.max()) <= 1

@@ -244,6 +244,23 @@ def test_more_and_less_noise_in_the_basis_has_the_moments_it_should():
         assert float((pull[part].std(dim=0) - 1).abs().max()) < 0.15
 
 
+def test_samples_that_are_too_narrow_are_widened_where_they_are():
+    body = BasisRestorer(BasisConfig(3, 3, 8, 1), PIXELS)
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.linspace(-3, 0, 500)
+    # Errors of 1 to 2 stated ones, more for noisier spectra; a pixel in which all stars are alike says nothing.
+    wrong = 1 + (noise + 3) / 3
+    off = (wrong[:, None] * torch.randn(500, PIXELS, generator=generator)).abs()
+    off[:, 5] = torch.nan
+    body.correct(noise, off)
+    samples = torch.randn(3, 4000, PIXELS, generator=generator)
+    found = body.widened(torch.tensor([-9.0, -1.5, 0.5]), samples)
+    torch.testing.assert_close(found.mean(dim=1), samples.mean(dim=1), rtol=0, atol=1e-5)
+    factor = found.std(dim=1).mean(dim=1) / samples.std(dim=1).mean(dim=1)
+    # Beyond the ends the factor stays that of the outermost fifth.
+    torch.testing.assert_close(factor, torch.tensor([1.1, 1.5, 1.9]), rtol=0, atol=0.06)
+
+
 @pytest.mark.parametrize(
     ("config", "pixels"), [(SMALL, 64), (SMALL, 61), (UNetConfig(8, (1, 1, 1), 2, 3, 2, False, False), 37)]
 )

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from learned_world import LINES, PIXELS, spectra
+from learned_world import LINES, PIXELS, error, posterior, spectra
 from specvit.denoise.learned.basis import BasisConfig, BasisDiffusion, BasisRestorer
 from specvit.denoise.learned.blind_spot import BlindSpotConfig, BlindSpotNet
 from specvit.denoise.learned.config import DenoiserConfig, split_options
@@ -38,9 +38,8 @@ def seen(batch, strength=1.0):
 
 def restorer(components=0, shown="visible"):
     made = Restorer(SMALL, sight(shown), components)
-    if components:
-        sample = spectra(256, 5)
-        made.subspace.fit(sample.truth.flux, sample.flux, sample.sigma)
+    sample = spectra(256, 5)
+    made.fit(sample.truth.flux, sample.flux, sample.sigma)
     return shaken(made).eval()
 
 
@@ -63,6 +62,17 @@ def test_the_change_is_the_formula_of_the_module():
         / (p**2 + n**2)
     )
     torch.testing.assert_close(made(seen(batch, s)), batch.flux + s * g, rtol=1e-4, atol=1e-5)
+
+
+def test_a_new_restorer_is_the_best_linear_filter_but_for_what_that_leaves():
+    """In a linear world that is the posterior mean, and before any training nearly all is there."""
+    torch.manual_seed(0)
+    made, sample, batch = Restorer(SMALL, sight(), 3), spectra(512, 5), spectra(400, 9)
+    made.fit(sample.truth.flux, sample.flux, sample.sigma)
+    found = made.requires_grad_(False)(seen(batch))
+    best = error(posterior(batch.flux, batch.sigma)[0], batch.truth.flux)
+    assert best < error(found, batch.truth.flux) < 1.3 * best
+    assert torch.equal(made(seen(batch, 0.0)), batch.flux)
 
 
 def test_dead_pixels_tell_nothing_and_are_filled():

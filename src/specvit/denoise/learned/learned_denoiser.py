@@ -32,7 +32,7 @@ from specvit.training.recipe import Recipe
 SAMPLE = 1024
 
 #: Held-out spectra, at most, by which what is stated of errors is corrected.
-CORRECTED_BY = 512
+CORRECTED_BY = 1024
 
 #: What saved ones call themselves: networks of pixels, and of coefficients.
 NAMES = ("unet-denoiser", "basis-denoiser")

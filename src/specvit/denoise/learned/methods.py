@@ -111,7 +111,7 @@ class _OnePass:
     def prepare(self, sample: SpectraBatch) -> None:
         _fit(self.sight, sample, self.sees_truth)
         if isinstance(self.body, Restorer) and self.body.subspace is not None:
-            self.body.subspace.fit(sample.known_truth().flux, sample.flux, sample.sigma)
+            self.body.fit(sample.known_truth().flux, sample.flux, sample.sigma)
 
     def objective(self, masked: float) -> Objective:
         config = self.config

@@ -34,12 +34,15 @@ LARGEST: dict[str, float | None] = {
     "hours": 8_760,  # a year
     "timeout": 2_592_000,  # s, thirty days
     "noise_level": 1e6,
-    "model_error": 1,
+    "clip": 100,  # σ
+    "core_error": 1,
+    "updates": 100_000_000,
     "labels": 100,
     "continuum": 1_000_000,
     "components": 100_000,
     "sobol": 10_000_000,
     **dict.fromkeys(("held_out", "widened"), 1),
+    "core_error": 10,
     "release": 9999,
     "microturbulence": 1000,  # km/s
     **dict.fromkeys(("resolution", "source_resolution"), 1e15),

@@ -35,8 +35,6 @@ LARGEST: dict[str, float | None] = {
     "timeout": 2_592_000,  # s, thirty days
     "noise_level": 1e6,
     "clip": 100,  # σ
-    "core_error": 1,
-    "updates": 100_000_000,
     "labels": 100,
     "continuum": 1_000_000,
     "components": 100_000,

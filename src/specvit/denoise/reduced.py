@@ -102,7 +102,7 @@ class ReducedTemplates(nn.Module):
         self.register_buffer("dual", torch.zeros(front.pixels, size))
         self.register_buffer("normals", torch.zeros(front.patterns, size, size))
         self.register_buffer("bank", torch.zeros(BANK, size))
-        self.region = Region(space, observed.emulator.coverage)
+        self.region = Region(space, observed.coverage)
         inside = SobolEngine(len(space), scramble=True, seed=0).draw(BANK)
         points = INSIDE[0] + (INSIDE[1] - INSIDE[0]) * inside
         self.register_buffer("bank_points", self.region.moved_inside(points))

@@ -124,3 +124,10 @@ def test_tables_of_each_kind_hold_the_same(told, example, tmp_path):
             table = Table.read(path)
             assert float(table["log_g"][0]) == pytest.approx(log_g, abs=1e-5)
             assert str(table["teff"].unit) == "K"
+
+
+def test_what_masks_cost_is_printed(example, capsys):
+    assert main(["predict", str(example), "--show-mask-cost"]) == 0
+    said = capsys.readouterr().out
+    assert "air (O2, H2O)" in said
+    assert "Ca II cores" in said

@@ -10,7 +10,7 @@ from specvit.denoise.learned.config import DenoiserConfig, split_options
 from specvit.denoise.learned.diffusion import Diffuser, Diffusion, ddpm_times
 from specvit.denoise.learned.restoration import TASKS, Restoration
 from specvit.denoise.learned.restorer import BlindRestorer, Restorer, combined
-from specvit.denoise.learned.seen import SeenSpectra, Sight
+from specvit.denoise.learned.seen import SeenSpectra, Sight, _from_noisy
 from specvit.denoise.learned.unet import UNet, UNetConfig
 from specvit.errors import ConfigError, DataError
 
@@ -116,6 +116,20 @@ def test_only_the_visible_sigma_goes_in():
         objective = Restoration(sight(), task, "mse")
         first, second = objective.prepare(batch, 3)[0], objective.prepare(leaked, 3)[0]
         assert all(torch.equal(*pair) for pair in zip(first, second, strict=True)), task
+
+
+def test_noisy_spectra_alone_tell_mean_and_spread():
+    sample = spectra(3000, 5)
+    # The continuum has no noise in this world, so nothing has to be told from it there.
+    flux, sigma, clean = (values[:, :LINES] for values in (sample.flux, sample.sigma, sample.truth.flux))
+    # A pixel under a sky line says nothing, and does no harm.
+    sky = torch.where(torch.arange(LINES) == 3, 30.0, 1.0)
+    noise = torch.randn(flux.shape, generator=torch.Generator().manual_seed(2)) * sigma * (sky - 1)
+    mean, variance = _from_noisy(torch.ones_like(flux, dtype=torch.bool), flux + noise, sigma * sky)
+    quiet = sky == 1
+    torch.testing.assert_close(mean[quiet], clean.mean(dim=0)[quiet], rtol=0, atol=0.015)
+    assert float(variance[0] / clean.var(dim=0).mean()) == pytest.approx(1, abs=0.25)
+    assert bool((variance == variance[0]).all())
 
 
 @pytest.mark.parametrize("shown", ["blind", "mean", "shuffled"])
@@ -224,6 +238,7 @@ def test_more_and_less_noise_in_the_basis_has_the_moments_it_should():
     # In a Gaussian world the linear answer is the posterior mean, with the variance it states.
     pull = (true - told.linear) / told.doubt.sqrt()
     assert float((pull.std(dim=0) - 1).abs().max()) < 0.04
+    assert torch.equal(true[:4000], true[4000:8000])
     for part in (told.doubt.mean(dim=1) < 0.05, told.doubt.mean(dim=1) > 0.95):
         assert int(part.sum()) > 100
         assert float((pull[part].std(dim=0) - 1).abs().max()) < 0.15

@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+from specvit.denoise.learned.config import DenoiserConfig
+from specvit.denoise.learned.methods import FIRST, LAST
 from specvit.denoise.learned.sampling import (
     ancestral,
     flow,
@@ -13,7 +15,7 @@ from specvit.denoise.learned.sampling import (
 from specvit.errors import ConfigError
 
 #: Prior standard deviations of independent coordinates, of an observation with unit noise.
-SPREAD = torch.tensor([0.2, 0.6, 1.0, 3.0, 10.0])
+SPREAD = torch.tensor([0.1, 0.6, 1.0, 3.0, 10.0])
 
 
 def behind(state, time):
@@ -51,8 +53,9 @@ def test_the_exact_product_covers_what_it_states():
     true = SPREAD * torch.randn(stars, 5, generator=generator(2))
     observed = true + torch.randn(stars, 5, generator=generator(3))
     spread = observed.repeat_interleave(draws, dim=0)
-    start = spread + 20 * torch.randn(spread.shape, generator=generator(4))
-    found = flow(product_guess(behind, spread), start, noise_times(16, 0.05, 20.0))
+    start = spread + FIRST * torch.randn(spread.shape, generator=generator(4))
+    times = noise_times(DenoiserConfig().steps_of_sampler, LAST, FIRST)
+    found = flow(product_guess(behind, spread), start, times)
     samples = found.unflatten(0, (stars, draws))
     variance = SPREAD**2 / (1 + SPREAD**2)
     torch.testing.assert_close(samples.mean(dim=(0, 1)), (variance * observed).mean(dim=0), rtol=0, atol=0.05)

@@ -164,6 +164,97 @@ def experts(
     show(f"written to {place}")
 
 
+@app.command()
+def denoisers(
+    models: Annotated[
+        list[Path],
+        typer.Argument(help="Folders of saved denoisers, or of the runs that trained them."),
+    ],
+    stars: Annotated[int, typer.Option(help="Test stars, each with its exact posterior.")] = 300,
+    seed: Annotated[int, typer.Option(help="Seed of the test stars.")] = 42,
+    label: Annotated[str, typer.Option(help="Measured downstream.")] = "log_g",
+    fit: Annotated[
+        str, typer.Option(help="Estimators fitted anew on denoised spectra, comma-separated; empty: none.")
+    ] = "ridge",
+    instrument: Annotated[
+        str | None, typer.Option(help="Preset name or file; by default the training's.")
+    ] = None,
+    noise_level: Annotated[
+        float | None, typer.Option(help="Multiplies sigma; by default the training's.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for record, tables and figure.")] = Path("runs/denoisers"),
+    json_output: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
+) -> None:
+    """Score denoisers on held-out stars against the noisy spectra and the exact optimum, and by what they do to labels.
+
+    Errors by S/N and part of the spectrum, intervals, equivalent widths and velocities, over-smoothing, lines made up
+    or lost, controls of the sigma, and estimators on denoised spectra paired with the same on spectra as observed.
+
+    Examples:
+
+        specvit train --model subspace-denoiser --minutes 8
+
+        specvit audit denoisers runs/train-subspace-denoiser --stars 300
+    """
+    from dataclasses import replace
+
+    from specvit.cli.library_options import check_at_least_one
+    from specvit.cli.progress import RichProgress
+    from specvit.cli.screen import Screen
+    from specvit.denoise.making import load_denoiser
+    from specvit.errors import ConfigError
+    from specvit.estimators import TABLE
+    from specvit.jobs.denoiser_audit import audit_denoisers
+    from specvit.jobs.worlds import changed_world
+    from specvit.report.denoiser_tables import denoiser_tables
+    from specvit.report.figure_denoisers import denoiser_figure
+    from specvit.report.style import save_figure
+    from specvit.report.tables import write_table
+    from specvit.runs import write_atomic
+    from specvit.simulate import World
+
+    check_at_least_one(stars=stars)
+    estimators = tuple(name for name in fit.split(",") if name)
+    for name in estimators:
+        if name not in TABLE or not TABLE[name].learns or TABLE[name].draws_spectra:
+            raise ConfigError(
+                f"--fit: '{name}' is not fitted on a fixed set; choose ridge, lightgbm, pls, ..."
+            )
+    loaded = {}
+    for path in models:
+        denoiser = load_denoiser(saved_denoiser(path))
+        key = denoiser.name if denoiser.name not in loaded else f"{denoiser.name} ({path.name})"
+        loaded[key] = denoiser
+    stated = next(iter(loaded.values())).origin.training.world
+    world = World() if stated is None else replace(World.from_dict(stated), widening=None)
+    changes = {"noise_level": noise_level, "instrument": instrument}
+    world = changed_world(world, {name: value for name, value in changes.items() if value is not None})
+    with RichProgress(Screen(stderr=True)) as progress:
+        record = audit_denoisers(loaded, world, stars, seed, label, estimators, progress)
+    write_atomic(out / "denoisers.json", record.model_dump_json(indent=1) + "\n")
+    for table in denoiser_tables(record):
+        write_table(table, out)
+    save_figure(denoiser_figure(record), out, "denoisers")
+    if json_output:
+        show_json(record.model_dump(mode="json"))
+        return
+    for table in denoiser_tables(record):
+        print_plain(table)
+    show(f"written to {out}")
+
+
+def saved_denoiser(path: Path) -> Path:
+    """Return the folder of the denoiser in a run, or the path itself if it is one; ConfigError if it is neither."""
+    from specvit.denoise.making import FITTED
+    from specvit.errors import ConfigError
+    from specvit.models.manifest import MANIFEST
+
+    for folder in (path, *(path / "models" / name for name in FITTED)):
+        if (folder / MANIFEST).is_file():
+            return folder
+    raise ConfigError(f"{path}: neither a saved denoiser nor a run that trained one (models/...-denoiser)")
+
+
 def mixture_folder(path: Path) -> Path:
     """Return the folder of the mixture in a run, or the path itself if it is one.
 

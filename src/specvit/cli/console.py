@@ -45,6 +45,9 @@ VERBS = {
         "What a library gets wrong, from spectra of stars of known parameters.",
     ),
     "run": Verb("specvit.cli.run:run", "Simulate, fit, evaluate and report in one command."),
+    "denoise": Verb(
+        "specvit.cli.denoise:denoise", "Take the noise out of spectra, and say how certain that is."
+    ),
     "simulate": Verb("specvit.cli.simulate:simulate", "Write simulated spectra to sharded HDF5 files."),
     "train": Verb("specvit.cli.train:train", "Train a network on simulated or stored spectra."),
     "calibrate": Verb(

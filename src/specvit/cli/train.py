@@ -13,7 +13,8 @@ def train(
         str,
         typer.Option(
             help="Kind of network: subspace, vit, mlp, cnn, swin; or moe, a mixture of experts, probe, ridge, "
-            "pca_ridge, pls, lightgbm; or unet-denoiser, basis-denoiser, which estimate the flux without noise."
+            "pca_ridge, pls, lightgbm; or subspace-denoiser, unet-denoiser, "
+            "basis-denoiser, wiener-denoiser, which estimate the flux without noise."
         ),
     ] = "subspace",
     size: Annotated[
@@ -56,7 +57,7 @@ def train(
         float | None,
         typer.Option(
             help="Share of training stars with S/N and noise beyond the survey's own, so that the network knows "
-            "brighter stars too; 0: none. By default 0.5 for networks, 0 for others."
+            "brighter stars too; 0: none. By default 0.5 for networks, 0 for others and for denoisers."
         ),
     ] = None,
     snr: Annotated[
@@ -100,6 +101,8 @@ def train(
 
         specvit train --model moe --spectra 20000 --labels log_g --set partition=mh --set gate=lightgbm
 
+        specvit train --model subspace-denoiser --minutes 8
+
         specvit train --model unet-denoiser --set objective=residual --minutes 10
 
         specvit train --data train_0/dataset.h5 --validation-data val/dataset.h5 --test-data test/dataset.h5
@@ -110,6 +113,7 @@ def train(
     from specvit.cli.scores import print_flux_scores, print_scores
     from specvit.cli.screen import Screen
     from specvit.cli.terminal import show, show_json
+    from specvit.denoise.making import WIENER
     from specvit.errors import ConfigError
     from specvit.estimators import TABLE
     from specvit.jobs import run_training
@@ -121,12 +125,13 @@ def train(
     from specvit.training.distributed import is_first_process
 
     # Estimators that read a fixed set have no length, and do not learn to be wider than they are.
-    is_network = TABLE[model].draws_spectra if model in TABLE else True
+    is_network = TABLE[model].draws_spectra if model in TABLE else model != WIENER
     if not is_network and (minutes, steps) != (None, None):
         raise ConfigError(f"--minutes, --steps: {model} is fitted, not trained step by step; leave them out")
     length = length_of(minutes, steps) if is_network else {}
     if widened is None:
-        widened = Widening.share if is_network else 0.0
+        # A denoiser is for the spectra it is trained on: errors over the noise of bright stars would outweigh all others.
+        widened = Widening.share if is_network and not is_denoiser(model) else 0.0
     place = out or Path("runs") / f"train-{model}{size and f'-{size}'}"
     config = training_config(
         {

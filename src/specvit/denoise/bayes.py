@@ -78,6 +78,7 @@ class BayesDenoiser:
         self.emulator = observed.emulator if isinstance(observed, ObservedEmulator) else observed
         self.prior, self.seed, self.bank_size = prior, int(seed), int(bank_size)
         self.settings = settings or SamplerSettings()
+        self.metrics: dict[str, float] = {}
 
     def fit(self, train: SpectraSource, validation: SpectraSource, progress: Progress | None = None) -> Self:
         """Take over pixels and box of `train`; no spectrum is read.
@@ -148,7 +149,7 @@ class BayesDenoiser:
             )
         description, tensors = emulator_entries(self.emulator)
         settings = {"options": self._options(), "emulator": description}
-        save_denoiser(self, settings, tensors, self.about, folder, answers=self._answers())
+        save_denoiser(self, settings, tensors, self.about, folder, self.metrics, answers=self._answers())
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -158,6 +159,7 @@ class BayesDenoiser:
         emulator = read_emulator(bundle, settings.emulator, cls.name)
         with bundle.naming_settings():
             denoiser = cls(emulator, **dict(settings.options))._begin(bundle.origin)
+        denoiser.metrics = settings.metrics
         check_fingerprint(denoiser, bundle, denoiser._answers())
         bundle.tensors.finish()
         return denoiser

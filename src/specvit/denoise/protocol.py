@@ -16,6 +16,8 @@ class Denoiser(Protocol):
     """One interface for the optimum, linear filters, networks and diffusion models."""
 
     origin: Origin
+    #: Score -> value on held-out stars, filled in by whoever tested it; saved with it.
+    metrics: dict[str, float]
 
     @property
     def name(self) -> str:

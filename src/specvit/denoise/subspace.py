@@ -11,7 +11,7 @@ form. Trained on spectra drawn as it goes by the squared error in units of the n
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self
@@ -37,7 +37,7 @@ from specvit.models.mlp import MLP, MLPConfig
 from specvit.models.origin import Origin
 from specvit.models.subspace import SubspaceProjection
 from specvit.spectra import Generated, SpectraBatch, SpectraSource, WavelengthGrid, collect, take
-from specvit.training import Recipe, Share, Trainer, join_processes, make_feed
+from specvit.training import Listener, Recipe, Share, Trainer, join_processes, make_feed
 
 #: Training stars from which the subspace and the first weights are taken.
 SAMPLE = 2048
@@ -200,6 +200,7 @@ class SubspaceDenoiser:
         recipe: of the training; fields that speak of labels say nothing here.
         folder: where checkpoints go; None keeps none.
         device: of the training.
+        listen: see `Trainer`.
     """
 
     name: ClassVar[str] = "subspace-denoiser"
@@ -215,18 +216,14 @@ class SubspaceDenoiser:
         recipe: Recipe = RECIPE,
         folder: Path | None = None,
         device: str | None = None,
+        listen: Listener | None = None,
     ) -> None:
         self.emulator = observed.emulator if isinstance(observed, ObservedEmulator) else observed
         self.options, self.recipe = options or SubspaceOptions(), recipe
-        self.folder, self.device = folder, device
+        self.folder, self.device, self.listen = folder, device, listen
+        self.metrics: dict[str, float] = {}
 
-    def fit(
-        self,
-        train: SpectraSource,
-        validation: SpectraSource,
-        progress: Progress | None = None,
-        listen: Callable[[dict[str, Any]], None] | None = None,
-    ) -> Self:
+    def fit(self, train: SpectraSource, validation: SpectraSource, progress: Progress | None = None) -> Self:
         """Train on spectra of `train` as they come; the weights that do best on `validation` are kept."""
         origin = Origin.of(train, validation)
         sample, held_out = take(train, SAMPLE), _with_truth(validation)
@@ -240,8 +237,8 @@ class SubspaceDenoiser:
         feed = make_feed(train, share, world.device, self.recipe.seed, self.recipe.compile, truth=True)
 
         def hear(record: dict[str, Any]) -> None:
-            if listen is not None:
-                listen(record)
+            if self.listen is not None:
+                self.listen(record)
             if progress is not None:
                 told = f"loss {record['loss']:.2f}" if "loss" in record else f"best {-record['best']:.3f}"
                 progress(round(1000 * record["progress"]), 1000, told)
@@ -312,7 +309,7 @@ class SubspaceDenoiser:
         """See `Denoiser.save`."""
         description, tensors = emulator_entries(self._ready().emulator)
         settings = {"options": self.options.model_dump(), "emulator": description}
-        save_denoiser(self, settings, tensors | self._tensors(), self.about, folder)
+        save_denoiser(self, settings, tensors | self._tensors(), self.about, folder, self.metrics)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -324,7 +321,7 @@ class SubspaceDenoiser:
         denoiser._build(bundle.origin)
         for prefix, module in denoiser._modules().items():
             module.load_state_dict(bundle.tensors.part(prefix).state_of(module))
-        denoiser.origin = bundle.origin
+        denoiser.origin, denoiser.metrics = bundle.origin, settings.metrics
         denoiser._freeze()
         check_fingerprint(denoiser, bundle)
         bundle.tensors.finish()

@@ -69,6 +69,7 @@ class WienerDenoiser:
         if not 1 <= components <= MOST_COMPONENTS:
             raise ConfigError(f"{self.name}: components: expected 1 to {MOST_COMPONENTS}, got {components}")
         self.components = int(components)
+        self.metrics: dict[str, float] = {}
 
     def fit(self, train: SpectraSource, validation: SpectraSource, progress: Progress | None = None) -> Self:
         """Take mean and covariance from the noise-free flux of the first training stars; nothing is chosen."""
@@ -129,7 +130,7 @@ class WienerDenoiser:
     def save(self, folder: Path) -> None:
         """See `Denoiser.save`."""
         settings = {"options": {"components": self.components}}
-        save_denoiser(self._ready(), settings, self._tensors(), self.about, folder)
+        save_denoiser(self._ready(), settings, self._tensors(), self.about, folder, self.metrics)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -137,7 +138,7 @@ class WienerDenoiser:
         bundle = load_bundle(folder, cls.name)
         settings = bundle.settings_as(WienerSettings)
         denoiser = cls(settings.options.components)
-        denoiser.origin = bundle.origin
+        denoiser.origin, denoiser.metrics = bundle.origin, settings.metrics
         denoiser.mean = bundle.tensors.take("mean", "L", torch.float32)
         denoiser.basis = bundle.tensors.take("basis", "KL", torch.float32)
         check_fingerprint(denoiser, bundle)

@@ -1,4 +1,4 @@
-"""The training of a denoiser, behind `specvit train --model unet-denoiser` and `basis-denoiser`.
+"""The training of a denoiser, behind `specvit train --model subspace-denoiser` and the like.
 
 Spectra, splits and run folders are those of every training; what is scored is the flux, on test stars alone.
 """
@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from specvit.denoise.learned import DenoiserConfig, LearnedDenoiser
-from specvit.denoise.learned.config import BASIS, split_options
-from specvit.denoise.learned.learned_denoiser import NAMES
+from specvit.denoise import Denoiser
+from specvit.denoise.making import FITTED, make_denoiser
 from specvit.errors import ConfigError
+from specvit.instrument import ObservedEmulator
 from specvit.jobs.config.training import TrainingConfig
 from specvit.jobs.sources import Sources
 from specvit.jobs.training import open_sources, training_identity
@@ -27,7 +27,7 @@ from specvit.jobs.work import Record, Work
 from specvit.jobs.worlds import set_threads
 from specvit.runs import RunFolder
 from specvit.spectra import SpectraBatch, collect
-from specvit.training.recipe import Recipe
+from specvit.training.engine import Listener
 
 #: S/N between which test stars are scored together.
 SNR_EDGES = (0.0, 4.0, 6.0, 9.0, 13.0, np.inf)
@@ -38,7 +38,7 @@ Scores = dict[str, dict[str, float]]
 
 def is_denoiser(model: str) -> bool:
     """Return whether a model of `specvit train` is a denoiser."""
-    return model in NAMES
+    return model in FITTED
 
 
 def run_denoiser_training(
@@ -62,26 +62,19 @@ def run_denoiser_training(
     network = config.network
     if network.labels:
         raise ConfigError(f"--labels: {network.model} estimates no labels; leave them out")
-    described, recipe = _described(config)
+    options = {"seed": config.simulate.seed, **network.options}
     sources = open_sources(config)
+    task = TrainDenoiser(network.model, options, network.size, network.device, sources)
+    # For its refusals, before a folder is made.
+    task.untrained()
     where = config.run
     run = RunFolder.create(
         where.folder, where.name, config.to_dict(), identity=training_identity(config, sources), fresh=fresh
     )
     watch.say(f"run folder: {run.path}")
-    scores = Work(run, watch).do(TrainDenoiser(network.model, described, recipe, network.device, sources))
+    scores = Work(run, watch).do(task)
     run.finish()
     return run, scores
-
-
-def _described(config: TrainingConfig) -> tuple[DenoiserConfig, Recipe]:
-    options = {"seed": config.simulate.seed, **config.network.options}
-    basis = config.network.model == NAMES[1]
-    if basis != (options.get("objective", BASIS if basis else "") == BASIS):
-        raise ConfigError(
-            f"objective: '{BASIS}' is that of {NAMES[1]}, and no other model's; got it for {config.network.model}"
-        )
-    return split_options({**options, **({"objective": BASIS} if basis else {})}, config.network.size)
 
 
 @dataclass(frozen=True)
@@ -90,13 +83,13 @@ class TrainDenoiser:
 
     Args:
         model: its name.
-        config, recipe, device: see `LearnedDenoiser`.
+        options, size, device: see `make_denoiser`.
         sources: of the job; test spectra are scored, and choose nothing.
     """
 
     model: str
-    config: DenoiserConfig
-    recipe: Recipe
+    options: dict[str, Any]
+    size: str
     device: str | None
     sources: Sources
 
@@ -108,7 +101,19 @@ class TrainDenoiser:
     @property
     def title(self) -> str:
         """What a watcher is told."""
-        return f"train {self.model} ({self.config.objective})"
+        return f"train {self.model}"
+
+    def untrained(self, folder: Path | None = None, listen: Listener | None = None) -> Denoiser:
+        """Return the denoiser to be trained."""
+        return make_denoiser(self.model, self.options, self._observed, self.size, self.device, folder, listen)
+
+    def _observed(self) -> ObservedEmulator:
+        simulator = self.sources.simulator
+        if simulator is None:
+            raise ConfigError(
+                f"{self.model}: mixes stars of the simulated world, and these spectra have none"
+            )
+        return simulator.observed
 
     def make(self, run: RunFolder, record: Record, update: Update) -> Scores:
         """Train, save, read back and score: what the run keeps is what is evaluated."""
@@ -118,7 +123,7 @@ class TrainDenoiser:
         def listen(entry: dict[str, Any]) -> None:
             run.log(**entry)
 
-        denoiser = LearnedDenoiser(self.config, self.recipe, self.device, checkpoints, listen)
+        denoiser = self.untrained(checkpoints, listen)
         denoiser.fit(self.sources.drawn, self.sources.validation, update)
         scores = score_flux(denoiser, collect(self.sources.test))
         denoiser.metrics = {
@@ -142,7 +147,7 @@ class TrainDenoiser:
         return found
 
 
-def score_flux(denoiser: LearnedDenoiser, stars: SpectraBatch) -> Scores:
+def score_flux(denoiser: Denoiser, stars: SpectraBatch) -> Scores:
     """Return by slice how much of the noise is left in stars whose noise-free flux is known, dead pixels left out.
 
     "mse" is the mean squared error of a pixel, "mse_ratio" over that of the noisy flux, "wmae_ratio" the mean error in

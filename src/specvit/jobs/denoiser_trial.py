@@ -16,13 +16,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from specvit.denoise import Denoiser, WienerDenoiser
-from specvit.denoise.learned import LearnedDenoiser
-from specvit.denoise.learned.config import BASIS, RECIPE, split_options
-from specvit.denoise.learned.learned_denoiser import NAMES
+from specvit.denoise import Denoiser
+from specvit.denoise.learned.config import RECIPE
+from specvit.denoise.making import FITTED, make_denoiser
 from specvit.errors import ConfigError
 from specvit.estimators import Choice
 from specvit.estimators.spec import EstimatorSpec, Setting
+from specvit.instrument import ObservedEmulator
 from specvit.jobs.config.trial import TrialConfig
 from specvit.jobs.sources import Sources
 from specvit.jobs.stages import DrawTestStars, TestStars
@@ -43,24 +43,15 @@ ASKED = {"strength": 1.0, "draws": 0, "noise_share": 1.0}
 #: Spectra scored at once.
 PIECE = 100
 
-WIENER = WienerDenoiser.name
-
 
 def is_denoiser_trial(config: TrialConfig) -> bool:
     """Return whether a trial is one of a denoiser."""
-    return config.estimator.name in (*NAMES, WIENER)
+    return config.estimator.name in FITTED
 
 
-def make_denoiser(name: str, options: Mapping[str, Any]) -> Denoiser:
-    """Return a denoiser to be fitted, of options by name; ConfigError for one it does not know."""
-    own = {key: value for key, value in options.items() if key not in ASKED}
-    if name == WIENER:
-        known = {key: value for key, value in own.items() if key not in (*RECIPE, "components")}
-        if known:
-            raise ConfigError(f"{name}: unknown option '{next(iter(known))}'; known is components")
-        return WienerDenoiser(**{key: int(value) for key, value in own.items() if key == "components"})
-    described, recipe = split_options({**own, **({"objective": BASIS} if name == NAMES[1] else {})})
-    return LearnedDenoiser(described, recipe, "cpu")
+def _own(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that are the denoiser's, without those that say how it is asked."""
+    return {key: value for key, value in options.items() if key not in ASKED}
 
 
 @dataclass(frozen=True)
@@ -114,7 +105,7 @@ def prepare_denoiser_trial(config: TrialConfig) -> DenoiserTrial:
     general = {key: value for key, value in config.training.options.items() if key in RECIPE}
     length = {"steps": config.training.updates, "minutes": 0.0, "seed": config.simulate.seed}
     options = {**general, **config.estimator.options, **length}
-    make_denoiser(name, options)
+    make_denoiser(name, _own(options), lambda: simulator_of(world).observed, device="cpu")
     strength, draws, share = asked(options)
     if not 0 <= strength <= 1 or draws < 0 or (draws and strength < 1) or not 0 < share <= 1:
         raise ConfigError(
@@ -168,7 +159,7 @@ class ScoreFlux:
 
     def make(self, run: RunFolder, record: Record, update: Update) -> FluxScores:
         """Fit, save and score."""
-        denoiser = make_denoiser(self.model, self.options)
+        denoiser = make_denoiser(self.model, _own(self.options), self._observed, device="cpu")
         denoiser.fit(self.sources.drawn, self.sources.validation, update)
         denoiser.save(run.path / "models" / self.model)
         facts = denoiser.origin.training
@@ -179,6 +170,14 @@ class ScoreFlux:
         found = flux_scores(denoiser, self.test.batch, *asked(self.options))
         found.write(run)
         return found
+
+    def _observed(self) -> ObservedEmulator:
+        simulator = self.sources.simulator
+        if simulator is None:
+            raise ConfigError(
+                f"{self.model}: mixes stars of the simulated world, and these spectra have none"
+            )
+        return simulator.observed
 
     def read(self, run: RunFolder) -> FluxScores:
         """Return what an earlier start kept."""

@@ -18,7 +18,8 @@ from specvit.observed import ReadOptions
 from specvit.runs.identity import content_digest
 
 #: Endings of the files that are taken from a folder.
-SPECTRA = (".fits", ".fit", ".fits.gz", ".csv", ".ecsv", ".xml", ".vot", ".txt", ".dat", ".asc", ".ascii")
+_PLAIN = (".fits", ".fit", ".csv", ".ecsv", ".xml", ".vot", ".txt", ".dat", ".asc", ".ascii")
+SPECTRA = (*_PLAIN, *(f"{ending}.gz" for ending in _PLAIN))
 #: Endings of what may be a table of files, and what the column of their names is called.
 TABLES, PATH_COLUMNS = (".csv", ".ecsv"), ("file", "path", "filename", "spectrum_file")
 #: Bytes in which the heading of a table is looked for.
@@ -165,7 +166,7 @@ def _spectra_in(folder: Path) -> list[Path]:
         path for path in folder.rglob("*") if path.name.lower().endswith(SPECTRA) and path.is_file()
     )
     if not inside:
-        raise DataError(f"{folder}: a folder without spectra ({', '.join(SPECTRA)})")
+        raise DataError(f"{folder}: a folder without spectra ({', '.join(_PLAIN)}, also .gz)")
     return inside
 
 

@@ -198,12 +198,10 @@ class ListFitter:
         return outcomes if self._judge is None else self._judge.judged(outcomes)
 
     def advice(self, star: StellarParameters) -> list[str]:
-        """Return which library to take for a star on the edge of this one, nothing for others."""
-        return (
-            advice_for(star.labels, self._fitter.emulator.label_space)
-            if "LABEL_ON_FACE" in star.flags
-            else []
-        )
+        """Return which library to take for a star on the edge of this one, nothing for others, or for no star."""
+        if "LABEL_ON_FACE" not in star.flags or "NOT_A_STAR" in star.flags:
+            return []
+        return advice_for(star.labels, self._fitter.emulator.label_space)
 
     def costs(self, star: StellarParameters, fitted: FittedSpectrum) -> dict[str, MaskCost]:
         """Return what masks cost a star, nothing if nobody asks."""

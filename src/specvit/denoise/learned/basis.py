@@ -25,9 +25,12 @@ from specvit.numerics import steady_cholesky
 from specvit.spectra import SpectraBatch
 from specvit.training.objectives import NEGATIVE_LOSS
 
-#: Share of training states that are spectra as they are observed, share in less noise, and the rest in more; and by
-#: how much the noise is multiplied at least and at most.
-AS_OBSERVED, IN_LESS, LEAST, MOST = 0.5, 0.4, 0.02, 300.0
+#: How often each training spectrum is learnt from: once as observed, else with more or less noise, which costs less than
+#: another spectrum. Share of these in less noise; by how much the noise is multiplied at least and at most.
+COPIES, IN_LESS, LEAST, MOST = 3, 0.8, 0.02, 300.0
+
+#: Rounding of N in float32, as a share of its largest element.
+ROUNDING = 1e-7
 
 #: Weight of a coefficient of which the spectrum says nothing, relative to one that it says as much of as the prior.
 UNSEEN = 0.1
@@ -122,7 +125,7 @@ def told_by(h: Tensor, normal: Tensor, level: Tensor, factor: Tensor) -> Told:
 class BasisDiffusion:
     """The objective of a `BasisRestorer`: squared errors of coefficients over what their noise is.
 
-    Spectra are taken as observed, or with more or less noise than they have: less, by what a further observation of
+    Each spectrum is taken as observed, and with more or less noise than it has: less, by what a further observation of
     the same star with the visible sigma would say, more, by noise of that sigma.
 
     Args:
@@ -152,27 +155,36 @@ class BasisDiffusion:
             )
 
     def prepare(self, batch: SpectraBatch, seed: int | None) -> tuple[Told, Tensor]:
-        """Return what spectra say at random noise factors, and coefficients with their weights, shape (B, 2, K)."""
+        """Return what spectra say, and coefficients with their weights, shape (COPIES · B, 2, K)."""
         device, space = batch.flux.device, self.body.subspace
         generator = torch.Generator(device).manual_seed(0 if seed is None else seed)
-        usable, flux, sigma, level = normalise(batch.flux, batch.sigma)
-        true = self.body.coefficients(batch.known_truth().flux / level)
+        usable, flux, sigma, divisor = normalise(batch.flux, batch.sigma)
+        true = self.body.coefficients(batch.known_truth().flux / divisor)
         found = space.solve(usable, flux, sigma)
-        seen = torch.matmul(found.factor.double(), found.factor.double().mT)
-        normal = seen - torch.eye(space.components, dtype=torch.float64, device=device)
-        h = (found.weight * (flux - space.mean)) @ space.basis.T
+        one = torch.eye(space.components, dtype=torch.float64, device=device)
+        normal = torch.matmul(found.factor.double(), found.factor.double().mT) - one
+        h = ((found.weight * (flux - space.mean)) @ space.basis.T).double()
+        # Of covariance N: what noise in the pixels makes of h. A direction of which nothing is known has no root.
+        root = steady_cholesky(
+            normal + ROUNDING * normal.diagonal(dim1=1, dim2=2).amax(dim=1)[:, None, None] * one
+        )
+        noise = torch.randn(COPIES, *h.shape, generator=generator, device=device, dtype=torch.float64)
+        drawn = (root @ noise[..., None])[..., 0].flatten(0, 1)
+        expected = (normal @ true.double()[..., None])[..., 0].repeat(COPIES, 1)
+        h, normal, level = (
+            h.repeat(COPIES, 1),
+            normal.repeat(COPIES, 1, 1),
+            space.level_features(found).repeat(COPIES, 1),
+        )
         factor = self._factors(len(flux), generator)
-        # Of covariance N: what noise in the pixels makes of h.
-        noise = torch.randn(flux.shape, generator=generator, device=device) * found.weight.sqrt()
-        drawn, share = (noise @ space.basis.T).double(), factor.square().reciprocal()
-        expected = (normal @ true.double()[..., None])[..., 0]
+        share = factor.square().reciprocal()
         more, less = (share - 1).clamp(min=0), (share - share.square()).clamp(min=0)
         h = torch.where(
             share >= 1, h + more * expected + more.sqrt() * drawn, share * h + less.sqrt() * drawn
         )
-        told = told_by(h, share[..., None] * normal, space.level_features(found), factor)
+        told = told_by(h, share[..., None] * normal, level, factor)
         weight = 1 / told.doubt - (1 - UNSEEN)
-        return told, torch.stack([true, weight], dim=1)
+        return told, torch.stack([true.repeat(COPIES, 1), weight], dim=1)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the mean weighted squared error of a coefficient."""
@@ -186,13 +198,12 @@ class BasisDiffusion:
         return {NEGATIVE_LOSS: -sum(loss * count for loss, count in losses) / sum(c for _, c in losses)}
 
     def _factors(self, count: int, generator: torch.Generator) -> Tensor:
-        """Return by what the noise is multiplied, shape (count, 1), float64."""
-        device = generator.device
-        choice, place = torch.rand(2, count, 1, generator=generator, device=device, dtype=torch.float64)
-        low, high = torch.tensor(LEAST).double().log(), torch.tensor(MOST).double().log()
-        less, more = (low * place).exp(), (high * place).exp()
-        other = torch.where(choice < AS_OBSERVED + IN_LESS, less, more)
-        return torch.where(choice < AS_OBSERVED, 1.0, other)
+        """Return by what the noise is multiplied, shape (COPIES · count, 1), float64: 1 for the first copy."""
+        choice, place = torch.rand(
+            2, (COPIES - 1) * count, 1, generator=generator, device=generator.device, dtype=torch.float64
+        )
+        other = torch.where(choice < IN_LESS, LEAST**place, MOST**place)
+        return torch.cat([torch.ones_like(other[:count]), other])
 
 
 class BasisPosterior:

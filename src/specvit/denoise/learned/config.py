@@ -57,7 +57,7 @@ class DenoiserConfig:
     linear: int = 48
     conditional: bool = True
     sampler: str = "flow"
-    steps_of_sampler: int = 16
+    steps_of_sampler: int = 20
     unet: UNetConfig = field(default_factory=UNetConfig)
     blind_spot: BlindSpotConfig = field(default_factory=BlindSpotConfig)
     basis: BasisConfig = field(default_factory=BasisConfig)

@@ -29,9 +29,11 @@ from specvit.models.usable import usable_pixels
 from specvit.spectra import SpectraBatch
 from specvit.training.objectives import Objective
 
-#: Noise of a diffusion state, in units of that of the observation, at the first and the last step of a posterior
-#: sample: at first the state says 1/400 of what the observation says, at last the observation as little of the state.
-FIRST, LAST = 20.0, 0.05
+#: Noise of a diffusion state, in units of that of the observation, at the first and the last step of a posterior sample.
+#: At first the state says a hundredth of what the observation says. At last it has to tell also those directions of which
+#: the observation says next to nothing: of one whose prior is a tenth of the noise, 0.05 would leave a quarter of the
+#: variance out, and faint stars have many.
+FIRST, LAST = 10.0, 0.02
 
 #: Samples of spectra of which a mean is wanted, where it is not known without them; and states drawn at once.
 FOR_MEAN, STATES = 16, 2048

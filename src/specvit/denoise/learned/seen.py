@@ -80,7 +80,8 @@ class Sight(nn.Module):
 
         Args:
             flux, sigma: what a pipeline gives, shape (N, L).
-            clean: noise-free flux in the unit of `flux`, (N, L); None takes from the noisy what they tell of it.
+            clean: noise-free flux in the unit of `flux`, (N, L); None takes from the noisy what they tell of it: the mean
+                of each pixel, and one spread for all.
 
         Raises:
             DataError: for fewer than two spectra.
@@ -88,19 +89,15 @@ class Sight(nn.Module):
         if len(flux) < 2:
             raise DataError(f"denoiser: {len(flux)} training spectra tell no spread; take more")
         usable, flux, noise, level = normalise(flux, sigma)
-        count = usable.sum(dim=0).clamp(min=1)
-        known = flux if clean is None else clean / level
-        weight = usable if clean is None else torch.ones_like(usable)
-        total = weight.sum(dim=0).clamp(min=1)
-        mean = torch.where(weight, known, 0.0).sum(dim=0) / total
-        variance = torch.where(weight, (known - mean).square(), 0.0).sum(dim=0) / total
         if clean is None:
-            variance = variance - torch.where(usable, noise.square(), 0.0).sum(dim=0) / count
+            mean, variance = _from_noisy(usable, flux, noise)
+        else:
+            mean, variance = (clean / level).mean(dim=0), (clean / level).var(dim=0)
         # A pixel that never varies would be taken for known without looking.
-        floor = 1e-3 * variance.clamp(min=0).mean().clamp(min=1e-12)
+        floor = 1e-3 * variance.mean().clamp(min=1e-12)
         self.mean.copy_(mean)
         self.spread.copy_(variance.clamp(min=floor).sqrt())
-        log = torch.where(usable, noise.log(), 0.0)
+        log, count = torch.where(usable, noise.log(), 0.0), usable.sum(dim=0).clamp(min=1)
         self.usual.copy_((log.sum(dim=0) / count).exp())
         live = torch.where(usable, noise, self.usual)
         self.bank.copy_(live[torch.arange(BANK, device=live.device) % len(live)])
@@ -132,3 +129,16 @@ class Sight(nn.Module):
             return self.bank[(torch.arange(len(sigma), device=sigma.device) * 7 + 3) % BANK]
         shown = self.usual if self.shown == "mean" else self.usual.median().expand(self.pixels)
         return shown.expand(len(sigma), -1)
+
+
+def _from_noisy(usable: Tensor, flux: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the mean of each pixel over stars, and the variance over stars of a pixel on average, each (L,).
+
+    One variance for all: that of a noisy pixel, less its noise, is what its noise leaves of it, which may be anything.
+    """
+    weight = torch.where(usable, noise.square().reciprocal(), 0.0).double()
+    mean = (weight * flux).sum(dim=0) / weight.sum(dim=0).clamp(min=1e-30)
+    excess = (flux - mean).square() - noise.square()
+    # By the inverse variance of a square: what is known of a pixel is known of the quiet ones.
+    variance = (weight.square() * excess).sum() / weight.square().sum().clamp(min=1e-30)
+    return mean.float(), variance.clamp(min=1e-12).float().expand(flux.shape[1])

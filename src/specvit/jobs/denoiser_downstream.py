@@ -1,0 +1,145 @@
+"""Does denoising help to measure a star? The same estimators on spectra as observed and on denoised ones, paired.
+
+(a) estimators that come trained, as they are; (b) estimators fitted anew on denoised training spectra. No function of a
+spectrum says more of the star than the spectrum (data-processing inequality): what is gained is what an estimator
+does not do well by itself, what is lost is what a denoiser threw away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from specvit.denoise import Denoiser
+from specvit.estimators import Setting
+from specvit.estimators.pretrained import load_pretrained, pretrained_names
+from specvit.estimators.table import TABLE
+from specvit.evaluate.metrics import r2
+from specvit.evaluate.resampling import Interval, bootstrap, paired_difference
+from specvit.simulate import Simulator, splits
+from specvit.spectra import MemorySource, SpectraBatch
+
+#: Training and validation stars of estimators that are fitted anew.
+FITTED_STARS = (1_500, 400)
+
+#: Slices in which bias is told: label -> edges.
+BIAS_EDGES = {"teff": (4500.0, 5250.0), "m_h": (-1.5, -0.5), "snr": (5.0, 9.0)}
+
+
+@dataclass(frozen=True)
+class Downstream:
+    """One estimator with and without one denoiser.
+
+    Args:
+        estimator, fitted: its name, and whether it was fitted anew on what it is shown.
+        denoiser: name; "" for the spectra as observed.
+        r2: of the label.
+        gain: R² less that of the same estimator on spectra as observed; None for these.
+        bias: mean error of the label by slice, each with its interval.
+    """
+
+    estimator: str
+    fitted: bool
+    denoiser: str
+    r2: Interval
+    gain: Interval | None
+    bias: dict[str, Interval]
+
+
+def downstream(
+    denoisers: Mapping[str, Denoiser],
+    simulator: Simulator,
+    seed: int,
+    test: SpectraBatch,
+    label: str,
+    estimators: tuple[str, ...],
+    fitted_stars: tuple[int, int] = FITTED_STARS,
+) -> list[Downstream]:
+    """Return what every estimator makes of test stars, as observed and denoised.
+
+    Args:
+        denoisers: fitted, by name.
+        simulator, seed: of the stars that estimators are fitted on.
+        test: stars that no fit has seen.
+        label: one of the simulator's.
+        estimators: names of `TABLE` to be fitted anew.
+        fitted_stars: training and validation stars.
+    """
+    counts = zip((splits.TRAIN, splits.VALIDATION), fitted_stars, strict=True)
+    sets = [simulator.draw(split, seed, 0, count, truth=False) for split, count in counts]
+    shown = {"": [*sets, test]}
+    for name, denoiser in denoisers.items():
+        shown[name] = [_denoised(denoiser, batch) for batch in (*sets, test)]
+    truth = test.known_labels()[:, simulator.prior.label_space.index(label)].double().numpy()
+    found = []
+    for name in pretrained_names():
+        trained = load_pretrained(name)
+        if trained.grid.fingerprint != simulator.grid.fingerprint or label not in trained.names:
+            continue
+        estimates = {key: _estimate(trained, batches[2], label) for key, batches in shown.items()}
+        found += _rows(name, False, estimates, truth, test, simulator)
+    for name in estimators:
+        estimates = {}
+        for key, (train, validation, stars) in shown.items():
+            setting = Setting(labels=(label,), simulator=simulator, seed=seed, threads=1)
+            model = TABLE[name].build(setting)
+            model.fit(_source(train, simulator), _source(validation, simulator))
+            estimates[key] = _estimate(model, stars, label)
+        found += _rows(name, True, estimates, truth, test, simulator)
+    return found
+
+
+def _denoised(denoiser: Denoiser, batch: SpectraBatch) -> SpectraBatch:
+    return replace(batch, flux=denoiser.denoise(batch.flux, batch.sigma).mean)
+
+
+def _source(batch: SpectraBatch, simulator: Simulator) -> MemorySource:
+    lsf = simulator.instrument.lsf_nodes()
+    return MemorySource(batch.without_truth(), simulator.grid, simulator.prior.label_space, lsf)
+
+
+def _estimate(model: Any, batch: SpectraBatch, label: str) -> np.ndarray:
+    prediction = model.predict(batch.flux, batch.sigma)
+    values: np.ndarray = prediction.mean[:, prediction.names.index(label)].numpy()
+    return values
+
+
+def _rows(
+    name: str,
+    fitted: bool,
+    estimates: Mapping[str, np.ndarray],
+    truth: np.ndarray,
+    test: SpectraBatch,
+    simulator: Simulator,
+) -> list[Downstream]:
+    plain, rows = estimates[""], []
+    for denoiser, values in estimates.items():
+        gain = None if not denoiser else paired_difference(r2, truth, values, plain)
+        bias = {
+            part: bootstrap(lambda a: a.mean(axis=-1), (values - truth)[chosen])
+            for part, chosen in _parts(test, simulator).items()
+        }
+        rows.append(Downstream(name, fitted, denoiser, bootstrap(r2, truth, values), gain, bias))
+    return rows
+
+
+def _parts(test: SpectraBatch, simulator: Simulator) -> dict[str, np.ndarray]:
+    """Return masks over the test stars by name, three by each of `BIAS_EDGES`, those that hold stars."""
+    space, parts = simulator.prior.label_space, {}
+    for name, (low, high) in BIAS_EDGES.items():
+        if name != "snr" and name not in space.names:
+            continue
+        column: Tensor = test.known_snr() if name == "snr" else test.known_labels()[:, space.index(name)]
+        values = column.numpy()
+        for words, chosen in (
+            (f"{name} < {low:g}", values < low),
+            (f"{name} {low:g} to {high:g}", (values >= low) & (values <= high)),
+            (f"{name} > {high:g}", values > high),
+        ):
+            if chosen.sum() > 1:
+                parts[words] = chosen
+    return parts

@@ -1,5 +1,6 @@
 """The learned denoiser on sufficient statistics: its fits against a search, its loss, and what little training gives."""
 
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,8 @@ from specvit.denoise import Denoiser, SubspaceDenoiser, SubspaceOptions, WienerD
 from specvit.denoise.reduced import ReducedTemplates
 from specvit.denoise.subspace import RECIPE, inside_cube
 from specvit.errors import DataError, RunError
+from specvit.inference.region import Region
+from specvit.library import CoveredCells
 from specvit.models.subspace import SubspaceProjection
 from specvit.spectra import MemorySource, collect
 
@@ -169,3 +172,23 @@ def test_no_star_lies_outside_the_box():
     points = inside_cube(2 * torch.randn(30, 4, 5, generator=generator), factor)
     assert float(points.min()) >= 0
     assert float(points.max()) <= 1
+
+
+def test_fits_stay_out_of_holes_of_the_library(simulator, denoiser, prepared):
+    """The library without its cool dwarfs; of stars elsewhere nothing changes."""
+    space = simulator.prior.label_space
+    edges = [np.array([low, high]) for low, high in zip(space.low, space.high, strict=True)]
+    edges[0], edges[1] = np.array([3750.0, 4600.0, 6000.0]), np.array([1.0, 3.0, 5.0])
+    filled = np.array([[True, False], [True, True]]).reshape(2, 2, 1, 1, 1)
+    statistics, whole = prepared[0].statistics, prepared[0].local.point
+    templates = copy.deepcopy(denoiser.templates)
+    templates.region = Region(space, CoveredCells(tuple(edges), filled))
+    templates.bank_points.copy_(templates.region.moved_inside(templates.bank_points))
+    with torch.no_grad():
+        templates.bank.copy_(templates.templates(templates.bank_points))
+    found = templates.fitted(statistics).point
+    inside = templates.region.covers(whole)
+    assert templates.region.covers(found).all()
+    assert 0.5 < inside.float().mean() < 0.95
+    near = (found - whole)[inside].abs().amax(1) < 0.02
+    assert near.float().mean() > 0.85

@@ -13,7 +13,7 @@ SPELLED = "specvit-spelled"
 
 #: What specvit itself prints; a test looks for characters that are missing here.
 SPELLINGS = {
-    **{"Å": "A", "å": "a", "é": "e", "ĉ": "c^", "ŷ": "y^", "ȳ": "y-"},
+    **{"Å": "A", "å": "a", "á": "a", "é": "e", "ĉ": "c^", "ŷ": "y^", "ȳ": "y-"},
     **{"α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "ε": "epsilon", "η": "eta", "θ": "theta"},
     **{"κ": "kappa", "λ": "lambda", "μ": "mu", "µ": "u", "ν": "nu", "π": "pi", "ρ": "rho", "σ": "sigma"},
     **{"τ": "tau", "φ": "phi", "χ": "chi", "ω": "omega"},

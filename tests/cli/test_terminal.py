@@ -23,6 +23,8 @@ CHEAP = {
     "calibrate": [NAME, "--out", f"FOLDER/{NAME}"],
     "predict": [NAME],
     "calibrate-stars": [NAME, "--out", f"FOLDER/{NAME}"],
+    "denoise": [NAME, "--out", f"FOLDER/{NAME}"],
+    "calibrate-stars": [NAME, "--out", f"FOLDER/{NAME}"],
     "latents": [NAME, "--out", f"FOLDER/{NAME}.h5"],
     "probe": [NAME],
     "distil": [NAME],

@@ -24,7 +24,6 @@ CHEAP = {
     "predict": [NAME],
     "calibrate-stars": [NAME, "--out", f"FOLDER/{NAME}"],
     "denoise": [NAME, "--out", f"FOLDER/{NAME}"],
-    "calibrate-stars": [NAME, "--out", f"FOLDER/{NAME}"],
     "latents": [NAME, "--out", f"FOLDER/{NAME}.h5"],
     "probe": [NAME],
     "distil": [NAME],

@@ -4,14 +4,19 @@ Spectra are made: stars of the whole box of the built-in library on the pixels o
 errors, velocities to 300 km/s), as CSV files. What is timed is what the command does with the folder: read, fit, flag,
 write the table; templates and compiled code are made before, and what they cost is said. CPU seconds of one thread.
 
-    python benchmarks/predict.py [--stars 256] [--repeats 3] [--json FILE]
+    python benchmarks/predict.py [--stars 256] [--repeats 3] [--rvspecfit PYTHON] [--json FILE]
+
+`--rvspecfit` names the Python of an environment that has rvspecfit (and not specvit): it fits some of the same files in the
+same run, with templates of the same emulator, see `_rvspecfit.py`.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import statistics
+import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -69,26 +74,69 @@ def predict_all(folder: Path, files: int, recipe: FitRecipe) -> float:
     return time.process_time() - began
 
 
+def write_templates(folder: Path) -> None:
+    """Write a grid of the emulator's spectra as FITS files with the headers that rvspecfit reads."""
+    from astropy.io import fits
+
+    emulator = Emulator.builtin()
+    (folder / "a").mkdir(parents=True)
+    wavelength = np.arange(7000.0, 8950.0, 0.2)
+    fits.writeto(folder / "wave.fits", wavelength)
+    axes = (
+        np.linspace(3800, 5950, 8),
+        np.linspace(1.1, 4.9, 6),
+        np.linspace(-2.4, 0.6, 6),
+        (-0.1, 0.15, 0.4),
+    )
+    labels = np.array([[*node, 0.0] for node in itertools.product(*axes)])
+    with torch.no_grad():
+        flux = emulator(torch.from_numpy(labels).float()).numpy()
+    for number, (row, spectrum) in enumerate(zip(labels, flux, strict=True)):
+        keys = ("PHXTEFF", "PHXLOGG", "PHXM_H", "PHXALPHA")
+        header = fits.Header(list(zip(keys, row.round(3).tolist(), strict=False)))
+        seen = np.interp(wavelength, emulator.grid.wavelength, spectrum).astype("f4")
+        fits.writeto(folder / "a" / f"{number:04d}.fits", seen, header)
+
+
+def rival_seconds(python: str, folder: Path, stars: int) -> float:
+    """Return the CPU seconds per star of rvspecfit."""
+    write_templates(folder / "templates")
+    script = Path(__file__).with_name("_rvspecfit.py")
+    done = subprocess.run([python, str(script), str(folder), str(stars)], capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"rvspecfit: {done.stderr.strip().splitlines()[-1]}")
+    seconds: float = json.loads(done.stdout.splitlines()[-1])["seconds_per_star"]
+    return seconds
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--stars", type=int, default=256)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--rvspecfit", metavar="PYTHON", help="of an environment that has rvspecfit")
+    parser.add_argument("--rival-stars", type=int, default=16)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
     recipe = FitRecipe(settings=StarFitSettings())
+    rival = None
     with tempfile.TemporaryDirectory() as folder:
-        write_stars(Path(folder), options.stars)
-        first = predict_all(Path(folder), 1, recipe)
-        seconds = [predict_all(Path(folder), options.stars, recipe) for _ in range(options.repeats)]
+        stars = Path(folder, "stars")
+        stars.mkdir()
+        write_stars(stars, options.stars)
+        first = predict_all(stars, 1, recipe)
+        seconds = [predict_all(stars, options.stars, recipe) for _ in range(options.repeats)]
+        if options.rvspecfit is not None:
+            rival = rival_seconds(options.rvspecfit, Path(folder), min(options.rival_stars, options.stars))
     middle = statistics.median(seconds)
     found = {
         "stars": options.stars,
         "first_star_seconds": first,
         "seconds": seconds,
         "stars_per_second": options.stars / middle,
+        "rvspecfit_stars_per_second": None if rival is None else 1 / rival,
     }
     print(heading("cpu", 1, 0, PACKAGES))
     print(f"first star, templates and compiled code included: {first:.1f} s")
@@ -96,6 +144,8 @@ def main() -> None:
         f"{options.stars} stars: {options.stars / middle:.1f} per second and core "
         f"({options.stars / max(seconds):.1f} to {options.stars / min(seconds):.1f} in {options.repeats} runs)"
     )
+    if rival is not None:
+        print(f"rvspecfit, on {options.rival_stars} of them: {1 / rival:.2f} per second and core")
     if options.json is not None:
         options.json.write_text(json.dumps(found, indent=1) + "\n")
 

@@ -33,7 +33,7 @@ PIXELS, TARGETS = 3750, 500
 class NoFit:
     """In the place of `StarFitter`: the same answer for every spectrum."""
 
-    def __init__(self, emulator: Emulator | None, settings: StarFitSettings) -> None:
+    def __init__(self, emulator: Emulator | None, settings: StarFitSettings, _: object = None) -> None:
         self.emulator, self.settings = emulator or Emulator.builtin(), settings
         names = self.emulator.label_space.names
         self.labels = dict.fromkeys(names, 0.5)

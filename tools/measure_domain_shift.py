@@ -201,8 +201,11 @@ def retrained(
     space = network.estimator.label_space
     labels = torch.zeros(len(pixels), len(space))
     labels[:, [space.index(name) for name in LABELS]] = torch.from_numpy(known.labels).float()
-    # Nobody knows their chemistry: that of the Galaxy.
-    labels[:, space.index("alpha_m")] = galactic_alpha(labels[:, space.index("m_h")])[0]
+    # Nobody knows their chemistry: drawn as the fit has it before it sees a star.
+    drawn = torch.randn(2, len(pixels), generator=torch.Generator().manual_seed(1))
+    alpha = galactic_alpha(labels[:, space.index("m_h")])[0]
+    labels[:, space.index("alpha_m")] = alpha + settings.alpha_sigma * drawn[0]
+    labels[:, space.index("c_m")] = settings.carbon_sigma * drawn[1]
     source = MemorySource(SpectraBatch(flux[teach], sigma[teach], labels[teach]), network.frame.grid, space)
     recipe = Recipe(
         start=str(store.path(setups[0])), steps=steps, batch=8, lr=1e-4, monitor="loss", validations=1
@@ -265,12 +268,12 @@ def surveys(bench: Bench, known: Known) -> Iterator[str]:
 
 
 def observed(
-    name: str, wavelength: np.ndarray, flux: np.ndarray, resolution: float, snr: float, seed: int
+    name: str, wavelength: np.ndarray, flux: np.ndarray, fwhm: np.ndarray, snr: float, seed: int
 ) -> ObservedSpectrum:
     """Return a spectrum with noise as one from the ground."""
     sigma = np.full(flux.size, float(np.median(flux)) / snr)
     noisy = flux + sigma * np.random.default_rng(seed).standard_normal(flux.size)
-    raw = RawSpectrum(name, "bosz", wavelength, noisy, sigma, fwhm=wavelength / resolution, medium="vacuum")
+    raw = RawSpectrum(name, "bosz", wavelength, noisy, sigma, fwhm=fwhm, medium="vacuum")
     return checked_spectrum(raw, name)
 
 
@@ -286,7 +289,7 @@ def bosz(bench: Bench, folder: Path, known: Known, seed: int) -> Iterator[str]:
     yield "| BOSZ 2017, 8000-8950 Å, R = 5000, by the fit | spectra | log g | Teff | [M/H] |\n|---|---|---|---|---|"
     for snr in BOSZ_SNRS:
         seen = [
-            observed(f"{k}", wavelength, flux[k], BOSZ_RESOLUTION, snr, seed + k)
+            observed(f"{k}", wavelength, flux[k], wavelength / BOSZ_RESOLUTION, snr, seed + k)
             for k in np.flatnonzero(inside)
         ]
         off = bench.fit(seen).values - labels[inside]
@@ -298,17 +301,18 @@ def bosz(bench: Bench, folder: Path, known: Known, seed: int) -> Iterator[str]:
         )
     settings, setups = StarFitSettings(), list[Setup]()
     grouped(bench.pixels(known.spectra[:1], settings), settings, setups)
-    wavelength = air_to_vacuum(np.loadtxt(folder / "bosz2024_wave_r5000.txt.gz")[:])
+    wavelength = np.loadtxt(folder / "bosz2024_wave_r5000.txt.gz")
     red = (wavelength > 6800) & (wavelength < 9200)
-    grid, pixels = WavelengthGrid(wavelength[red]), setups[0].wavelength
+    # In air, unlike BOSZ 2017.
+    grid, pixels = WavelengthGrid(air_to_vacuum(wavelength[red])), setups[0].wavelength
+    fwhm = setups[0].fwhm_at(pixels)
+    blurred = grid.wavelength / setups[0].fwhm_at(grid.wavelength)
     yield "| BOSZ 2024, as the survey would see it | S/N | network: log g, Teff | in domain | fit: log g, Teff |\n|---|---|---|---|---|"
     for path in sorted(folder.glob("bosz2024_mp_*_r5000_resam.txt.gz")):
         flux = np.loadtxt(path)[red, 0]
-        seen = np.interp(pixels, grid.wavelength, smooth(flux, grid, BOSZ_RESOLUTION, setups[0].resolution))
+        seen = np.interp(pixels, grid.wavelength, smooth(flux, grid, BOSZ_RESOLUTION, blurred))
         for snr in BOSZ_SNRS:
-            stars = [
-                observed(path.name, pixels, seen, setups[0].resolution, snr, seed + k) for k in range(16)
-            ]
+            stars = [observed(path.name, pixels, seen, fwhm, snr, seed + k) for k in range(16)]
             network, fit = bench.network(stars, setups=list(setups)), bench.fit(stars)
             told = [
                 f"{np.median(found.values[:, 1]):.2f} ± {np.std(found.values[:, 1]):.2f}, "

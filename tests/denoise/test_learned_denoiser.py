@@ -130,6 +130,9 @@ def test_samples_of_the_basis_cover_in_a_gaussian_world_and_have_its_posterior()
     rank = (found.samples < batch.truth.flux[:, None]).float().mean(dim=1)[:, told]
     for share in (0.68, 0.95):
         assert float(((rank - 0.5).abs() <= share / 2).float().mean()) == pytest.approx(share, abs=0.03)
+    # Nothing had to be learnt in this world, so nothing is missing in the width of samples.
+    # (Forty stars of three numbers each know it to a tenth.)
+    assert float(denoiser.method.restorer.widening.mean()) == pytest.approx(1, abs=0.1)
     again = denoiser.denoise(batch.flux, batch.sigma, draws=100)
     other = denoiser.denoise(batch.flux, batch.sigma, draws=100, seed=1)
     assert torch.equal(found.samples, again.samples)
@@ -205,3 +208,20 @@ def test_a_spectrum_is_denoised_alike_in_any_company_and_unit():
         together = denoiser.denoise(batch.flux, batch.sigma).mean
         alone = denoiser.denoise(5 * batch.flux[7:8], 5 * batch.sigma[7:8]).mean / 5
         torch.testing.assert_close(together[7:8], alone, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("objective", ["edm", "residual"])
+def test_trained_diffusions_of_pixels_cover_in_a_gaussian_world(objective):
+    """A conditional EDM by itself, a residual network by the exact product: both are of the known posterior."""
+    options = {"width": 24, "batch": 128, "steps_of_sampler": 14, "lr": 4e-3}
+    denoiser, batch = trained(objective, source(20_000, 1), 800, **options), spectra(150, 8)
+    found = denoiser.denoise(batch.flux, batch.sigma, draws=48)
+    mean, std = posterior(batch.flux, batch.sigma)
+    told = std.mean(dim=0) > 0.02
+    best = float((mean - batch.truth.flux)[:, told].square().mean())
+    assert float((found.samples.mean(dim=1) - batch.truth.flux)[:, told].square().mean()) < 1.25 * best
+    assert float((found.samples.std(dim=1).double() / std)[:, told].mean()) == pytest.approx(1, abs=0.12)
+    rank = (found.samples < batch.truth.flux[:, None]).float().mean(dim=1)[:, told]
+    for share in (0.68, 0.95):
+        assert float(((rank - 0.5).abs() <= share / 2).float().mean()) == pytest.approx(share, abs=0.05)

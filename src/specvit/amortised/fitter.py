@@ -34,7 +34,7 @@ def _nobody(text: str) -> None:
 
 
 class AmortisedFitter:
-    """Answers for spectra of any instrument, with a network per instrument.
+    """Answers for spectra of any instrument, with a network per instrument; what is `known` of a star is not used.
 
     Args:
         fitter: answers where a network may not; has library and settings.
@@ -110,9 +110,7 @@ class AmortisedFitter:
         if self._settled and setup not in self.agreements:
             return self.fitter.fit([one.spectrum for one in pixels])
         said, stars, agreement = self._agreement(setup, pixels)
-        # What is known of a star beforehand only the fit can use.
-        own = np.array([not one.spectrum.known for one in pixels])
-        trusted = set(np.flatnonzero(said.in_domain & own).tolist()) if agreement.holds else set()
+        trusted = set(np.flatnonzero(said.in_domain).tolist()) if agreement.holds else set()
         network = self._network(setup)
         found: dict[int, Outcome] = {
             row: (stars[row], modelled(stars[row], pixels[row], network.templates, self.settings))

@@ -40,6 +40,9 @@ LARGEST: dict[str, float | None] = {
     "components": 100_000,
     "sobol": 10_000_000,
     **dict.fromkeys(("held_out", "widened"), 1),
+    "strength": 1,
+    "draws": 100_000,
+    "velocity": 299_792,  # km/s
     "core_error": 10,
     "release": 9999,
     "microturbulence": 1000,  # km/s

@@ -190,7 +190,12 @@ class ListFitter:
     def fit(self, spectra: Sequence[ObservedSpectrum]) -> list[Outcome]:
         """Return what is found for each spectrum, in their order."""
         if self._networks is not None:
-            return self._networks.fit(spectra)
+            # What is known of a single star a network has not learned.
+            told = [number for number, spectrum in enumerate(spectra) if spectrum.known]
+            others = [number for number in range(len(spectra)) if number not in set(told)]
+            found = dict(zip(told, self._fitter.fit([spectra[number] for number in told]), strict=True))
+            found |= zip(others, self._networks.fit([spectra[number] for number in others]), strict=True)
+            return [found[number] for number in range(len(spectra))]
         if self.recipe.clip is not None:
             outcomes = fit_clipped(self._fitter, spectra, self.recipe.clip)
         else:

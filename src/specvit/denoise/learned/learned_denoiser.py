@@ -31,6 +31,9 @@ from specvit.training.recipe import Recipe
 #: Training spectra by which statistics are set.
 SAMPLE = 1024
 
+#: Held-out spectra, at most, by which what is stated of errors is corrected.
+CORRECTED_BY = 1024
+
 #: What saved ones call themselves: networks of pixels, and of coefficients.
 NAMES = ("unet-denoiser", "basis-denoiser")
 
@@ -98,9 +101,12 @@ class LearnedDenoiser:
         objective = method.objective(recipe.masked)
         scores: dict[str, float] = {}
         listen = _heard(self.listen, progress, scores)
+        scored = collect(held_out)
         record = Trainer(
-            method.body, objective, feed, collect(held_out), recipe, world, self.folder, listen, began
+            method.body, objective, feed, scored, recipe, world, self.folder, listen, began
         ).run()
+        method.body.to("cpu").requires_grad_(False)
+        method.correct(scored[:CORRECTED_BY])
         # Both are scored at every validation; the last are kept, so that averages can be judged.
         facts = {"objective": self.config.objective, "last_scores": scores}
         conditions = {"threads": torch.get_num_threads(), "date": datetime.date.today().isoformat()}

@@ -25,7 +25,8 @@ from specvit.denoise.learned.sampling import (
 )
 from specvit.denoise.learned.seen import SeenSpectra, Sight
 from specvit.denoise.restoring import NoisySpectra, Restored
-from specvit.models.usable import usable_pixels
+from specvit.models.conditioning import normalise
+from specvit.models.usable import usable_median, usable_pixels
 from specvit.spectra import SpectraBatch
 from specvit.training.objectives import Objective
 
@@ -34,6 +35,9 @@ from specvit.training.objectives import Objective
 #: the observation says next to nothing: of one whose prior is a tenth of the noise, 0.05 would leave a quarter of the
 #: variance out, and faint stars have many.
 FIRST, LAST = 10.0, 0.02
+
+#: Samples by which the width of samples is corrected, and spectra at once.
+CORRECTING, AT_ONCE = 32, 64
 
 #: Samples of spectra of which a mean is wanted, where it is not known without them; and states drawn at once.
 FOR_MEAN, STATES = 16, 2048
@@ -57,6 +61,9 @@ class Method(Protocol):
 
     def objective(self, masked: float) -> Objective:
         """Return what the body is trained for."""
+
+    def correct(self, held_out: SpectraBatch) -> None:
+        """Correct what is stated of errors by spectra that were not learnt from, after the training."""
 
     def restore(self, noisy: NoisySpectra) -> Restored:
         """Answer for spectra relative to their level."""
@@ -104,11 +111,14 @@ class _OnePass:
     def prepare(self, sample: SpectraBatch) -> None:
         _fit(self.sight, sample, self.sees_truth)
         if isinstance(self.body, Restorer) and self.body.subspace is not None:
-            self.body.subspace.fit(sample.known_truth().flux, sample.flux, sample.sigma)
+            self.body.fit(sample.known_truth().flux, sample.flux, sample.sigma)
 
     def objective(self, masked: float) -> Objective:
         config = self.config
         return Restoration(self.sight, config.objective, config.loss_name, config.low, config.high, masked)
+
+    def correct(self, held_out: SpectraBatch) -> None:
+        pass
 
     def restore(self, noisy: NoisySpectra) -> Restored:
         if isinstance(self.body, BlindRestorer):
@@ -172,6 +182,9 @@ class _Pixels:
 
     def objective(self, masked: float) -> Objective:
         return Diffusion(self.diffuser)
+
+    def correct(self, held_out: SpectraBatch) -> None:
+        pass
 
     def restore(self, noisy: NoisySpectra) -> Restored:
         drawn = [self._draw(noisy) for _ in range(max(noisy.draws, FOR_MEAN))]
@@ -237,6 +250,21 @@ class _Basis:
     def objective(self, masked: float) -> Objective:
         return BasisDiffusion(self.restorer)
 
+    def correct(self, held_out: SpectraBatch) -> None:
+        usable, flux, sigma, level = normalise(held_out.flux, held_out.sigma)
+        generator = torch.Generator(flux.device).manual_seed(0)
+        shown, clean = torch.where(usable, sigma, torch.inf), held_out.known_truth().flux / level
+        parts = []
+        for first in range(0, len(flux), AT_ONCE):
+            rows = slice(first, first + AT_ONCE)
+            samples = self.restore(NoisySpectra(flux[rows], shown[rows], 1.0, CORRECTING, generator)).samples
+            assert samples is not None
+            spread = samples.std(dim=1)
+            # The mean of a few samples has an error of its own; where all stars are alike there is nothing to draw.
+            off = (samples.mean(dim=1) - clean[rows]).abs() / spread / (1 + 1 / CORRECTING) ** 0.5
+            parts.append(torch.where(spread > 1e-3 * spread.amax(), off, torch.nan))
+        self.restorer.correct(usable_median(sigma, usable).log(), torch.cat(parts))
+
     def restore(self, noisy: NoisySpectra) -> Restored:
         space, usable = self.restorer.subspace, usable_pixels(noisy.flux, noisy.sigma)
         found = space.solve(usable, noisy.flux, torch.where(usable, noisy.sigma, 1.0))
@@ -253,7 +281,8 @@ class _Basis:
             self._samples(h[k : k + stars], normal[k : k + stars], level[k : k + stars], noisy)
             for k in range(0, len(h), stars)
         ]
-        samples = torch.cat(parts)
+        level_of_noise = usable_median(torch.where(usable, noisy.sigma, 1.0), usable).log()
+        samples = self.restorer.widened(level_of_noise, torch.cat(parts))
         return Restored(mean, _spread(samples), samples)
 
     def probe(self, noisy: NoisySpectra) -> Tensor:

@@ -11,7 +11,6 @@ import sys
 import time
 import tracemalloc
 import weakref
-from dataclasses import replace
 
 import pytest
 
@@ -19,7 +18,7 @@ import made_stars
 import observed_files as files
 from specvit.cli import main
 from specvit.errors import ConfigError, DataError, RunError
-from specvit.observed import ReadOptions, read_spectra
+from specvit.observed import ReadOptions
 from specvit.starlist import FitRecipe, StarInput, StarListJob, work
 from specvit.stellar import StarFitSettings
 
@@ -275,21 +274,6 @@ def test_json_holds_every_star(quick, tmp_path, capsys):
     made_stars.write_list(tmp_path / "a", 5)
     assert main(["predict", str(tmp_path / "a"), "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)["stars"]) == 5
-
-
-def test_a_star_of_which_something_is_known_is_fitted_where_networks_answer(quick, tmp_path):
-    class Networks:
-        def fit(self, spectra):
-            return [("network", spectrum.name) for spectrum in spectra]
-
-    fitter = FitRecipe().fitter()
-    fitter._networks = Networks()
-    paths = made_stars.write_list(tmp_path / "a", 3)
-    plain = [read_spectra(path, ReadOptions(medium="vacuum"))[0] for path in paths]
-    spectra = [plain[0], replace(plain[1], known={"teff": (5000.0, 10.0)}), plain[2]]
-    first, known, last = fitter.fit(spectra)
-    assert (first, last) == (("network", plain[0].name), ("network", plain[2].name))
-    assert known[0].name == plain[1].name
 
 
 def test_a_cluster_does_the_list(quick, tmp_path):

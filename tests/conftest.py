@@ -19,6 +19,14 @@ def _one_thread():
     torch.set_num_threads(1)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory):
+    # What commands keep for the next time is not the user's business.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SPECVIT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def simulator():
     """The reference world on the built-in library."""

@@ -57,7 +57,7 @@ class QuickFitter:
 
     seen: ClassVar[list[str]] = []
 
-    def __init__(self, emulator, settings):
+    def __init__(self, emulator, settings, model_error=None):
         self.emulator, self.settings = emulator or Emulator.builtin(), settings
 
     def fit(self, spectra):

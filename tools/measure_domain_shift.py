@@ -18,17 +18,24 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import h5py
 import numpy as np
 import torch
 
 from specvit.amortised import NetworkStore, Nuisances, Setup, TrainingPlan
-from specvit.amortised.answers import answered
+from specvit.amortised.answers import answered, rest_frames
 from specvit.amortised.setup import grouped
 from specvit.errors import DataError
+from specvit.estimators import make_estimator
 from specvit.library import Emulator
 from specvit.observed import ObservedSpectrum, read_spectra
+from specvit.observed.spectrum import RawSpectrum, checked_spectrum
+from specvit.spectra import MemorySource, SpectraBatch, WavelengthGrid, air_to_vacuum
+from specvit.spectra.resample import smooth
 from specvit.stellar import Refusal, StarFitSettings, StarFitter
 from specvit.stellar.pixels import FitPixels, fit_pixels
+from specvit.stellar.priors import galactic_alpha
+from specvit.training import Recipe
 
 LABELS = {"teff": "teff", "log_g": "logg", "m_h": "feh"}
 MAD_TO_SIGMA = 1.4826
@@ -163,6 +170,158 @@ def nuisances(bench: Bench, known: Known) -> Iterator[str]:
     yield row("(the fit)", bench.fit(known.spectra), known.labels, chosen)
 
 
+def halves(count: int, repeats: int, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield the numbers of the stars that teach and of those that test, every star in each as often."""
+    rng = np.random.default_rng(seed)
+    for _ in range(repeats):
+        order = rng.permutation(count)
+        yield order[: count // 2], order[count // 2 :]
+        yield order[count // 2 :], order[: count // 2]
+
+
+def corrected(values: np.ndarray, truth: np.ndarray, teach: np.ndarray, slopes: bool) -> np.ndarray:
+    """Return estimates (N, 3) less the median deviation of the stars that teach, or less a line in the label itself."""
+    found = values.copy()
+    for label in range(values.shape[1]):
+        off = values[teach, label] - truth[teach, label]
+        line = np.polyfit(values[teach, label], off, 1) if slopes else [0.0, np.median(off)]
+        found[:, label] -= np.polyval(line, values[:, label])
+    return found
+
+
+def retrained(
+    bench: Bench, known: Known, setups: list[Setup], teach: np.ndarray, test: np.ndarray, steps: int
+) -> np.ndarray:
+    """Return what the network says of the stars that test, trained further on those that teach, shape (N, 3)."""
+    settings = StarFitSettings()
+    store = bench.store(settings, Nuisances())
+    network = store.network(setups[0])
+    pixels = bench.pixels(known.spectra, settings)
+    flux, sigma = rest_frames(network, pixels)
+    space = network.estimator.label_space
+    labels = torch.zeros(len(pixels), len(space))
+    labels[:, [space.index(name) for name in LABELS]] = torch.from_numpy(known.labels).float()
+    # Nobody knows their chemistry: drawn as the fit has it before it sees a star.
+    drawn = torch.randn(2, len(pixels), generator=torch.Generator().manual_seed(1))
+    alpha = galactic_alpha(labels[:, space.index("m_h")])[0]
+    labels[:, space.index("alpha_m")] = alpha + settings.alpha_sigma * drawn[0]
+    labels[:, space.index("c_m")] = settings.carbon_sigma * drawn[1]
+    source = MemorySource(SpectraBatch(flux[teach], sigma[teach], labels[teach]), network.frame.grid, space)
+    recipe = Recipe(
+        start=str(store.path(setups[0])), steps=steps, batch=8, lr=1e-4, monitor="loss", validations=1
+    )
+    further = make_estimator("subspace", "nano", recipe=recipe, device="cpu").fit(source, source)
+    mean = further.predict(flux[test], sigma[test]).mean
+    return mean[:, [space.index(name) for name in LABELS]].numpy()
+
+
+def tuning(bench: Bench, known: Known, repeats: int, seed: int) -> Iterator[str]:
+    """Yield a table: half of the stars teach, the others test, again and again."""
+    setups: list[Setup] = []
+    whole = bench.network(known.spectra, setups=setups)
+    inside = np.flatnonzero(whole.inside)
+    stars = Known(known.survey[inside], [known.spectra[k] for k in inside], known.labels[inside])
+    values, fit = whole.values[inside], bench.fit(stars.spectra).values
+    ways = {
+        "the network": lambda teach, test: values[test],
+        "its median deviation taken off": lambda teach, test: corrected(values, stars.labels, teach, False)[
+            test
+        ],
+        "a line in the label taken off": lambda teach, test: corrected(values, stars.labels, teach, True)[
+            test
+        ],
+        "trained 30 steps further": lambda teach, test: retrained(bench, stars, setups, teach, test, 30),
+        "trained 200 steps further": lambda teach, test: retrained(bench, stars, setups, teach, test, 200),
+        "the fit": lambda teach, test: fit[test],
+        "its median deviation taken off (fit)": lambda teach, test: corrected(
+            fit, stars.labels, teach, False
+        )[test],
+    }
+    yield f"{len(stars.spectra)} stars, {2 * repeats} halves, seed {seed}"
+    yield "| tested on the other half | abs. log g | rms log g | abs. Teff | abs. [M/H] |\n|---|---|---|---|---|"
+    for name, way in ways.items():
+        off = np.concatenate(
+            [
+                way(teach, test) - stars.labels[test]
+                for teach, test in halves(len(stars.spectra), repeats, seed)
+            ]
+        )
+        typical = np.median(np.abs(off), 0)
+        rms = np.sqrt(np.mean(off[:, 1] ** 2))
+        yield f"| {name} | {typical[1]:.2f} | {rms:.2f} | {typical[0]:.0f} K | {typical[2]:.2f} |"
+
+
+def surveys(bench: Bench, known: Known) -> Iterator[str]:
+    """Yield a table: the fit of each survey, corrected by the stars of all others."""
+    found = bench.fit(known.spectra)
+    yield "| survey left out | stars | log g | less that of the others | Teff | less | [M/H] | less |\n|---|---|---|---|---|---|---|---|"
+    for survey in dict.fromkeys(known.survey.tolist()):
+        out = known.survey == survey
+        before = (found.values - known.labels)[out]
+        after = (corrected(found.values, known.labels, np.flatnonzero(~out), False) - known.labels)[out]
+        cells = [
+            f"{np.nanmedian(part[:, at]):+.{digits}f} ({np.nanmedian(np.abs(part[:, at])):.{digits}f})"
+            for at, digits in ((1, 2), (0, 0), (2, 2))
+            for part in (before, after)
+        ]
+        yield f"| {survey} | {out.sum()} | {' | '.join(cells)} |"
+
+
+def observed(
+    name: str, wavelength: np.ndarray, flux: np.ndarray, fwhm: np.ndarray, snr: float, seed: int
+) -> ObservedSpectrum:
+    """Return a spectrum with noise as one from the ground."""
+    sigma = np.full(flux.size, float(np.median(flux)) / snr)
+    noisy = flux + sigma * np.random.default_rng(seed).standard_normal(flux.size)
+    raw = RawSpectrum(name, "bosz", wavelength, noisy, sigma, fwhm=fwhm, medium="vacuum")
+    return checked_spectrum(raw, name)
+
+
+def bosz(bench: Bench, folder: Path, known: Known, seed: int) -> Iterator[str]:
+    """Yield tables: real spectra of BOSZ 2017 by the fit, and of BOSZ 2024 as the survey's spectrograph would see them."""
+    space = bench.emulator.label_space
+    with h5py.File(folder / "bosz_5000_test.h5") as file:
+        wavelength, flux, labels = (file[name][()] for name in ("wave", "flux", "para"))
+    # As the file has them: [M/H], Teff, log g.
+    labels = labels[:, [1, 2, 0]]
+    high = space.high[space.index("teff")]
+    inside = labels[:, 0] <= high
+    yield "| BOSZ 2017, 8000-8950 Å, R = 5000, by the fit | spectra | log g | Teff | [M/H] |\n|---|---|---|---|---|"
+    for snr in BOSZ_SNRS:
+        seen = [
+            observed(f"{k}", wavelength, flux[k], wavelength / BOSZ_RESOLUTION, snr, seed + k)
+            for k in np.flatnonzero(inside)
+        ]
+        off = bench.fit(seen).values - labels[inside]
+        middle = np.nanmedian(off, 0)
+        spread = MAD_TO_SIGMA * np.nanmedian(np.abs(off - middle), 0)
+        yield (
+            f"| S/N {snr:g} | {len(seen)} | {middle[1]:+.2f} ± {spread[1]:.2f} | {middle[0]:+.0f} ± {spread[0]:.0f} "
+            f"| {middle[2]:+.2f} ± {spread[2]:.2f} |"
+        )
+    settings, setups = StarFitSettings(), list[Setup]()
+    grouped(bench.pixels(known.spectra[:1], settings), settings, setups)
+    wavelength = np.loadtxt(folder / "bosz2024_wave_r5000.txt.gz")
+    red = (wavelength > 6800) & (wavelength < 9200)
+    # In air, unlike BOSZ 2017.
+    grid, pixels = WavelengthGrid(air_to_vacuum(wavelength[red])), setups[0].wavelength
+    fwhm = setups[0].fwhm_at(pixels)
+    blurred = grid.wavelength / setups[0].fwhm_at(grid.wavelength)
+    yield "| BOSZ 2024, as the survey would see it | S/N | network: log g, Teff | in domain | fit: log g, Teff |\n|---|---|---|---|---|"
+    for path in sorted(folder.glob("bosz2024_mp_*_r5000_resam.txt.gz")):
+        flux = np.loadtxt(path)[red, 0]
+        seen = np.interp(pixels, grid.wavelength, smooth(flux, grid, BOSZ_RESOLUTION, blurred))
+        for snr in BOSZ_SNRS:
+            stars = [observed(path.name, pixels, seen, fwhm, snr, seed + k) for k in range(16)]
+            network, fit = bench.network(stars, setups=list(setups)), bench.fit(stars)
+            told = [
+                f"{np.median(found.values[:, 1]):.2f} ± {np.std(found.values[:, 1]):.2f}, "
+                f"{np.median(found.values[:, 0]):.0f} ± {np.std(found.values[:, 0]):.0f}"
+                for found in (network, fit)
+            ]
+            yield f"| {path.name.split('_a+')[0]} | {snr:g} | {told[0]} | {network.inside.sum()} of 16 | {told[1]} |"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -172,8 +331,11 @@ def main() -> None:
     parser.add_argument("--survey", default="stelib", help="of the manifest: the first part of its files")
     parser.add_argument("--updates", type=int, default=600, help="of every training")
     parser.add_argument("--networks", type=Path, help="where networks are kept; default: the user's cache")
+    parser.add_argument("--seed", type=int, default=45, help="of halves and noise")
     parser.add_argument("--bosz", type=Path, help="a folder of BOSZ spectra")
     options = parser.parse_args()
+    if options.part == "bosz" and options.bosz is None:
+        parser.error("--part bosz needs --bosz FOLDER, with bosz_5000_test.h5 and bosz2024_*.txt.gz")
     torch.set_num_threads(1)
     emulator = Emulator.builtin()
     bench, known = Bench(emulator, options.updates, options.networks), read(options.folder, emulator)
@@ -183,6 +345,9 @@ def main() -> None:
 
 PARTS = {
     "nuisances": lambda bench, known, options: nuisances(bench, known.of(options.survey)),
+    "tuning": lambda bench, known, options: tuning(bench, known.of(options.survey), 5, options.seed),
+    "surveys": lambda bench, known, options: surveys(bench, known),
+    "bosz": lambda bench, known, options: bosz(bench, options.bosz, known.of(options.survey), options.seed),
 }
 
 

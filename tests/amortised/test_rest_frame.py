@@ -1,5 +1,7 @@
 """Spectra of any velocity, unit and slope look alike in the rest frame; velocities are found by a few templates."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,7 @@ from specvit.amortised.quick_velocity import QuickVelocity
 from specvit.amortised.rest_frame import RestFrame, median_of
 from specvit.amortised.setup import Setup, shift
 from specvit.errors import ConfigError
-from specvit.library import Emulator
+from specvit.library import CoveredCells, Emulator
 from specvit.stellar import StarFitSettings
 from specvit.stellar.templates import WidthTemplates
 
@@ -90,7 +92,7 @@ def test_model_errors_are_in_sigma(frame):
     seen = frame.see(log_pixels, flux, sigma, np.zeros(1)).sigma[0]
     core = np.abs(frame.grid.wavelength - 8544.44) < 2.4
     away = np.abs(frame.grid.wavelength[:, None] - [8500.36, 8544.44, 8664.52]).min(1) > 3
-    assert torch.allclose(seen[away], torch.tensor(SETTINGS.model_error), rtol=1e-3)
+    assert torch.allclose(seen[away], torch.tensor(SETTINGS.flat_error), rtol=1e-3)
     assert (seen[core] > SETTINGS.core_error).all()
 
 
@@ -170,3 +172,21 @@ def test_setups_are_round_and_found_again():
     assert abs(SETUP.wavelength[-1] - 8850.0) < 1.3
     assert pytest.approx(8600 / 3.4, rel=1e-6) == SETUP.resolution
     assert "8350-8850" in SETUP.describe()
+
+
+def test_nothing_is_drawn_from_holes_of_the_library(frame, templates):
+    """The library without its cool dwarfs; elsewhere labels stay as even as they were."""
+    space = templates.emulator.label_space
+    edges = [np.array([low, high]) for low, high in zip(space.low, space.high, strict=True)]
+    edges[0], edges[1] = np.array([3750.0, 4600.0, 6000.0]), np.array([1.0, 3.0, 5.0])
+    coverage = CoveredCells(tuple(edges), np.array([[True, False], [True, True]]).reshape(2, 2, 1, 1, 1))
+    holed = copy.copy(templates)
+    holed.emulator = copy.copy(templates.emulator)
+    holed.emulator.coverage = coverage
+    some, whole = (draws(frame, of)._labels(np.random.default_rng(0), 4000) for of in (holed, templates))
+    assert coverage.covers(some).all()
+    inside = coverage.covers(whole)
+    assert 0.6 < inside.mean() < 0.9
+    np.testing.assert_array_equal(some[inside], whole[inside])
+    at = QuickVelocity(frame, holed, 300.0)
+    assert at.most == QuickVelocity(frame, templates, 300.0).most

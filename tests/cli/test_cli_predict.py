@@ -83,7 +83,9 @@ def test_json_is_all_of_it(example, capsys):
         (["a.fits", "--resolution", "5"], 2, "between 100 and 1e6"),
         (["a.fits", "--library", "no.h5"], 2, "no such file"),
         (["a.fits", "--model-error", "0"], 2, "between 0 and 1"),
-        (["a.fits", "--model-error", "2"], 2, "expected at most 1"),
+        (["a.fits", "--model-error", "2"], 2, "a share of the flux between 0 and 1"),
+        (["a.fits", "--model-error", "none.json"], 2, "expected a file of `specvit calibrate-stars`"),
+        (["a.fits", "--core-error", "-1"], 2, "core"),
     ],
 )
 def test_mistakes_are_one_line(tmp_path, monkeypatch, capsys, words, code, line):
@@ -122,3 +124,10 @@ def test_tables_of_each_kind_hold_the_same(told, example, tmp_path):
             table = Table.read(path)
             assert float(table["log_g"][0]) == pytest.approx(log_g, abs=1e-5)
             assert str(table["teff"].unit) == "K"
+
+
+def test_what_masks_cost_is_printed(example, capsys):
+    assert main(["predict", str(example), "--show-mask-cost"]) == 0
+    said = capsys.readouterr().out
+    assert "air (O2, H2O)" in said
+    assert "Ca II cores" in said

@@ -22,6 +22,8 @@ CHEAP = {
     "train": ["--model", NAME],
     "calibrate": [NAME, "--out", f"FOLDER/{NAME}"],
     "predict": [NAME],
+    "calibrate-stars": [NAME, "--out", f"FOLDER/{NAME}"],
+    "denoise": [NAME, "--out", f"FOLDER/{NAME}"],
     "latents": [NAME, "--out", f"FOLDER/{NAME}.h5"],
     "probe": [NAME],
     "distil": [NAME],

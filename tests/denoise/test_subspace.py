@@ -1,5 +1,6 @@
 """The learned denoiser on sufficient statistics: its fits against a search, its loss, and what little training gives."""
 
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -8,8 +9,10 @@ import torch
 
 from specvit.denoise import Denoiser, SubspaceDenoiser, SubspaceOptions, WienerDenoiser
 from specvit.denoise.reduced import ReducedTemplates
-from specvit.denoise.subspace import RECIPE
+from specvit.denoise.subspace import RECIPE, inside_cube
 from specvit.errors import DataError, RunError
+from specvit.inference.region import Region
+from specvit.library import CoveredCells
 from specvit.models.subspace import SubspaceProjection
 from specvit.spectra import MemorySource, collect
 
@@ -151,3 +154,41 @@ def _doubled(statistics):
     return statistics._replace(
         inputs=inputs, projected=statistics.projected.double(), normal=statistics.normal.double()
     )
+
+
+def test_a_star_that_is_stopped_at_a_face_takes_the_others_along_its_valley():
+    """Two labels that vary together: the best point with the first at its face is the regression of the second on it."""
+    factor = torch.tensor([[[0.1, 0.0], [0.08, 0.02]]])
+    found = inside_cube(torch.tensor([[[-0.2, 0.3], [0.4, 0.5]]]), factor)
+    covariance = factor[0] @ factor[0].T
+    expected = 0.3 + 0.2 * covariance[0, 1] / covariance[0, 0]
+    torch.testing.assert_close(found[0, 0], torch.stack([torch.tensor(0.0), expected]))
+    torch.testing.assert_close(found[0, 1], torch.tensor([0.4, 0.5]))
+
+
+def test_no_star_lies_outside_the_box():
+    generator = torch.Generator().manual_seed(0)
+    factor = torch.linalg.cholesky(torch.eye(5) + 0.5).expand(30, -1, -1)
+    points = inside_cube(2 * torch.randn(30, 4, 5, generator=generator), factor)
+    assert float(points.min()) >= 0
+    assert float(points.max()) <= 1
+
+
+def test_fits_stay_out_of_holes_of_the_library(simulator, denoiser, prepared):
+    """The library without its cool dwarfs; of stars elsewhere nothing changes."""
+    space = simulator.prior.label_space
+    edges = [np.array([low, high]) for low, high in zip(space.low, space.high, strict=True)]
+    edges[0], edges[1] = np.array([3750.0, 4600.0, 6000.0]), np.array([1.0, 3.0, 5.0])
+    filled = np.array([[True, False], [True, True]]).reshape(2, 2, 1, 1, 1)
+    statistics, whole = prepared[0].statistics, prepared[0].local.point
+    templates = copy.deepcopy(denoiser.templates)
+    templates.region = Region(space, CoveredCells(tuple(edges), filled))
+    templates.bank_points.copy_(templates.region.moved_inside(templates.bank_points))
+    with torch.no_grad():
+        templates.bank.copy_(templates.templates(templates.bank_points))
+    found = templates.fitted(statistics).point
+    inside = templates.region.covers(whole)
+    assert templates.region.covers(found).all()
+    assert 0.5 < inside.float().mean() < 0.95
+    near = (found - whole)[inside].abs().amax(1) < 0.02
+    assert near.float().mean() > 0.85

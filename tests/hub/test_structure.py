@@ -47,6 +47,7 @@ def test_the_shipped_programme_names_every_study_of_the_catalogue(studies):
         "Q5",
         "Q6",
         "Q7",
+        "Q8",
     ]
     assert [gap.id for gap in programme.gaps] == ["DG1", "DG2", "DG3", "DG4", "DG5"]
     assert [gate.id for gate in programme.gates] == ["D1", "D2", "D3", "D4", "C0", "C1", "C2", "C3", "C4"]

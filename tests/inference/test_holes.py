@@ -8,6 +8,7 @@ import pytest
 import torch
 from scipy.optimize import lsq_linear
 
+from specvit.denoise.bayes import BayesDenoiser
 from specvit.errors import ConfigError, DataError, DomainError
 from specvit.inference import PosteriorMean, TemplateFit
 from specvit.inference.descent import minimise
@@ -49,6 +50,23 @@ def test_the_region_is_the_cells_with_their_faces():
     assert CORNER.covers(inside).all()
     assert not CORNER.covers(outside).any()
     assert Region(PLANE, None).covers(outside).all()
+
+
+def test_positions_in_float32_that_were_rounded_off_a_face_are_on_it():
+    region = Region(
+        PLANE,
+        CoveredCells((np.array([0, 1 / 3, 1.0]), np.array([0, 0.7, 1.0])), np.array([[1, 1], [1, 0]]) > 0),
+    )
+    third, seven = (torch.tensor(x, dtype=torch.float32) for x in (1 / 3, 0.7))
+    edge = torch.stack([torch.stack([third, torch.tensor(0.9)]), torch.stack([torch.tensor(0.9), seven])])
+    beside = torch.stack([edge + 1e-7, edge - 1e-7]).flatten(0, 1)
+    assert region.covers(beside).all()
+    low, high = region.bounds(beside)
+    assert low.dtype == torch.float32
+    assert high[0, 0] == third
+    assert high[1, 1] == seven
+    step = region.confined(beside, beside + 0.2, torch.ones_like(beside))
+    assert region.covers(step).all()
 
 
 def test_how_far_each_label_may_go():
@@ -207,6 +225,15 @@ def test_posteriors_have_no_mass_in_holes(survey, holed, dwarfs):
     free = PosteriorMean(survey.instrument.observe(Emulator.builtin()), bank_size=4096, settings=SAMPLER)
     elsewhere = free.fit(source, source)._sampler.posterior(seen).draws
     assert holed.emulator.coverage.covers(elsewhere.float()).mean() < 0.7
+
+
+def test_a_denoiser_of_a_library_with_holes_keeps_them(survey, holed, tmp_path):
+    source = survey.source("train", 1, 4)
+    denoiser = BayesDenoiser(holed, bank_size=512, settings=SAMPLER).fit(source, source)
+    assert denoiser._ceiling.prior.coverage is not None
+    denoiser.save(tmp_path / "denoiser")
+    again = BayesDenoiser.load(tmp_path / "denoiser")
+    np.testing.assert_array_equal(again.emulator.coverage.filled, holed.emulator.coverage.filled)
 
 
 def test_priors_of_ones_own_are_confined(holed):

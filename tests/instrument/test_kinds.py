@@ -211,6 +211,29 @@ def test_the_information_of_two_arms_is_the_sum(tmp_path, emulator):
     assert bool((bounds["both"] > torch.maximum(bounds["first"], bounds["second"])).all())
 
 
+@pytest.mark.parametrize("name", ["weave_lr_red", "stray"])
+def test_clipping_leaves_the_noise_of_the_other_pixels_as_it_is(tmp_path, emulator, name):
+    """Scattered light is that of the whole detector, and the neighbour of the last pixel is still there."""
+    if name == "stray":
+        detector = {"read_noise": 3.0, "sky_floor": 0.2, "stray": 0.3, "width": 5.0, "trace_pitch_pix": 6.0}
+        wave = 6900 + 0.8 * np.arange(900)
+        sky = 0.1 + 30 * np.random.default_rng(0).random(900)
+        name = written(tmp_path, tables={"wave": wave, "sky": sky}, grid={"table": "wave"},
+                       sky={"background": "sky"}, detector=detector, clip=True)  # fmt: skip
+    whole = Instrument.load(name)
+    clipped = whole.clipped_to(emulator.grid)
+    kept = np.isin(whole.grid.wavelength, clipped.grid.wavelength)
+    assert 0 < kept.sum() < kept.size
+    flux = torch.rand(3, whole.grid.size, generator=torch.Generator().manual_seed(0)) + 0.5
+    conditions = whole.fixed_conditions(3, mag=torch.tensor([17.0, 19.0, 20.0]))
+    torch.testing.assert_close(
+        clipped.noise_sigma(flux[:, kept], conditions),
+        whole.noise_sigma(flux, conditions)[:, kept],
+        rtol=1e-6,
+        atol=0,
+    )
+
+
 def test_arms_are_clipped_to_the_library_each(tmp_path, emulator):
     beyond = {**FIRST, "name": "b", "grid": {"start": 6500.0, "step": 0.8, "pixels": 100}}
     reaching = {**FIRST, "name": "c", "grid": {"start": 6950.0, "step": 0.8, "pixels": 200}}

@@ -160,3 +160,17 @@ def test_the_command_writes_its_files(tmp_path, capsys):
     }
     assert main(["distil", "nobody"]) == 1
     assert "comes with specvit" in capsys.readouterr().err
+
+
+def test_a_teacher_of_other_weights_is_another_training(teacher, tmp_path):
+    """Trials and students are found again by the content of what they learn from, not by its name."""
+    from specvit.jobs.survey import learnt_from
+
+    assert learnt_from({"start": "random", "teacher": "", "width": 3}) == {}
+    before = learnt_from({"teacher": str(teacher), "start": "auto"})
+    assert before.keys() == {"teacher"}
+    model = NetworkEstimator.load(teacher)
+    with torch.no_grad():
+        model.network.body.head.linear.bias.add_(1.0)
+    model.save(tmp_path / "other")
+    assert learnt_from({"teacher": str(tmp_path / "other")}) != before

@@ -13,6 +13,7 @@ from specvit.jobs.stages.examples import kinds_of_star
 from specvit.library import CoveredCells, Emulator
 from specvit.library.regressor import CoefficientNetwork
 from specvit.spectra import LabelSpace
+from specvit.spectra.resample import smooth
 
 THREE = LabelSpace(("teff", "log_g", "m_h"), ("K", "dex", "dex"), (4000.0, 1.0, -2.0), (6000.0, 5.0, 0.0))
 OWN = LabelSpace(("temperature", "g"), ("K", "dex"), (4000.0, 1.0), (6000.0, 5.0))
@@ -127,3 +128,26 @@ def test_a_survey_over_a_library_with_a_hole_draws_no_star_from_it(tmp_path):
     with np.load(next(run.path.glob("arrays/test*.npz"))) as table:
         labels = table["labels"]
     assert not ((labels[:, 0] < 5000) & (labels[:, 1] > 3)).any()
+
+
+@pytest.mark.parametrize("space", [THREE, OWN, EIGHT, ONE], ids=lambda space: f"{len(space)} labels")
+def test_predict_finds_a_star_by_any_labels(tmp_path, capsys, space):
+    path = made_emulator(space, tmp_path)
+    emulator = Emulator.load(path)
+    labels = torch.tensor([[0.6 * low + 0.4 * high for low, high in zip(space.low, space.high, strict=True)]])
+    seen = smooth(emulator(labels)[0].numpy(), emulator.grid, emulator.resolution, 8000.0)
+    wavelength = np.arange(8400.0, 8800.0, 0.3)
+    flux = np.interp(wavelength, emulator.grid.wavelength, seen)
+    flux *= 1 + 0.003 * np.random.default_rng(0).standard_normal(flux.size)
+    star = tmp_path / "star.csv"
+    columns = np.column_stack([wavelength, flux, 0.003 * flux])
+    np.savetxt(star, columns, delimiter=",", header="wavelength,flux,sigma", comments="")
+    command = ["predict", str(star), "--library", str(path), "--resolution", "8000", "--medium", "vacuum"]
+    assert main([*command, "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)["stars"]
+    for name, truth, low, high in zip(space.names, labels[0].tolist(), space.low, space.high, strict=True):
+        assert abs(found[name] - truth) < 4 * found[f"{name}_err"] + 0.02 * (high - low), name
+    assert found["covariance"]["labels"] == list(space.names)
+    assert main([*command, "--out", str(tmp_path / "stars.csv")]) == 0
+    heading = (tmp_path / "stars.csv").read_text().splitlines()[0].split(",")
+    assert {f"{name}{part}" for name in space.names for part in ("", "_err")} <= set(heading)

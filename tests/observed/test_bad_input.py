@@ -168,7 +168,9 @@ BAD = {
     "no wavelengths": (no_wavelengths, "no CRVAL1"),
     "constant": (constant, "the same in every pixel"),
     "only a header": (lambda path: files.write(path, fits.PrimaryHDU()), "without pixels"),
-    "gz of text": (lambda path: path.write_bytes(gzip.compress(b"7000 1\n")), "unpack it first"),
+    "gz of little": (lambda path: path.write_bytes(gzip.compress(b"7000 1\n7001 2\n")), "2 pixels are no"),
+    "gz of nothing": (lambda path: path.write_bytes(gzip.compress(b"")), "is empty"),
+    "gz of a picture": (lambda path: path.write_bytes(gzip.compress(b"\x89PNG" + bytes(99))), "is a picture"),
     "damaged gz": (lambda path: path.write_bytes(gzip.compress(b"SIMPLE" * 999)[:30]), "FITS|gzip"),
     "damaged VOTable": (
         lambda path: path.write_text("<?xml version='1.0'?><VOTABLE><RES"),
@@ -263,7 +265,7 @@ def test_what_is_too_large_is_not_opened(tmp_path):
     with text.open("wb") as stream:
         stream.write(b"7000 1\n")
         stream.truncate(reading.LARGEST_FITS - 1)
-    with pytest.raises(DataError, match=r"GB of text are no spectrum|neither FITS nor text"):
+    with pytest.raises(DataError, match=r"MB of text are no spectrum|neither FITS nor text"):
         read_spectra(text)
 
 

@@ -1,5 +1,7 @@
 """Every form is known by its content and says the same of the same star: vacuum Å, flux, sigma, resolution, frame."""
 
+import gzip
+
 import numpy as np
 import pytest
 
@@ -265,3 +267,65 @@ def test_a_column_of_logarithms_is_taken_for_sdsss_vacuum(tmp_path):
     assert (spectrum.form, spectrum.medium) == ("table", "vacuum")
     assert "medium" in spectrum.assumed
     np.testing.assert_allclose(spectrum.wavelength, star.wavelength, rtol=1e-12)
+
+
+SPACE = {"TELESCOP": "HST"}
+
+
+@pytest.mark.parametrize(
+    ("which", "columns", "cards", "medium"),
+    [
+        # MaStar, mwmStar: Å, but on SDSS's pixels.
+        ("log", lambda s: {"WAVE": s.wavelength, "FLUX": s.flux, "IVAR": s.ivar}, {}, "vacuum"),
+        ("linear", lambda s: {"WAVE": s.wavelength, "FLUX": s.flux, "IVAR": s.ivar}, {}, "air"),
+        # ESPRESSO's S1D: the other medium has a column of its own.
+        ("linear", lambda s: {"wavelength": s.wavelength, "wavelength_air": s.wavelength - 2, "flux": s.flux}, {}, "vacuum"),
+        ("linear", lambda s: {"wavelength": s.wavelength, "wave_vac": s.wavelength + 2, "flux": s.flux}, {}, "air"),
+        ("linear", lambda s: {"WAVELENGTH": s.wavelength, "FLUX": s.flux, "STATERROR": s.sigma}, SPACE, "vacuum"),
+        ("linear", lambda s: {"WAVELENGTH": s.wavelength, "FLUX": s.flux}, SPACE | {"AIRORVAC": "air"}, "air"),
+        ("linear", lambda s: {"OPT_WAVE": s.wavelength, "OPT_COUNTS": s.flux, "OPT_COUNTS_IVAR": s.ivar}, {}, "vacuum"),
+        ("linear", lambda s: {"wave": s.wavelength, "wave_grid_mid": s.wavelength, "flux": s.flux, "ivar": s.ivar}, {}, "vacuum"),
+    ],
+)  # fmt: skip
+def test_the_medium_follows_from_what_else_a_file_has(tmp_path, which, columns, cards, medium):
+    star = STARS[which]
+    spectrum = read(files.write(tmp_path / "a.fits", files.table_hdu(columns(star)), **cards))[0]
+    assert spectrum.medium == medium
+    assert spectrum.ground == ("TELESCOP" not in cards)
+    moved = np.interp(spectrum.wavelength, star.wavelength, np.arange(star.wavelength.size))
+    assert (np.abs(moved - np.arange(star.wavelength.size)).max() < 0.01) == (medium == "vacuum")
+
+
+@pytest.mark.parametrize("good", [True, False])
+@pytest.mark.parametrize("share", [0.02, 0.3])
+def test_masks_of_good_pixels_are_known_by_the_dead_ones(tmp_path, good, share):
+    star = files.Star()
+    dead = np.random.default_rng(0).random(star.flux.size) < share
+    ivar = np.where(dead, 0.0, star.sigma**-2.0)
+    mask = (~dead if good else dead).astype(int)
+    hdu = files.table_hdu({"wave": star.wavelength, "flux": star.flux, "ivar": ivar, "mask": mask})
+    spectrum = read(files.write(tmp_path / "a.fits", hdu), medium="vacuum")[0]
+    np.testing.assert_array_equal(spectrum.usable, ~dead)
+    assert any("mark good ones" in line for line in spectrum.assumptions) == good
+
+
+def test_an_extension_of_flags_is_used(tmp_path):
+    star = STARS["linear"]
+    flags = np.zeros(star.flux.size, np.int32)
+    flags[[40, 41]] = 4
+    hdus = [files.fits.PrimaryHDU(star.flux), files.fits.ImageHDU(star.sigma, name="ERRS")]
+    hdus.append(files.fits.ImageHDU(flags, name="QUAL"))
+    cards = {"CRVAL1": star.wavelength[0] / 10, "CDELT1": 0.1, "CRPIX1": 1.0, "CUNIT1": "nm"}
+    spectrum = read(files.write(tmp_path / "a.fits", *hdus, **cards), medium="vacuum")[0]
+    assert np.flatnonzero(~spectrum.usable).tolist() == [40, 41]
+    assert "sigma" not in spectrum.assumed
+
+
+@pytest.mark.parametrize("writer", ["ascii_three", "csv_named", "ecsv", "gaia_csv", "gaia_votable"])
+def test_a_compressed_table_is_the_same_spectrum(tmp_path, writer):
+    plain = getattr(files, writer)(tmp_path / "a", STARS["linear"])
+    (tmp_path / "b").write_bytes(gzip.compress(plain.read_bytes()))
+    one, other = (read(path, medium="vacuum")[0] for path in (plain, tmp_path / "b"))
+    assert one.form == other.form
+    np.testing.assert_array_equal(one.wavelength, other.wavelength)
+    np.testing.assert_array_equal(one.flux, other.flux)

@@ -1,6 +1,8 @@
 """Many stars: nothing is lost or done twice, whatever ends a command, and memory does not grow with their number."""
 
+import errno
 import gc
+import io
 import json
 import os
 import signal
@@ -309,3 +311,70 @@ def test_no_scheduler_is_one_line(quick, tmp_path, monkeypatch):
     job = job_of(made_stars.write_list(tmp_path / "a", 1), tmp_path / "parts")
     with pytest.raises(RunError, match="no scheduler answers there"):
         job.run(dask="tcp://127.0.0.1:1")
+
+
+def test_a_full_disk_is_named_and_the_same_command_goes_on(quick, tmp_path, monkeypatch, capsys):
+    made_stars.write_list(tmp_path / "a", 7)
+    out = tmp_path / "stars.csv"
+    words = ["predict", str(tmp_path / "a"), "--medium", "vacuum", "--out", str(out)]
+    replaced, left = os.replace, [1]
+
+    def full(source, target):
+        if not left[0]:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        left[0] -= 1
+        replaced(source, target)
+
+    monkeypatch.setattr(os, "replace", full)
+    assert main(words) == 1
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "cannot write" in line
+    assert "the disk is full; free some space and give the same command again, it continues" in line
+    assert not list((tmp_path / "stars.csv.parts").glob("*.partial"))
+    monkeypatch.undo()
+    monkeypatch.setattr("specvit.starlist.recipe.StarFitter", made_stars.QuickFitter)
+    quick.seen.clear()
+    assert main(words) == 0
+    assert len(quick.seen) == 4
+    assert len(out.read_text().splitlines()) == 8
+
+
+def test_a_place_that_cannot_be_written_is_said_before_anything_is_read(quick, tmp_path, capsys):
+    paths = made_stars.write_list(tmp_path / "a", 1)
+    assert main(["predict", str(paths[0]), "--out", str(paths[0] / "stars.csv")]) == 1
+    assert "a file stands where a folder is needed" in capsys.readouterr().err
+    assert quick.seen == []
+
+
+def test_a_list_on_standard_input(quick, tmp_path, monkeypatch, capsys):
+    paths = made_stars.write_list(tmp_path / "a", 2)
+    monkeypatch.setattr("sys.stdin", io.StringIO("".join(f"{path}\n" for path in paths)))
+    assert main(["predict", "-", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["stars"]) == 2
+
+
+def test_a_spectrum_that_breaks_the_fit_is_refused_alone(quick, tmp_path, monkeypatch):
+    paths = made_stars.write_list(tmp_path / "a", 5)
+    fit = made_stars.QuickFitter.fit
+
+    def breaking(self, spectra):
+        if any(spectrum.name == paths[3].name for spectrum in spectra):
+            raise RuntimeError("linalg.inv: the\nmatrix is singular")
+        return fit(self, spectra)
+
+    monkeypatch.setattr(made_stars.QuickFitter, "fit", breaking)
+    job = job_of(paths, tmp_path / "parts")
+    job.run()
+    reasons = [star.get("reason", "") for star in job.stars()]
+    assert [bool(reason) for reason in reasons] == [False, False, False, True, False]
+    assert "star0003.txt" in reasons[3]
+    assert "the fit failed (RuntimeError: linalg.inv: the matrix is singular)" in reasons[3]
+
+
+def test_a_mistake_of_the_command_ends_it(quick, tmp_path, monkeypatch):
+    def mistaken(self, spectra):
+        raise ConfigError("priors: 'age' is no label")
+
+    monkeypatch.setattr(made_stars.QuickFitter, "fit", mistaken)
+    with pytest.raises(ConfigError, match="age"):
+        job_of(made_stars.write_list(tmp_path / "a", 2), tmp_path / "parts").run()

@@ -11,6 +11,8 @@ from specvit.observed.spectrum import RawSpectrum, checked_spectrum
 from specvit.spectra import SPEED_OF_LIGHT_KM_S
 from specvit.spectra.resample import smooth
 from specvit.stellar import FLAGS, Refusal, StarFitSettings, StarFitter
+from specvit.stellar.flags import NOTES
+from specvit.stellar.pixels import CALCIUM
 
 STARS = {
     "giant": ((4600.0, 2.0, -0.7, 0.2, 0.0), -310.0),
@@ -20,7 +22,9 @@ STARS = {
 }
 
 
-def observe(labels, velocity, snr=100.0, resolution=2500.0, seed=0, waves=0.0, emission=0.0, **changes):
+def observe(
+    labels, velocity, snr=100.0, resolution=2500.0, seed=0, waves=0.0, emission=0.0, filled=0.0, **changes
+):
     """One star on 1.2 Å pixels under a continuum that is no polynomial of the fit."""
     emulator = Emulator.builtin()
     flux = emulator(torch.tensor([labels], dtype=torch.float32))[0].double().numpy()
@@ -29,6 +33,9 @@ def observe(labels, velocity, snr=100.0, resolution=2500.0, seed=0, waves=0.0, e
     seen = np.interp(wavelength, emulator.grid.wavelength * (1 + velocity / SPEED_OF_LIGHT_KM_S), seen)
     seen = seen * 40 * np.exp(-((wavelength - 7000) / 2500)) * (1 + waves * np.sin(wavelength / 60))
     seen = seen + emission * np.median(seen) * np.exp(-0.5 * ((wavelength - 7800) / 2) ** 2)
+    for core in CALCIUM:
+        place = core * (1 + velocity / SPEED_OF_LIGHT_KM_S)
+        seen = seen + filled * np.median(seen) * np.exp(-0.5 * ((wavelength - place) / 1.5) ** 2)
     sigma = np.full(wavelength.size, np.median(seen) / snr)
     noisy = seen + sigma * np.random.default_rng(seed).standard_normal(seen.size)
     raw = RawSpectrum("star", "test", wavelength, noisy, sigma, medium="vacuum", **changes)
@@ -107,6 +114,18 @@ def test_what_is_no_late_type_star_is_flagged(fitter):
     )
     assert "NOT_A_STAR" in smooth_one[0].flags
     assert "NOT_A_STAR" in emission[0].flags
+
+
+def test_filled_cores_are_a_note_and_leave_the_labels_alone():
+    # As fits of real stars are: cores count little.
+    quiet, active, deeper = StarFitter().fit(
+        [observe(*STARS["dwarf"], filled=amount) for amount in (0.0, 0.2, -0.1)]
+    )
+    assert "CORE_FILLED" in active[0].flags
+    assert "CORE_FILLED" in NOTES
+    assert "CORE_FILLED" not in quiet[0].flags + deeper[0].flags
+    for label in ("teff", "log_g", "m_h"):
+        assert abs(active[0].labels[label] - quiet[0].labels[label]) < active[0].total_errors[label], label
 
 
 def test_assumptions_are_flags(fitter):

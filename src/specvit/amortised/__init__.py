@@ -7,6 +7,7 @@ line widths, curves, dead pixels, model errors.
 
 from specvit.amortised.agreement import Agreement
 from specvit.amortised.fitter import AmortisedFitter
+from specvit.amortised.judging import DomainStore, JudgedFitter
 from specvit.amortised.networks import NetworkStore, SetupNetwork, TrainingPlan
 from specvit.amortised.nuisances import Nuisances
 from specvit.amortised.setup import Setup
@@ -14,6 +15,8 @@ from specvit.amortised.setup import Setup
 __all__ = [
     "Agreement",
     "AmortisedFitter",
+    "DomainStore",
+    "JudgedFitter",
     "NetworkStore",
     "Nuisances",
     "Setup",

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from specvit.amortised.judging import reason_of
 from specvit.amortised.networks import SetupNetwork
 from specvit.amortised.rest_frame import median_of
 from specvit.models.prediction import Prediction
@@ -50,13 +53,28 @@ class Answered:
         assert inside is not None
         return inside.numpy()
 
-    def reason(self, row: int) -> str:
-        """Return in a sentence why spectrum `row` is out of the domain."""
-        return f"unlike simulated spectra: {'; '.join(self.prediction.reasons(row)[:2])}"
-
 
 def answered(network: SetupNetwork, pixels: Sequence[FitPixels]) -> Answered:
     """Return what a network says of spectra of its setup."""
+    found = _found(network, pixels)
+    return Answered(network.estimator.predict(found.flux, found.sigma), *found.measured)
+
+
+def rest_frames(network: SetupNetwork, pixels: Sequence[FitPixels]) -> tuple[Tensor, Tensor]:
+    """Return flux and sigma of spectra as the network is given them, shapes (N, M)."""
+    found = _found(network, pixels)
+    return found.flux, found.sigma
+
+
+class _Found(NamedTuple):
+    """Flux and sigma in the rest frame (N, M); velocity, gain and S/N (3, N)."""
+
+    flux: Tensor
+    sigma: Tensor
+    measured: np.ndarray
+
+
+def _found(network: SetupNetwork, pixels: Sequence[FitPixels]) -> _Found:
     frame, velocities = network.frame, network.velocities
     plain = velocities.frame
     order, measured, seen_flux, seen_sigma = [], [], [], []
@@ -70,8 +88,9 @@ def answered(network: SetupNetwork, pixels: Sequence[FitPixels]) -> Answered:
         seen_flux.append(seen.flux)
         seen_sigma.append(seen.sigma)
     back = np.argsort(np.concatenate(order))
-    prediction = network.estimator.predict(torch.cat(seen_flux)[back], torch.cat(seen_sigma)[back])
-    return Answered(prediction, *np.concatenate(measured, axis=1)[:, back])
+    return _Found(
+        torch.cat(seen_flux)[back], torch.cat(seen_sigma)[back], np.concatenate(measured, axis=1)[:, back]
+    )
 
 
 def parameters(
@@ -107,7 +126,8 @@ def parameters(
         "ASSUMED_SIGMA": "sigma" in spectrum.assumed,
         "ASSUMED_RESOLUTION": "resolution" in spectrum.assumed,
     }
-    notes = () if inside else (said.reason(row),)
+    assert known.strangeness is not None
+    notes = () if inside else (reason_of(known.strangeness[row]),)
     return StellarParameters(
         name=spectrum.name,
         source=spectrum.source,

@@ -201,7 +201,14 @@ class SetupSpectra:
         return np.random.Generator(np.random.SFC64(np.random.SeedSequence(words)))
 
     def _labels(self, rng: np.random.Generator, count: int) -> np.ndarray:
-        """Draw labels evenly in the box, [α/M] and [C/M] as the priors of the fit have them."""
+        """Draw labels evenly in the box, [α/M] and [C/M] as the priors of the fit have them, none in a hole of the library."""
+        labels = self._labels_of_the_box(rng, count)
+        if (coverage := self.templates.emulator.coverage) is not None:
+            while not (inside := coverage.covers(labels)).all():
+                labels[~inside] = self._labels_of_the_box(rng, int((~inside).sum()))
+        return labels
+
+    def _labels_of_the_box(self, rng: np.random.Generator, count: int) -> np.ndarray:
         space, settings = self.label_space, self.frame.settings
         low, high = np.array(space.low), np.array(space.high)
         labels: np.ndarray = low + (high - low) * rng.random((count, len(space)))

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from itertools import islice
 
 import numpy as np
 
 from specvit.amortised.agreement import CHECKED, FEWEST, Agreement, compared
 from specvit.amortised.answers import Answered, answered, parameters
+from specvit.amortised.judging import MINDED, flagged, reason_of
 from specvit.amortised.models import modelled
 from specvit.amortised.networks import NetworkStore, SetupNetwork
 from specvit.amortised.setup import Setup, grouped
@@ -22,7 +22,6 @@ from specvit.errors import ConfigError, DataError
 from specvit.models.inputs import Progress
 from specvit.observed import ObservedSpectrum
 from specvit.stellar.fit import Outcome, StarFitter
-from specvit.stellar.flags import FLAGS
 from specvit.stellar.parameters import Refusal, StellarParameters
 from specvit.stellar.pixels import FitPixels, fit_pixels
 
@@ -35,7 +34,7 @@ def _nobody(text: str) -> None:
 
 
 class AmortisedFitter:
-    """Answers for spectra of any instrument, with a network per instrument.
+    """Answers for spectra of any instrument, with a network per instrument; what is `known` of a star is not used.
 
     Args:
         fitter: answers where a network may not; has library and settings.
@@ -111,9 +110,7 @@ class AmortisedFitter:
         if self._settled and setup not in self.agreements:
             return self.fitter.fit([one.spectrum for one in pixels])
         said, stars, agreement = self._agreement(setup, pixels)
-        # What is known of a star beforehand only the fit can use.
-        own = np.array([not one.spectrum.known for one in pixels])
-        trusted = set(np.flatnonzero(said.in_domain & own).tolist()) if agreement.holds else set()
+        trusted = set(np.flatnonzero(said.in_domain).tolist()) if agreement.holds else set()
         network = self._network(setup)
         found: dict[int, Outcome] = {
             row: (stars[row], modelled(stars[row], pixels[row], network.templates, self.settings))
@@ -163,8 +160,9 @@ class AmortisedFitter:
 
 def _judged(outcome: Outcome, said: Answered, row: int) -> Outcome:
     """Return the fit's answer with the verdict on its spectrum."""
-    if isinstance(outcome, Refusal) or said.in_domain[row]:
+    strange = said.prediction.diagnostics.strangeness
+    assert strange is not None
+    reason = reason_of(strange[row].where(MINDED, 0.0))
+    if isinstance(outcome, Refusal) or not reason:
         return outcome
-    star, pixels = outcome
-    flags = tuple(name for name in FLAGS if name in {*star.flags, "OUT_OF_DOMAIN"})
-    return replace(star, flags=flags, assumptions=(*star.assumptions, said.reason(row))), pixels
+    return flagged(outcome[0], reason), outcome[1]

@@ -26,7 +26,7 @@ def modelled(
     ends = pixels.wavelength[used][[0, -1]]
     place = (2 * (pixels.wavelength - ends[0]) / (ends[1] - ends[0]) - 1).clip(-1, 1)
     columns = chebyshev.chebvander(place, settings.order_for(pixels.span))
-    error = np.hypot(pixels.sigma[used], settings.model_error * pixels.level[used])
+    error = np.hypot(pixels.sigma[used], settings.flat_error * pixels.level[used])
     design = columns[used] * (template[used] / error)[:, None]
     level = columns @ np.linalg.lstsq(design, pixels.flux[used] / error, rcond=None)[0]
     return FittedSpectrum(

@@ -37,7 +37,7 @@ NETWORKS = 1
 VALIDATION, SHOWN = 2_000, 2_048
 #: Settings of the fit that a network depends on, beside the windows, which are the setup's.
 OURS = (
-    *("model_error", "core_error", "core_width", "alpha_sigma", "carbon_sigma", "width_sigma"),
+    *("flat_error", "core_error", "core_width", "alpha_sigma", "carbon_sigma", "width_sigma"),
     *("velocity", "continuum_order"),
 )
 #: km/s: more is no error of a velocity that was found, but one that was not.

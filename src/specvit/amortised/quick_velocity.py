@@ -14,6 +14,7 @@ from scipy.fft import irfft, next_fast_len, rfft
 from specvit.amortised.rest_frame import RestFrame
 from specvit.amortised.setup import shift
 from specvit.amortised.stars import star_flux
+from specvit.inference.region import Region
 from specvit.spectra import SPEED_OF_LIGHT_KM_S
 from specvit.stellar.priors import galactic_alpha
 from specvit.stellar.templates import WidthTemplates
@@ -50,6 +51,8 @@ class QuickVelocity:
             labels[:, at] = galactic_alpha(labels[:, space.index("m_h")])[0].clamp(low[at], high[at])
         if "c_m" in space.names:
             labels[:, space.index("c_m")] = 0.0
+        places = ((labels - low) / (high - low)).clamp(0.0, 1.0)
+        labels = low + (high - low) * Region(space, templates.emulator.coverage).moved_inside(places)
         own = np.log(
             frame.setup.fwhm_at(np.exp(log_wavelength)) / np.exp(log_wavelength) * templates.resolution
         )

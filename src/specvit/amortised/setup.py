@@ -16,8 +16,8 @@ from specvit.spectra import SPEED_OF_LIGHT_KM_S
 from specvit.stellar.pixels import FitPixels
 from specvit.stellar.settings import TELLURIC, StarFitSettings
 
-#: Å to which the ends are rounded, and ratios to which steps and line widths are.
-ENDS, STEP_RATIO, FWHM_RATIO = 10.0, 1.03, 1.05
+#: Å to which the ends are rounded, and within which they are taken for round; ratios of steps and line widths.
+ENDS, NEARLY, STEP_RATIO, FWHM_RATIO = 10.0, 2.0, 1.03, 1.05
 #: How far from the round numbers a spectrum of the same spectrograph may be: Å at the ends, ratios.
 OFF_ENDS, OFF_RATIO = 30.0, 1.09
 
@@ -48,8 +48,9 @@ class Setup:
         first, last = _ends(np.gradient(wavelength))
         sharp, blunt = _ends(pixels.fwhm)
         return cls(
-            float(np.round(wavelength[0] / ENDS) * ENDS),
-            float(np.round(wavelength[-1] / ENDS) * ENDS),
+            # Inwards, but for what is round within a pixel or two.
+            float(np.ceil((wavelength[0] - NEARLY) / ENDS) * ENDS),
+            float(np.floor((wavelength[-1] + NEARLY) / ENDS) * ENDS),
             (_round(first, STEP_RATIO), _round(last, STEP_RATIO)),
             (_round(sharp, FWHM_RATIO), _round(blunt, FWHM_RATIO)),
             _windows(pixels, settings),

@@ -20,6 +20,10 @@ LARGEST_NUMBER = 2**63 - 1
 LARGEST: dict[str, float | None] = {
     **dict.fromkeys(("spectra", "validation", "test", "count", "stars", "posteriors"), MOST_SPECTRA),
     "seed": 2**63 - 1,
+    # Of trainings and probes.
+    "train": MOST_SPECTRA,
+    **{"updates": 100_000_000, "batch": 1_000_000, "seeds": 1000, "information": 10_000},
+    **{"lr": 100, "layer_decay": 1, "teacher_noise": 100},
     "shards": 100_000,
     # Processes, threads and connections: of the largest machines there are.
     **dict.fromkeys(("workers", "threads"), 4096),
@@ -30,12 +34,16 @@ LARGEST: dict[str, float | None] = {
     "hours": 8_760,  # a year
     "timeout": 2_592_000,  # s, thirty days
     "noise_level": 1e6,
-    "model_error": 1,
+    "clip": 100,  # σ
     "labels": 100,
     "continuum": 1_000_000,
     "components": 100_000,
     "sobol": 10_000_000,
     **dict.fromkeys(("held_out", "widened"), 1),
+    "strength": 1,
+    "draws": 100_000,
+    "velocity": 299_792,  # km/s
+    "core_error": 10,
     "release": 9999,
     "microturbulence": 1000,  # km/s
     **dict.fromkeys(("resolution", "source_resolution"), 1e15),

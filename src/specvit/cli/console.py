@@ -40,6 +40,10 @@ VERBS = {
     "predict": Verb(
         "specvit.cli.predict:predict", "Stellar parameters from real spectra, with errors and flags."
     ),
+    "calibrate-stars": Verb(
+        "specvit.cli.calibrate_stars:calibrate_stars",
+        "What a library gets wrong, from spectra of stars of known parameters.",
+    ),
     "run": Verb("specvit.cli.run:run", "Simulate, fit, evaluate and report in one command."),
     "denoise": Verb(
         "specvit.cli.denoise:denoise", "Take the noise out of spectra, and say how certain that is."

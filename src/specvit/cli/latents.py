@@ -61,14 +61,20 @@ def latents(
     from specvit.cli.progress import RichProgress
     from specvit.cli.screen import Screen
     from specvit.cli.terminal import show, show_json
-    from specvit.estimators import NetworkEstimator
     from specvit.estimators.pretrained import find_bundle
-    from specvit.jobs.latents import drawn_source, layers_of, stored_source, world_like, write_latents
+    from specvit.jobs.latents import (
+        drawn_source,
+        layers_of,
+        load_layered,
+        stored_source,
+        world_like,
+        write_latents,
+    )
     from specvit.represent import Wanted
     from specvit.training.distributed import usable_device
 
     check_at_least_one(stars=stars)
-    estimator = NetworkEstimator.load(find_bundle(bundle))
+    estimator = load_layered(find_bundle(bundle))
     known = layers_of(estimator)
     if list_layers:
         print_layers(known, json_output)

@@ -105,6 +105,12 @@ def predict(
     updates: Annotated[
         int, typer.Option(help="Length of the training of a network; for --method network.")
     ] = 3000,
+    domain: Annotated[
+        bool,
+        typer.Option(
+            help="Flag spectra unlike what library and spectrograph make; takes seconds per new instrument."
+        ),
+    ] = True,
     workers: Annotated[int, typer.Option(help="Local processes, one thread each.")] = 1,
     dask: Annotated[
         str | None, typer.Option(help="Address of a Dask scheduler instead of local processes (extra 'hpc').")
@@ -196,6 +202,7 @@ def predict(
         or plot_format == "html"
         or (out is not None and out.suffix == ".json"),
         plot=None if plot is None else str(plot.absolute()),
+        judged=domain,
         plot_form=cast("PlotForm", plot_format),
     )
     recipe.check()

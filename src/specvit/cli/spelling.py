@@ -13,7 +13,7 @@ SPELLED = "specvit-spelled"
 
 #: What specvit itself prints; a test looks for characters that are missing here.
 SPELLINGS = {
-    **{"Å": "A", "å": "a", "é": "e", "ĉ": "c^", "ŷ": "y^", "ȳ": "y-"},
+    **{"Å": "A", "å": "a", "á": "a", "é": "e", "ĉ": "c^", "ŷ": "y^", "ȳ": "y-"},
     **{"α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "ε": "epsilon", "η": "eta", "θ": "theta"},
     **{"κ": "kappa", "λ": "lambda", "μ": "mu", "µ": "u", "ν": "nu", "π": "pi", "ρ": "rho", "σ": "sigma"},
     **{"τ": "tau", "φ": "phi", "χ": "chi", "ω": "omega"},
@@ -23,7 +23,7 @@ SPELLINGS = {
     **{"≥": ">=", "≤": "<=", "≈": "~", "≠": "!=", "∝": "~", "±": "+-", "×": "x", "·": "*", "√": "sqrt "},
     **{"∂": "d", "∫": "integral ", "∞": "inf", "−": "-", "–": "-", "—": "-", "…": "...", "→": "->", "↓": "v"},
     **{"‘": "'", "’": "'", "“": '"', "”": '"', "\u00a0": " ", "\u2009": " ", "\u202f": " "},
-    **{"✓": "+", "✗": "x", "○": "o", "│": "|", "ö": "oe"},
+    **{"✓": "+", "✗": "x", "○": "o", "│": "|", "ö": "oe", "ᾱ": "alpha-", "∇": "grad ", "\u0302": "^"},
 }  # fmt: skip
 
 _CONTROL = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}

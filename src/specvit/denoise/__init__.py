@@ -2,6 +2,7 @@
 
 from specvit.denoise.bayes import BayesDenoiser
 from specvit.denoise.denoised import DenoisedSpectra
+from specvit.denoise.making import load_denoiser, make_denoiser
 from specvit.denoise.protocol import Denoiser
 from specvit.denoise.restoring import NoisySpectra, Restored, restore_spectra
 from specvit.denoise.stored import check_fingerprint, content_of, save_denoiser
@@ -19,6 +20,8 @@ __all__ = [
     "WienerDenoiser",
     "check_fingerprint",
     "content_of",
+    "load_denoiser",
+    "make_denoiser",
     "restore_spectra",
     "save_denoiser",
 ]

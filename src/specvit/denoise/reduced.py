@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.quasirandom import SobolEngine
 
+from specvit.inference.region import Region
 from specvit.instrument import ObservedEmulator
 from specvit.limits.forecast import row_weights
 from specvit.models.conditioning import Inputs
@@ -101,8 +102,10 @@ class ReducedTemplates(nn.Module):
         self.register_buffer("dual", torch.zeros(front.pixels, size))
         self.register_buffer("normals", torch.zeros(front.patterns, size, size))
         self.register_buffer("bank", torch.zeros(BANK, size))
+        self.region = Region(space, observed.coverage)
         inside = SobolEngine(len(space), scramble=True, seed=0).draw(BANK)
-        self.register_buffer("bank_points", INSIDE[0] + (INSIDE[1] - INSIDE[0]) * inside)
+        points = INSIDE[0] + (INSIDE[1] - INSIDE[0]) * inside
+        self.register_buffer("bank_points", self.region.moved_inside(points))
 
     @torch.no_grad()
     def fit(self) -> None:
@@ -153,10 +156,11 @@ class ReducedTemplates(nn.Module):
         for _ in range(STEPS):
             here = statistics.rows(going)
             local = self.local_fit(u[going], here)
-            held = _outward(u[going], local.step)
+            held = _outward(u[going], local.step, *self.region.bounds(u[going]))
             if bool(held.any()):
                 local = self.local_fit(u[going], here, held)
-            tried = torch.stack([(u[going] + share * local.step).clamp(0, 1) for share in STEP_SHARES])
+            steps = (share * local.step for share in STEP_SHARES)
+            tried = torch.stack([self.region.confined(u[going], u[going] + one, one) for one in steps])
             best = torch.stack([self._misfit(one, here) for one in tried]).argmin(dim=0)
             u[going] = tried.gather(0, best[None, :, None].expand(1, -1, u.shape[1]))[0]
             # One that no step helps stays where it is; so does one that is nearly there.
@@ -210,9 +214,9 @@ class ReducedTemplates(nn.Module):
         return weights[:, 0], weights[:, 1:] * self.width[:, None]
 
 
-def _outward(u: Tensor, step: Tensor) -> Tensor:
-    """Return which labels lie on a face of the cube that a step would lead through, (B, P), as numbers 0 and 1."""
-    return (((u <= 0) & (step < 0)) | ((u >= 1) & (step > 0))).to(u)
+def _outward(u: Tensor, step: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """Return which labels lie on a bound that a step would lead through, (B, P), as numbers 0 and 1."""
+    return (((u <= low) & (step < 0)) | ((u >= high) & (step > 0))).to(u)
 
 
 def _times(matrix: Tensor, vector: Tensor) -> Tensor:

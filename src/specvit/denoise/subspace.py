@@ -45,6 +45,9 @@ SAMPLE = 2048
 #: Scatter of the first points about the fit, in posterior errors.
 FIRST_SCATTER = 0.5
 
+#: Times that all labels are brought inside the cube, one after the other.
+SWEEPS = 2
+
 #: Posterior errors beyond which a step says no more.
 FAR = 3.0
 
@@ -105,8 +108,22 @@ class StarMixer(nn.Module):
         raw = self.head(self.body(inputs._replace(level=seen)))
         raw = raw.unflatten(1, (self.points, self.labels + 1))
         moved = (FAR * torch.tanh(raw[..., :-1] / FAR) + step[:, None]) @ local.factor.mT
-        # Never beyond the faces of the cube: the emulator ends there.
-        return (local.point[:, None] + moved).clamp(0, 1), torch.softmax(raw[..., -1], dim=1)
+        return inside_cube(local.point[:, None] + moved, local.factor), torch.softmax(raw[..., -1], dim=1)
+
+
+def inside_cube(points: Tensor, factor: Tensor) -> Tensor:
+    """Return points (B, M, P) in the unit cube, beyond which the emulator does not know.
+
+    Where a label is stopped at a face the others follow as their covariance with it says: cutting one alone would leave
+    the valley of spectra that fit.
+    """
+    covariance = factor @ factor.mT
+    for _ in range(SWEEPS):
+        for label in range(points.shape[2]):
+            stopped = points[..., label].clamp(0, 1) - points[..., label]
+            along = covariance[:, label] / covariance[:, label, label, None]
+            points = points + stopped[..., None] * along[:, None]
+    return points.clamp(0, 1)
 
 
 def _shape(factor: Tensor) -> Tensor:

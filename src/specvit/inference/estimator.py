@@ -100,7 +100,7 @@ class TemplateFit:
         self._low = torch.tensor(origin.label_space.low, dtype=torch.float64, device=device)
         self._width = torch.tensor(origin.label_space.high, dtype=torch.float64, device=device) - self._low
         self._rows = TemplateRows(self._exact, self.order)
-        self._region = Region(origin.label_space, self.emulator.coverage, device=device)
+        self._region = Region(origin.label_space, self.emulator.coverage)
         self._bank = StartBank(self._coefficients, len(self.names), device, self.seed, self._region)
         return self
 

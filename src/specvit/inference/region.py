@@ -15,8 +15,8 @@ from torch import Tensor
 from specvit.library import CoveredCells
 from specvit.spectra import LabelSpace
 
-#: Positions this near to a face are on it.
-SLACK = 1e-9
+#: Positions this near to a face are on it: float32 rounds those on one to either side.
+SLACK = 1e-6
 
 
 class Region:
@@ -26,30 +26,23 @@ class Region:
         space: the box that is searched.
         coverage: of the library; None: all of the box.
         further: parameters beside the labels, each free between 0 and 1.
-        device: of positions.
 
     Raises:
         DomainError: if nothing of the box is covered.
     """
 
-    def __init__(
-        self,
-        space: LabelSpace,
-        coverage: CoveredCells | None,
-        further: int = 0,
-        device: torch.device | str = "cpu",
-    ) -> None:
+    def __init__(self, space: LabelSpace, coverage: CoveredCells | None, further: int = 0) -> None:
         cells = None if coverage is None else coverage.cut(space)
         self.whole = cells is None
         if cells is None:
             return
         filled = cells.filled.reshape(cells.filled.shape + (1,) * further)
         scaled = [(e - e[0]) / (e[-1] - e[0]) for e in cells.edges] + [np.array([0.0, 1.0])] * further
-        self._edges = [torch.from_numpy(edges).to(device) for edges in scaled]
-        self._filled = torch.from_numpy(filled).to(device)
+        self._edges = [torch.from_numpy(edges) for edges in scaled]
+        self._filled = torch.from_numpy(filled)
         runs = [_runs(filled, axis) for axis in range(filled.ndim)]
-        self._first = [torch.from_numpy(first).to(device) for first, _ in runs]
-        self._last = [torch.from_numpy(last).to(device) for _, last in runs]
+        self._first = [torch.from_numpy(first) for first, _ in runs]
+        self._last = [torch.from_numpy(last) for _, last in runs]
 
     def covers(self, position: Tensor) -> Tensor:
         """Return whether positions (N, P) lie in the region or on its face, shape (N,)."""
@@ -68,7 +61,8 @@ class Region:
         )
         count = int(outside.sum())
         moved = points.clone()
-        moved[outside] = middles[torch.arange(count, device=points.device) * len(middles) // count]
+        chosen = torch.arange(count, device=points.device) * len(middles) // count
+        moved[outside] = middles[chosen].to(points)
         return moved
 
     def bounds(self, position: Tensor) -> tuple[Tensor, Tensor]:
@@ -78,7 +72,7 @@ class Region:
         cells = tuple(self._cells(position).T)
         low = [edges[first[cells]] for edges, first in zip(self._edges, self._first, strict=True)]
         high = [edges[last[cells] + 1] for edges, last in zip(self._edges, self._last, strict=True)]
-        return torch.stack(low, dim=1), torch.stack(high, dim=1)
+        return torch.stack(low, dim=1).to(position), torch.stack(high, dim=1).to(position)
 
     def confined(self, position: Tensor, trial: Tensor, gradient: Tensor) -> Tensor:
         """Return where steps from `position` to `trial` (N, P) may end, in the region.
@@ -91,20 +85,28 @@ class Region:
             return trial
         cells = self._cells(position)
         own = [(edges[at], edges[at + 1]) for edges, at in zip(self._edges, cells.T, strict=True)]
-        low, high = (torch.stack(ends, dim=1) for ends in zip(*own, strict=True))
+        low, high = (torch.stack(ends, dim=1).to(position) for ends in zip(*own, strict=True))
         most = (gradient * (trial - position)).argmax(dim=1, keepdim=True)
         along = torch.clamp(trial, low, high).scatter(1, most, trial.gather(1, most))
         return torch.where(self.covers(trial)[:, None], trial, along)
 
+    def _follow(self, device: torch.device) -> None:
+        """Move to where positions are."""
+        if self._filled.device != device:
+            self._filled = self._filled.to(device)
+            for known in (self._edges, self._first, self._last):
+                known[:] = [values.to(device) for values in known]
+
     def _cells(self, position: Tensor) -> Tensor:
         """Return the cell of each position, shape (N, P): of those it lies on the faces of, one that is covered."""
+        self._follow(position.device)
         below, above = (
             torch.stack(
                 [
                     (torch.searchsorted(edges, (column + shift).contiguous(), right=True) - 1).clamp(
                         0, len(edges) - 2
                     )
-                    for edges, column in zip(self._edges, position.T, strict=True)
+                    for edges, column in zip(self._edges, position.double().T, strict=True)
                 ],
                 dim=1,
             )

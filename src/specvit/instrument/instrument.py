@@ -74,7 +74,7 @@ class Instrument(nn.Module):
         self.conditions = ObservingConditions.from_section(
             description.conditions, counts.covered_conditions(), file
         )
-        self.noise = NoiseModel(counts, self.band.flux_ab0, self.grid.segments)
+        self.noise = NoiseModel(optics.counts, self.band.flux_ab0, optics.grid.segments, pixels)
         self.object_wavelength = counts.object_wavelength
         self.live = counts.object_electrons > 0
         self._live_pixels = torch.from_numpy(np.flatnonzero(self.live))

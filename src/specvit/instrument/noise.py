@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -106,9 +107,10 @@ class NoiseModel(nn.Module):
     """The count formula of one instrument.
 
     Args:
-        tables: the instrument's numbers.
+        whole: the instrument's numbers, those of pixels that are not used too: their sky scatters as that of the others.
         flux_ab0: F_λ of an AB = 0 source at the band's pivot wavelength, erg/s/cm²/Å.
         segments: the pixels of each piece without a gap, in order; beyond its ends a piece has no neighbours.
+        used: which pixels are used, shape (L_whole,); None: all.
 
     Flux is band-normalised throughout: F_λ = flux · 10^(-0.4 mag) · flux_ab0.
     """
@@ -116,9 +118,18 @@ class NoiseModel(nn.Module):
     detector_of_pixel: Tensor
     sky_columns: Tensor
 
-    def __init__(self, tables: CountTables, flux_ab0: float, segments: Sequence[slice]) -> None:
+    def __init__(
+        self,
+        whole: CountTables,
+        flux_ab0: float,
+        segments: Sequence[slice],
+        used: np.ndarray | None = None,
+    ) -> None:
         super().__init__()
-        self.segments = tuple(segments)
+        used = np.ones(whole.background.size, bool) if used is None else used
+        tables, pieces = whole.take(used), _pieces(segments, used)
+        ends = np.cumsum([0, *(own.size for own, _ in pieces)]).tolist()
+        self.segments = tuple(slice(a, b) for a, b in pairwise(ends))
         self.detectors, self.flux_ab0 = tables.detectors, flux_ab0
         # Of what is the same for all arms the first one knows.
         self.detector = tables.detectors[0]
@@ -131,29 +142,29 @@ class NoiseModel(nn.Module):
         # Two airmasses: sec z for light that crosses the whole atmosphere, van Rhijn's for the glow of a thin
         # layer high up.
         slant, airmass = 1 / math.cos(highest), 1 / math.sqrt(1 - VAN_RHIJN * math.sin(highest) ** 2)
-        exponent = MAG_TO_EXPONENT * tables.object_extinction
+        exponent = MAG_TO_EXPONENT * whole.object_extinction
         self._object_series = _Series(exponent, 1.0, slant)
-        self._line_series = _Series(tables.sky_extinction / SKY_LINE_MAG, 1.0, airmass)
-        self._continuum_series = _Series(MAG_TO_EXPONENT * tables.sky_extinction, 1.0, slant)
+        self._line_series = _Series(whole.sky_extinction / SKY_LINE_MAG, 1.0, airmass)
+        self._continuum_series = _Series(MAG_TO_EXPONENT * whole.sky_extinction, 1.0, slant)
 
         aperture = tables.aperture
         hats = _hats_over(tables.object_wavelength, aperture.wavelength)
-        response = hats[:, None] * (self._object_series.basis * tables.object_electrons)[None]
+        response = hats[:, None] * (self._object_series.basis[:, used] * tables.object_electrons)[None]
         sky = [
-            self._line_series.basis * tables.sky_lines,
-            self._continuum_series.basis * tables.sky_continuum,
-            _increments(tables.sky_moon),
-            tables.background[None],
+            self._line_series.basis * whole.sky_lines,
+            self._continuum_series.basis * whole.sky_continuum,
+            _increments(whole.sky_moon),
+            whole.background[None],
         ]
         by_seeing_and_field = _increments(_increments(aperture.values, axis=0), axis=1)
         rates = np.concatenate(sky)
         constants = {
             "response": response.reshape(-1, response.shape[-1]),
             # Padded once here instead of in every batch; see `sky_table`.
-            "sky": np.concatenate(
-                [np.pad(rates[:, part], ((0, 0), (1, 1)), mode="edge") for part in self.segments], axis=1
+            "sky": rates[:, np.concatenate([around for _, around in pieces])],
+            "sky_mean": np.ascontiguousarray(rates[:, np.isin(whole.detector, whole.detector[used])]).mean(
+                axis=1
             ),
-            "sky_mean": rates.mean(axis=1),
             "seeing": aperture.seeing,
             "field_angle": aperture.field_angle,
             "aperture": by_seeing_and_field.reshape(aperture.seeing.size, -1),
@@ -164,7 +175,7 @@ class NoiseModel(nn.Module):
             "focal_length": _increments(tables.focal_length[1]),
         }
         if len(tables.detectors) > 1:
-            on = [tables.detector == k for k in range(len(tables.detectors))]
+            on = [whole.detector == k for k in np.unique(whole.detector[used])]
             constants["sky_mean"] = np.stack([rates[:, pixels].mean(axis=1) for pixels in on], axis=1)
             self.register_buffer("detector_of_pixel", torch.from_numpy(tables.detector), persistent=False)
         if len(self.segments) > 1:
@@ -318,6 +329,22 @@ class NoiseModel(nn.Module):
         """Return a constant in `dtype`; both precisions are kept so that neither loses digits."""
         constant: Tensor = getattr(self, f"{name}_64" if dtype == torch.float64 else f"{name}_32")
         return constant.to(dtype)
+
+
+def _pieces(segments: Sequence[slice], used: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return the used pixels of each piece without a gap, and the same with a neighbour on both sides.
+
+    The neighbour of a pixel at the end of a segment is the pixel itself; that of one beside pixels that are not used is
+    one of those.
+    """
+    found = []
+    for segment in segments:
+        inside = np.flatnonzero(used[segment]) + segment.start
+        for own in np.split(inside, np.flatnonzero(np.diff(inside) > 1) + 1):
+            if own.size:
+                ends = [max(own[0] - 1, segment.start)], [min(own[-1] + 1, segment.stop - 1)]
+                found.append((own, np.concatenate([ends[0], own, ends[1]])))
+    return found
 
 
 def _neighbour_maximum(values: Tensor, out: Tensor | None = None) -> Tensor:

@@ -10,7 +10,7 @@ import scipy.sparse
 import torch
 from torch import Tensor, nn
 
-from specvit.library import Emulator
+from specvit.library import CoveredCells, Emulator
 from specvit.spectra import LabelSpace, WavelengthGrid
 
 
@@ -62,6 +62,11 @@ class ObservedEmulator(nn.Module):
     def label_space(self) -> LabelSpace:
         """The domain; outside it `forward` refuses to answer."""
         return self.emulator.label_space
+
+    @property
+    def coverage(self) -> CoveredCells | None:
+        """The part of the domain around which the library has spectra; None for all of it."""
+        return self.emulator.coverage
 
     def coefficients(self, labels: Tensor) -> Tensor:
         """Return the basis coefficients, shape (B, K), of labels (B, P); no domain check."""

@@ -70,7 +70,8 @@ def downstream(
         fitted_stars: training and validation stars.
     """
     counts = zip((splits.TRAIN, splits.VALIDATION), fitted_stars, strict=True)
-    sets = [simulator.draw(split, seed, 0, count, truth=False) for split, count in counts]
+    # Nothing is denoised that nobody is fitted on.
+    sets = [simulator.draw(split, seed, 0, count, truth=False) for split, count in counts if estimators]
     shown = {"": [*sets, test]}
     for name, denoiser in denoisers.items():
         shown[name] = [_denoised(denoiser, batch) for batch in (*sets, test)]
@@ -80,7 +81,7 @@ def downstream(
         trained = load_pretrained(name)
         if trained.grid.fingerprint != simulator.grid.fingerprint or label not in trained.names:
             continue
-        estimates = {key: _estimate(trained, batches[2], label) for key, batches in shown.items()}
+        estimates = {key: _estimate(trained, batches[-1], label) for key, batches in shown.items()}
         found += _rows(name, False, estimates, truth, test, simulator)
     for name in estimators:
         estimates = {}

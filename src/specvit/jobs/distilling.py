@@ -14,7 +14,16 @@ from specvit.errors import ConfigError
 from specvit.estimators import NetworkEstimator
 from specvit.estimators.architectures import architecture_of
 from specvit.jobs.judged_stars import judged_stars
-from specvit.jobs.learning import Learner, check_labels_of, endless, estimates_of, in_memory, learnt, row_of
+from specvit.jobs.learning import (
+    Learner,
+    check_labels_of,
+    endless,
+    estimates_of,
+    in_memory,
+    learnt,
+    place_of,
+    row_of,
+)
 from specvit.jobs.stages.posteriors import BANK, sample_posteriors
 from specvit.jobs.stages.test_stars import DrawTestStars
 from specvit.jobs.trial import simulator_of
@@ -121,7 +130,7 @@ def distil(
                 update(done, len(students), f"{text}, {how}")
                 learner = _learner(text, how, model, size, options, plan, name)
                 models = [
-                    learnt(learner, source, validation, _place(folder, learner, source, s), s, plan.threads)
+                    learnt(learner, source, validation, place_of(folder, learner, source, s), s, plan.threads)
                     for s in range(plan.seed, plan.seed + plan.seeds)
                 ]
                 rows += row_of(learner, models, stars, stars.batch, plan.spectra, compared, plan.seed)
@@ -224,14 +233,3 @@ def _learner(
     if teacher:
         recipe = recipe.with_options({"teacher": teacher, **dict(plan.options)})
     return Learner(text, how, config, recipe, plan.labels)
-
-
-def _place(folder: Path, learner: Learner, source: SpectraSource, seed: int) -> Path:
-    """Return the folder of one training, by the content of all it depends on."""
-    what = {
-        "config": learner.config.to_dict(),
-        "recipe": {**learner.recipe.to_dict(), "seed": seed},
-        "labels": list(learner.labels),
-        "spectra": source.provenance["identity"],
-    }
-    return folder / "models" / content_digest(what)

@@ -6,45 +6,93 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 import specvit
+from specvit.denoise.learned.layers import DenoiserLayers
+from specvit.denoise.learned.learned_denoiser import NAMES, LearnedDenoiser
 from specvit.estimators import NetworkEstimator
 from specvit.estimators.network_estimator import fingerprint_spectra
 from specvit.jobs.config.training import is_reference
-from specvit.jobs.recalibration import training_world
 from specvit.jobs.watch import Quiet, Watch
 from specvit.jobs.worlds import build_world, changed_world
 from specvit.models.inputs import relative_spectra
+from specvit.models.manifest import read_manifest
+from specvit.models.origin import Origin
 from specvit.models.states import OUTPUT, VECTOR
 from specvit.represent import LatentsPart, LatentsPlan, Wanted, list_layers, pooled_states, write_latents_file
 from specvit.represent.latents_file import check_form
 from specvit.represent.pooled import LayerFacts
 from specvit.simulate import ReferenceShards, StoredSpectra, World, splits
-from specvit.spectra import SpectraBatch, SpectraSource
+from specvit.spectra import SpectraBatch, SpectraSource, WavelengthGrid
 
 Key = tuple[str, str]
+
+
+class LayeredModel(Protocol):
+    """What has latents: a saved network, or a denoiser."""
+
+    device: torch.device
+
+    @property
+    def name(self) -> str:
+        """What it is told by."""
+
+    @property
+    def described(self) -> str:
+        """Which it is."""
+
+    @property
+    def grid(self) -> WavelengthGrid:
+        """Its pixels."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The labels it estimates; none of a denoiser."""
+
+    @property
+    def network(self) -> Any:
+        """What has the layers, `Layered`; it can be moved."""
+
+    @property
+    def origin(self) -> Origin:
+        """What it was trained for and on."""
+
+    @property
+    def rows_at_once(self) -> int:
+        """Spectra that it takes at once."""
+
+
+def load_layered(folder: Path) -> LayeredModel:
+    """Return a saved network or learned denoiser; DataError for what is neither, or was changed."""
+    if read_manifest(folder).estimator in NAMES:
+        return DenoiserLayers(LearnedDenoiser.load(folder))
+    return NetworkEstimator.load(folder)
+
+
 #: Of what a network says, for the columns of estimates.
 SAID: Key = (OUTPUT, VECTOR)
 
 
-def layers_of(estimator: NetworkEstimator) -> list[LayerFacts]:
+def layers_of(estimator: LayeredModel) -> list[LayerFacts]:
     """Return the layers of a saved network, in order."""
     flux, sigma = fingerprint_spectra(estimator.grid)
     return list_layers(estimator.network, flux[:1].float(), sigma[:1].float())
 
 
-def world_like(estimator: NetworkEstimator, changes: dict[str, Any] | None = None) -> World:
+def world_like(estimator: LayeredModel, changes: dict[str, Any] | None = None) -> World:
     """Return the world of a training, without the brighter stars it may have had beside its survey, and with changes."""
-    return changed_world(replace(training_world(estimator), widening=None), changes or {})
+    recorded = estimator.origin.training.world
+    world = World.from_dict(recorded) if recorded else World()
+    return changed_world(replace(world, widening=None), changes or {})
 
 
 def drawn_source(
-    estimator: NetworkEstimator, world: World, split: str, seed: int, stars: int, truth: bool = False
+    estimator: LayeredModel, world: World, split: str, seed: int, stars: int, truth: bool = False
 ) -> SpectraSource:
     """Return spectra of a world with the pixels of a network; WavelengthRangeError if they are others."""
     source = build_world(world).source(split, seed, stars, truth=truth)
@@ -52,7 +100,7 @@ def drawn_source(
     return source
 
 
-def stored_source(estimator: NetworkEstimator, path: Path, seed: int = 0) -> SpectraSource:
+def stored_source(estimator: LayeredModel, path: Path, seed: int = 0) -> SpectraSource:
     """Return stored spectra, of `specvit simulate` or the reference work, with the pixels of a network.
 
     Args:
@@ -69,7 +117,7 @@ def stored_source(estimator: NetworkEstimator, path: Path, seed: int = 0) -> Spe
     return source
 
 
-def latents_of(estimator: NetworkEstimator, batch: SpectraBatch, keys: Sequence[Key]) -> dict[Key, Tensor]:
+def latents_of(estimator: LayeredModel, batch: SpectraBatch, keys: Sequence[Key]) -> dict[Key, Tensor]:
     """Return (layer, pooling) -> latents (B, ...) of spectra, float32 on the CPU, as an estimate would see them.
 
     Raises:
@@ -87,7 +135,7 @@ def latents_of(estimator: NetworkEstimator, batch: SpectraBatch, keys: Sequence[
 
 
 def write_latents(
-    estimator: NetworkEstimator, source: SpectraSource, wanted: Wanted, out: Path, watch: Watch | None = None
+    estimator: LayeredModel, source: SpectraSource, wanted: Wanted, out: Path, watch: Watch | None = None
 ) -> LatentsPlan:
     """Write the latents of all spectra of a source, with what is known of them; see `represent.latents_file`.
 
@@ -121,14 +169,15 @@ def write_latents(
 
     def make(start: int, stop: int) -> LatentsPart:
         batch = source.draw(start, stop)
-        found = latents_of(estimator, batch, list(dict.fromkeys([*keys, SAID])))
-        raw = found[SAID].unflatten(1, (len(estimator.names), -1))
-        estimates = estimator.network.to("cpu").mean(raw)
+        # A denoiser says nothing of labels.
+        said = [SAID] if estimator.names else []
+        found = latents_of(estimator, batch, list(dict.fromkeys([*keys, *said])))
         columns = _columns(batch, source, start)
-        columns |= {
-            f"estimate.{name}": values.numpy()
-            for name, values in zip(estimator.names, estimates.T, strict=False)
-        }
+        if said:
+            raw = found[SAID].unflatten(1, (len(estimator.names), -1))
+            estimates = estimator.network.to("cpu").mean(raw)
+            named = zip(estimator.names, estimates.T, strict=True)
+            columns |= {f"estimate.{name}": values.numpy() for name, values in named}
         return LatentsPart({key: found[key].numpy() for key in keys}, columns)
 
     with watch.task(f"latents of {estimator.name}") as update:
@@ -136,7 +185,7 @@ def write_latents(
     return plan
 
 
-def _fingerprint(estimator: NetworkEstimator) -> SpectraBatch:
+def _fingerprint(estimator: LayeredModel) -> SpectraBatch:
     flux, sigma = fingerprint_spectra(estimator.grid)
     return SpectraBatch(flux[:1], sigma[:1])
 

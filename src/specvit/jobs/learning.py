@@ -15,11 +15,13 @@ from specvit.estimators import NetworkEstimator, NetworkFitter
 from specvit.evaluate.crossed import crossed_mean
 from specvit.evaluate.scorer import score_of
 from specvit.jobs.judged_stars import Judge, JudgedStars
+from specvit.jobs.survey import learnt_from
 from specvit.models.bundle import check_replaceable
 from specvit.models.cost import forward_flops
 from specvit.models.manifest import MANIFEST
 from specvit.models.network import NetworkConfig
 from specvit.runs import Score
+from specvit.runs.identity import content_digest
 from specvit.runs.learning_record import LearningRow
 from specvit.simulate import Simulator, WithoutReserve, splits
 from specvit.spectra import MemorySource, SpectraBatch, SpectraSource, collect
@@ -82,6 +84,19 @@ def learnt(
     folder.parent.mkdir(parents=True, exist_ok=True)
     model.save(folder)
     return model
+
+
+def place_of(folder: Path, learner: Learner, source: SpectraSource, seed: int) -> Path:
+    """Return the folder of one training, by the content of all it depends on, networks it learns from included."""
+    recipe = {**learner.recipe.to_dict(), "seed": seed}
+    what = {
+        "config": learner.config.to_dict(),
+        "recipe": recipe,
+        "learnt from": learnt_from(recipe),
+        "labels": list(learner.labels),
+        "spectra": source.provenance["identity"],
+    }
+    return folder / "models" / content_digest(what)
 
 
 def estimates_of(models: Sequence[NetworkEstimator], batch: SpectraBatch, label: str) -> Values:

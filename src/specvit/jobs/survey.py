@@ -6,11 +6,11 @@ report is made from the folder alone, by whoever called this.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from specvit.errors import ConfigError
-from specvit.estimators import TABLE, Choice, Setting, choose_all
+from specvit.errors import ConfigError, DataError
+from specvit.estimators import TABLE, Choice, Setting, choose_all, find_bundle
 from specvit.evaluate.slices import BESIDE_LABELS
 from specvit.jobs.config import Config, EvaluateSection, ModelsSection
 from specvit.jobs.sources import Sources, simulated
@@ -113,6 +113,19 @@ def estimator_identity(choice: Choice) -> str:
     """
     content = choice.folder or choice.source
     return choice.name if content is None else file_digest(content)
+
+
+def learnt_from(options: Mapping[str, Any]) -> dict[str, str]:
+    """Return option -> content of the saved network that it names: to start from, to learn from, or to be probed."""
+    found = {}
+    for option in ("start", "teacher", "network"):
+        name = options.get(option)
+        try:
+            found[option] = file_digest(find_bundle(str(name))) if name else ""
+        # A word such as "random", or what will be refused by whoever reads it.
+        except DataError:
+            continue
+    return {option: digest for option, digest in found.items() if digest}
 
 
 def check_labels(option: str, labels: Sequence[str], known: Sequence[str]) -> None:

@@ -28,7 +28,7 @@ from specvit.jobs.stages import (
     SamplePosteriors,
 )
 from specvit.jobs.stages.elsewhere import elsewhere_key, elsewhere_stage
-from specvit.jobs.survey import check_labels, estimator_identity
+from specvit.jobs.survey import check_labels, estimator_identity, learnt_from
 from specvit.jobs.watch import Quiet, Watch
 from specvit.jobs.work import Work
 from specvit.jobs.worlds import build_world, set_threads, unsuitable, world_of
@@ -127,6 +127,7 @@ class Trial:
             splits.TRAIN: _identity_of(self.world, splits.TRAIN, stars.seed, count, fresh),
             splits.VALIDATION: _identity_of(self.world, splits.VALIDATION, stars.seed, stars.validation),
         }
+        others = learnt_from(self.options)
         return {
             "job": "trial",
             "estimator": [self.choice.key, estimator_identity(self.choice)],
@@ -136,6 +137,7 @@ class Trial:
             # A saved estimator learnt elsewhere: these spectra are none of its.
             "spectra": roles if self.choice.is_fitted_here else {},
             "judged": _identity_of(self.world, splits.TEST, test.seed, test.stars),
+            **({"learnt from": others} if others else {}),
         }
 
     @property

@@ -14,12 +14,11 @@ from specvit.errors import ConfigError
 from specvit.estimators import NetworkEstimator
 from specvit.estimators.architectures import architecture_of
 from specvit.jobs.judged_stars import judged_stars
-from specvit.jobs.learning import Learner, check_labels_of, estimates_of, learnt, row_of
+from specvit.jobs.learning import Learner, check_labels_of, estimates_of, learnt, place_of, row_of
 from specvit.jobs.regridded import Regridded
 from specvit.jobs.trial import simulator_of
 from specvit.jobs.watch import Quiet, Watch
 from specvit.jobs.worlds import in_words
-from specvit.runs.identity import content_digest
 from specvit.runs.learning_record import LearningRecord, LearningRow
 from specvit.simulate import Simulator, World, splits
 from specvit.spectra import MemorySource, SpectraSource, WavelengthGrid, collect
@@ -106,7 +105,7 @@ def fine_tune(
             train = _held(simulator, splits.TRAIN, plan.seed, count, first.grid)
             learner = _learner(first, named, mode, plan)
             models = [
-                learnt(learner, train, validation, _place(folder, learner, train, s), s, plan.threads)
+                learnt(learner, train, validation, place_of(folder, learner, train, s), s, plan.threads)
                 for s in range(plan.seed, plan.seed + plan.seeds)
             ]
             scored = replace(learner, labels=plan.labels)
@@ -174,14 +173,3 @@ def _learner(first: NetworkEstimator, named: str, mode: str, plan: TunePlan) -> 
         decay = plan.layer_decay if mode == "all" else 1.0
         recipe = replace(recipe, start=named, frozen=MODES[mode], lr=plan.lr, layer_decay=decay)
     return Learner(Path(named).name, mode, config, recipe, first.names)
-
-
-def _place(folder: Path, learner: Learner, source: SpectraSource, seed: int) -> Path:
-    """Return the folder of one training, by the content of all it depends on."""
-    what = {
-        "config": learner.config.to_dict(),
-        "recipe": {**learner.recipe.to_dict(), "seed": seed},
-        "labels": list(learner.labels),
-        "spectra": source.provenance["identity"],
-    }
-    return folder / "models" / content_digest(what)

@@ -20,22 +20,46 @@ NAMES: dict[str, tuple[str, ...]] = {
     "wavelength": (
         *("wavelength", "wave", "lambda", "lam", "wl", "wavelengths", "loglam", "log_lambda", "loglambda"),
         *("wavelength_vac", "wave_vac", "wavelength_air", "wave_air", "awav", "vwav", "ll", "spectral_axis"),
+        *("opt_wave", "box_wave"),
     ),
     "flux": (
         *("flux", "fluxes", "flux_density", "flam", "f_lambda", "spectrum", "spec", "flux_norm", "norm_flux"),
         *("normalized_flux", "flux_reduced", "intensity", "counts", "data", "f"),
+        *("opt_flam", "opt_counts", "box_flam", "box_counts"),
     ),
     "sigma": (
         *("sigma", "error", "err", "flux_error", "flux_err", "fluxerr", "e_flux", "err_flux", "sigma_flux"),
-        *("flux_sigma", "uncertainty", "noise", "std", "stdev", "properr", "error_flux", "err_reduced", "e"),
+        *(
+            "flux_sigma",
+            "uncertainty",
+            "noise",
+            "std",
+            "stdev",
+            "properr",
+            "error_flux",
+            "err_reduced",
+            "staterror",
+            "e",
+        ),
     ),
-    "ivar": ("ivar", "flux_ivar", "invvar", "inverse_variance", "inv_var"),
+    "ivar": (
+        *("ivar", "flux_ivar", "invvar", "inverse_variance", "inv_var", "opt_flam_ivar", "opt_counts_ivar"),
+        *("box_flam_ivar", "box_counts_ivar"),
+    ),
     "variance": ("variance", "var", "fluxvariance", "flux_variance", "stat"),
-    "mask": ("mask", "flag", "flags", "qual", "and_mask", "andmask", "bad"),
+    "mask": (
+        *("mask", "flag", "flags", "qual", "quality", "dq", "data_quality", "and_mask", "andmask", "bad"),
+        *("opt_mask", "box_mask"),
+    ),
     "fwhm": ("fwhm",),
 }
 _LOGARITHMIC = {"loglam", "log_lambda", "loglambda", "ll"}
-_AIR, _VACUUM = {"wavelength_air", "wave_air", "awav"}, {"wavelength_vac", "wave_vac", "vwav"}
+_AIR = {"wavelength_air", "wave_air", "awav"}
+#: PypeIt's wavelengths are in vacuum, by their column or by one that only its files have.
+_VACUUM = {"wavelength_vac", "wave_vac", "vwav", "opt_wave", "box_wave"}
+_VACUUM_BESIDE = {"wave_grid_mid"}
+#: Step in log10 λ of the pixels of SDSS, BOSS, MaNGA and LAMOST, all in vacuum.
+SDSS_STEP = 1e-4
 
 
 def find_columns(names: list[str], request: Request) -> dict[str, str]:
@@ -102,18 +126,14 @@ def spectrum_of_columns(
     if request.options.unit is None and column.lower() in _LOGARITHMIC:
         unit = "log10(angstrom)"
     wavelength, guessed = to_angstrom(arrays["wavelength"], unit, request.source, notes)
-    medium: Medium | None = (
-        "air" if column.lower() in _AIR else "vacuum" if column.lower() in _VACUUM else None
-    )
+    medium = _medium_by_names(column, list(table))
     sigma = arrays.get("sigma")
     if "variance" in arrays:
         sigma = np.sqrt(arrays["variance"].clip(0))
-    bad = arrays["mask"] != 0 if "mask" in arrays else None
-    if bad is not None and bad.mean() > 0.9:
-        notes.append(
-            f"column {roles['mask']} would mask {100 * bad.mean():.0f} % of the pixels and is left aside"
-        )
-        bad = None
+    bad = None
+    if "mask" in arrays:
+        dead = ~((sigma if sigma is not None else arrays.get("ivar", np.ones(wavelength.size))) > 0)
+        bad = bad_pixels(arrays["mask"] != 0, dead, f"column {roles['mask']}", notes)
     raw = RawSpectrum(
         name,
         form,
@@ -129,7 +149,46 @@ def spectrum_of_columns(
     )
     if column.lower() in _LOGARITHMIC:
         raw.medium_default = ("vacuum", f"a column {column} is SDSS's way, whose wavelengths are")
+    elif _on_sdss_pixels(wavelength):
+        raw.medium_default = ("vacuum", "the pixels are those of SDSS, whose wavelengths are")
     return raw
+
+
+def _medium_by_names(column: str, names: list[str]) -> Medium | None:
+    """Return the medium that the name of a column of wavelengths, or of its neighbours, says."""
+    lower, others = column.lower(), {name.lower() for name in names if name != column}
+    if lower in _AIR or (lower not in _VACUUM and others & _VACUUM):
+        return "air"
+    if lower in _VACUUM or others & (_AIR | _VACUUM_BESIDE):
+        return "vacuum"
+    return None
+
+
+def _on_sdss_pixels(wavelength: np.ndarray) -> bool:
+    """Return whether wavelengths (Å) increase by `SDSS_STEP` in their logarithm."""
+    if wavelength.size < 3 or not (wavelength > 0).all():
+        return False
+    return bool(np.allclose(np.diff(np.log10(wavelength)), SDSS_STEP, atol=1e-7))
+
+
+def bad_pixels(flagged: np.ndarray, dead: np.ndarray, what: str, notes: list[str]) -> np.ndarray | None:
+    """Return which pixels a mask leaves out, shape (L,), bool; None if it cannot be one of bad pixels.
+
+    In most files a pixel that is flagged is bad; in some (PypeIt's) it is good, which shows where pixels are dead.
+
+    Args:
+        flagged: where the mask is not zero, shape (L,), bool.
+        dead: pixels without a positive error, shape (L,), bool.
+        what: the mask, for notes.
+        notes: where what was taken for granted goes.
+    """
+    if 0 < flagged.sum() < flagged.size and dead[~flagged].mean() > 0.5 and dead[flagged].mean() < 0.01:
+        notes.append(f"{what} flags the pixels that have an error: it is taken to mark good ones")
+        return ~flagged
+    if flagged.mean() > 0.9:
+        notes.append(f"{what} would mask {100 * flagged.mean():.0f} % of the pixels and is left aside")
+        return None
+    return flagged
 
 
 def numbers(values: Any, column: str, source: str) -> np.ndarray:

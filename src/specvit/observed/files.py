@@ -20,8 +20,8 @@ from specvit.observed.columns import NAMES, spectrum_of_columns
 from specvit.observed.hdus import card, chosen_hdu, columns_of, header_of
 from specvit.observed.request import ReadOptions, Request
 from specvit.observed.spectrum import ObservedSpectrum, RawSpectrum, checked_spectrum
-from specvit.observed.survey import facts_of, frame_of, star_name, stated_fwhm
-from specvit.observed.texts import read_text_table
+from specvit.observed.survey import facts_of, frame_of, set_site, star_name, stated_fwhm
+from specvit.observed.texts import GZIP, read_text_table
 from specvit.observed.units import set_medium
 
 #: Bytes beyond which a compressed file is not unpacked, and a FITS file not opened.
@@ -82,6 +82,7 @@ def read_table(hdus: Any, request: Request) -> Iterator[RawSpectrum]:
         raw.fwhm = raw.fwhm if raw.fwhm is not None else stated_fwhm(header, raw.wavelength, raw.notes)
         raw.frame, raw.to_observed = frame_of(header, raw.notes)
         raw.facts = facts_of(header)
+        set_site(raw, header)
         yield raw
 
 
@@ -207,10 +208,8 @@ def _head_of(file: Path) -> bytes:
 
 
 def _kind(head: bytes, file: Path) -> str:
-    if head[:2] == b"\x1f\x8b":
+    if head[:2] == GZIP:
         head = _unpacked_head(file)
-        if not head.startswith(b"SIMPLE"):
-            raise DataError(f"{file}: unpack it first; only FITS is read from .gz files")
     if head.startswith(b"SIMPLE"):
         return "fits"
     for first, words in OTHER_FILES.items():

@@ -15,11 +15,12 @@ import numpy as np
 from numpy.polynomial import chebyshev, legendre
 
 from specvit.errors import DataError
+from specvit.observed.columns import bad_pixels
 from specvit.observed.hdus import card, find_image
 from specvit.observed.noise import estimated_sigma
 from specvit.observed.request import Request
 from specvit.observed.spectrum import MOST_PIXELS, RawSpectrum
-from specvit.observed.survey import facts_of, frame_of, library_of, star_name, stated_fwhm
+from specvit.observed.survey import facts_of, frame_of, library_of, set_site, star_name, stated_fwhm
 from specvit.observed.units import set_medium, to_angstrom
 
 #: Names of extensions that hold errors -> what they hold.
@@ -28,6 +29,8 @@ ERROR_HDUS = {
     **dict.fromkeys(("STAT", "VARIANCE", "VAR"), "variance"),
     **dict.fromkeys(("IVAR", "INVVAR"), "ivar"),
 }
+#: Names of extensions that flag bad pixels.
+MASK_HDUS = ("QUAL", "DQ", "MASK", "BPM", "BADPIX")
 #: Kinds of axes that are no wavelength.
 OTHER_AXES = (
     "FREQ",
@@ -89,6 +92,8 @@ def read_wcs(hdus: Any, request: Request) -> Iterator[RawSpectrum]:
                 raw.ivar = values
             else:
                 raw.sigma = np.sqrt(values.clip(0)) if kind == "variance" else values
+    _set_bad(raw, hdus)
+    set_site(raw, header)
     set_medium(raw, header, source, options.medium)
     if library_of(header):
         raw.medium = raw.medium or "air"
@@ -96,11 +101,23 @@ def read_wcs(hdus: Any, request: Request) -> Iterator[RawSpectrum]:
         raw.medium_default = ("air", "IRAF's line lists are")
     if raw.ivar is None and raw.sigma is None:
         # Spectra of several cameras are often padded with zeros.
-        raw.bad = bands[0] == 0
+        raw.bad = (bands[0] == 0) | (False if raw.bad is None else raw.bad)
     raw.fwhm = stated_fwhm(header, wavelength, raw.notes)
     raw.frame, raw.to_observed = frame_of(header, raw.notes)
     raw.facts = facts_of(header)
     yield raw
+
+
+def _set_bad(raw: RawSpectrum, hdus: Any) -> None:
+    """Take the pixels that an extension flags out of a spectrum."""
+    for hdu in hdus:
+        if hdu.name.upper() not in MASK_HDUS or not getattr(hdu, "is_image", False) or hdu.data is None:
+            continue
+        if hdu.data.size == raw.flux.size:
+            error = raw.sigma if raw.sigma is not None else raw.ivar
+            dead = ~(np.ones(raw.flux.size) > 0 if error is None else error > 0)
+            flagged = np.asarray(hdu.data).reshape(-1) != 0
+            raw.bad = bad_pixels(flagged, dead, f"extension {hdu.name}", raw.notes)
 
 
 def _wcs_wavelength(

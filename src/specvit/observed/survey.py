@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from specvit.observed.spectrum import Frame
+from specvit.observed.spectrum import Frame, RawSpectrum
 
 _NAME_KEYS = ("OBJNAME", "OBJ_NAME", "DESIG", "TARGNAME", "TARGET", "OBJECT", "STAR", "OBJID")
 _RESOLUTION_KEYS = ("SPEC_RES", "RESOLUTION", "SPECRES", "RESOL", "R_SPEC")
@@ -76,6 +76,18 @@ def stated_fwhm(header: Mapping[str, Any], wavelength: np.ndarray, notes: list[s
             notes.append(f"resolution {resolution:g} ({source})")
             return wavelength / resolution
     return None
+
+
+#: Telescopes above the air, whose wavelengths are in vacuum.
+_SPACE = ("HST", "JWST", "EUCLID", "SPITZER", "GALEX", "ROMAN")
+
+
+def set_site(raw: RawSpectrum, header: Mapping[str, Any]) -> None:
+    """Say in `raw` if the telescope was above the air: no windows of the air, and vacuum unless the file says air."""
+    telescope = str(header.get("TELESCOP", "")).strip().upper()
+    if telescope in _SPACE:
+        raw.ground = False
+        raw.medium_default = ("vacuum", f"{telescope} is in space")
 
 
 def library_of(header: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import re
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from specvit.observed.units import is_unit
 
 #: A spectrum in text is smaller; a larger file is something else.
 LARGEST_TEXT = 300_000_000
+#: First bytes of a compressed file.
+GZIP = b"\x1f\x8b"
 COMMENTS = ("#", "%", "!", ";", "//")
 
 
@@ -26,12 +29,8 @@ def read_text_table(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str | 
     Raises:
         DataError: if it is no table of numbers; names the file and the line.
     """
-    if path.stat().st_size > LARGEST_TEXT:
-        raise DataError(
-            f"{path}: {path.stat().st_size / 1e9:.1f} GB of text are no spectrum; give one spectrum per file"
-        )
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = _content(path).decode("utf-8-sig")
     except UnicodeDecodeError:
         raise DataError(
             f"{path}: neither FITS nor text; give a spectrum as FITS, VOTable, ECSV, CSV or columns"
@@ -39,7 +38,7 @@ def read_text_table(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str | 
     if not text.strip():
         raise DataError(f"{path}: the file is empty")
     if text.startswith("# %ECSV"):
-        return _ecsv(path)
+        return _ecsv(path, text)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     heading = next((k for k, line in enumerate(lines) if not line.startswith(COMMENTS)), len(lines))
     rows = [line for line in lines[heading:] if not line.startswith(COMMENTS)]
@@ -62,6 +61,21 @@ def read_text_table(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str | 
             else ["wavelength", "flux", "sigma"][:count] + [f"column{k}" for k in range(3, count)]
         )
     return _columns(path, names, rows, delimiter), _units(names)
+
+
+def _content(path: Path) -> bytes:
+    """Return the bytes of a file, unpacked; DataError if there are too many."""
+    with path.open("rb") as plain:
+        packed = plain.read(len(GZIP)) == GZIP
+    content: bytes | None = None
+    if packed or path.stat().st_size <= LARGEST_TEXT:
+        with gzip.open(path) if packed else path.open("rb") as stream:
+            content = stream.read(LARGEST_TEXT + 1)
+    if content is None or len(content) > LARGEST_TEXT:
+        raise DataError(
+            f"{path}: more than {LARGEST_TEXT / 1e6:.0f} MB of text are no spectrum; give one spectrum per file"
+        )
+    return content
 
 
 def _columns(path: Path, names: list[str], rows: list[str], delimiter: str | None) -> dict[str, np.ndarray]:
@@ -107,11 +121,11 @@ def _plain_name(name: str, k: int) -> str:
     return re.sub(r"\s*[\[(].*$", "", name.strip().strip('"')) or f"column{k}"
 
 
-def _ecsv(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str | None]]:
+def _ecsv(path: Path, text: str) -> tuple[dict[str, np.ndarray], dict[str, str | None]]:
     from astropy.table import Table
 
     try:
-        table = Table.read(path, format="ascii.ecsv")
+        table = Table.read(text.splitlines(), format="ascii.ecsv")
     except Exception as error:
         raise DataError(f"{path}: not a complete ECSV table ({one_line(str(error))[:160]})") from error
     units = {name: str(table[name].unit) if table[name].unit else None for name in table.colnames}

@@ -107,4 +107,5 @@ def _describe(examples: Examples, i: int) -> str:
         else f"{label_name(name)} {number(float(value), 2)}"
         for name, value in values.items()
     ]
-    return f"S/N {examples.snr[i]:.1f}   i = {examples.mag[i]:.1f}   " + "   ".join(parts)
+    band = "magnitude" if examples.band is None else str(examples.band)
+    return f"S/N {examples.snr[i]:.1f}   {band} = {examples.mag[i]:.1f}   " + "   ".join(parts)

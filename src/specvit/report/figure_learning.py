@@ -8,7 +8,7 @@ import numpy as np
 
 from specvit.report.palette import CEILING_BAND, INK, MARKERS, MODEL_COLOURS, MUTED
 from specvit.report.style import house_style
-from specvit.report.words import label_name
+from specvit.report.words import count, label_name
 from specvit.runs.learning_record import LearningRecord, LearningRow
 
 if TYPE_CHECKING:
@@ -34,10 +34,9 @@ def size_accuracy_speed(record: LearningRecord, label: str) -> Figure:
         if record.wanted is not None and record.ceiling:
             axes.axhline(record.wanted, color=MUTED, linestyle="--", linewidth=0.8)
             axes.axhline(1, color=INK, linewidth=0.9)
-        axes.set_xscale("log")
-        axes.set_xlabel("weights")
+        _logarithmic(axes, "weights")
         axes.set_ylabel(_ordinate(record, label))
-        axes.legend(fontsize=7, title="learnt from (area: log spectra / s)", title_fontsize=7)
+        _legend(axes, "learnt from\n(area: log spectra / s)")
     return figure
 
 
@@ -69,11 +68,24 @@ def labels_needed(record: LearningRecord, label: str) -> Figure:
             if ceiling.low is not None and ceiling.high is not None:
                 axes.axhspan(ceiling.low, ceiling.high, color=CEILING_BAND, linewidth=0)
             axes.axhline(ceiling.value, color=INK, linewidth=0.9)
-        axes.set_xscale("log")
-        axes.set_xlabel("labelled stars")
+        _logarithmic(axes, "labelled stars")
         axes.set_ylabel(f"R² of {label_name(label)}")
-        axes.legend(fontsize=7)
+        _legend(axes, "trained")
     return figure
+
+
+def _logarithmic(axes: Axes, name: str) -> None:
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
+    axes.set_xscale("log")
+    axes.set_xlabel(name)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, place: count(round(value))))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _legend(axes: Axes, title: str) -> None:
+    place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.0)}
+    axes.legend(fontsize=7, title=title, title_fontsize=7, **place)
 
 
 def _points(axes: Axes, rows: list[LearningRow], at: int, how: str) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 #: Above this share of its scale a cell is light, and its number dark.
 LIGHT = 0.6
-VECTOR = "vector"
+VECTOR, LEVEL = "vector", "level"
 
 
 def probe_map(record: ProbeRecord, label: str) -> Figure:
@@ -72,7 +72,8 @@ def information_by_layer(record: ProbeRecord, label: str) -> Figure:
         panels = figure.subplots(1, len(record.networks), sharey=True, squeeze=False)[0]
         for axes, name in zip(panels, record.networks, strict=True):
             mine = [one for one in record.information if one.source == name]
-            layers = list(dict.fromkeys(one.layer for one in mine))
+            # The noise level does not see the flux: it keeps nothing, by definition.
+            layers = [one for one in dict.fromkeys(one.layer for one in mine) if one != LEVEL]
             poolings = [p for p in dict.fromkeys(one.pooling for one in mine) if p != VECTOR] or [VECTOR]
             axes.axhline(1, color=MUTED, linewidth=0.8)
             for at, pooling in enumerate(poolings):
@@ -87,7 +88,6 @@ def information_by_layer(record: ProbeRecord, label: str) -> Figure:
             axes.set_title(name, fontsize=9)
             axes.legend(fontsize=7)
         panels[0].set_ylabel(f"information on {label_name(label)}\nthat survives", fontsize=8)
-        panels[0].set_ylim(-0.02, 1.08)
     return figure
 
 

@@ -262,6 +262,7 @@ class Examples(Artefact):
         flux: with noise; clean: without; sigma: true 1 σ; all relative to the median, shape (S, L).
         jacobian: ∂clean/∂target per unit of the target, shape (S, L).
         label_names, labels, snr, mag: see `StarTable`.
+        band: name of the band of the magnitudes, a scalar; None in runs of before it was kept.
     """
 
     FILE: ClassVar[str] = "examples"
@@ -275,6 +276,7 @@ class Examples(Artefact):
     labels: Array = array("S P")
     snr: Array = array("S")
     mag: Array = array("S")
+    band: Array | None = array("", "U", optional=True)
 
     def check(self, where: str) -> None:
         """Raise DataError for an unknown sigma; that of a dead pixel is infinite."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from specvit.documents.opening import read_bytes
 from specvit.documents.records import read_json, read_record
 from specvit.runs.summary import Score
 
@@ -85,4 +86,9 @@ class LearningRecord(_Part):
 
 def read_learning(path: Path) -> LearningRecord:
     """Return a record that was written; DataError if it is none, or damaged."""
-    return read_record(LearningRecord, read_json(path.read_bytes(), str(path), MEND), str(path), MEND)
+    return read_record(
+        LearningRecord,
+        read_json(read_bytes(path, "record of learning curves", MEND), str(path), MEND),
+        str(path),
+        MEND,
+    )

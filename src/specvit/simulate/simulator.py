@@ -85,7 +85,7 @@ class Simulator:
             )
         observed.label_space.check(torch.tensor([space.low, space.high], dtype=torch.float64), "prior")
         self.observed, self.instrument = observed.eval(), instrument
-        self.prior = confined(prior, observed.emulator.coverage)
+        self.prior = confined(prior, observed.coverage)
         self.noise_level, self.normalisation, self.visible_sigma = noise_level, normalisation, visible_sigma
         self.world, self.widening = world, widening
         self._wider = None if widening is None else WiderConditions(widening, instrument, noise_level)

@@ -18,7 +18,8 @@ from specvit.observed import ReadOptions
 from specvit.runs.identity import content_digest
 
 #: Endings of the files that are taken from a folder.
-SPECTRA = (".fits", ".fit", ".fits.gz", ".csv", ".ecsv", ".xml", ".vot", ".txt", ".dat", ".asc", ".ascii")
+_PLAIN = (".fits", ".fit", ".csv", ".ecsv", ".xml", ".vot", ".txt", ".dat", ".asc", ".ascii")
+SPECTRA = (*_PLAIN, *(f"{ending}.gz" for ending in _PLAIN))
 #: Endings of what may be a table of files, and what the column of their names is called.
 TABLES, PATH_COLUMNS = (".csv", ".ecsv"), ("file", "path", "filename", "spectrum_file")
 #: Bytes in which the heading of a table is looked for.
@@ -94,6 +95,18 @@ def star_inputs(words: Iterable[str], options: ReadOptions, lines: Iterable[str]
     return found
 
 
+def inputs_of_table(table: Path, options: ReadOptions) -> list[tuple[dict[str, str], StarInput]]:
+    """Return the rows of a table of files, by columns in lower case, and the input that each means.
+
+    Raises:
+        DataError: if it is no table of files.
+    """
+    rows = _table_of_files(table)
+    if rows is None:
+        raise DataError(f"{table}: expected a table of files, CSV or ECSV with a column {PATH_COLUMNS[0]}")
+    return [(row, _input_of(row, table, number, options)) for number, row in enumerate(rows, 1)]
+
+
 def parse_prior(text: str, where: str = "--prior") -> tuple[str, tuple[float, float]]:
     """Return label, mean and sigma of 'teff=5777+-50'; ConfigError for anything else."""
     name, _, rest = text.partition("=")
@@ -153,7 +166,7 @@ def _spectra_in(folder: Path) -> list[Path]:
         path for path in folder.rglob("*") if path.name.lower().endswith(SPECTRA) and path.is_file()
     )
     if not inside:
-        raise DataError(f"{folder}: a folder without spectra ({', '.join(SPECTRA)})")
+        raise DataError(f"{folder}: a folder without spectra ({', '.join(_PLAIN)}, also .gz)")
     return inside
 
 

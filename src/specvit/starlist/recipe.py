@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import specvit
+from specvit.amortised import DomainStore, JudgedFitter
 from specvit.errors import ConfigError
 from specvit.library import Emulator
 from specvit.library.emulator import BUILTIN_EMULATOR
@@ -52,6 +53,7 @@ class FitRecipe:
         costs: whether what masks cost is worked out for every star.
         plot: folder of one picture or page per star, or None.
         plot_form: which of the two.
+        judged: whether spectra are flagged that library and spectrograph would not make.
         networks: that answer where they may; None leaves all stars to the fit.
     """
 
@@ -64,6 +66,7 @@ class FitRecipe:
     costs: bool = False
     plot: str | None = None
     plot_form: PlotForm = "png"
+    judged: bool = False
     networks: ListNetworks | None = None
 
     def __post_init__(self) -> None:
@@ -175,31 +178,35 @@ class ListFitter:
 
     def __init__(self, recipe: FitRecipe) -> None:
         self.recipe = recipe
-        self._fitter = StarFitter(recipe.open_emulator(), recipe.masked_settings)
+        self._fitter = StarFitter(recipe.open_emulator(), recipe.masked_settings, recipe.errors)
         self._networks = None if recipe.networks is None else recipe.networks.fitter(self._fitter)
+        self._judge: JudgedFitter | None = None
+        if recipe.judged and recipe.networks is None:
+            store = DomainStore(self._fitter.emulator, recipe.masked_settings)
+            self._judge = JudgedFitter(self._fitter, store)
         self.bins = recipe.bins
         self.labels = self._fitter.emulator.label_space.names
 
     def fit(self, spectra: Sequence[ObservedSpectrum]) -> list[Outcome]:
         """Return what is found for each spectrum, in their order."""
+        if self._networks is not None:
+            # What is known of a single star a network has not learned.
+            told = [number for number, spectrum in enumerate(spectra) if spectrum.known]
+            others = [number for number in range(len(spectra)) if number not in set(told)]
+            found = dict(zip(told, self._fitter.fit([spectra[number] for number in told]), strict=True))
+            found |= zip(others, self._networks.fit([spectra[number] for number in others]), strict=True)
+            return [found[number] for number in range(len(spectra))]
         if self.recipe.clip is not None:
-            return fit_clipped(self._fitter, spectra, self.recipe.clip)
-        if self._networks is None:
-            return self._fitter.fit(spectra)
-        # What is known of a single star a network has not learned.
-        told = [number for number, spectrum in enumerate(spectra) if spectrum.known]
-        others = [number for number in range(len(spectra)) if number not in set(told)]
-        found = dict(zip(told, self._fitter.fit([spectra[number] for number in told]), strict=True))
-        found |= zip(others, self._networks.fit([spectra[number] for number in others]), strict=True)
-        return [found[number] for number in range(len(spectra))]
+            outcomes = fit_clipped(self._fitter, spectra, self.recipe.clip)
+        else:
+            outcomes = self._fitter.fit(spectra)
+        return outcomes if self._judge is None else self._judge.judged(outcomes)
 
     def advice(self, star: StellarParameters) -> list[str]:
-        """Return which library to take for a star on the edge of this one, nothing for others."""
-        return (
-            advice_for(star.labels, self._fitter.emulator.label_space)
-            if "LABEL_ON_FACE" in star.flags
-            else []
-        )
+        """Return which library to take for a star on the edge of this one, nothing for others, or for no star."""
+        if "LABEL_ON_FACE" not in star.flags or "NOT_A_STAR" in star.flags:
+            return []
+        return advice_for(star.labels, self._fitter.emulator.label_space)
 
     def costs(self, star: StellarParameters, fitted: FittedSpectrum) -> dict[str, MaskCost]:
         """Return what masks cost a star, nothing if nobody asks."""

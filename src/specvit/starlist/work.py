@@ -10,13 +10,15 @@ from typing import Any
 
 import torch
 
-from specvit.errors import AccessError, ConfigError, DataError
+from specvit.documents.words import one_line
+from specvit.errors import AccessError, ConfigError, DataError, SpecvitError
 from specvit.observed import ObservedSpectrum, iter_spectra
 from specvit.starlist.inputs import StarInput
 from specvit.starlist.parts import PartEntry, PartsFolder, State
 from specvit.starlist.recipe import FitRecipe, ListFitter
 from specvit.starlist.residuals import packed
 from specvit.stellar import Refusal
+from specvit.stellar.fit import Outcome
 
 #: Stars per part: what a kill can cost, and what is held in memory.
 PART = 128
@@ -134,10 +136,27 @@ def _parts_of(task: FileWork, labels: Sequence[str]) -> Iterator[tuple[list[Part
         yield entries, targets
 
 
+def _outcomes(spectra: list[ObservedSpectrum], fitter: ListFitter) -> list[Outcome]:
+    """Return what is found; a spectrum no fit was made for is refused, or its list would end there for ever."""
+    try:
+        return fitter.fit(spectra)
+    except SpecvitError:
+        raise
+    except Exception as error:
+        if len(spectra) > 1:
+            return [outcome for spectrum in spectra for outcome in _outcomes([spectrum], fitter)]
+        (one,) = spectra
+        reason = one_line(str(error))[:160]
+        said = (
+            f"{one.source}: the fit failed ({type(error).__name__}: {reason}); please report it with the file"
+        )
+        return [Refusal(one.name, one.source, said)]
+
+
 def _worked_out(targets: list[FileTarget], fitter: ListFitter) -> list[dict[str, Any]]:
     """Return what is kept of each target: `star`, and `residual` and `page` of one that was fitted."""
     spectra = [target.found for target in targets if isinstance(target.found, ObservedSpectrum)]
-    outcomes = iter(fitter.fit(spectra))
+    outcomes = iter(_outcomes(spectra, fitter))
     kept = []
     for target in targets:
         outcome = target.found if isinstance(target.found, Refusal) else next(outcomes)

@@ -10,6 +10,7 @@ import numpy as np
 from specvit.observed import ObservedSpectrum
 from specvit.stellar.fit import Outcome, StarFitter
 from specvit.stellar.parameters import FittedSpectrum, Refusal, StellarParameters
+from specvit.stellar.pixels import fit_pixels
 
 #: Fits after the first, and the share of pixels beyond which a model is wrong and not its pixels.
 ROUNDS, MOST_CLIPPED = 3, 0.1
@@ -32,7 +33,7 @@ def fit_clipped(fitter: StarFitter, spectra: Sequence[ObservedSpectrum], clip: f
             outcome = outcomes[number]
             if isinstance(outcome, Refusal):
                 continue
-            off = _off(*outcome, fitter.settings.flat_error, clip)
+            off = _off(fitter, *outcome, clip)
             if off.sum() > 0 and clipped[number] + off.sum() <= MOST_CLIPPED * outcome[0].pixels:
                 clipped[number] += int(off.sum())
                 cut[number] = _without(outcome[1], off)
@@ -47,10 +48,13 @@ def fit_clipped(fitter: StarFitter, spectra: Sequence[ObservedSpectrum], clip: f
     return [_said(outcome, count, clip) for outcome, count in zip(outcomes, clipped, strict=True)]
 
 
-def _off(star: StellarParameters, fitted: FittedSpectrum, model_error: float, clip: float) -> np.ndarray:
+def _off(fitter: StarFitter, star: StellarParameters, fitted: FittedSpectrum, clip: float) -> np.ndarray:
     """Return which pixels are off, shape (L,), bool."""
-    sigma = np.hypot(fitted.sigma, model_error * np.abs(fitted.model)) * np.sqrt(max(star.chi2, 1.0))
-    off: np.ndarray = np.isfinite(fitted.sigma) & (np.abs(fitted.flux - fitted.model) > clip * sigma)
+    grid = fitter.emulator.grid
+    # The same pixels again: an answer does not keep the errors they were fitted with.
+    pixels = fit_pixels(fitted.spectrum, fitter.settings, grid.start, grid.stop)
+    weight = fitter.weight(pixels, star.velocity, star.labels) / max(star.chi2, 1.0)
+    off: np.ndarray = (fitted.flux - fitted.model) ** 2 * weight > clip**2
     return off
 
 

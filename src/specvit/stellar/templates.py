@@ -130,20 +130,6 @@ class WidthTemplates:
         """Return coefficients with a one in front, which multiplies the mean spectrum."""
         return torch.nn.functional.pad(coefficients.double(), (1, 0), value=1.0)
 
-    def fine(self, labels: Tensor, log_width: Tensor) -> Tensor:
-        """Return splines' coefficients on the fine grid (N, count) of labels (N, P) and ln(widths) (N, 1 or count)."""
-        coefficients = (self._padded(self.emulator.coefficients(labels)) @ self.into).float()
-        rows = torch.tensordot(coefficients, self.rows, 1).double()
-        at = 2 * log_width.clamp(LOWEST_WIDTH, HIGHEST_WIDTH)
-        mixed = torch.zeros(())
-        for k, node in enumerate(self.log_nodes):
-            # Lagrange's weights.
-            weight = torch.ones_like(at)
-            for other in np.delete(self.log_nodes, k):
-                weight = weight * (at - other) / (node - other)
-            mixed = mixed + weight * rows[:, k]
-        return mixed
-
     def values(self, labels: Tensor) -> Tensor:
         """Return templates of labels (N, P) on the fine grid at the nominal width, shape (N, count), float32."""
         coefficients = (self._padded(self.emulator.coefficients(labels)) @ self.into).float()

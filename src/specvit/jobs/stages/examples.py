@@ -88,4 +88,5 @@ def example_spectra(simulator: Simulator, test: TestStars, target: str) -> Examp
         labels=test.table.labels[rows],
         snr=test.table.snr[rows],
         mag=stars.conditions["mag"].numpy(),
+        band=np.array(simulator.instrument.band.name),
     )

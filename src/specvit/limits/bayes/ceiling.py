@@ -64,7 +64,8 @@ class BayesCeiling:
     ) -> None:
         if amplitude not in ("marginal", "known"):
             raise ConfigError(f"amplitude: '{amplitude}' is not known; choose marginal or known")
-        prior = confined(prior, observed.emulator.coverage)
+        # Spectra of a formula, without a library behind them, have no holes.
+        prior = confined(prior, getattr(observed, "coverage", None))
         if not isinstance(prior, DensityPrior | LatticeLike):
             raise ConfigError(
                 f"prior: a posterior needs a density or nodes, {type(prior).__name__} has neither; "

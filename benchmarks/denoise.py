@@ -57,7 +57,7 @@ def main() -> None:
     bayes.denoise(some.flux, some.sigma)
     exact = options.posteriors / (time.perf_counter() - begin)
     print(f"  {'':34} {'spectra/s':>10} {'over exact':>11}")
-    print(f"  {bayes.name + ', bank included':34} {exact:10.1f} {1:11.1f}")
+    print(f"  {bayes.name + ', bank included':34} {exact:10.2f} {1:11.1f}")
     for denoiser in (wiener, subspace):
         seconds = median_seconds(lambda one=denoiser: one.denoise(stars.flux, stars.sigma), "cpu", 3)
         print(

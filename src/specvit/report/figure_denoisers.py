@@ -24,6 +24,7 @@ OVER_FLOOR, STARS, SAMPLES_68 = "(error/σ)² / floor", "stars", "in 68 % of sam
 def denoiser_figure(record: DenoisersRecord) -> Figure:
     """Return error over the floor by S/N, beside the share of truths in 68 % of the samples."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter
 
     with house_style():
         figure = Figure(figsize=(7.4, 3.2), layout="constrained")
@@ -31,6 +32,10 @@ def denoiser_figure(record: DenoisersRecord) -> Figure:
         _draw(left, record, "errors", OVER_FLOOR, NO_DENOISER)
         left.axhline(1, color=MUTED, linewidth=1)
         left.set_yscale("log")
+        # The style knows no mathematical text.
+        plain = FuncFormatter(lambda value, position: f"{value:g}")
+        left.yaxis.set_major_formatter(plain)
+        left.yaxis.set_minor_formatter(plain)
         left.set_ylabel("(error / σ)² over the Bayes floor")
         _draw(right, record, "coverage", SAMPLES_68, ("noisy",))
         right.axhline(68, color=MUTED, linewidth=1)

@@ -29,8 +29,9 @@ from specvit.training.objectives import NEGATIVE_LOSS
 #: another spectrum. Share of these in less noise; by how much the noise is multiplied at least and at most.
 COPIES, IN_LESS, LEAST, MOST = 3, 0.8, 0.02, 300.0
 
-#: Noise levels at which the width of samples is corrected, and the part of a normal distribution's deviations.
-NODES, NORMAL_68 = 5, 0.9945
+#: Noise levels at which the width of samples is corrected, few, as pixels of one star err together; and the deviation
+#: that 68 % of a normal distribution do not exceed.
+NODES, NORMAL_68 = 3, 0.9945
 
 #: Rounding of N in float32, as a share of its largest element.
 ROUNDING = 1e-7

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import mean_absolute_error, r2_score
 
-from small_surveys import BASELINES, SMALL, settings
+from small_surveys import SMALL, settings
 from specvit.errors import ConfigError, DataError
 from specvit.estimators import TABLE, choose, make_estimator
 from specvit.jobs import Quiet, run_survey
@@ -114,13 +114,15 @@ def test_a_stopped_survey_continues_and_ends_the_same(finished, tmp_path, monkey
     assert run_survey(settings(tmp_path)).path == run.path
 
 
-def test_every_name_a_configuration_can_hold_is_fitted_saved_and_scored(tmp_path):
+def test_every_name_a_configuration_can_hold_is_fitted_saved_and_scored(one_label, tmp_path):
     """Each row of the table, and a kind of network in a size, through the whole survey."""
     names = [name for name, spec in TABLE.items() if spec.architecture is None]
     networks = [f"{name}-nano" for name, spec in TABLE.items() if spec.architecture is not None]
     more = (
         f"models.names={json.dumps([*names, *networks])}",
         *("models.networks.steps=2", "models.options.lightgbm.rounds=3", "limits.bayes_stars=0"),
+        # A network on the pixels of the small spectrograph.
+        f"models.options.probe.network={one_label}",
         *("simulate.test=20", "simulate.train=300", "evaluate.explain_stars=2"),
     )
     run = run_survey(settings(tmp_path, *more))
@@ -205,7 +207,8 @@ def test_a_library_of_three_labels_goes_through(tmp_path):
 
 
 def test_a_narrow_box_gives_scores_and_a_dash_only_where_nothing_can_be_attained(tmp_path):
-    run = run_survey(settings(tmp_path, "simulate.bounds.log_g=[2,3]", "simulate.test=80"))
+    names = 'models.names=["ridge", "lightgbm"]'
+    run = run_survey(settings(tmp_path, "simulate.bounds.log_g=[2,3]", "simulate.test=80", names))
     summary = read_summary(run)
     assert summary.labels["log_g"].prior_variance == pytest.approx(1 / 12)
     assert "log_g 2 to 3" in summary.setting["World"]
@@ -391,7 +394,7 @@ def test_an_estimator_of_ones_own_needs_no_more_than_the_protocol(tmp_path, monk
 def test_the_command_prints_scores_and_where_the_report_is(tmp_path):
     overrides = [
         part
-        for value in (*SMALL, BASELINES, "limits.bayes_stars=8", f"run.folder={tmp_path}")
+        for value in (*SMALL, 'models.names=["ridge"]', "limits.bayes_stars=8", f"run.folder={tmp_path}")
         for part in ("--set", value)
     ]
     command = [sys.executable, "-m", "specvit", "run", "--scale", "smoke", *overrides]

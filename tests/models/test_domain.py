@@ -204,7 +204,7 @@ def test_limits_hold_for_any_spread(seed, count, columns):
         assert share > 0.003
 
 
-def test_unusable_spectra_spoil_no_verdict(simulator, tmp_path):
+def test_unusable_spectra_spoil_no_verdict(narrow):
     """A dead spectrum among the held-out ones, or a star whose noise-free flux is not known, is passed over."""
     train, held_out = (
         narrow.source(split, 1, 120, truth=True).draw(0, 120) for split in ("train", "validation")

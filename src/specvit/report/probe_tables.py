@@ -10,14 +10,14 @@ NONE, LABEL, RESIDUAL = "none", "label", "residual"
 
 
 def probe_tables(record: ProbeRecord) -> list[Table]:
-    """Return the tables: readouts, controls, what is left by Ridge, information that survives."""
+    """Return the tables: readouts, controls, what a linear fit leaves, information that survives."""
     tables = [
         _rows_table(record, "readouts", list(record.of(target=LABEL, control=NONE)), _caption(record)),
         _rows_table(
             record,
             "residuals",
             record.of(target=RESIDUAL),
-            "What Ridge on the pixels leaves of a label, read off again: a share near zero says that nothing is known "
+            "What a linear fit of the pixels leaves of a label, read off again: a share near zero says that nothing is known "
             f"there beyond the linear shortcut. {_caption(record)}",
         ),
         _rows_table(

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 # Type checkers read these lines, Python reads `_HOMES`; a test holds the two together.
 if TYPE_CHECKING:
+    from specvit import amortised as amortised
+    from specvit import denoise as denoise
     from specvit import errors as errors
     from specvit import estimators as estimators
     from specvit import evaluate as evaluate
@@ -24,9 +26,11 @@ if TYPE_CHECKING:
     from specvit import observed as observed
     from specvit import paper as paper
     from specvit import report as report
+    from specvit import represent as represent
     from specvit import runs as runs
     from specvit import simulate as simulate
     from specvit import spectra as spectra
+    from specvit import starlist as starlist
     from specvit import stellar as stellar
     from specvit import studies as studies
     from specvit import training as training
@@ -116,6 +120,10 @@ _HOMES = {
         *("make_estimator", "pretrained_names"),
     ),
     "stellar": ("StarFitSettings", "StarFitter", "StellarParameters"),
+    "amortised": (),
+    "starlist": (),
+    "denoise": (),
+    "represent": (),
     "explain": (),
     "evaluate": ("bootstrap", "mae", "paired_difference", "r2", "rmse"),
     "runs": ("RunFolder",),

@@ -89,8 +89,12 @@ def uninterrupted(tmp_path_factory):
 
 @pytest.mark.parametrize(
     ("number", "send"),
-    [(signal.SIGINT, os.killpg), (signal.SIGTERM, os.kill), (signal.SIGHUP, os.killpg)],
-    ids=["ctrl-c", "terminated", "hung-up"],
+    # That every signal ends a verb in one line, `test_any_verb_is_interrupted_in_one_line` says in a second.
+    [
+        pytest.param(signal.SIGINT, os.killpg, id="ctrl-c"),
+        pytest.param(signal.SIGTERM, os.kill, id="terminated", marks=pytest.mark.slow),
+        pytest.param(signal.SIGHUP, os.killpg, id="hung-up", marks=pytest.mark.slow),
+    ],
 )
 def test_an_interrupted_set_is_continued_to_the_same_spectra(uninterrupted, number, send, tmp_path):
     command = ["-m", "specvit", "simulate", "--spectra", str(SPECTRA), "--shards", str(SHARDS), "--split",

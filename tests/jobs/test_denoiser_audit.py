@@ -5,7 +5,7 @@ import torch
 
 from specvit.denoise import DenoisedSpectra
 from specvit.denoise.scores import Floor
-from specvit.jobs.denoiser_audit import Answer, _by_region, _controls, _coverage, _errors
+from specvit.jobs.denoiser_audit import Answer, _answer, _by_region, _controls, _coverage, _errors
 from specvit.jobs.denoiser_downstream import downstream
 from specvit.runs.denoisers_record import DenoisersRecord, ScoreRows, read_denoisers_record
 from specvit.runs.summary import Score
@@ -103,3 +103,24 @@ def test_a_record_is_read_back_as_it_was_written(tmp_path):
     )
     (tmp_path / "denoisers.json").write_text(record.model_dump_json())
     assert read_denoisers_record(tmp_path / "denoisers.json") == record
+
+
+class SamplesAlone:
+    """A denoiser that states what it knows by samples, if it is asked for them."""
+
+    def denoise(self, flux, sigma, strength=1.0, draws=0, seed=0):
+        generator = torch.Generator().manual_seed(1)
+        shape = (len(flux), draws, flux.shape[1])
+        samples = flux[:, None] + sigma[:, None] * torch.randn(shape, generator=generator) if draws else None
+        return DenoisedSpectra(flux, None, samples)
+
+
+def test_samples_are_counted_where_no_error_is_stated(stars, floor):
+    answer = _answer(SamplesAlone(), stars)
+    assert answer.std is None
+    table = _coverage({"samples": answer}, floor)
+    # The noisy flux is off by as much as its samples scatter.
+    assert cells(table, "samples", "in 68 % of samples") == pytest.approx([68], abs=3)
+    assert cells(table, "samples", "in 95 % of samples") == pytest.approx([95], abs=2)
+    row = next(row for row in table.rows if row[1].startswith("all"))
+    assert row[table.head.index("within 68 % by std")] is None

@@ -121,8 +121,7 @@ def audit_denoisers(
 
 def _answer(denoiser: Denoiser, test: SpectraBatch) -> Answer:
     found = denoiser.denoise(test.flux, test.sigma)
-    if found.std is None:
-        return Answer(found.mean, None, {})
+    # Some state what they know by samples alone.
     drawn = denoiser.denoise(test.flux, test.sigma, draws=DRAWS)
     inside = {} if drawn.samples is None else coverage(drawn.samples, test)
     return Answer(found.mean, found.std, inside)
@@ -187,9 +186,9 @@ def _by_region(answers: Mapping[str, Answer], floor: Floor) -> ScoreRows:
 def _coverage(answers: Mapping[str, Answer], floor: Floor) -> ScoreRows:
     test, rows = floor.stars, []
     for name, answer in answers.items():
-        if answer.std is None:
+        if answer.std is None and not answer.inside:
             continue
-        stated = stated_coverage(answer.flux, answer.std, test)
+        stated = {} if answer.std is None else stated_coverage(answer.flux, answer.std, test)
         for part, chosen in snr_bins(test.known_snr()).items():
             cells: list[Score | str | None] = [name, f"{part} ({int(chosen.sum())})"]
             for held in (stated, answer.inside):

@@ -60,7 +60,8 @@ def build(name: str, minutes: float, folder: Path, threads: int, further: bool) 
     """Train one network of the plan, or the published one further, and publish it; return its folder."""
     model, size, default, options = PLAN[name]
     if further:
-        options = {**options, "start": str(FOLDER / name), "lr": FURTHER_RATE}
+        # By name: the path of whoever trains it says nothing to others, and stands in manifest and card.
+        options = {**options, "start": name, "lr": FURTHER_RATE}
     config = training_config(
         {
             "simulate": {"seed": SEED, "validation": VALIDATION},

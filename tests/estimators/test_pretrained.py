@@ -1,12 +1,15 @@
 """The networks that come with specvit: complete, small, described, as good as stated, and honest about errors."""
 
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from sklearn.metrics import r2_score
 
+import specvit
 from specvit.errors import DataError, WavelengthRangeError
 from specvit.estimators import load_estimator
 from specvit.estimators.pretrained import FOLDER, find_bundle, load_pretrained, pretrained_names
@@ -34,6 +37,16 @@ def estimate(request, stars):
 def test_they_are_all_there_and_take_less_than_25_mb():
     assert pretrained_names() == ["subspace", "vit"]
     assert sum(file.stat().st_size for file in FOLDER.rglob("*")) < 25e6
+
+
+def test_nothing_that_is_shipped_holds_a_path_of_the_machine_it_was_made_on():
+    package = Path(specvit.__file__).parent
+    texts = [path for path in package.rglob("*") if path.suffix in (".json", ".md", ".toml")]
+    assert len(texts) > 100
+    absolute = re.compile(r"(?<![\w.:/*])/(?:[\w.-]+/){2,}|[A-Z]:\\\\")
+    found = {path.name: absolute.findall(path.read_text(encoding="utf-8")) for path in texts}
+    assert {name: paths for name, paths in found.items() if paths} == {}
+    assert absolute.search('"start": "/home/me/specvit/bundles/vit"')
 
 
 @pytest.mark.parametrize("name", ["subspace", "vit"])

@@ -48,8 +48,8 @@ TELL = {
     "library/emulator_file.py", "training/checkpoint.py", "instrument/tables.py", "runs/identity.py",
     "starlist/inputs.py", "starlist/parts.py",
     # They write, under `disk_errors` or for one process: nothing is read that a user gave.
-    "runs/atomic.py", "runs/folder.py", "simulate/shards.py", "library/library_file.py", "studies/store.py",
-    "library/synthesis/isolated.py", "library/download.py", "cli/terminal.py", "simulate/writer.py",
+    "runs/atomic.py", "runs/folder.py", "simulate/shards.py", "library/library_file.py", "runs/locks.py",
+    "library/synthesis/isolated.py", "library/download.py", "cli/terminal.py",
     "represent/latents_file.py",
     # Observed spectra have words of their own.
     "observed/files.py", "observed/texts.py",

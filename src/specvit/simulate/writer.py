@@ -8,7 +8,6 @@ depend on who wrote it, or on how often the job was killed.
 from __future__ import annotations
 
 import datetime
-import fcntl
 import json
 import logging
 import shutil
@@ -23,7 +22,8 @@ import torch
 
 from specvit import __version__
 from specvit.errors import ConfigError, RunError, import_optional
-from specvit.runs.atomic import disk_errors, write_atomic
+from specvit.runs.atomic import write_atomic
+from specvit.runs.locks import only_command_in
 from specvit.runs.processes import WorkerPool
 from specvit.simulate.identity import emulator_fingerprint, instrument_fingerprint
 from specvit.simulate.kept_files import keep_files, kept_world, world_beside
@@ -171,23 +171,14 @@ class WriteJob:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        with disk_errors(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            lock = (self.folder / ".lock").open("w")
-        try:
-            # The kernel drops the lock with the process, so kill -9 leaves nothing to clean up.
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.close()
-            raise RunError(
-                f"{self.folder}: another process is writing here; wait for it or choose another --out"
-            ) from None
-        try:
-            self._clear_partial()
-            yield
-        finally:
-            self._clear_partial()
-            lock.close()
+        with only_command_in(
+            self.folder, "another process is writing here; wait for it or choose another --out"
+        ):
+            try:
+                self._clear_partial()
+                yield
+            finally:
+                self._clear_partial()
 
     def _clear_partial(self) -> None:
         for leftover in self.folder.glob(".*.h5.*.partial"):

@@ -9,7 +9,6 @@ asked otherwise, or whose file has changed, is. Parts of a killed command stay; 
 
 from __future__ import annotations
 
-import fcntl
 import json
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,8 +19,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from specvit.documents.opening import access_error, read_bytes
-from specvit.errors import DataError, RunError
-from specvit.runs.atomic import disk_errors, write_atomic
+from specvit.errors import DataError
+from specvit.runs.atomic import write_atomic
+from specvit.runs.locks import only_command_in
 
 #: After these targets of an input there are none, or more; or it could not be read this time and may be another time.
 State = Literal["done", "more", "again"]
@@ -66,22 +66,11 @@ class PartsFolder:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the folder while the enclosed lines write; RunError if another process does."""
-        with disk_errors(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            lock = (self.folder / ".lock").open("w")
-        try:
-            # The kernel drops the lock with the process, so kill -9 leaves nothing to clean up.
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.close()
-            raise RunError(
-                f"{self.folder}: another process is at work for this table; wait for it or choose another --out"
-            ) from None
-        try:
+        with only_command_in(
+            self.folder, "another process is at work for this table; wait for it or choose another --out"
+        ):
             self._clear_partial()
             yield
-        finally:
-            lock.close()
 
     def next_unit(self) -> int:
         """Return a number that no part has yet: of two parts with the same targets the higher is the later."""

@@ -7,20 +7,20 @@ ROOT/yardsticks/DIGEST/  test stars and their exact posteriors
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from specvit.errors import DataError, RunError
+from specvit.errors import DataError
 from specvit.jobs.stages import FOCUS, BoundStars
 from specvit.jobs.stages.elsewhere import elsewhere_stage
 from specvit.jobs.trial import Trial, Yardstick
 from specvit.runs import RunFolder
-from specvit.runs.atomic import disk_errors, write_atomic
+from specvit.runs.atomic import write_atomic
 from specvit.runs.folder import CONFIG
+from specvit.runs.locks import only_command_in
 
 FAILURE = "failure.txt"
 State = Literal["done", "failed", "started", "waiting"]
@@ -48,19 +48,10 @@ class Store:
         Raises:
             RunError: if one does, or the folder cannot be written.
         """
-        with disk_errors(self.root):
-            self.root.mkdir(parents=True, exist_ok=True)
-            lock = (self.root / ".lock").open("w")
-        try:
-            # The kernel drops the lock with the process, so kill -9 leaves nothing to clean up.
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with only_command_in(
+            self.root, "another `specvit study run` is at work here; wait for it or choose another --runs"
+        ):
             yield
-        except BlockingIOError:
-            raise RunError(
-                f"{self.root}: another `specvit study run` is at work here; wait for it or choose another --runs"
-            ) from None
-        finally:
-            lock.close()
 
 
 def state_of(folder: Path, run: Trial | Yardstick) -> State:

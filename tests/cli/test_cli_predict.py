@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -39,6 +40,20 @@ def test_the_example_is_found_again(told):
     assert star["flags"] == ""
     assert star["format"] == "pfs"
     assert len(star["emulator"]) == 16
+
+
+def test_the_readme_shows_what_is_printed(told):
+    """To the last digit but one: other processors round in another order."""
+    _, rows, _ = told
+    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
+    shown = next(line for line in readme.splitlines() if line.startswith(" PFS 1-0-0,0-1"))
+    numbers = [float(word) for word in shown.removeprefix(" PFS 1-0-0,0-1").split() if word != "±"]
+    names = ("teff", "log_g", "m_h", "alpha_m")
+    expected = [float(rows[0][f"{name}{part}"]) for name in names for part in ("", "_total")]
+    expected += [float(rows[0][name]) for name in ("rv", "rv_err", "chi2", "snr")]
+    digits = [1, 1, *[0.01] * 6, 0.1, 0.1, 0.01, 1]
+    for number, value, digit in zip(numbers, expected, digits, strict=True):
+        assert abs(number - value) <= 1.5 * digit, shown
 
 
 def test_a_file_that_cannot_be_read_has_its_row_and_reason(told):

@@ -1,7 +1,18 @@
 """Fixtures shared by all tests: one thread per process and the reference world, built once."""
 
+import signal
+
 import pytest
 import torch
+
+
+def pytest_configure(config):
+    # A suite in the background has interruptions ignored by its shell, and by nohup hang-ups; what it starts
+    # would inherit that, and tests of signals would wait for an end that cannot come. A handler is not
+    # inherited: it keeps the suite as deaf as it was and leaves its children as the system made them.
+    for ignored in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        if signal.getsignal(ignored) is signal.SIG_IGN:
+            signal.signal(ignored, lambda number, frame: None)
 
 
 def pytest_collection_modifyitems(items):

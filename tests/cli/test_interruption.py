@@ -30,12 +30,28 @@ sys.exit(main())
 """
 
 
+_started = []
+
+
+@pytest.fixture(autouse=True)
+def _none_left_running():
+    """Ends what a failed test leaves, which would otherwise warn in the middle of another test."""
+    yield
+    while _started:
+        process = _started.pop()
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
 def start(*command, **options):
     """Start a process in a session of its own."""
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, *command],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, **options,
     )  # fmt: skip
+    _started.append(process)
+    return process
 
 
 def start_verb(action, grace=60.0, **options):

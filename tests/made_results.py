@@ -7,6 +7,7 @@ from specvit.runs.study_result import (
     ClaimFacts,
     EffectFacts,
     KnowledgeChange,
+    ShareFacts,
     StarFacts,
     StudyResult,
     VariantFacts,
@@ -68,7 +69,7 @@ def made_result(study, verdict, scale="laptop", p=0.002, seeds=(1, 2, 3), change
         changes: verdicts of before, with their dates.
         parts: entries that are replaced.
     """
-    declared = content_digest(study.model_dump(mode="json"))
+    declared = study.digest
     claims = []
     for claim in claims_of(study.parsed):
         value, low, high = EFFECTS[verdict]
@@ -95,6 +96,14 @@ def made_result(study, verdict, scale="laptop", p=0.002, seeds=(1, 2, 3), change
             spectra="5" * 16,
             scores={"all": scores, "low_noise": scores},
         )
+    shares = {
+        name: ShareFacts(
+            **share.model_dump(),
+            # One of them is of a whole that is not told from zero.
+            share=Score(value=None) if at == 1 else Score(value=0.71, low=0.42, high=0.93),
+        )
+        for at, (name, share) in enumerate(study.shares.items())
+    }
     runs = content_digest([study.id, verdict, list(seeds)])
     history = [
         KnowledgeChange(
@@ -121,6 +130,7 @@ def made_result(study, verdict, scale="laptop", p=0.002, seeds=(1, 2, 3), change
         "claims": tuple(claims),
         "variants": variants,
         "stars": StarFacts(drawn=1000, unconverged=6, missing=4, slices={"all": 990, "low_noise": 198}),
+        "shares": shares,
         "seconds": 5400.0,
         "made": {
             "specvit": "0.1.0",

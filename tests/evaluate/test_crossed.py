@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from specvit.errors import ShapeError
-from specvit.evaluate.crossed import crossed_mean
+from specvit.evaluate.crossed import crossed_mean, crossed_ratio
 
 #: Repetitions of a simulated comparison, and draws in each.
 REPEATS, DRAWS = 400, 600
@@ -91,3 +91,37 @@ def test_equal_values_have_no_width():
 def test_what_is_no_matrix_is_refused(shape):
     with pytest.raises(ShapeError, match="seeds x stars"):
         crossed_mean(np.zeros(shape))
+
+
+def ratios(ratio, whole, seeds=3, stars=150, repeats=REPEATS):
+    """Intervals of a ratio that is known, of wholes whose scatter is skewed and shared with their parts."""
+    rng = np.random.default_rng(11)
+    for k in range(repeats):
+        below = simulated(rng, seeds, stars, 0.05, 0.3, 0.5, whole)
+        above = ratio * below + simulated(rng, seeds, stars, 0.03, 0.1, 0.3)
+        yield crossed_ratio(above, below, DRAWS, k)
+
+
+@pytest.mark.parametrize("ratio", [0.0, 0.7, -2.0])
+def test_an_interval_of_a_ratio_holds_it_as_often_as_stated(ratio):
+    found = [one for one in ratios(ratio, 0.4) if one is not None]
+    assert len(found) > 0.9 * REPEATS
+    inside = np.mean([one.low <= ratio <= one.high for one in found])
+    # Chance scatters it by 1.1 points; chi-square draws of two degrees of freedom make it wide rather than narrow.
+    assert 0.92 < inside <= 1.0
+    assert all(one.low <= one.value <= one.high for one in found)
+
+
+def test_where_the_whole_may_be_nothing_there_is_no_share():
+    assert np.mean([one is None for one in ratios(0.5, 0.0, repeats=100)]) > 0.9
+
+
+def test_a_ratio_has_the_interval_of_its_part_where_the_whole_is_certain():
+    part = simulated(np.random.default_rng(3), 3, 100, 0.05, 0.3, 0.5, 0.2)
+    mean = crossed_mean(part, DRAWS).interval()
+    for whole in (2.0, -2.0):
+        found = crossed_ratio(part, np.full_like(part, whole), DRAWS)
+        assert found.value == pytest.approx(mean.value / whole)
+        assert sorted([found.low * whole, found.high * whole]) == pytest.approx(
+            [mean.low, mean.high], abs=1e-4
+        )

@@ -22,6 +22,17 @@ SMALL = {
     },
     # The scale itself has one, which decides nothing.
     "scales": {"smoke": {"seeds": [1, 2]}},
+    "shares": {
+        "twice": {
+            "text": "noise that is doubled",
+            "part": "excess(twice) - excess(once)",
+            # Two seeds would tell no whole from zero that is not sure to be above it.
+            "whole": "excess(twice) + 10",
+            "slice": "bright",
+            "published": 0.5,
+        },
+        "nothing": {"text": "a copy", "part": "excess(twice)", "whole": "excess(again) - excess(once)"},
+    },
     "outcomes": {"supported": "Yes.", "refuted": "No.", "undecided": "Perhaps."},
 }
 

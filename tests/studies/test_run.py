@@ -113,6 +113,25 @@ def test_stars_are_left_out_for_all_variants_alike_and_counted(ran, tmp_path):
     assert result.stars.slices["all"] == result.claims[0].stars == result.stars.drawn - left
 
 
+def test_shares_are_ratios_of_what_the_stars_say(ran):
+    scaled, store, _, _ = ran
+    result = judge(scaled, store)
+    found = result.shares["twice"]
+    evidence = evidence_of(scaled, store, "log_g")
+    snr = StarTable.read(RunFolder.open(store.folder_of(scaled.variants[0].yardstick))).snr
+    bright = evidence.usable & (snr >= np.quantile(snr, 0.5))
+    errors = {
+        name: np.square(judged.estimates - judged.mean).mean(axis=0)
+        for name, judged in evidence.variants.items()
+    }
+    part = (errors["twice"] - errors["once"])[bright].mean()
+    assert found.share.value == pytest.approx(part / (10 + errors["twice"][bright].mean()))
+    assert found.share.low < found.share.value < found.share.high
+    assert (found.published, found.slice) == (0.5, "bright")
+    # A run less its copy is nothing, of which nothing is a share.
+    assert result.shares["nothing"].share.value is None
+
+
 def test_the_result_can_be_read_without_the_runs(ran):
     scaled, _, results, session = ran
     found = read_study_result(result_path(results, "small", "smoke"))
@@ -179,6 +198,7 @@ def test_a_failed_run_is_recorded_and_the_others_go_on(tmp_path, monkeypatch):
     plan = plan_of(
         tmp_path,
         store,
+        shares={},
         factors={"kind": levels},
         rule="mae(good) <= mae(bad)",
         metric="mae",

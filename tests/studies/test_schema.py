@@ -9,6 +9,10 @@ from specvit.studies.schema import choose_studies
 from specvit.studies.variants import merged
 
 
+def share_of(part, **keys):
+    return {"text": "x", "part": part, "whole": "excess(once)", **keys}
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -22,6 +26,13 @@ from specvit.studies.variants import merged
         ({"scales": {"smok": {}}}, "scales.smok"),
         ({"outcomes": {"supported": "x"}}, "outcomes.refuted: is missing"),
         ({"id": "Small One"}, "id"),
+        (
+            {"shares": {"a": share_of("excess(one)")}},
+            "shares.a: the study has no variant 'one'; did you mean",
+        ),
+        ({"shares": {"a": share_of("excess(once) <= 1")}}, "shares.a: rule: expected [+], - or the end"),
+        ({"shares": {"a": share_of("0.5")}}, "shares.a: rule: expected a measure"),
+        ({"shares": {"a": share_of("excess(once)", slice="brigth")}}, "no slice 'brigth'; did you mean"),
     ],
 )
 def test_a_declaration_that_cannot_be_meant_is_one_line(tmp_path, changes, message):
@@ -65,6 +76,7 @@ def test_levels_lie_over_the_base_and_scales_over_levels(tmp_path):
             tmp_path,
             SMALL,
             base={"estimator": {"name": "ridge"}, "simulate": {"train": 60, "validation": 40}},
+            shares={},
             factors={
                 "noise": {"low": {"simulate": {"noise_level": 0.5, "train": 70}}, "high": {}},
                 "stars": {"few": {}, "many": {"simulate": {"train": 80}}},

@@ -88,6 +88,9 @@ def show_study(
     for variant in scaled.variants:
         changes = ", ".join(f"{key} = {value}" for key, value in variant.changes.items())
         show(f"{'variant':12} {variant.name}: {changes or 'as it is'}")
+    for share in study.shares.values():
+        told = "" if share.published is None else f"; published {share.published:g}"
+        show(f"{'share':12} {share.text}: {share.part} of {share.whole} on {share.slice}{told}")
     seeds = ", ".join(map(str, scaled.seeds))
     show(
         f"{scale:12} {len(scaled.variants)} variants, seeds {seeds}, {scaled.variants[0].yardstick.stars:,} test stars"
@@ -299,6 +302,7 @@ def _print_result(result: StudyResult) -> None:
     from rich.table import Table
 
     from specvit.cli.screen import Screen, print_table
+    from specvit.hub.cite import share_text
 
     show((f"{result.id}: {result.title}", "bold"))
     show(f"{result.verdict} at {result.scale} scale. {result.sentence}")
@@ -310,6 +314,8 @@ def _print_result(result: StudyResult) -> None:
                 f"[{effect.low:.4g} to {effect.high:.4g}], p = {claim.p:.3g} against {claim.level:.3g}, "
                 f"detectable {effect.detectable:.2g}, {claim.stars} stars"
             )
+    for share in result.shares.values():
+        show(f"  share of {share.text} on {share.slice}: {share_text(share)}")
     table = Table(
         title=f"{result.label}, all stars, mean and 95 % interval over {len(result.seeds)} seeds and stars"
     )

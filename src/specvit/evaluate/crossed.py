@@ -7,9 +7,11 @@ more stars tell nothing of the scatter between trainings. Both levels are drawn 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.optimize import brentq
 
 from specvit.errors import ShapeError
 from specvit.evaluate.resampled import Resampled
@@ -78,19 +80,73 @@ def crossed_mean(values: Values, resamples: int = CROSSED_RESAMPLES, seed: int =
     Source: Owen 2007, Ann. Appl. Stat. 1, 386 (bootstrap of crossed random effects); Hannig 2009, Statistica Sinica
     19, 491 (generalised fiducial distributions, of which the two-way layout is an example).
     """
-    if values.ndim != 2 or values.shape[0] < 1 or values.shape[1] < 2:
-        raise ShapeError(f"crossed mean: expected seeds x stars, at least (1, 2); got {values.shape}")
-    values = values.astype(np.float64)
-    seeds, stars = values.shape
-    mean, rows, columns = float(values.mean()), values.mean(axis=1), values.mean(axis=0)
-    deviation = Resampled(stars, resamples, seed).means((columns - mean)[:, None])[1][:, 0]
-    # Of a bootstrap's variance 1 / N is missing.
-    deviation = deviation * np.sqrt(stars / (stars - 1))
-    if seeds > 1:
-        generator = np.random.default_rng((seed, 1))
-        of_rows = stars * np.square(rows - mean).sum()
-        rest = np.square(values - rows[:, None] - columns + mean).sum() / ((seeds - 1) * (stars - 1))
-        drawn = of_rows / generator.chisquare(seeds - 1, resamples)
-        scale = np.sqrt(np.maximum(drawn - rest, 0) / (seeds * stars))
-        deviation = deviation + scale * generator.standard_normal(resamples)
-    return CrossedMean(mean, mean + deviation, seeds, stars)
+    return _CrossedMeans([values], resamples, seed).of([1.0])
+
+
+def crossed_ratio(
+    part: Values, whole: Values, resamples: int = CROSSED_RESAMPLES, seed: int = 0
+) -> Interval | None:
+    """Return mean(part) / mean(whole) with Fieller's interval: the ratios r at which part - r whole may be zero.
+
+    None where `whole` itself is not told from zero: what it is a share of may be nothing, and no interval is finite.
+
+    Args:
+        part, whole: shape (S, N), paired over both and with each other.
+        resamples, seed: as of `crossed_mean`, whose chances decide.
+
+    Source: Fieller 1954, J. R. Stat. Soc. B 16, 175.
+    """
+    means = _CrossedMeans([part, whole], resamples, seed)
+    bottom = means.of([0.0, 1.0])
+    ends = bottom.interval()
+    if ends.low <= 0 <= ends.high:
+        return None
+    value = means.of([1.0, 0.0]).value / bottom.value
+    sign = np.sign(bottom.value)
+
+    def end(tail: float) -> float:
+        """Return where the tail of part - r whole, which falls with r unless the whole is negative, is zero."""
+
+        def at(ratio: float) -> float:
+            draws = means.of([1.0, -ratio]).draws
+            return float(sign * np.quantile(draws, tail if sign > 0 else 1 - tail))
+
+        step = max(abs(value), 1.0)
+        low = high = value
+        while at(low) < 0:
+            low, step = low - step, 2 * step
+        while at(high) > 0:
+            high, step = high + step, 2 * step
+        return float(brentq(at, low, high, xtol=1e-6 * max(abs(value), 1e-3))) if low < high else value
+
+    return Interval(value, end(0.5 * (1 - LEVEL)), end(0.5 * (1 + LEVEL)))
+
+
+class _CrossedMeans:
+    """Weighted sums of matrices (S, N) over the same seeds and stars, all with the same draws."""
+
+    def __init__(self, matrices: Sequence[Values], resamples: int, seed: int) -> None:
+        values = np.stack(matrices).astype(np.float64)
+        if values.ndim != 3 or values.shape[1] < 1 or values.shape[2] < 2:
+            raise ShapeError(f"crossed mean: expected seeds x stars, at least (1, 2); got {values.shape[1:]}")
+        _, self.seeds, self.stars = values.shape
+        self.mean, self.rows, columns = values.mean(axis=(1, 2)), values.mean(axis=2), values.mean(axis=1)
+        deviations = Resampled(self.stars, resamples, seed).means((columns - self.mean[:, None]).T)[1]
+        # Of a bootstrap's variance 1 / N is missing.
+        self.deviations = deviations * np.sqrt(self.stars / (self.stars - 1))
+        if self.seeds > 1:
+            generator = np.random.default_rng((seed, 1))
+            rest = values - self.rows[:, :, None] - columns[:, None] + self.mean[:, None, None]
+            self.rest = np.einsum("asn,bsn->ab", rest, rest) / ((self.seeds - 1) * (self.stars - 1))
+            self.chi2 = generator.chisquare(self.seeds - 1, resamples)
+            self.normal = generator.standard_normal(resamples)
+
+    def of(self, weights: Sequence[float]) -> CrossedMean:
+        """Return the mean of the sum of the matrices times their weights."""
+        w = np.asarray(weights)
+        mean, deviation = float(self.mean @ w), self.deviations @ w
+        if self.seeds > 1:
+            of_rows = self.stars * np.square(w @ self.rows - mean).sum()
+            excess = np.maximum(of_rows / self.chi2 - w @ self.rest @ w, 0)
+            deviation = deviation + np.sqrt(excess / (self.seeds * self.stars)) * self.normal
+        return CrossedMean(mean, mean + deviation, self.seeds, self.stars)

@@ -9,7 +9,7 @@ from specvit.hub.knowledge import Known
 from specvit.report.phrase import Link, Mark, MarkKind, Part, Phrase, joined, phrase
 from specvit.report.words import decimals_of, number, score_text
 from specvit.runs import Score
-from specvit.runs.study_result import ClaimFacts, EffectFacts, StudyResult
+from specvit.runs.study_result import ClaimFacts, EffectFacts, ShareFacts, StudyResult
 
 #: Letters of a digest that are shown; the study's page has all of it.
 SHORT = 8
@@ -57,6 +57,14 @@ def effect_text(effect: EffectFacts) -> str:
 def effects_text(claim: ClaimFacts) -> str:
     """Return the effects of a comparison; what there is instead, if it has none."""
     return " and ".join(map(effect_text, claim.effects)) or f"too few stars ({claim.stars})"
+
+
+def share_text(facts: ShareFacts) -> str:
+    """Return a share with its interval, and the published one; what there is instead, if it is not defined."""
+    told = f", published {facts.published:g}" if facts.published is not None else ""
+    if facts.share.value is None:
+        return f"not defined, its whole is not told from zero{told}"
+    return score_text(facts.share, decimals_of(facts.share)) + told
 
 
 def numbers_of(result: StudyResult) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from specvit.hub.blocks import Block, Facts, Heading, HubPage, Item, Listing, Paragraph
-from specvit.hub.cite import day, effects_text, mark, runs_link, study_link
+from specvit.hub.cite import day, effects_text, mark, runs_link, share_text, study_link
 from specvit.hub.knowledge import Knowledge, Known
 from specvit.report.phrase import Code, Phrase, coded, joined, phrase
 from specvit.report.words import count, label_name
@@ -94,6 +94,11 @@ def _told(known: Known) -> Facts:
         ("Effects", joined(effects)),
         ("Decision", phrase(result.sentence)),
     ]
+    if result.shares:
+        shares = [
+            phrase(f"{facts.text} ({facts.slice}): {share_text(facts)}") for facts in result.shares.values()
+        ]
+        entries.insert(4, ("Shares", joined(shares)))
     entries += [("Note", coded(note)) for note in known.notes]
     return Facts(tuple(entries))
 

@@ -13,7 +13,6 @@ from specvit.documents.words import did_you_mean, shown
 from specvit.errors import ConfigError, DataError
 from specvit.hub.structure import SHIPPED, Programme, read_programme
 from specvit.report.phrase import MarkKind
-from specvit.runs.identity import content_digest
 from specvit.runs.study_result import MEND, StudyResult, read_study_result
 from specvit.studies import Study, parse_rule, read_scale, read_studies
 from specvit.studies.schema import Scale
@@ -186,7 +185,7 @@ def _compared(study: Study, result: StudyResult | None, settings: Scale, scale: 
             "Rule or variants were changed after this verdict, which therefore counts for nothing: judge it again with "
             f"`specvit study run {study.id} --scale {scale}`."
         )
-    elif result.declaration != content_digest(study.model_dump(mode="json")):
+    elif result.declaration != study.digest:
         notes.append("The declaration was changed after this verdict; rule and variants were not.")
     seeds = study.scale(scale).seeds or settings.seeds
     if result.seeds != seeds:

@@ -58,6 +58,26 @@ def claims_table(result: StudyResult) -> Table:
     return Table(f"claims-{result.id}", caption, head, tuple(rows), digits=None)
 
 
+def shares_table(result: StudyResult) -> Table:
+    """Return the shares that were declared to be stated beside the verdict."""
+    rows = tuple(
+        (
+            facts.text,
+            phrase(Code(facts.part), " of ", Code(facts.whole)),
+            facts.slice,
+            facts.share,
+            None if facts.published is None else f"{facts.published:g}",
+        )
+        for facts in result.shares.values()
+    )
+    caption = (
+        "One difference over another, with Fieller's 95 % interval over seeds and stars; without a value where the whole is "
+        "not told from zero, of which then nothing can be a share."
+    )
+    head = ("share", "of what", "stars of", "value", "published")
+    return Table(f"shares-{result.id}", caption, head, rows, digits=None)
+
+
 def scores_table(result: StudyResult, part: str = ALL) -> Table:
     """Return the scores of all variants on a slice."""
     names = [
@@ -119,6 +139,8 @@ def _judged(known: Known, result: StudyResult, knowledge: Knowledge) -> list[Blo
                 )
             )
         )
+    if result.shares:
+        blocks += [Heading("Shares", "shares"), Grid(shares_table(result))]
     blocks.append(Heading("Scores of the variants", "scores"))
     blocks += [
         Paragraph(

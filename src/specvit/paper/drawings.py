@@ -132,6 +132,30 @@ def draw_curves(studies: Sequence[Known], key: str, knowledge: Knowledge, axis: 
     return figure
 
 
+def draw_shares(studies: Sequence[Known]) -> Figure:
+    """Return a row per share of some studies: value with its 95 % interval, and a cross where it was published to be."""
+    from matplotlib.figure import Figure
+
+    rows = [facts for result in _results(studies) for facts in result.shares.values()]
+    with house_style():
+        figure = Figure(figsize=(WIDTH + 1.2, 0.7 + ROW * max(len(rows), 1)), layout="constrained")
+        axes = figure.subplots()
+        for at in (0, 1):
+            axes.axvline(at, color=MUTED, linewidth=0.8, zorder=0)
+        for at, facts in enumerate(rows):
+            _dot(axes, at, facts.share, INK, "o")
+            if facts.published is not None:
+                axes.plot([facts.published], [at], "x", color=MODEL_COLOURS[1], markersize=5)
+        undefined = ["" if facts.share.value is not None else " (not defined)" for facts in rows]
+        names = [f"{facts.text}{mark}" for facts, mark in zip(rows, undefined, strict=True)]
+        axes.set_yticks(range(len(rows)), [_shortened(name) for name in names])
+        axes.set_ylim(max(len(rows), 1) - 0.4, -0.6)
+        axes.tick_params(axis="y", length=0)
+        axes.set_xlabel("share (cross: published)")
+        axes.grid(axis="x")
+    return figure
+
+
 def draw_matrix(known: Known) -> Figure:
     """Return the scores of a study of two factors as a table of shades and numbers."""
     from matplotlib.figure import Figure

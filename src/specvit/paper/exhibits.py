@@ -137,6 +137,10 @@ def _figure(
         figure = draw.draw_curves(studies, section.key, knowledge, section.axis)
     elif section.kind == "effects":
         figure = draw.draw_effects(studies)
+    elif section.kind == "shares":
+        if not any(known.counted is not None and known.counted.shares for known in studies):
+            return "none of its studies states a share"
+        figure = draw.draw_shares(studies)
     else:
         (known, *further) = studies
         if further or known.counted is None or any("/" not in name for name in known.counted.variants):

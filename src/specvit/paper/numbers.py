@@ -23,7 +23,7 @@ def number_macros(knowledge: Knowledge) -> dict[str, str]:
     """Return name -> LaTeX of every number of every verdict that counts.
 
     Of study `kernel` and variant `k9`: \\svKernelKNineExpectedRTwo with its ends ...Low and ...High, for every measure;
-    \\svKernelEffectA, ...Low, ...High, ...Detectable, ...P of its comparisons; \\svKernelVerdict, \\svKernelSeeds,
+    \\svKernelShareWide, ...Low, ...High of its share `wide`; \\svKernelEffectA, ...Low, ...High, ...Detectable, ...P of its comparisons; \\svKernelVerdict, \\svKernelSeeds,
     \\svKernelStars.
 
     Raises:
@@ -78,6 +78,9 @@ def _of_study(result: StudyResult) -> list[tuple[tuple[str, ...], str]]:
                 ((study, f"Effect{name}", "Detectable"), number(effect.detectable, decimals_of(score)))
             )
         rows.append(((study, f"Effect{letters(at)}", "P"), f"{claim.p:.2g}"))
+    for name, share in result.shares.items():
+        if share.share.value is not None:
+            rows += _ends((study, "Share", name), share.share)
     for variant, facts in result.variants.items():
         for measure, score in facts.scores.get(ALL, {}).items():
             if score.value is not None:

@@ -17,13 +17,14 @@ from specvit.studies.schema import Line, Text
 
 OUTLINE_VERSION = 1
 
-#: dots, curves, matrix, effects: figures of studies. scores, findings, settings: tables of studies. run-figure,
+#: dots, curves, matrix, effects, shares: figures of studies. scores, findings, settings: tables of studies. run-figure,
 #: run-table: of one `specvit run`. pipeline: a diagram. none: nothing in specvit makes it yet.
 Kind = Literal[
     "dots",
     "curves",
     "matrix",
     "effects",
+    "shares",
     "scores",
     "findings",
     "settings",
@@ -32,8 +33,8 @@ Kind = Literal[
     "pipeline",
     "none",
 ]
-FIGURES: tuple[Kind, ...] = ("dots", "curves", "matrix", "effects", "run-figure", "pipeline")
-OF_STUDIES: tuple[Kind, ...] = ("dots", "curves", "matrix", "effects", "scores", "findings")
+FIGURES: tuple[Kind, ...] = ("dots", "curves", "matrix", "effects", "shares", "run-figure", "pipeline")
+OF_STUDIES: tuple[Kind, ...] = ("dots", "curves", "matrix", "effects", "shares", "scores", "findings")
 
 
 class ExhibitSection(Section):
@@ -56,7 +57,10 @@ class ExhibitSection(Section):
 
     @model_validator(mode="after")
     def _has_what_it_is_made_of(self) -> ExhibitSection:
-        for needed, kinds in (("studies", ("dots", "curves", "matrix", "scores")), ("key", ("curves",))):
+        for needed, kinds in (
+            ("studies", ("dots", "curves", "matrix", "shares", "scores")),
+            ("key", ("curves",)),
+        ):
             if self.kind in kinds and not getattr(self, needed):
                 raise ValueError(f"'{needed}' is missing, which a '{self.kind}' is made of")
         if (self.kind in ("run-figure", "run-table")) != bool(self.source):

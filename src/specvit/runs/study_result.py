@@ -80,6 +80,25 @@ class VariantFacts(_Part):
     scores: dict[str, dict[str, Score]]
 
 
+class ShareFacts(_Part):
+    """One difference over another.
+
+    Args:
+        text: what it is the share of.
+        part, whole: as they were declared.
+        slice: which stars.
+        published: the share that was published, or None.
+        share: it, with its 95 % interval over seeds and stars; no value where the whole is not told from zero.
+    """
+
+    text: str
+    part: str
+    whole: str
+    slice: str
+    published: float | None
+    share: Score
+
+
 class StarFacts(_Part):
     """The test stars of a study.
 
@@ -129,6 +148,7 @@ class StudyResult(_Part):
         claims: the comparisons of the rule.
         variants: name -> what was run, and its scores.
         stars: the test stars.
+        shares: name -> a share that was declared to be stated beside the verdict.
         seconds: of all its runs, whether shared with other studies or not.
         made: versions, machine and date of the judgement.
         history: the verdicts of this study at this scale, oldest first.
@@ -155,6 +175,7 @@ class StudyResult(_Part):
     claims: tuple[ClaimFacts, ...]
     variants: dict[str, VariantFacts]
     stars: StarFacts
+    shares: dict[str, ShareFacts] = {}
     seconds: float
     made: dict[str, Any]
     history: tuple[KnowledgeChange, ...]

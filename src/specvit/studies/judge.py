@@ -10,7 +10,7 @@ import numpy as np
 
 from specvit.errors import DataError
 from specvit.evaluate import box_slice
-from specvit.evaluate.crossed import CROSSED_RESAMPLES, CrossedMean, crossed_mean
+from specvit.evaluate.crossed import CROSSED_RESAMPLES, CrossedMean, crossed_mean, crossed_ratio
 from specvit.evaluate.scorer import score_of
 from specvit.runs import (
     ALL,
@@ -29,15 +29,17 @@ from specvit.runs.study_result import (
     ClaimFacts,
     EffectFacts,
     KnowledgeChange,
+    ShareFacts,
     StarFacts,
     StudyResult,
     VariantFacts,
 )
 from specvit.studies.measures import MEASURES, Judged
-from specvit.studies.rule import claims_of
+from specvit.studies.rule import claims_of, parse_sum
+from specvit.studies.schema import ShareSection
 from specvit.studies.store import Store
 from specvit.studies.variants import ScaledStudy, Variant
-from specvit.studies.verdict import UNCORRECTED, Decided, decide, effects_of, verdict_of
+from specvit.studies.verdict import UNCORRECTED, Decided, contrast_values, decide, effects_of, verdict_of
 
 Values = np.ndarray
 
@@ -94,9 +96,9 @@ def judge(scaled: ScaledStudy, store: Store, before: StudyResult | None = None) 
     verdict = verdict_of(study.parsed, {one.claim: one.verdict for one in decided})
     main, machine = evidence[study.label], describe_machine()
     variants = {variant.name: _variant_facts(variant, main, masks) for variant in scaled.variants}
-    declared = content_digest(study.model_dump(mode="json"))
+    shares = {name: _share_facts(share, main.on(masks[share.slice])) for name, share in study.shares.items()}
     runs = content_digest({name: facts.model_dump(mode="json")["runs"] for name, facts in variants.items()})
-    change = KnowledgeChange(date=machine["date"], verdict=verdict, declaration=declared, runs=runs)
+    change = KnowledgeChange(date=machine["date"], verdict=verdict, declaration=study.digest, runs=runs)
     history = () if before is None else before.history
     if not history or _differ(history[-1], change):
         history = (*history, change)
@@ -104,7 +106,7 @@ def judge(scaled: ScaledStudy, store: Store, before: StudyResult | None = None) 
         study_result_version=STUDY_RESULT_VERSION,
         **study.model_dump(include={"id", "title", "track", "entries", "question", "hypothesis", "rule"}),
         source=study.source.model_dump(),
-        declaration=declared,
+        declaration=study.digest,
         scale=scaled.scale,
         label=study.label,
         metric=study.metric,
@@ -123,6 +125,7 @@ def judge(scaled: ScaledStudy, store: Store, before: StudyResult | None = None) 
             missing=main.missing,
             slices={name: int((mask & main.usable).sum()) for name, mask in masks.items()},
         ),
+        shares=shares,
         seconds=round(_seconds(scaled, store), 1),
         made={name: machine[name] for name in ("specvit", "git_commit", "packages", "cpu", "date")},
         history=history,
@@ -212,6 +215,15 @@ def _claim_facts(one: Decided, label: str, stars: int) -> ClaimFacts:
         level=one.level,
         verdict=one.verdict,
     )
+
+
+def _share_facts(share: ShareSection, judged: Mapping[str, Judged]) -> ShareFacts:
+    found = None
+    if len(next(iter(judged.values())).truth) >= LEAST_STARS:
+        part, whole = (contrast_values(parse_sum(text), judged) for text in (share.part, share.whole))
+        found = crossed_ratio(part, whole, CROSSED_RESAMPLES, SEED)
+    score = Score(value=None) if found is None else score_of(found)
+    return ShareFacts(**share.model_dump(), share=score)
 
 
 def _effect(effect: CrossedMean) -> EffectFacts:

@@ -98,6 +98,11 @@ def claims_of(rule: Rule) -> Iterator[Claim]:
             yield from claims_of(part)
 
 
+def parse_sum(text: str) -> Contrast:
+    """Return the sum of measures that `text` states; ConfigError says where it is not understood."""
+    return _Parser(text).whole_sum()
+
+
 class _Parser:
     """Recursive descent over the text; `at` is where the next token begins."""
 
@@ -108,6 +113,14 @@ class _Parser:
         found = self._any(0)
         if self._rest():
             raise self._problem("expected 'and', 'or', 'on', 'for' or the end")
+        return found
+
+    def whole_sum(self) -> Contrast:
+        found = self._sum()
+        if self._rest():
+            raise self._problem("expected +, - or the end")
+        if not found.terms:
+            raise self._problem("expected a measure of a variant, as in r2(NAME)")
         return found
 
     def _any(self, depth: int) -> Rule:

@@ -18,8 +18,9 @@ from specvit.documents.words import did_you_mean, shown
 from specvit.errors import ConfigError
 from specvit.jobs.config.sections import MOST_LABELS, SLICES, Bounds, LabelName
 from specvit.runs import ALL
+from specvit.runs.identity import content_digest
 from specvit.studies.measures import MEASURES, Measure
-from specvit.studies.rule import Claim, Rule, claims_of, parse_rule
+from specvit.studies.rule import Contrast, Rule, claims_of, parse_rule, parse_sum
 
 STUDY_VERSION = 1
 SCALES = ("smoke", "laptop", "reference")
@@ -54,6 +55,18 @@ class StudyScaleSection(Section):
     settings: Overrides = Field(default_factory=dict, description="keys of all its trials")
     factors: Factors = Field(
         default_factory=dict, description="factor -> level -> keys, over those of the study itself"
+    )
+
+
+class ShareSection(Section):
+    """A share that is stated beside the verdict, as published ones are: one difference over another."""
+
+    text: Line = Field(description="what it is the share of")
+    part: Text = Field(description="a sum of measures of variants, as in a rule")
+    whole: Text = Field(description="the sum it is a share of")
+    slice: PartName = Field(default=ALL, description="which stars")
+    published: Annotated[float, Field(allow_inf_nan=False)] | None = Field(
+        default=None, description="the share that was published"
     )
 
 
@@ -94,6 +107,9 @@ class Study(Section):
         description="name -> box of test stars, as `evaluate.slices`; beside all, low_noise and metal_poor",
     )
     rule: Text = Field(description="what has to hold for the claim to be supported")
+    shares: Annotated[dict[Level, ShareSection], Field(max_length=20)] = Field(
+        default_factory=dict, description="name -> a share that is stated beside the verdict"
+    )
     outcomes: OutcomeSection = Field(description="what each verdict would mean")
     scales: Annotated[dict[ScaleName, StudyScaleSection], Field(max_length=3)] = Field(
         default_factory=dict, description="what a scale changes"
@@ -113,7 +129,9 @@ class Study(Section):
         except ConfigError as error:
             raise ValueError(str(error)) from None
         for claim in claims_of(parsed):
-            self._check(claim)
+            self._check("rule", claim.contrasts, claim.slice)
+        for name, share in self.shares.items():
+            self._check(f"shares.{name}", self._sums(name, share), share.slice)
         if len({bool(measure.flux) for measure in self._measures}) > 1:
             raise ValueError(
                 "rule, metric: a study judges estimates of labels or the flux of denoisers, not both"
@@ -126,17 +144,24 @@ class Study(Section):
                         raise ValueError(f"scales.{scale}.factors: the study has no {factor} '{level}'")
         return self
 
-    def _check(self, claim: Claim) -> None:
-        for contrast in claim.contrasts:
+    def _check(self, key: str, contrasts: Sequence[Contrast], part: str) -> None:
+        for contrast in contrasts:
             for term in contrast.terms:
                 if term.variant not in self.variants:
                     raise ValueError(
-                        f"rule: the study has no variant '{term.variant}'{did_you_mean(term.variant, self.variants)}"
+                        f"{key}: the study has no variant '{term.variant}'{did_you_mean(term.variant, self.variants)}"
                     )
-        if claim.slice not in (ALL, *self.boxes):
+        if part not in (ALL, *self.boxes):
             raise ValueError(
-                f"rule: the study has no slice '{claim.slice}'{did_you_mean(claim.slice, (ALL, *self.boxes))}"
+                f"{key}: the study has no slice '{part}'{did_you_mean(part, (ALL, *self.boxes))}"
             )
+
+    @staticmethod
+    def _sums(name: str, share: ShareSection) -> tuple[Contrast, Contrast]:
+        try:
+            return parse_sum(share.part), parse_sum(share.whole)
+        except ConfigError as error:
+            raise ValueError(f"shares.{name}: {error}") from None
 
     @property
     def variants(self) -> tuple[str, ...]:
@@ -156,6 +181,12 @@ class Study(Section):
     def parsed(self) -> Rule:
         """The rule."""
         return parse_rule(self.rule)
+
+    @property
+    def digest(self) -> str:
+        """Of all that is declared; what is left out counts as it did before there was such a key."""
+        declared = self.model_dump(mode="json")
+        return content_digest({key: value for key, value in declared.items() if key != "shares" or value})
 
     @property
     def is_exact(self) -> bool:
@@ -179,7 +210,9 @@ class Study(Section):
 
     @property
     def _measures(self) -> list[Measure]:
-        names = {t.measure for claim in claims_of(self.parsed) for c in claim.contrasts for t in c.terms}
+        contrasts = [contrast for claim in claims_of(self.parsed) for contrast in claim.contrasts]
+        contrasts += [one for name, share in self.shares.items() for one in self._sums(name, share)]
+        names = {term.measure for contrast in contrasts for term in contrast.terms}
         return [MEASURES[name] for name in (*sorted(names), self.metric)]
 
     def scale(self, name: str) -> StudyScaleSection:

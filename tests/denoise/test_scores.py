@@ -15,6 +15,8 @@ from specvit.denoise.scores import (
     snr_bins,
     squared_error,
     stated_coverage,
+    tenths_of_errors,
+    tenths_of_samples,
     weighted_error,
 )
 from specvit.spectra import SPEED_OF_LIGHT_KM_S, SpectraBatch, Truth, WavelengthGrid
@@ -92,6 +94,27 @@ def test_samples_of_the_same_distribution_as_the_truth_hold_exactly_their_share(
     held = coverage(torch.randn(300, 19, PIXELS, generator=generator), stars)
     assert float(held["68 %"].mean()) == pytest.approx(0.68, abs=0.01)
     assert float(held["95 %"].mean()) == pytest.approx(0.95, abs=0.01)
+
+
+def test_tenths_of_right_samples_hold_a_tenth_each_and_of_narrow_ones_do_not():
+    generator = torch.Generator().manual_seed(8)
+    draws = torch.randn(4, 60, 3000, generator=generator)
+    clean = torch.randn(4, 3000, generator=generator)
+    stars = SpectraBatch(
+        clean,
+        torch.ones_like(clean),
+        None,
+        {},
+        torch.ones(4),
+        Truth(clean, torch.ones_like(clean), torch.ones(4)),
+    )
+    found = tenths_of_samples(draws, stars)
+    assert found.sum(dim=1).numpy() == pytest.approx([1] * 4)
+    assert found.mean(dim=0).numpy() == pytest.approx(np.full(10, 0.1), abs=0.01)
+    narrow = tenths_of_samples(0.5 * draws, stars).mean(dim=0)
+    assert min(narrow[0], narrow[9]) > 0.2
+    exact = tenths_of_errors(torch.zeros(4, 3000), torch.ones(4, 3000), stars)
+    assert exact.mean(dim=0).numpy() == pytest.approx(np.full(10, 0.1), abs=0.01)
 
 
 def test_an_equivalent_width_is_the_area_of_the_lines():

@@ -1,12 +1,23 @@
 """The tables of an audit of denoisers, on stars whose floor is made up so that every ratio is known."""
 
+import numpy as np
 import pytest
 import torch
 
-from specvit.denoise import DenoisedSpectra
-from specvit.denoise.scores import Floor
-from specvit.jobs.denoiser_audit import Answer, _answer, _by_region, _controls, _coverage, _errors
+from specvit.denoise import BayesDenoiser, DenoisedSpectra
+from specvit.denoise.scores import Floor, make_floor
+from specvit.jobs import denoiser_downstream
+from specvit.jobs.denoiser_audit import (
+    Answer,
+    _answer,
+    _by_region,
+    _controls,
+    _coverage,
+    _errors,
+    _tenths,
+)
 from specvit.jobs.denoiser_downstream import downstream
+from specvit.jobs.denoiser_labels import label_posteriors
 from specvit.runs.denoisers_record import DenoisersRecord, ScoreRows, read_denoisers_record
 from specvit.runs.summary import Score
 
@@ -23,7 +34,11 @@ def floor(stars):
     generator = torch.Generator().manual_seed(0)
     off = 0.03 * stars.truth.sigma * torch.randn(stars.flux.shape, generator=generator)
     inside = {"68 %": torch.full((STARS,), 0.68), "95 %": torch.full((STARS,), 0.95)}
-    return Floor(stars, stars.truth.flux + off, 0.03 * stars.truth.sigma, inside, 0)
+    tenths, labels = torch.full((STARS, 10), 0.1), stars.known_labels().double()
+    std = 0.03 * stars.truth.sigma
+    return Floor(
+        stars, stars.truth.flux + off, std, inside, tenths, labels + 0.1, torch.full_like(labels, 0.04), 0
+    )
 
 
 @pytest.fixture(scope="module")
@@ -85,12 +100,13 @@ def test_one_that_does_not_look_at_sigma_is_the_same_with_any(stars):
     assert cells(table, "unchanged", table.head[2], "") == [1] * 4
 
 
-def test_downstream_of_one_that_changes_nothing_nothing_is_gained(simulator, stars):
-    found = downstream({"unchanged": Unchanged()}, simulator, 1, stars, "log_g", ())
+def test_downstream_of_one_that_changes_nothing_nothing_is_gained(simulator, stars, floor):
+    found = downstream({"unchanged": Unchanged()}, simulator, 1, floor, "log_g", ())
     assert {one.estimator for one in found} >= {"subspace", "vit"}
     for one in found:
         if one.denoiser:
             assert (one.gain.value, one.gain.low, one.gain.high) == (0, 0, 0)
+            assert (one.expected_gain.value, one.expected_gain.high) == (0, 0)
         assert not one.fitted
         assert any(part.startswith("teff") for part in one.bias)
 
@@ -124,3 +140,76 @@ def test_samples_are_counted_where_no_error_is_stated(stars, floor):
     assert cells(table, "samples", "in 95 % of samples") == pytest.approx([95], abs=2)
     row = next(row for row in table.rows if row[1].startswith("all"))
     assert row[table.head.index("within 68 % by std")] is None
+
+
+class Flat:
+    """A denoiser that leaves nothing of the star."""
+
+    def denoise(self, flux, sigma, strength=1.0, draws=0, seed=0):
+        return DenoisedSpectra(torch.ones_like(flux))
+
+
+def test_networks_are_fitted_anew_on_what_they_are_shown(simulator, floor, monkeypatch):
+    monkeypatch.setattr(denoiser_downstream, "TRAINING", {"steps": 3, "batch": 8, "validations": 1})
+    found = downstream({"flat": Flat()}, simulator, 1, floor, "log_g", ("mlp-nano",), (60, 20))
+    plain, flat = (next(one for one in found if one.fitted and one.denoiser == k) for k in ("", "flat"))
+    assert plain.expected_gain is None
+    assert flat.expected_gain.value == pytest.approx(flat.expected.value - plain.expected.value)
+    assert flat.r2.value != plain.r2.value
+
+
+def test_expected_scores_downstream_are_those_of_their_formula(simulator, stars, floor):
+    at = simulator.prior.label_space.index("log_g")
+    log_g = stars.known_labels()[:, at].double().numpy()
+    spread = np.square(log_g - log_g.mean()).mean()
+    estimates = {"": log_g, "worse": log_g + 0.4}
+    plain, worse = denoiser_downstream._rows("x", True, estimates, floor, "log_g", simulator)
+    assert plain.r2.value == 1
+    # The posterior's mean is 0.1 above the truth here, and its variance 0.04.
+    assert plain.expected.value == pytest.approx(1 - (0.04 + 0.01) / spread)
+    assert worse.expected.value == pytest.approx(1 - (0.04 + 0.09) / spread)
+    assert worse.expected_gain.value == pytest.approx(-0.08 / spread)
+
+
+def test_samples_of_the_exact_posterior_give_its_labels_back(simulator):
+    """The whole way from spectra to posteriors of log g, and too wide samples are seen as such."""
+    floor = make_floor(simulator, 7, 12)
+    world = simulator.source("train", 1, 2), simulator.source("validation", 1, 2)
+    exact = BayesDenoiser(simulator.observed, bank_size=1 << 12).fit(*world)
+    first = floor.stars[slice(0, 8)]
+    samples = exact.denoise(first.flux, first.sigma, draws=20, seed=3).samples
+    middle = samples.mean(dim=1, keepdim=True)
+    denoisers = {"exact": Given(samples), "wide": Given(middle + 2 * (samples - middle)), "none": Unchanged()}
+    table = label_posteriors(denoisers, floor, simulator, "log_g", 3, most=(8, 20))
+    rows = {row[0]: row for row in table.rows if str(row[1]).startswith("all")}
+    assert set(rows) == {"exact", "wide"}
+    off, spread, inside, _ = (score.value for score in rows["exact"][2:])
+    # Twenty draws scatter by a fifth of a width; the floor knows each star's own photon noise besides.
+    assert off < 0.5
+    # Of eight stars; those on a face of the box cannot be wider.
+    assert spread == pytest.approx(1, abs=0.35)
+    assert inside > 30
+    assert rows["wide"][3].value > 1.3 * spread
+
+
+class Given:
+    """Samples that are there already."""
+
+    def __init__(self, samples):
+        self.samples = samples
+
+    def denoise(self, flux, sigma, strength=1.0, draws=0, seed=0):
+        return DenoisedSpectra(self.samples.mean(dim=1), None, self.samples)
+
+
+def test_tenths_tell_what_coverage_alone_does_not(stars, floor):
+    """A distribution that is shifted and one that is too narrow fill other tenths."""
+    std = floor.std
+    shifted = Answer(floor.mean + std, std, {})
+    narrow = Answer(floor.mean, 0.5 * std, {})
+    table = _tenths({"right": Answer(floor.mean, std, {}), "shifted": shifted, "narrow": narrow}, floor)
+    shares = {row[0]: np.array([cell.value for cell in row[2:]]) for row in table.rows}
+    assert shares["right"] == pytest.approx(np.full(10, 10.0), abs=1)
+    assert shares["shifted"][0] > 30 > 5 > shares["shifted"][-1]
+    assert min(shares["narrow"][0], shares["narrow"][-1]) > 20
+    assert all(values.sum() == pytest.approx(100) for values in shares.values())

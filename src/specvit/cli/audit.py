@@ -203,7 +203,7 @@ def denoisers(
     from specvit.cli.screen import Screen
     from specvit.denoise.making import load_denoiser
     from specvit.errors import ConfigError
-    from specvit.estimators import TABLE
+    from specvit.estimators.choice import choose
     from specvit.jobs.denoiser_audit import audit_denoisers
     from specvit.jobs.worlds import changed_world
     from specvit.report.denoiser_tables import denoiser_tables
@@ -216,9 +216,10 @@ def denoisers(
     check_at_least_one(stars=stars)
     estimators = tuple(name for name in fit.split(",") if name)
     for name in estimators:
-        if name not in TABLE or not TABLE[name].learns or TABLE[name].draws_spectra:
+        choice = choose(name)
+        if not choice.is_fitted_here or choice.is_own or not choice.spec.learns:
             raise ConfigError(
-                f"--fit: '{name}' is not fitted on a fixed set; choose ridge, lightgbm, pls, ..."
+                f"--fit: '{name}' is not fitted on a fixed set; choose ridge, lightgbm, subspace-nano, ..."
             )
     loaded = {}
     for path in models:

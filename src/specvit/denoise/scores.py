@@ -34,6 +34,8 @@ class Floor:
         mean: shape (B, L).
         std: (B, L).
         inside: share of pixels whose truth is in the central 68 and 95 % of the draws, name -> (B,).
+        tenths: share of pixels whose truth is in each tenth of the draws, (B, 10).
+        label_mean, label_variance: of the exact posterior of the labels, (B, P), float64.
         left_out: how many stars were.
     """
 
@@ -41,6 +43,9 @@ class Floor:
     mean: Tensor
     std: Tensor
     inside: dict[str, Tensor]
+    tenths: Tensor
+    label_mean: Tensor
+    label_variance: Tensor
     left_out: int
 
 
@@ -64,6 +69,9 @@ def make_floor(
         found.mean[kept],
         found.variance.sqrt()[kept],
         {name: values[kept] for name, values in inside.items()},
+        tenths_of_samples(found.draws, stars)[kept],
+        found.label_mean[kept],
+        found.label_variance[kept],
         int((~kept).sum()),
     )
 
@@ -112,16 +120,53 @@ def coverage(samples: Tensor, stars: SpectraBatch) -> dict[str, Tensor]:
     The rank of a truth among samples of its own posterior is uniform on S + 1 places; the places at both ends of the
     interval count by the part of them that lies inside it.
     """
-    places = samples.shape[1] + 1
-    rank = (samples < stars.known_truth().flux[:, None]).sum(dim=1).double()
     live = torch.isfinite(stars.sigma)
+    inside = inside_of(samples, stars.known_truth().flux)
+    return {
+        name: torch.where(live, values, 0.0).sum(dim=1) / live.sum(dim=1) for name, values in inside.items()
+    }
+
+
+def inside_of(draws: Tensor, truth: Tensor) -> dict[str, Tensor]:
+    """Return whether truths (B, ...) lie in the central 68 and 95 % of S draws (B, S, ...), as shares from 0 to 1."""
+    places = draws.shape[1] + 1
+    rank = (draws < truth[:, None]).sum(dim=1).double()
     found = {}
     for share in (68, 95):
         edge = (1 - share / 100) / 2 * places
-        low, high = rank.clamp(min=edge), (rank + 1).clamp(max=places - edge)
-        inside = torch.where(live, (high - low).clamp(min=0), 0.0)
-        found[f"{share} %"] = inside.sum(dim=1) / live.sum(dim=1)
+        found[f"{share} %"] = _between(rank, edge, places - edge)
     return found
+
+
+def tenths_of_samples(samples: Tensor, stars: SpectraBatch) -> Tensor:
+    """Return the share of live pixels whose truth falls in each tenth of S samples (B, S, L), shape (B, 10).
+
+    The probability integral transform by ranks: of right samples each tenth holds a tenth. A rank counts in every tenth
+    by the part of its place that lies there.
+    """
+    places = samples.shape[1] + 1
+    rank = (samples < stars.known_truth().flux[:, None]).sum(dim=1).double()
+    ends = [places * tenth / 10 for tenth in range(11)]
+    return _shares([_between(rank, low, high) for low, high in itertools.pairwise(ends)], stars)
+
+
+def tenths_of_errors(flux: Tensor, std: Tensor, stars: SpectraBatch) -> Tensor:
+    """Return the share of live pixels whose truth falls in each tenth of the normal distribution stated, (B, 10)."""
+    level = torch.special.ndtr((stars.known_truth().flux - flux).double() / std)
+    at = (10 * level).clamp(max=9).floor()
+    return _shares([(at == tenth).double() for tenth in range(10)], stars)
+
+
+def _between(rank: Tensor, low: float, high: float) -> Tensor:
+    """Return which part of the places [rank, rank + 1] lies between two ends."""
+    return ((rank + 1).clamp(max=high) - rank.clamp(min=low)).clamp(min=0)
+
+
+def _shares(parts: list[Tensor], stars: SpectraBatch) -> Tensor:
+    live = torch.isfinite(stars.sigma)
+    return torch.stack([torch.where(live, part, 0.0).sum(dim=1) for part in parts], dim=1) / live.sum(
+        dim=1, keepdim=True
+    )
 
 
 def stated_coverage(flux: Tensor, std: Tensor, stars: SpectraBatch) -> dict[str, Tensor]:

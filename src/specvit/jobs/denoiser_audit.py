@@ -22,11 +22,14 @@ from specvit.denoise.scores import (
     snr_bins,
     squared_error,
     stated_coverage,
+    tenths_of_errors,
+    tenths_of_samples,
     weighted_error,
 )
 from specvit.errors import ConfigError
 from specvit.evaluate.resampling import Interval
 from specvit.jobs.denoiser_downstream import Downstream, downstream
+from specvit.jobs.denoiser_labels import label_posteriors
 from specvit.jobs.watch import Quiet, Watch
 from specvit.jobs.worlds import build_world
 from specvit.runs import Score
@@ -48,11 +51,13 @@ class Answer:
         flux: shape (B, L).
         std: stated errors, or None.
         inside: share of pixels in the intervals of its samples, name -> (B,); {} without samples.
+        tenths: share of pixels in the tenths of its samples, (B, 10); None without samples.
     """
 
     flux: Tensor
     std: Tensor | None
     inside: dict[str, Tensor]
+    tenths: Tensor | None = None
 
 
 def audit_denoisers(
@@ -92,7 +97,10 @@ def audit_denoisers(
 
         floor = make_floor(simulator, seed, stars, told)
     test = floor.stars
-    answers = {NOISY: Answer(test.flux, None, {}), FLOOR: Answer(floor.mean, floor.std, floor.inside)}
+    answers = {
+        NOISY: Answer(test.flux, None, {}),
+        FLOOR: Answer(floor.mean, floor.std, floor.inside, floor.tenths),
+    }
     with watch.task("denoise") as update:
         for number, (name, denoiser) in enumerate(denoisers.items()):
             answers[name] = _answer(denoiser, test)
@@ -101,13 +109,16 @@ def audit_denoisers(
         _errors(answers, floor),
         _by_region(answers, floor),
         _coverage(answers, floor),
+        _tenths(answers, floor),
         _lines(answers, floor, simulator),
         _structure(answers, floor),
     ]
     with watch.task("controls, and spectra unlike any star's"):
         tables += [_controls(denoisers, test), _made_up(denoisers, test, simulator)]
+    with watch.task(f"posteriors of {label} from samples") as update:
+        tables.append(label_posteriors(denoisers, floor, simulator, label, seed, progress=update))
     with watch.task("downstream"):
-        found = downstream(denoisers, simulator, seed, test, label, estimators)
+        found = downstream(denoisers, simulator, seed, floor, label, estimators)
         tables += [_gains(found, label), _biases(found, label)]
     return DenoisersRecord(
         stars=len(test),
@@ -123,8 +134,10 @@ def _answer(denoiser: Denoiser, test: SpectraBatch) -> Answer:
     found = denoiser.denoise(test.flux, test.sigma)
     # Some state what they know by samples alone.
     drawn = denoiser.denoise(test.flux, test.sigma, draws=DRAWS)
-    inside = {} if drawn.samples is None else coverage(drawn.samples, test)
-    return Answer(found.mean, found.std, inside)
+    if drawn.samples is None:
+        return Answer(found.mean, found.std, {})
+    inside, tenths = coverage(drawn.samples, test), tenths_of_samples(drawn.samples, test)
+    return Answer(found.mean, found.std, inside, tenths)
 
 
 def _score(found: Interval | None) -> Score | None:
@@ -204,6 +217,22 @@ def _coverage(answers: Mapping[str, Answer], floor: Floor) -> ScoreRows:
     return ScoreRows(name="coverage", caption=caption, head=head, rows=tuple(rows))
 
 
+def _tenths(answers: Mapping[str, Answer], floor: Floor) -> ScoreRows:
+    """Return the probability integral transform of every denoiser that states a distribution, over all stars."""
+    test, rows = floor.stars, []
+    every = np.ones(len(test), dtype=bool)
+    for name, answer in answers.items():
+        stated = None if answer.std is None else tenths_of_errors(answer.flux, answer.std, test)
+        for how, tenths in (("std", stated), ("samples", answer.tenths)):
+            if tenths is not None:
+                rows.append(
+                    (name, how, *(_score(mean(100 * tenths[:, k].numpy(), every)) for k in range(10)))
+                )
+    head = ("denoiser", "by", *(f"tenth {k + 1}" for k in range(10)))
+    caption = "Truths in each tenth of the stated distribution, % (10 everywhere if it is right)"
+    return ScoreRows(name="tenths", caption=caption, head=head, rows=tuple(rows))
+
+
 def _lines(answers: Mapping[str, Answer], floor: Floor, simulator: Simulator) -> ScoreRows:
     test, grid, rows = floor.stars, simulator.grid, []
     truth, every = test.known_truth(), np.ones(len(floor.stars), dtype=bool)
@@ -281,10 +310,12 @@ def _gains(found: list[Downstream], label: str) -> ScoreRows:
             one.denoiser or "as observed",
             _score(one.r2),
             _score(one.gain),
+            _score(one.expected),
+            _score(one.expected_gain),
         )
         for one in found
     )
-    head = ("estimator", "how", "spectra", f"R² of {label}", "gain, paired")
+    head = ("estimator", "how", "spectra", f"R² of {label}", "gain, paired", "expected R²", "its gain")
     return ScoreRows(name="downstream", caption="Downstream", head=head, rows=rows)
 
 

@@ -15,9 +15,10 @@ import numpy as np
 from torch import Tensor
 
 from specvit.denoise import Denoiser
+from specvit.denoise.scores import Floor
 from specvit.estimators import Setting
+from specvit.estimators.choice import choose
 from specvit.estimators.pretrained import load_pretrained, pretrained_names
-from specvit.estimators.table import TABLE
 from specvit.evaluate.metrics import r2
 from specvit.evaluate.resampling import Interval, bootstrap, paired_difference
 from specvit.simulate import Simulator, splits
@@ -25,6 +26,9 @@ from specvit.spectra import MemorySource, SpectraBatch
 
 #: Training and validation stars of estimators that are fitted anew.
 FITTED_STARS = (1_500, 400)
+
+#: How long networks that are fitted anew learn.
+TRAINING = {"steps": 600, "batch": 64, "validations": 6}
 
 #: Slices in which bias is told: label -> edges.
 BIAS_EDGES = {"teff": (4500.0, 5250.0), "m_h": (-1.5, -0.5), "snr": (5.0, 9.0)}
@@ -39,6 +43,7 @@ class Downstream:
         denoiser: name; "" for the spectra as observed.
         r2: of the label.
         gain: R² less that of the same estimator on spectra as observed; None for these.
+        expected, expected_gain: the same of the R² expected of spectra like these, against the exact posterior.
         bias: mean error of the label by slice, each with its interval.
     """
 
@@ -47,6 +52,8 @@ class Downstream:
     denoiser: str
     r2: Interval
     gain: Interval | None
+    expected: Interval
+    expected_gain: Interval | None
     bias: dict[str, Interval]
 
 
@@ -54,7 +61,7 @@ def downstream(
     denoisers: Mapping[str, Denoiser],
     simulator: Simulator,
     seed: int,
-    test: SpectraBatch,
+    floor: Floor,
     label: str,
     estimators: tuple[str, ...],
     fitted_stars: tuple[int, int] = FITTED_STARS,
@@ -64,33 +71,36 @@ def downstream(
     Args:
         denoisers: fitted, by name.
         simulator, seed: of the stars that estimators are fitted on.
-        test: stars that no fit has seen.
+        floor: stars that no fit has seen, with the exact posteriors of their labels.
         label: one of the simulator's.
-        estimators: names of `TABLE` to be fitted anew.
+        estimators: to be fitted anew, as in `specvit run --estimators`; networks (MODEL-SIZE) see the fixed set again and again.
         fitted_stars: training and validation stars.
     """
     counts = zip((splits.TRAIN, splits.VALIDATION), fitted_stars, strict=True)
+    test = floor.stars
     # Nothing is denoised that nobody is fitted on.
     sets = [simulator.draw(split, seed, 0, count, truth=False) for split, count in counts if estimators]
     shown = {"": [*sets, test]}
     for name, denoiser in denoisers.items():
         shown[name] = [_denoised(denoiser, batch) for batch in (*sets, test)]
-    truth = test.known_labels()[:, simulator.prior.label_space.index(label)].double().numpy()
     found = []
     for name in pretrained_names():
         trained = load_pretrained(name)
         if trained.grid.fingerprint != simulator.grid.fingerprint or label not in trained.names:
             continue
         estimates = {key: _estimate(trained, batches[-1], label) for key, batches in shown.items()}
-        found += _rows(name, False, estimates, truth, test, simulator)
+        found += _rows(name, False, estimates, floor, label, simulator)
     for name in estimators:
         estimates = {}
         for key, (train, validation, stars) in shown.items():
-            setting = Setting(labels=(label,), simulator=simulator, seed=seed, threads=1)
-            model = TABLE[name].build(setting)
+            choice = choose(name)
+            options = TRAINING if choice.spec.draws_spectra else {}
+            model = choice.spec.build(
+                Setting((label,), simulator, seed, threads=1, options=options, size=choice.size)
+            )
             model.fit(_source(train, simulator), _source(validation, simulator))
             estimates[key] = _estimate(model, stars, label)
-        found += _rows(name, True, estimates, truth, test, simulator)
+        found += _rows(name, True, estimates, floor, label, simulator)
     return found
 
 
@@ -113,10 +123,14 @@ def _rows(
     name: str,
     fitted: bool,
     estimates: Mapping[str, np.ndarray],
-    truth: np.ndarray,
-    test: SpectraBatch,
+    floor: Floor,
+    label: str,
     simulator: Simulator,
 ) -> list[Downstream]:
+    test, at = floor.stars, simulator.prior.label_space.index(label)
+    truth = test.known_labels()[:, at].double().numpy()
+    middle, least = floor.label_mean[:, at].cpu().numpy(), floor.label_variance[:, at].cpu().numpy()
+    total = np.square(truth - truth.mean())
     plain, rows = estimates[""], []
     for denoiser, values in estimates.items():
         gain = None if not denoiser else paired_difference(r2, truth, values, plain)
@@ -124,7 +138,14 @@ def _rows(
             part: bootstrap(lambda a: a.mean(axis=-1), (values - truth)[chosen])
             for part, chosen in _parts(test, simulator).items()
         }
-        rows.append(Downstream(name, fitted, denoiser, bootstrap(r2, truth, values), gain, bias))
+        left, before = (least + np.square(one - middle) for one in (values, plain))
+        expected = bootstrap(lambda a, t: 1 - a.mean(axis=-1) / t.mean(axis=-1), left, total)
+        more = None
+        if denoiser:
+            more = bootstrap(lambda a, b, t: (b - a).mean(axis=-1) / t.mean(axis=-1), left, before, total)
+        rows.append(
+            Downstream(name, fitted, denoiser, bootstrap(r2, truth, values), gain, expected, more, bias)
+        )
     return rows
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from specvit.instrument import ObservedEmulator
 from specvit.limits.bayes.ceiling import BayesCeiling, Progress
+from specvit.limits.bayes.estimates import estimate
 from specvit.limits.bayes.observation import Observation
 from specvit.limits.bayes.pareto import k_limit, pareto_k
 from specvit.limits.bayes.sampler import FreshSamples
@@ -29,6 +30,7 @@ class SpectrumPosterior:
         variance: per pixel, (B, L).
         draws: equally weighted, shape (B, D, L), or None.
         labels: those of `draws`, shape (B, D, P), float64, or None.
+        label_mean, label_variance: of the labels, shape (B, P), float64.
         ess: effective sample size, shape (B,).
         converged: as `Posterior.converged`, shape (B,).
         samples: likelihoods computed, shape (B,).
@@ -38,6 +40,8 @@ class SpectrumPosterior:
     variance: Tensor
     draws: Tensor | None
     labels: Tensor | None
+    label_mean: Tensor
+    label_variance: Tensor
     ess: Tensor
     converged: Tensor
     samples: Tensor
@@ -99,12 +103,15 @@ def _of_samples(
     labels = None
     if picked is not None:
         labels = samples.points.gather(1, picked[..., None].expand(-1, -1, samples.points.shape[-1]))
+    moments = estimate(samples.points, weight, (0.5,))
     converged = (ess >= ceiling.settings.minimum_ess) & (tail < k_limit(samples.points.shape[1]))
     return SpectrumPosterior(
         torch.stack(mean),
         torch.stack(variance),
         torch.stack(drawn) if drawn else None,
         labels,
+        moments.mean,
+        moments.covariance.diagonal(dim1=1, dim2=2),
         ess,
         converged,
         torch.full_like(ess, samples.spent, dtype=torch.int64),

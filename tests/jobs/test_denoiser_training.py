@@ -1,7 +1,9 @@
 """`specvit train --model unet-denoiser`: a run folder, a denoiser that is read back, its scores; refusals by name."""
 
 import json
+import shutil
 
+import numpy as np
 import pytest
 import torch
 import typer
@@ -9,8 +11,10 @@ from typer.testing import CliRunner
 
 from specvit.cli.train import train
 from specvit.denoise.learned import LearnedDenoiser
+from specvit.errors import DataError
 from specvit.jobs.denoiser_training import score_flux
-from specvit.runs import RunFolder
+from specvit.report import write_report
+from specvit.runs import DenoisedExamples, RunFolder
 from specvit.simulate import Simulator
 
 SMALL = (
@@ -76,3 +80,33 @@ def test_what_cannot_be_meant_is_refused_by_name(arguments, words, tmp_path):
     result = call(*arguments.split(), *SMALL.split(), "--steps", "2", "--out", str(tmp_path / "run"))
     assert result.exit_code != 0
     assert words in str(result.exception)
+
+
+def test_the_report_holds_its_scores_three_stars_and_the_loss(trained):
+    folder, _, told = trained
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert told["report"] == str(folder / "report.html")
+    assert page.count("data:image/png") + page.count("data:image/svg") == 4
+    for place, scores in told["scores"].items():
+        assert f"<td>{place}</td><td>{scores['mse']:.3g}</td>" in page
+    examples = DenoisedExamples.read(RunFolder.open(folder))
+    assert (np.diff(examples.snr) > 0).all()
+    error = [np.square(flux - examples.clean).mean() for flux in (examples.flux, examples.mean)]
+    assert error[1] < 0.5 * error[0]
+
+
+def test_the_report_is_made_again_from_the_run_alone(trained):
+    folder, _, _ = trained
+    before = (folder / "report.html").read_text(encoding="utf-8")
+    (folder / "report.html").unlink()
+    assert write_report(folder) == folder / "report.html"
+    assert (folder / "report.html").read_text(encoding="utf-8") == before
+
+
+def test_a_run_without_scores_is_refused_by_name(trained, tmp_path):
+    shutil.copytree(trained[0], tmp_path / "run")
+    provenance = json.loads((tmp_path / "run" / "provenance.json").read_text())
+    provenance["stages"] = {}
+    (tmp_path / "run" / "provenance.json").write_text(json.dumps(provenance))
+    with pytest.raises(DataError, match="holds no scores"):
+        write_report(tmp_path / "run")

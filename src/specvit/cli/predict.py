@@ -146,9 +146,9 @@ def predict(
     from specvit.cli.terminal import say, show, show_json
     from specvit.errors import ConfigError, DataError, RunError
     from specvit.observed import ReadOptions, form_names
+    from specvit.report.plain_page import check_pages
     from specvit.starlist import FitRecipe, StarListJob, star_inputs
     from specvit.starlist.inputs import parse_columns, parse_prior, parse_windows
-    from specvit.starlist.pages import check_pages
     from specvit.starlist.tables import check_table_name, write_table_of_stars
     from specvit.stellar import StarFitSettings
 
@@ -171,7 +171,7 @@ def predict(
     if plot_format not in ("png", "html"):
         raise ConfigError(f"--plot-format {plot_format}: expected png or html")
     if summary is not None:
-        check_pages()
+        check_pages("pages of stars")
         if summary.suffix.lower() not in (".html", ".htm") or summary.is_dir():
             raise ConfigError(f"--summary {summary}: expected the name of a file that ends in .html")
     options = ReadOptions(

@@ -160,12 +160,15 @@ def train(
     if is_denoiser(model):
         with RichProgress(console) as progress:
             denoised, found = run_denoiser_training(config, progress, fresh)
+            with progress.task("report"):
+                page = write_report(denoised.path)
         place = denoised.path / "models" / model
         if json_output:
-            show_json({"run": str(denoised.path), "model": str(place), "scores": found})
+            show_json({"run": str(denoised.path), "model": str(place), "report": str(page), "scores": found})
             return
         print_flux_scores(console, found)
         show(f"model: {place}")
+        show(f"report: {page}")
         return
     with RichProgress(console) as progress:
         run = run_training(config, progress, fresh=fresh)

@@ -25,12 +25,15 @@ from specvit.jobs.training import open_sources, training_identity
 from specvit.jobs.watch import Quiet, Update, Watch
 from specvit.jobs.work import Record, Work
 from specvit.jobs.worlds import set_threads
-from specvit.runs import RunFolder
+from specvit.runs import DenoisedExamples, RunFolder
 from specvit.spectra import SpectraBatch, collect
 from specvit.training.engine import Listener
 
 #: S/N between which test stars are scored together.
 SNR_EDGES = (0.0, 4.0, 6.0, 9.0, 13.0, np.inf)
+
+#: Shares of the test stars that are fainter than the examples.
+EXAMPLES = (0.1, 0.5, 0.9)
 
 #: Score -> value, by slice: "all", then S/N bins that hold stars.
 Scores = dict[str, dict[str, float]]
@@ -125,7 +128,8 @@ class TrainDenoiser:
 
         denoiser = self.untrained(checkpoints, listen)
         denoiser.fit(self.sources.drawn, self.sources.validation, update)
-        scores = score_flux(denoiser, collect(self.sources.test))
+        stars = collect(self.sources.test)
+        scores = score_flux(denoiser, stars)
         denoiser.metrics = {
             f"{name}, {place}": value for place, found in scores.items() for name, value in found.items()
         }
@@ -133,6 +137,7 @@ class TrainDenoiser:
         shutil.rmtree(folder, ignore_errors=True)
         folder.parent.mkdir(parents=True, exist_ok=True)
         denoiser.save(folder)
+        examples_of(denoiser, stars).write(run)
         shutil.rmtree(checkpoints.parent, ignore_errors=True)
         record |= {
             "scores": scores,
@@ -145,6 +150,22 @@ class TrainDenoiser:
         """Return the scores of an earlier start."""
         found: Scores = run.stages[self.name]["scores"]
         return found
+
+
+def examples_of(denoiser: Denoiser, stars: SpectraBatch) -> DenoisedExamples:
+    """Return a faint, a usual and a bright test star, by `EXAMPLES`, as observed and denoised."""
+    order = stars.known_snr().argsort()
+    chosen = stars[torch.stack([order[round(share * (len(order) - 1))] for share in EXAMPLES])]
+    found = denoiser.denoise(chosen.flux, chosen.sigma)
+    return DenoisedExamples(
+        wavelength=denoiser.origin.grid.wavelength,
+        flux=chosen.flux.numpy(),
+        sigma=chosen.sigma.numpy(),
+        clean=chosen.known_truth().flux.numpy(),
+        mean=found.mean.numpy(),
+        snr=chosen.known_snr().numpy(),
+        std=None if found.std is None else found.std.numpy(),
+    )
 
 
 def score_flux(denoiser: Denoiser, stars: SpectraBatch) -> Scores:

@@ -9,13 +9,14 @@ from typing import Any
 from specvit.documents import dump_toml
 from specvit.errors import import_optional
 from specvit.report.contents import RunContents, load_contents
+from specvit.report.denoiser_page import write_denoiser_page
 from specvit.report.drawings import drawings
 from specvit.report.meanings import curve_meanings, leak_warnings, world_warnings
 from specvit.report.run_tables import run_tables
 from specvit.report.style import save_figure, style_sheet, to_data_uri
 from specvit.report.tables import Cell, Table, cell_text, write_table
 from specvit.report.words import count, findings, interval, label_name, metric_name, number, value
-from specvit.runs import ALL, Score, Spread, write_atomic
+from specvit.runs import ALL, DenoisedExamples, RunFolder, Score, Spread, write_atomic
 from specvit.runs.atomic import disk_errors
 
 #: Tables shown on the page, under their headings; the others lie in tables/ only.
@@ -35,7 +36,7 @@ HEADINGS = {
 def write_report(folder: Path | str) -> Path:
     """Write report.html, figures/ and tables/ into a run folder and return the path of the page.
 
-    Everything is made before the first file is written; the page, which says that all is there, comes last.
+    The run of a denoiser gets the page of `denoiser_page`. Everything is made before the first file is written; the page, which says that all is there, comes last.
 
     Raises:
         DataError: if the run has no results yet or a file of it is missing or wrong.
@@ -45,6 +46,8 @@ def write_report(folder: Path | str) -> Path:
     for module in ("jinja2", "matplotlib"):
         import_optional(module, None, "specvit report")
     folder = Path(folder)
+    if DenoisedExamples.exists(opened := RunFolder.open(folder)):
+        return write_denoiser_page(opened)
     run = load_contents(folder)
     made = [(drawing, drawing.draw(run)) for drawing in drawings(run)]
     tables = run_tables(run)

@@ -2,6 +2,7 @@
 
 from specvit.runs.artefacts import (
     CellScores,
+    DenoisedExamples,
     Estimates,
     Examples,
     Explanation,
@@ -35,6 +36,7 @@ __all__ = [
     "ALL",
     "CeilingFacts",
     "CellScores",
+    "DenoisedExamples",
     "Estimates",
     "EstimatorFacts",
     "Examples",

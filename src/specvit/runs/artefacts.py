@@ -284,6 +284,35 @@ class Examples(Artefact):
             raise DataError(f"{where}: 'sigma' holds NaN; {MEND}")
 
 
+@dataclass(frozen=True)
+class DenoisedExamples(Artefact):
+    """S test spectra of L pixels and what a denoiser makes of them.
+
+    Args:
+        wavelength: Å in vacuum, shape (L,).
+        flux, sigma: as observed, (S, L); sigma is infinite on dead pixels.
+        clean: without noise, (S, L).
+        mean: what came out, (S, L).
+        snr: shape (S,).
+        std: stated error of the mean, (S, L); None where none is stated.
+    """
+
+    FILE: ClassVar[str] = "denoised"
+
+    wavelength: Array = array("L", finite=True)
+    flux: Array = array("S L", finite=True)
+    sigma: Array = array("S L")
+    clean: Array = array("S L", finite=True)
+    mean: Array = array("S L", finite=True)
+    snr: Array = array("S", finite=True)
+    std: Array | None = array("S L", optional=True)
+
+    def check(self, where: str) -> None:
+        """Raise DataError for an unknown sigma; that of a dead pixel is infinite."""
+        if np.isnan(self.sigma).any():
+            raise DataError(f"{where}: 'sigma' holds NaN; {MEND}")
+
+
 #: Quantities of every explanation, and those of a network that attends to the whole spectrum.
 LOOKED_AT, ATTENDED = ("fisher", "response", "ig"), ("attention", "rollout")
 

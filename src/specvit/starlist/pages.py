@@ -1,56 +1,20 @@
-"""One HTML file per star, and one about all: text, figures and tables, readable offline."""
+"""The page of one star: what was found, the spectrum, the posterior, and where it comes from."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
-from importlib.resources import files
 from typing import Any
 
-from specvit.errors import import_optional
-from specvit.report.style import style_sheet, to_data_uri
+from specvit.report.plain_page import PageTable, render_page
+from specvit.report.style import to_data_uri
 from specvit.report.words import label_name, number
 from specvit.starlist.figure import corner_figure, digits_of, spectrum_figure
 from specvit.stellar import FLAGS, FittedSpectrum, StellarParameters
 from specvit.stellar.mask_cost import MaskCost
 from specvit.stellar.systematic import SYSTEMATIC
 
-#: A text, or a text and where it leads.
-PageCell = str | tuple[str, str]
-
-
-@dataclass(frozen=True)
-class PageTable:
-    """A table of a page."""
-
-    heading: str
-    caption: str
-    head: tuple[str, ...]
-    rows: Sequence[Sequence[PageCell]]
-
-
-def check_pages() -> None:
-    """Raise MissingExtra if what pages are made with is not there: before stars are fitted, not after."""
-    for module in ("jinja2", "matplotlib"):
-        import_optional(module, None, "pages of stars")
-
-
-def render_page(**content: Any) -> str:
-    """Return a page; `content` is what the template names."""
-    return str(_template().render(style=style_sheet(), **content))
-
-
-@lru_cache(maxsize=1)
-def _template() -> Any:
-    from jinja2 import Environment, StrictUndefined
-
-    # A misspelt name fails instead of leaving a gap; names of stars and files are text, whatever they hold.
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    source = files("specvit.starlist") / "templates" / "page.html.j2"
-    return environment.from_string(source.read_text(encoding="utf-8"))
+#: Below every page.
+FOOTER = "Flags and errors are explained in docs/predict.md of specvit."
 
 
 def star_page(
@@ -92,6 +56,7 @@ def star_page(
         figures=figures,
         tables=[*_minima_table(star), *cost_table(costs)],
         facts=_facts(star, provenance),
+        footer=FOOTER,
     )
 
 

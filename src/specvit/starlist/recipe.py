@@ -15,13 +15,14 @@ from specvit.errors import ConfigError
 from specvit.library import Emulator
 from specvit.library.emulator import BUILTIN_EMULATOR
 from specvit.observed import ObservedSpectrum
+from specvit.report.plain_page import check_pages
 from specvit.report.style import save_png
 from specvit.runs.atomic import write_atomic
 from specvit.runs.identity import content_digest, file_digest
 from specvit.spectra.airglow import NIGHT_SKY_LINES
 from specvit.starlist.advice import advice_for
 from specvit.starlist.figure import plain_name, spectrum_figure
-from specvit.starlist.pages import check_pages, star_page
+from specvit.starlist.pages import star_page
 from specvit.starlist.residuals import RestBins
 from specvit.stellar import FittedSpectrum, StarFitSettings, StarFitter, StellarParameters
 from specvit.stellar.clipping import fit_clipped
@@ -144,7 +145,7 @@ class FitRecipe:
         MissingExtra without what figures need.
         """
         if self.plot is not None:
-            check_pages()
+            check_pages("pages of stars")
         _ = self.errors
         names = self.open_emulator().label_space.names
         if odd := sorted(set(self.settings.priors) - set(names)):

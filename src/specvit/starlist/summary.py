@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from specvit.report.palette import CEILING_BAND, MODEL_COLOURS, MUTED
+from specvit.report.plain_page import PageCell, PageTable, render_page
 from specvit.report.style import house_style, to_data_uri
 from specvit.report.words import count, label_name, number
 from specvit.runs.atomic import write_atomic
 from specvit.spectra.lines import FEATURES
 from specvit.starlist.figure import digits_of, name_lines
-from specvit.starlist.pages import PageCell, PageTable, render_page
+from specvit.starlist.pages import FOOTER
 from specvit.starlist.residuals import RestBins, SurveyResidual, unpacked
 from specvit.stellar import FLAGS
 from specvit.stellar.flags import NOTES
@@ -132,6 +133,7 @@ class StarListSummary:
             figures=figures,
             tables=[table for table in self._tables() if table.rows],
             facts=[(key, f"{value}") for key, value in self.provenance.items()],
+            footer=FOOTER,
         )
 
     def _findings(self) -> list[str]:

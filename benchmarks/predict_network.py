@@ -23,13 +23,13 @@ from astropy.io import fits
 
 from _machine import heading
 from specvit.amortised import Agreement, AmortisedFitter, NetworkStore, Setup, SetupNetwork, TrainingPlan
-from specvit.amortised.answers import answered, parameters, rest_frames
+from specvit.amortised.answers import answered, cut_off, parameters, rest_frames
 from specvit.amortised.models import modelled
 from specvit.amortised.setup import grouped
 from specvit.amortised.stars import star_flux
 from specvit.library import Emulator
 from specvit.observed import ReadOptions, iter_spectra
-from specvit.stellar import StarFitSettings, StarFitter
+from specvit.stellar import StarFitSettings, StarFitter, StellarParameters
 from specvit.stellar.pixels import fit_pixels
 from specvit.stellar.templates import WidthTemplates
 
@@ -72,7 +72,7 @@ def timed(work: Callable[[], Any]) -> tuple[Any, float]:
     return found, time.process_time() - began
 
 
-def stages(path: Path, network: SetupNetwork, emulator: Emulator) -> dict[str, float]:
+def stages(path: Path, network: SetupNetwork, emulator: Emulator, setups: list[Setup]) -> dict[str, float]:
     """Return milliseconds per star of every stage."""
     settings, options = StarFitSettings(), ReadOptions(medium="vacuum", resolution=RESOLUTION)
     low, high = emulator.grid.start, emulator.grid.stop
@@ -84,16 +84,22 @@ def stages(path: Path, network: SetupNetwork, emulator: Emulator) -> dict[str, f
     domain = network.estimator.origin.domain
     assert domain is not None
     _, judging = timed(lambda: [domain.judge(*pool) for pool in seen])
-    rows = [(pool, one, k) for pool, one in zip(pools, said, strict=True) for k in range(len(pool))]
-    stars, writing = timed(
-        lambda: [parameters(network, one, k, pool[k], settings.velocity) for pool, one, k in rows]
-    )
-    _, modelling = timed(
-        lambda: [modelled(a, b, network.templates, settings) for a, b in zip(stars, pixels, strict=True)]
-    )
+
+    def worded() -> list[StellarParameters]:
+        cuts = [cut_off(network, one.prediction) for one in said]
+        return [
+            parameters(network, one, k, pool[k], settings.velocity, bool(cut[k]))
+            for pool, one, cut in zip(pools, said, cuts, strict=True)
+            for k in range(len(pool))
+        ]
+
+    stars, writing = timed(worded)
+    _, grouping = timed(lambda: [grouped(pool, settings, setups) for pool in pools])
+    _, modelling = timed(lambda: modelled(stars, pixels, network.templates, settings))
     seconds = {
         "reading the table": reading,
         "pixels, masks": preparing,
+        "setups": grouping,
         "velocity and rest frame": moving,
         "network": whole - moving - judging,
         "verdict": judging,
@@ -124,7 +130,7 @@ def main() -> None:
         began = time.process_time()
         network = store.network(setups[0])
         training = time.process_time() - began
-        found = stages(path, network, emulator)
+        found = stages(path, network, emulator, setups)
         trusted = Agreement(24, {}, {}, {})
         fitter = AmortisedFitter(StarFitter(emulator, settings), store, agreements={setups[0]: trusted})
         few = ReadOptions(medium="vacuum", resolution=RESOLUTION)

@@ -94,7 +94,7 @@ def _found(network: SetupNetwork, pixels: Sequence[FitPixels]) -> _Found:
 
 
 def parameters(
-    network: SetupNetwork, said: Answered, row: int, pixels: FitPixels, largest: float
+    network: SetupNetwork, said: Answered, row: int, pixels: FitPixels, largest: float, cut: bool
 ) -> StellarParameters:
     """Return the answer for one spectrum.
 
@@ -103,6 +103,7 @@ def parameters(
         said: of the spectra, of which this is number `row`.
         pixels: of the spectrum.
         largest: km/s, the largest velocity that was looked for.
+        cut: whether the edge of the box cuts off what is stated of it, see `cut_off`.
     """
     prediction, spectrum, used = said.prediction, pixels.spectrum, pixels.usable
     names = prediction.names
@@ -115,7 +116,7 @@ def parameters(
     reduced = float(known.chi2[row] / known.degrees_of_freedom[row].clamp(min=1))
     velocity, inside = float(said.velocity[row]), bool(said.in_domain[row])
     raised = {
-        "LABEL_ON_FACE": _cut_off(network, prediction, row),
+        "LABEL_ON_FACE": cut,
         "CHI2": reduced > LARGEST_CHI2,
         "SIGMA_LARGE": any(errors[name] > most for name, most in LARGEST_SIGMA.items() if name in errors),
         "RV_EDGE": abs(velocity) > 0.98 * largest,
@@ -172,16 +173,15 @@ def _alike(
     ]
 
 
-def _cut_off(network: SetupNetwork, prediction: Prediction, row: int) -> bool:
-    """Return whether the edge of the box cuts off what is stated of Teff, log g or [M/H]."""
+def cut_off(network: SetupNetwork, prediction: Prediction) -> np.ndarray:
+    """Return of which spectra the edge of the box cuts off what is stated of Teff, log g or [M/H], shape (N,), bool."""
     assert prediction.quantiles is not None
     assert prediction.std is not None
     space = network.estimator.label_space
-    for at, name in enumerate(space.names):
-        low, high = space.low[at], space.high[at]
-        if name not in LARGEST_SIGMA or float(prediction.std[row, at]) > NARROW * (high - low):
-            continue
-        lower, middle, upper = (float(prediction.quantiles.at(p)[row, at]) for p in (0.16, 0.5, 0.84))
-        if lower - low < CUT * (middle - lower) or high - upper < CUT * (upper - middle):
-            return True
-    return False
+    lower, middle, upper = (prediction.quantiles.at(p).numpy() for p in (0.16, 0.5, 0.84))
+    low, high = np.array(space.low), np.array(space.high)
+    near = (lower - low < CUT * (middle - lower)) | (high - upper < CUT * (upper - middle))
+    narrow = prediction.std.numpy() <= NARROW * (high - low)
+    minded = np.array([name in LARGEST_SIGMA for name in space.names])
+    found: np.ndarray = (near & narrow & minded).any(axis=1)
+    return found

@@ -13,7 +13,7 @@ from itertools import islice
 import numpy as np
 
 from specvit.amortised.agreement import CHECKED, FEWEST, Agreement, compared
-from specvit.amortised.answers import Answered, answered, parameters
+from specvit.amortised.answers import Answered, answered, cut_off, parameters
 from specvit.amortised.judging import MINDED, flagged, reason_of
 from specvit.amortised.models import modelled
 from specvit.amortised.networks import NetworkStore, SetupNetwork
@@ -112,10 +112,11 @@ class AmortisedFitter:
         said, stars, agreement = self._agreement(setup, pixels)
         trusted = set(np.flatnonzero(said.in_domain).tolist()) if agreement.holds else set()
         network = self._network(setup)
-        found: dict[int, Outcome] = {
-            row: (stars[row], modelled(stars[row], pixels[row], network.templates, self.settings))
-            for row in trusted
-        }
+        ours = sorted(trusted)
+        spectra = modelled(
+            [stars[row] for row in ours], [pixels[row] for row in ours], network.templates, self.settings
+        )
+        found: dict[int, Outcome] = {row: (stars[row], one) for row, one in zip(ours, spectra, strict=True)}
         others = [row for row in range(len(pixels)) if row not in trusted]
         fits = self.fitter.fit([pixels[row].spectrum for row in others])
         found |= {row: _judged(fit, said, row) for row, fit in zip(others, fits, strict=True)}
@@ -128,7 +129,10 @@ class AmortisedFitter:
         network = self._network(setup)
         said = answered(network, pixels)
         largest = self.settings.velocity
-        stars = [parameters(network, said, row, one, largest) for row, one in enumerate(pixels)]
+        cut = cut_off(network, said.prediction)
+        stars = [
+            parameters(network, said, row, one, largest, bool(cut[row])) for row, one in enumerate(pixels)
+        ]
         agreement = self.agreements.get(setup)
         if agreement is None or (agreement.checked < FEWEST and not self._settled):
             inside = np.flatnonzero(said.in_domain)

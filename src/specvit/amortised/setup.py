@@ -107,15 +107,26 @@ class Setup:
         }
 
 
+#: Pixels, their FWHM, whether there is air above, and whether the resolution is a guess.
+SameSetup = tuple[bytes, bytes, bool, bool]
+
+
 def grouped(
     pixels: Iterable[FitPixels], settings: StarFitSettings, known: list[Setup]
 ) -> list[tuple[Setup, list[int]]]:
     """Return setups and the numbers of their spectra; those that are not yet in `known` are added to it."""
     members: dict[int, list[int]] = {}
+    # Spectra of a survey share their pixels; what a setup is known by is told once of these.
+    same: dict[SameSetup, int] = {}
     for number, one in enumerate(pixels):
+        key = _key(one)
+        if key in same:
+            members.setdefault(same[key], []).append(number)
+            continue
         at = next((k for k, setup in enumerate(known) if setup.has(one, settings)), len(known))
         if at == len(known):
             known.append(Setup.of(one, settings))
+        same[key] = at
         members.setdefault(at, []).append(number)
     return [(known[at], rows) for at, rows in members.items()]
 
@@ -135,6 +146,13 @@ def _ends(values: np.ndarray) -> tuple[float, float]:
 def _round(value: float, ratio: float) -> float:
     """Return the nearest of the numbers that are a `ratio` apart."""
     return float(f"{ratio ** round(np.log(value) / np.log(ratio)):.5g}")
+
+
+def _key(pixels: FitPixels) -> SameSetup:
+    """Return what two spectra share that are of one setup without a doubt."""
+    spectrum = pixels.spectrum
+    assumed = "resolution" in spectrum.assumed
+    return pixels.wavelength.tobytes(), pixels.fwhm.tobytes(), spectrum.ground, assumed
 
 
 def _windows(pixels: FitPixels, settings: StarFitSettings) -> tuple[tuple[float, float], ...]:

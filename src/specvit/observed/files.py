@@ -98,9 +98,12 @@ def _rows_of(hdu: Any, names: list[str]) -> Iterator[tuple[str | None, dict[str,
         yield None, {name: hdu.data[name] for name in names}
         return
     title = next((columns[key] for key in ROW_NAMES if key in columns), None)
+    # Asked of the file once: each time astropy looks whether the column has to be scaled.
+    fields = {name: hdu.data[name] for name in names}
+    arrays_of = {name: values for name, values in fields.items() if np.ndim(values) == 2}
     for row in range(len(hdu.data)):
-        own = str(hdu.data[title][row]).strip() if title is not None else ""
-        arrays = {name: hdu.data[name][row] for name in names if np.ndim(hdu.data[name]) == 2}
+        own = str(fields[title][row]).strip() if title is not None else ""
+        arrays = {name: values[row] for name, values in arrays_of.items()}
         yield own if len(hdu.data) > 1 or own else None, arrays
 
 

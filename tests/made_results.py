@@ -95,6 +95,7 @@ def made_result(study, verdict, scale="laptop", p=0.002, seeds=(1, 2, 3), change
             runs=runs,
             spectra="5" * 16,
             scores={"all": scores, "low_noise": scores},
+            learning=((100, 0.3 + 0.1 * at), (200, 0.4 + 0.1 * at)),
         )
     shares = {
         name: ShareFacts(
@@ -131,6 +132,7 @@ def made_result(study, verdict, scale="laptop", p=0.002, seeds=(1, 2, 3), change
         "variants": variants,
         "stars": StarFacts(drawn=1000, unconverged=6, missing=4, slices={"all": 990, "low_noise": 198}),
         "shares": shares,
+        "began": "2026-11-19T08:00:00+00:00",
         "seconds": 5400.0,
         "made": {
             "specvit": "0.1.0",

@@ -7,11 +7,13 @@ import subprocess
 
 import pytest
 
-from made_results import made_result
+from made_results import made_result, write_results
 from specvit.cli import main
 from specvit.errors import ConfigError
 from specvit.hub import read_knowledge
 from specvit.paper import latex_problems, make_exhibits, read_outline, write_paper
+from specvit.paper.drawings import draw_learning, draw_shares
+from specvit.paper.numbers import number_macros
 from specvit.paper.outline import OUTLINES, SHIPPED
 from specvit.report import load_contents
 from specvit.runs.study_result import write_study_result
@@ -81,6 +83,34 @@ def test_exhibits_are_of_studies_with_verdicts_and_the_others_are_named(knowledg
     assert not names & set(why)
     tokens = next(one for one in made if one.id == "tokenisation")
     assert tokens.caption.endswith("Not judged yet: chunks, multi-scale, cropping.")
+
+
+def test_shares_and_trainings_are_drawn_where_results_hold_them(studies, tmp_path):
+    """And said to be missing where they do not: results of before kept no history of a training."""
+    ours = {name: studies[name] for name in ("experts-metallicity", "learning-curve")}
+    write_results(tmp_path, ours, {"experts-metallicity": "supported", "learning-curve": "refuted"})
+    knowledge = read_knowledge(tmp_path, "laptop")
+    made = {one.id for one in make_exhibits(read_outline(SHIPPED, knowledge), knowledge)[0]}
+    assert made >= {"shares", "learning-curves"}
+    (known,) = knowledge.of(["experts-metallicity"])
+    figure = draw_shares([known])
+    names = [text.get_text() for text in figure.axes[0].get_yticklabels()]
+    assert names[1].endswith("(not defined)")
+    # A dot for each of the others, a cross for each that was published.
+    marks = [line.get_marker() for line in figure.axes[0].lines]
+    assert (marks.count("o"), marks.count("x")) == (3, 2)
+    macros = number_macros(knowledge)
+    assert macros["svExpertsMetallicityShareMhLow"] == "0.71"
+    assert "svExpertsMetallicityShareMhFull" not in macros
+    (trained,) = knowledge.of(["learning-curve"])
+    lines = draw_learning([trained]).axes[0].lines
+    assert [line.get_ydata().tolist() for line in lines] == [[0.3, 0.4], pytest.approx([0.4, 0.5])]
+    result = made_result(studies["learning-curve"], "refuted")
+    silent = {name: facts.model_copy(update={"learning": ()}) for name, facts in result.variants.items()}
+    write_study_result(tmp_path, result.model_copy(update={"variants": silent}))
+    knowledge = read_knowledge(tmp_path, "laptop")
+    _, missing = make_exhibits(read_outline(SHIPPED, knowledge), knowledge)
+    assert "no result of its studies" in next(one.why for one in missing if one.id == "learning-curves")
 
 
 def test_captions_state_stars_seeds_and_snr(with_run):

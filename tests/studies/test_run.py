@@ -132,6 +132,23 @@ def test_shares_are_ratios_of_what_the_stars_say(ran):
     assert result.shares["nothing"].share.value is None
 
 
+def test_a_result_says_when_it_was_begun_and_how_networks_learnt(ran, tmp_path):
+    scaled, _, _, _ = ran
+    store = copied(ran, tmp_path)
+    result = judge(scaled, store)
+    begun = [json.loads(path.read_text())["created"] for path in store.root.glob("*/*/provenance.json")]
+    assert result.began == min(begun)
+    assert all(facts.learning == () for facts in result.variants.values())
+    for trial, values in zip(scaled.variant("twice").trials.values(), ([0.2, 0.4], [0.4]), strict=True):
+        log = store.folder_of(trial) / "metrics.jsonl"
+        for step, value in enumerate(values):
+            record = {"event": "validation", "step": 10 * step, "r2": {"log_g": value, "teff": 0.9}}
+            with log.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(record) + "\n")
+    # What one seed alone tells is not told: a mean over others would jump.
+    assert judge(scaled, store).variants["twice"].learning == ((0, pytest.approx(0.3)),)
+
+
 def test_the_result_can_be_read_without_the_runs(ran):
     scaled, _, results, session = ran
     found = read_study_result(result_path(results, "small", "smoke"))

@@ -82,7 +82,7 @@ def _row(known: Known, knowledge: Knowledge) -> tuple[str | None, ...]:
         "project": _project(known, knowledge),
         "topic": known.id,
         "status": _STATUS.get(progress, progress),
-        "start_time": knowledge.started.get(known.id),
+        "start_time": (result.began if result is not None else "") or knowledge.started.get(known.id),
         "end_time": None if result is None else str(result.made["date"]),
         "entry_point": None if known.study is None else command,
         "config_path": None if known.study is None else f"{known.id}.toml",

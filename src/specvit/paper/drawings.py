@@ -132,6 +132,33 @@ def draw_curves(studies: Sequence[Known], key: str, knowledge: Knowledge, axis: 
     return figure
 
 
+def draw_learning(studies: Sequence[Known]) -> Figure:
+    """Return R² of validation spectra along the trainings, a line for every variant that tells it."""
+    from matplotlib.figure import Figure
+
+    results = _results(studies)
+    with house_style():
+        figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
+        axes = figure.subplots()
+        lines = [
+            (f"{result.id}: {name}", facts.learning)
+            for result in results
+            for name, facts in result.variants.items()
+            if facts.learning
+        ]
+        for at, (name, points) in enumerate(lines):
+            look = MODEL_COLOURS[at % len(MODEL_COLOURS)], MARKERS[at % len(MARKERS)]
+            steps, values = zip(*points, strict=True)
+            axes.plot(steps, values, color=look[0], marker=look[1], markersize=4, label=name)
+        axes.set_xlabel("optimiser steps")
+        axes.set_ylabel(
+            f"R² of {' and '.join(dict.fromkeys(label_name(r.label) for r in results))}, validation"
+        )
+        axes.legend()
+        axes.grid(axis="y")
+    return figure
+
+
 def draw_shares(studies: Sequence[Known]) -> Figure:
     """Return a row per share of some studies: value with its 95 % interval, and a cross where it was published to be."""
     from matplotlib.figure import Figure

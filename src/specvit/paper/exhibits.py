@@ -137,6 +137,12 @@ def _figure(
         figure = draw.draw_curves(studies, section.key, knowledge, section.axis)
     elif section.kind == "effects":
         figure = draw.draw_effects(studies)
+    elif section.kind == "learning":
+        if not any(
+            facts.learning for known in studies if known.counted for facts in known.counted.variants.values()
+        ):
+            return "no result of its studies holds a training's history"
+        figure = draw.draw_learning(studies)
     elif section.kind == "shares":
         if not any(known.counted is not None and known.counted.shares for known in studies):
             return "none of its studies states a share"

@@ -17,7 +17,7 @@ from specvit.studies.schema import Line, Text
 
 OUTLINE_VERSION = 1
 
-#: dots, curves, matrix, effects, shares: figures of studies. scores, findings, settings: tables of studies. run-figure,
+#: dots, curves, matrix, effects, shares, learning: figures of studies. scores, findings, settings: tables of studies. run-figure,
 #: run-table: of one `specvit run`. pipeline: a diagram. none: nothing in specvit makes it yet.
 Kind = Literal[
     "dots",
@@ -25,6 +25,7 @@ Kind = Literal[
     "matrix",
     "effects",
     "shares",
+    "learning",
     "scores",
     "findings",
     "settings",
@@ -33,8 +34,26 @@ Kind = Literal[
     "pipeline",
     "none",
 ]
-FIGURES: tuple[Kind, ...] = ("dots", "curves", "matrix", "effects", "shares", "run-figure", "pipeline")
-OF_STUDIES: tuple[Kind, ...] = ("dots", "curves", "matrix", "effects", "shares", "scores", "findings")
+FIGURES: tuple[Kind, ...] = (
+    "dots",
+    "curves",
+    "matrix",
+    "effects",
+    "shares",
+    "learning",
+    "run-figure",
+    "pipeline",
+)
+OF_STUDIES: tuple[Kind, ...] = (
+    "dots",
+    "curves",
+    "matrix",
+    "effects",
+    "shares",
+    "learning",
+    "scores",
+    "findings",
+)
 
 
 class ExhibitSection(Section):
@@ -58,7 +77,7 @@ class ExhibitSection(Section):
     @model_validator(mode="after")
     def _has_what_it_is_made_of(self) -> ExhibitSection:
         for needed, kinds in (
-            ("studies", ("dots", "curves", "matrix", "shares", "scores")),
+            ("studies", ("dots", "curves", "matrix", "shares", "learning", "scores")),
             ("key", ("curves",)),
         ):
             if self.kind in kinds and not getattr(self, needed):

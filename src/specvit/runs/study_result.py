@@ -72,12 +72,15 @@ class VariantFacts(_Part):
         runs: seed -> digest of its run.
         spectra: digest of the stars it was judged by.
         scores: slice -> measure -> mean over seeds and stars, with its 95 % interval.
+        learning: of a network, (optimiser step, R² of the label on validation spectra) along its training, mean over
+            seeds; no estimator is chosen or judged by it.
     """
 
     changes: dict[str, Any]
     runs: dict[str, str]
     spectra: str
     scores: dict[str, dict[str, Score]]
+    learning: tuple[tuple[int, float], ...] = ()
 
 
 class ShareFacts(_Part):
@@ -149,6 +152,7 @@ class StudyResult(_Part):
         variants: name -> what was run, and its scores.
         stars: the test stars.
         shares: name -> a share that was declared to be stated beside the verdict.
+        began: when the first of its runs was begun, ISO 8601; "" in results of before it was kept.
         seconds: of all its runs, whether shared with other studies or not.
         made: versions, machine and date of the judgement.
         history: the verdicts of this study at this scale, oldest first.
@@ -176,6 +180,7 @@ class StudyResult(_Part):
     variants: dict[str, VariantFacts]
     stars: StarFacts
     shares: dict[str, ShareFacts] = {}
+    began: str = ""
     seconds: float
     made: dict[str, Any]
     history: tuple[KnowledgeChange, ...]

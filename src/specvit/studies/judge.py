@@ -40,6 +40,7 @@ from specvit.studies.schema import ShareSection
 from specvit.studies.store import Store
 from specvit.studies.variants import ScaledStudy, Variant
 from specvit.studies.verdict import UNCORRECTED, Decided, contrast_values, decide, effects_of, verdict_of
+from specvit.training.engine import VALIDATED
 
 Values = np.ndarray
 
@@ -95,7 +96,10 @@ def judge(scaled: ScaledStudy, store: Store, before: StudyResult | None = None) 
     decided = decide(claims, effects)
     verdict = verdict_of(study.parsed, {one.claim: one.verdict for one in decided})
     main, machine = evidence[study.label], describe_machine()
-    variants = {variant.name: _variant_facts(variant, main, masks) for variant in scaled.variants}
+    variants = {
+        variant.name: _variant_facts(variant, main, masks, _learning(variant, store, study.label))
+        for variant in scaled.variants
+    }
     shares = {name: _share_facts(share, main.on(masks[share.slice])) for name, share in study.shares.items()}
     runs = content_digest({name: facts.model_dump(mode="json")["runs"] for name, facts in variants.items()})
     change = KnowledgeChange(date=machine["date"], verdict=verdict, declaration=study.digest, runs=runs)
@@ -126,6 +130,7 @@ def judge(scaled: ScaledStudy, store: Store, before: StudyResult | None = None) 
             slices={name: int((mask & main.usable).sum()) for name, mask in masks.items()},
         ),
         shares=shares,
+        began=_began(scaled, store),
         seconds=round(_seconds(scaled, store), 1),
         made={name: machine[name] for name in ("specvit", "git_commit", "packages", "cpu", "date")},
         history=history,
@@ -189,7 +194,12 @@ def _flux_of(runs: list[RunFolder]) -> dict[str, Values]:
     return {name: np.stack([one[name] for one in found]) for name in set.intersection(*map(set, found))}
 
 
-def _variant_facts(variant: Variant, evidence: Evidence, masks: Mapping[str, Values]) -> VariantFacts:
+def _variant_facts(
+    variant: Variant,
+    evidence: Evidence,
+    masks: Mapping[str, Values],
+    learning: tuple[tuple[int, float], ...],
+) -> VariantFacts:
     judged = evidence.variants[variant.name]
     scores: dict[str, dict[str, Score]] = {}
     for part, mask in masks.items():
@@ -201,7 +211,27 @@ def _variant_facts(variant: Variant, evidence: Evidence, masks: Mapping[str, Val
                 if measure.is_known_of(judged)
             }
     runs = {str(seed): trial.digest for seed, trial in variant.trials.items()}
-    return VariantFacts(changes=variant.changes, runs=runs, spectra=variant.yardstick.digest, scores=scores)
+    return VariantFacts(
+        changes=variant.changes,
+        runs=runs,
+        spectra=variant.yardstick.digest,
+        scores=scores,
+        learning=learning,
+    )
+
+
+def _learning(variant: Variant, store: Store, label: str) -> tuple[tuple[int, float], ...]:
+    """Return the validations that the logs of all seeds hold of a label."""
+    found = [
+        {
+            record["step"]: record["r2"][label]
+            for record in RunFolder.open(store.folder_of(trial)).read_log()
+            if record.get("event") == VALIDATED and label in record.get("r2", {})
+        }
+        for trial in variant.trials.values()
+    ]
+    steps = sorted(set.intersection(*map(set, found)))
+    return tuple((step, float(np.mean([one[step] for one in found]))) for step in steps)
 
 
 def _claim_facts(one: Decided, label: str, stars: int) -> ClaimFacts:
@@ -237,10 +267,19 @@ def _differ(old: KnowledgeChange, new: KnowledgeChange) -> bool:
     return (old.verdict, old.declaration, old.runs) != (new.verdict, new.declaration, new.runs)
 
 
+def _began(scaled: ScaledStudy, store: Store) -> str:
+    return min(str(run.provenance["created"]) for run in _folders(scaled, store))
+
+
 def _seconds(scaled: ScaledStudy, store: Store) -> float:
+    stages = (run.stages for run in _folders(scaled, store))
+    return float(sum(stage["seconds"] for found in stages for stage in found.values()))
+
+
+def _folders(scaled: ScaledStudy, store: Store) -> list[RunFolder]:
+    """Return all runs of a study, each once."""
     digests: dict[str, Any] = {
         trial.digest: trial for variant in scaled.variants for trial in variant.trials.values()
     }
     digests |= {variant.yardstick.digest: variant.yardstick for variant in scaled.variants}
-    stages = (RunFolder.open(store.folder_of(run)).stages for run in digests.values())
-    return float(sum(stage["seconds"] for found in stages for stage in found.values()))
+    return [RunFolder.open(store.folder_of(run)) for run in digests.values()]

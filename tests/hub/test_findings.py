@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from made_results import write_results
+from made_results import made_result, write_results
 from specvit.hub import read_knowledge, write_findings
-from specvit.hub.findings import FATES, fate_of
+from specvit.hub.findings import FATES, detectable, fate_of
+from specvit.runs.study_result import write_study_result
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -48,6 +49,20 @@ def test_every_claim_stands_in_the_file_with_number_effect_and_decision(knowledg
         assert (f'## <a id="{fate.replace(" ", "-")}"></a>{heading}' in text) == any(
             fate_of(known, knowledge) == fate for known in knowledge.studies.values()
         )
+
+
+def test_what_the_scale_can_decide_is_the_median_of_what_would_have_been_seen(knowledge, tmp_path, studies):
+    sizes = detectable(knowledge)
+    assert set(sizes) >= {"excess", "expected_r2"}
+    assert all(size == 0.014 for size, _ in sizes.values())
+    one, two = (made_result(studies[name], "supported") for name in ("kernel", "dilation"))
+    claims = [claim.model_copy(update={"effects": ()}) for claim in two.claims]
+    for result in (one, two.model_copy(update={"claims": tuple(claims)})):
+        write_study_result(tmp_path, result)
+    # Of a slice without stars there is no size.
+    assert sum(number for _, number in detectable(read_knowledge(tmp_path, "laptop")).values()) == len(
+        [effect for claim in one.claims for effect in claim.effects if "*" not in claim.text]
+    )
 
 
 def test_the_committed_file_is_the_newest(monkeypatch, tmp_path):

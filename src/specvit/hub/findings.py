@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from statistics import median
 from typing import Literal
 
 from specvit.hub.blocks import Block, Facts, Heading, HubPage, Item, Listing, Paragraph
@@ -9,6 +10,8 @@ from specvit.hub.cite import day, effects_text, mark, runs_link, share_text, stu
 from specvit.hub.knowledge import Knowledge, Known
 from specvit.report.phrase import Code, Phrase, coded, joined, phrase
 from specvit.report.words import count, label_name
+from specvit.studies import parse_rule
+from specvit.studies.rule import claims_of
 
 Fate = Literal["does not hold", "holds", "undecided", "beside the claim", "open"]
 #: In the order in which they are told: what is said of how many, and the heading.
@@ -49,6 +52,20 @@ def findings_page(knowledge: Knowledge) -> HubPage:
             )
         )
     )
+    sizes = detectable(knowledge)
+    if sizes:
+        told = "; ".join(
+            f"{name.replace('_', ' ')} {size:.2g} ({count(number)} comparisons)"
+            for name, (size, number) in sizes.items()
+        )
+        blocks.append(
+            Paragraph(
+                phrase(
+                    f"What this scale can decide, the median of the sizes that would have been seen: {told}. A rule with a "
+                    "smaller margin ends undecided more often than not."
+                )
+            )
+        )
     for fate, (_, heading) in FATES.items():
         studies = by_fate[fate]
         if not studies:
@@ -63,6 +80,25 @@ def findings_page(knowledge: Knowledge) -> HubPage:
         blocks.append(Heading("Results that were left out, or come with a warning", "problems"))
         blocks.append(Listing(tuple(Item(coded(problem)) for problem in knowledge.problems)))
     return HubPage("findings", "Findings", f"{knowledge.scale} scale", tuple(blocks))
+
+
+def detectable(knowledge: Knowledge) -> dict[str, tuple[float, int]]:
+    """Return measure -> median size that would have been seen, and of how many comparisons of that measure alone."""
+    found: dict[str, list[float]] = {}
+    for known in knowledge.judged:
+        result = known.counted
+        if result is None:
+            continue
+        effects = {claim.text: claim.effects for claim in result.claims}
+        for claim in claims_of(parse_rule(result.rule)):
+            measures = {term.measure for contrast in claim.contrasts for term in contrast.terms}
+            # Sums with factors are of another size than what they are sums of.
+            plain = all(abs(term.factor) == 1 for contrast in claim.contrasts for term in contrast.terms)
+            if len(measures) == 1 and plain:
+                found.setdefault(measures.pop(), []).extend(
+                    effect.detectable for effect in effects.get(claim.text, ())
+                )
+    return {name: (median(sizes), len(sizes)) for name, sizes in sorted(found.items()) if sizes}
 
 
 def _told(known: Known) -> Facts:

@@ -9,6 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from specvit.stellar.calibration import LeftOut
+    from specvit.stellar.cores import CoreChoice
 
 
 def calibrate_stars(
@@ -21,13 +22,18 @@ def calibrate_stars(
         str, typer.Option(help="'builtin' or an emulator file made by `specvit library build`.")
     ] = "builtin",
     sources: Annotated[str, typer.Option(help="Where the stars are from, in words; kept in the file.")] = "",
+    cores: Annotated[
+        bool,
+        typer.Option(help="Choose the further error of the Ca II cores by cross-validation, and keep it."),
+    ] = True,
     json_output: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
 ) -> None:
     """Make a model error of stars of known parameters, and say whether it helps stars that had no part in it.
 
     Every star is fitted with its labels held at the known values; what the templates leave over, smooth in no star and
     alike in many, corrects them, and what remains enters sigma. Then every star is fitted freely with a model error of
-    the others, and, if the table has several surveys, with one of the other surveys alone.
+    the others, and, if the table has several surveys, with one of the other surveys alone. How far the cores of the
+    Ca II triplet are believed is chosen by cross-validation: what is printed of it is of stars that had no part in that.
 
     Examples:
 
@@ -35,17 +41,28 @@ def calibrate_stars(
 
         specvit predict spectra/ --model-error model_error.json --out found.csv
     """
+    from dataclasses import replace
+
+    from specvit.cli.progress import RichProgress
+    from specvit.cli.screen import Screen
     from specvit.cli.terminal import say, show, show_json
     from specvit.observed import ReadOptions
     from specvit.starlist import FitRecipe
     from specvit.starlist.known import known_stars
     from specvit.stellar import StarFitSettings
     from specvit.stellar.calibration import build_model_error, known_residuals, leave_out
+    from specvit.stellar.cores import choose_core_error
 
     stars = known_stars(table, ReadOptions(), say)
     emulator, settings = FitRecipe(library).open_emulator(), StarFitSettings()
     residuals = known_residuals(stars, emulator, settings)
     error = build_model_error(residuals, emulator, sources or str(table.name))
+    choice = None
+    if cores:
+        with RichProgress(Screen(stderr=True)) as progress, progress.task("cores of Ca II") as update:
+            choice = choose_core_error(residuals, emulator, settings, progress=update)
+        error = replace(error, core_error=choice.chosen)
+        settings = replace(settings, core_error=choice.chosen)
     groups = {one.star.group for one in residuals}
     checks = {"a tenth of the stars left out": leave_out(residuals, emulator, settings)}
     if len(groups) > 1:
@@ -53,7 +70,8 @@ def calibrate_stars(
     error.save(out)
     rows = {name: _numbers(left_out) for name, left_out in checks.items()}
     if json_output:
-        show_json({"file": str(out), "stars": error.stars, "left_out": rows}, indent=1)
+        told = None if choice is None else _cores(choice)
+        show_json({"file": str(out), "stars": error.stars, "cores": told, "left_out": rows}, indent=1)
         return
     show(f"{error.stars} of {len(stars)} stars lie in the library and could be fitted")
     for name, labels in rows.items():
@@ -63,7 +81,34 @@ def calibrate_stars(
                 f"  {label:<8}{number['plain_bias']:+10.3g} {number['plain']:9.3g}  ->"
                 f"{number['bias']:+10.3g} {number['corrected']:9.3g}"
             )
+    if choice is not None:
+        tried = ", ".join(f"{error:g}: {loss:.3f}" for error, loss in choice.losses.items())
+        show(
+            f"further error of the Ca II cores: {choice.chosen:g} (mean loss of each that was tried: {tried})"
+        )
+        chosen = ", ".join(f"{error:g}" for error in sorted(choice.folds))
+        show(
+            f"  stars that had no part in the choice: loss {choice.held_out:.3f}; chosen without them {chosen}"
+        )
+        for label, number in _cores(choice)["held_out"].items():
+            show(f"  {label:<8}{number['bias']:+10.3g} {number['median_abs']:9.3g}")
     say(f"{out}: specvit predict --model-error {out}")
+
+
+def _cores(choice: CoreChoice) -> dict[str, Any]:
+    import numpy as np
+
+    return {
+        "chosen": choice.chosen,
+        "losses": {f"{error:g}": loss for error, loss in choice.losses.items()},
+        "chosen_by_others": list(choice.folds),
+        "held_out_loss": choice.held_out,
+        "held_out": {
+            label: {"bias": float(np.nanmedian(off)), "median_abs": float(np.nanmedian(np.abs(off)))}
+            for label, off in choice.off.items()
+            if np.isfinite(off).any()
+        },
+    }
 
 
 def _numbers(left_out: LeftOut) -> dict[str, Any]:

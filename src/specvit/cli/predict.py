@@ -87,9 +87,12 @@ def predict(
         ),
     ] = None,
     core_error: Annotated[
-        float,
-        typer.Option(help="Further error at the cores of the Ca II triplet; 0 fits them like the rest."),
-    ] = 0.3,
+        float | None,
+        typer.Option(
+            help="Further error at the cores of the Ca II triplet, relative to the flux; 0 fits them like the rest. By default what "
+            "the model error's stars chose, else 0.3."
+        ),
+    ] = None,
     library: Annotated[
         str, typer.Option(help="'builtin' or an emulator file made by `specvit library build`.")
     ] = "builtin",
@@ -187,7 +190,7 @@ def predict(
     settings = StarFitSettings(
         telluric=not no_telluric,
         model_error=error if isinstance(error, float) else None,
-        core_error=core_error,
+        core_error=StarFitSettings.core_error if core_error is None else core_error,
         priors=dict(parse_prior(text) for text in prior or ()),
     )
     recipe = FitRecipe(
@@ -206,6 +209,8 @@ def predict(
         plot_form=cast("PlotForm", plot_format),
     )
     recipe.check()
+    if core_error is None:
+        recipe = recipe.with_chosen_cores()
     inputs = star_inputs(files, options, sys.stdin if "-" in files else ())
     if method in NETWORK_METHODS:
         recipe = _with_networks(recipe, network, updates, inputs, quiet=json_output)

@@ -151,6 +151,11 @@ class FitRecipe:
         if odd := sorted(set(self.settings.priors) - set(names)):
             raise ConfigError(f"--prior {odd[0]}: '{odd[0]}' is no label; known are {', '.join(names)}")
 
+    def with_chosen_cores(self) -> FitRecipe:
+        """Return it with the further error of the Ca II cores that the stars of its model error chose, if they did."""
+        chosen = None if self.errors is None else self.errors.core_error
+        return self if chosen is None else replace(self, settings=replace(self.settings, core_error=chosen))
+
     def open_emulator(self) -> Emulator:
         """Return the emulator; ConfigError if there is no such file."""
         if self.library == "builtin":

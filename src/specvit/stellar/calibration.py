@@ -230,6 +230,11 @@ class LeftOut:
         )
 
 
+def folds_of(stars: int, folds: int) -> np.ndarray:
+    """Return the number of the part of each star, shape (stars,), drawn with a fixed seed."""
+    return np.random.default_rng(1).permutation(stars) % min(folds, stars)
+
+
 def leave_out(
     residuals: Sequence[KnownResidual],
     emulator: Emulator,
@@ -253,7 +258,7 @@ def leave_out(
         names = sorted({star.group for star in stars})
         part = np.array([names.index(star.group) for star in stars])
     else:
-        part = np.random.default_rng(1).permutation(len(stars)) % min(folds, len(stars))
+        part = folds_of(len(stars), folds)
     flat = StarFitter(emulator, replace(settings, model_error=FLAT_ERROR))
     plain = flat.fit([star.spectrum for star in stars])
     corrected: dict[int, Outcome] = {}

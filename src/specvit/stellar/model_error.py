@@ -44,6 +44,7 @@ class ModelError:
         stars: how many it was found from.
         library: digest of the emulator.
         sources: in words, where the stars are from.
+        core_error: of the Ca II triplet's cores, as chosen by the stars (`stellar.cores`); None where it was not.
         form: of the file.
     """
 
@@ -57,6 +58,7 @@ class ModelError:
     stars: int
     library: str
     sources: str
+    core_error: float | None = None
     form: int = FORM
 
     def __post_init__(self) -> None:
@@ -66,6 +68,8 @@ class ModelError:
             raise ValueError(f"{len(self.correction)} corrections and {len(self.error)} errors")
         if not (self.step > 0 and min(self.error) > 0 and max(np.abs(self.correction)) < 1):
             raise ValueError("step and errors must be positive, corrections below 1")
+        if self.core_error is not None and not 0 <= self.core_error < 10:
+            raise ValueError(f"core_error is {self.core_error}, expected 0 to 10")
 
     @property
     def log_wavelength(self) -> np.ndarray:

@@ -11,6 +11,7 @@ from specvit.errors import ConfigError, WavelengthRangeError
 from specvit.estimators import NetworkEstimator, network_config
 from specvit.jobs.regridded import Regridded
 from specvit.jobs.tuning import TunePlan, fine_tune, labels_saved
+from specvit.library import Emulator
 from specvit.models import Origin, build_network
 from specvit.runs import Score
 from specvit.runs.learning_record import LearningRow
@@ -154,3 +155,27 @@ def test_other_bounds_are_refused_with_what_differs(network, tmp_path):
     plan = TunePlan((20,), ("all",), ("teff",), 2, 8, seeds=1, test=40, posteriors=0, validation=40)
     with pytest.raises(ConfigError, match="same labels and bounds"):
         fine_tune(NetworkEstimator.load(network), str(network), other, plan, tmp_path)
+
+
+def test_stars_may_be_of_another_library_prior_and_spectrograph(network, tmp_path):
+    """What a network says of them as it was shows that they are others; training goes on with them."""
+    other = Emulator.builtin()
+    with torch.no_grad():
+        # Deeper lines, as of another line list.
+        other.mean.copy_(1 - 1.5 * (1 - other.mean))
+    other.save(tmp_path / "other.h5")
+    plan = TunePlan((24,), ("all",), ("teff",), 3, 8, seeds=1, test=40, posteriors=0, validation=40)
+    model, scores = NetworkEstimator.load(network), {}
+    for name, changes in {
+        "as it was trained": {},
+        "library": {"library": str(tmp_path / "other.h5")},
+        "prior": {"prior": "lattice"},
+        "spectrograph": {"instrument": "desi_z"},
+    }.items():
+        world = World(**{"instrument": "gaia_rvs", **changes})
+        record = fine_tune(model, str(network), world, plan, tmp_path / name)
+        assert [row.how for row in record.rows] == ["as it was", "all"]
+        scores[name] = record.rows[0].r2.value
+        tuned = NetworkEstimator.load(next((tmp_path / name / "models").iterdir()))
+        assert tuned.grid.fingerprint == model.grid.fingerprint
+    assert len(set(scores.values())) == 4

@@ -10,6 +10,7 @@ from specvit.estimators.architectures import network_config
 from specvit.estimators.network_fitter import network_to_start_from
 from specvit.models.network import build_network
 from specvit.simulate import Simulator, Widening, World
+from specvit.training import continuing
 from specvit.training.continuing import check_same_kind, start_from_network
 from specvit.training.starts import fit_front
 
@@ -46,6 +47,30 @@ def test_the_first_answers_are_those_of_the_first_network(simulator, spectra, mo
     width = first.head.labels_scaling.width.double()
     assert float(((ours - theirs) / width).abs().max()) < 1e-4
     assert float((theirs / width).std()) > 1e-2
+
+
+@pytest.mark.parametrize(("far", "kept"), [(continuing.FAR, True), (1e9, False)])
+def test_levels_far_beyond_the_first_training_stay_what_they_were(simulator, spectra, monkeypatch, far, kept):
+    """Pixels that a spectrograph leaves dead: carried on along a line, the network would begin with nonsense."""
+    monkeypatch.setattr(continuing, "FAR", far)
+    plain, _ = spectra
+    torch.manual_seed(0)
+    config = network_config("subspace")
+    first = build_network(config, simulator.grid, simulator.prior.label_space).eval()
+    fit_front(first, plain)
+    with torch.no_grad():
+        for parameter in first.body.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    sigma = plain.sigma.clone()
+    sigma[:, :1200] = torch.inf
+    dead = replace(plain, sigma=sigma)
+    network = build_network(config, simulator.grid, first.label_space).eval()
+    start_from_network(network, first, dead)
+    with torch.no_grad():
+        ours, theirs = (n.mean(n(dead.flux, dead.sigma)) for n in (network, first))
+    width = first.head.labels_scaling.width.double()
+    off = float(((ours - theirs) / width).square().mean().sqrt())
+    assert (off < 0.1 * float((theirs / width).std())) == kept
 
 
 def test_another_kind_is_refused(simulator):

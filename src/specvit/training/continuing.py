@@ -13,6 +13,7 @@ from torch import nn
 
 from specvit.errors import ConfigError
 from specvit.models.cnn import CNN
+from specvit.models.conditioning import STRANGEST
 from specvit.models.mlp import MLP
 from specvit.models.network import FrontConfig, NetworkConfig, SpectrumNetwork
 from specvit.models.swin import Swin
@@ -41,6 +42,11 @@ def check_same_kind(
         )
 
 
+#: Levels of noise, in units of their spread in the first training, up to which its layers are carried on along a line:
+#: twice where they are bounded, which stars of S/N 300 keep to after a training on those of 2 to 30.
+FAR = 2 * STRANGEST
+
+
 @torch.no_grad()
 def start_from_network(network: SpectrumNetwork, first: SpectrumNetwork, sample: SpectraBatch) -> None:
     """Give a network the weights of another of its kind (see `check_same_kind`).
@@ -56,10 +62,14 @@ def start_from_network(network: SpectrumNetwork, first: SpectrumNetwork, sample:
     if network.config.head == "ordinal" and split > 1:
         _divide_bins(weights, network, split)
     network.body.load_state_dict(weights)
-    old_centre, old_scale = first.front.level_centre, first.front.level_scale
-    network.front.fit_level(sample.flux, sample.sigma)
-    scale = network.front.level_scale / old_scale
-    shift = (network.front.level_centre - old_centre) / old_scale
+    front, old_centre, old_scale = network.front, first.front.level_centre, first.front.level_scale
+    front.fit_level(sample.flux, sample.sigma)
+    # Far beyond what the first was trained on its layers read the bound; they would be carried on along a straight
+    # line into nonsense, as where a spectrograph leaves pixels dead. There levels stay what they were.
+    beyond = (front.level_centre - old_centre).abs() + 2 * front.level_scale > FAR * old_scale
+    front.level_centre.copy_(torch.where(beyond, old_centre, front.level_centre))
+    front.level_scale.copy_(torch.where(beyond, old_scale, front.level_scale))
+    scale, shift = front.level_scale / old_scale, (front.level_centre - old_centre) / old_scale
     # level before = scale · level now + shift, so a layer W level + b becomes (W scale) level + (b + W shift).
     for layer, first_column in _level_layers(network):
         columns = layer.weight[:, first_column:]

@@ -42,7 +42,7 @@ def write_denoiser_page(run: RunFolder) -> Path:
         (f"denoised_{at}", f"A star of S/N {number(float(snr), 1)}", _example(examples, at))
         for at, snr in enumerate(examples.snr)
     ]
-    losses = [one for one in run.read_log() if one.get("event") == "validation"]
+    losses = [one for one in run.read_log() if "monitored" in one]
     if losses:
         figures.append(("loss", "How the loss fell", _losses(losses)))
     captions = {

@@ -65,7 +65,7 @@ class ShareSection(Section):
     part: Text = Field(description="a sum of measures of variants, as in a rule")
     whole: Text = Field(description="the sum it is a share of")
     slice: PartName = Field(default=ALL, description="which stars")
-    published: Annotated[float, Field(allow_inf_nan=False)] | None = Field(
+    published: Annotated[float, Field(ge=-1e3, le=1e3)] | None = Field(
         default=None, description="the share that was published"
     )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy.optimize import brentq
@@ -122,6 +123,12 @@ def crossed_ratio(
     return Interval(value, end(0.5 * (1 - LEVEL)), end(0.5 * (1 + LEVEL)))
 
 
+@lru_cache(maxsize=4)
+def _resampled(stars: int, resamples: int, seed: int) -> Resampled:
+    """Return the resamples of so many stars: those of one study are asked for again for every variant and measure."""
+    return Resampled(stars, resamples, seed)
+
+
 class _CrossedMeans:
     """Weighted sums of matrices (S, N) over the same seeds and stars, all with the same draws."""
 
@@ -131,7 +138,7 @@ class _CrossedMeans:
             raise ShapeError(f"crossed mean: expected seeds x stars, at least (1, 2); got {values.shape[1:]}")
         _, self.seeds, self.stars = values.shape
         self.mean, self.rows, columns = values.mean(axis=(1, 2)), values.mean(axis=2), values.mean(axis=1)
-        deviations = Resampled(self.stars, resamples, seed).means((columns - self.mean[:, None]).T)[1]
+        deviations = _resampled(self.stars, resamples, seed).means((columns - self.mean[:, None]).T)[1]
         # Of a bootstrap's variance 1 / N is missing.
         self.deviations = deviations * np.sqrt(self.stars / (self.stars - 1))
         if self.seeds > 1:

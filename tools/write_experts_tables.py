@@ -1,4 +1,4 @@
-"""Write the tables of docs/experts.md that are made of results of studies, between their marks.
+"""Write the tables of docs/experts.md that are made of results of studies, between their marks, and its figure of shares.
 
     python tools/write_experts_tables.py [--results results] [--page docs/experts.md] [--scale laptop]
 
@@ -10,6 +10,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from specvit.hub import read_knowledge
+from specvit.paper.drawings import draw_shares
+from specvit.report.style import save_png
 from specvit.report.words import decimals_of, score_text
 from specvit.runs import Score
 from specvit.runs.study_result import StudyResult, read_study_result, result_path
@@ -103,6 +106,9 @@ def main() -> None:
     options = parser.parse_args()
     page = options.page.read_text(encoding="utf-8")
     options.page.write_text(written(page, options.results, options.scale), encoding="utf-8")
+    knowledge = read_knowledge(options.results, options.scale)
+    studies = knowledge.of(list(dict.fromkeys(study for study, *_ in SHARES)))
+    save_png(draw_shares(studies), options.page.parent / "figures" / "shares.png")
 
 
 if __name__ == "__main__":

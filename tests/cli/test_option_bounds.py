@@ -57,6 +57,8 @@ def test_a_number_without_a_bound_would_be_seen():
         (["simulate", "--out", "x", "--shards", "9" * 60], "--shards: expected at most 100,000, got a number of"),
         (["simulate", "--out", "x", "--workers", "1000000"], "--workers: expected at most 4,096, got 1,000,000"),
         (["simulate", "--out", "x", "--noise-level", "nan"], "--noise-level: expected at most 1,000,000.0, got nan"),
+        (["audit", "experts", "x", "--posteriors", "-1"], "--posteriors: expected 0 or more, got -1"),
+        (["distil", "subspace", "--threads", "-2"], "--threads: expected 0 or more, got -2"),
         (["train", "--minutes", "inf"], "--minutes: expected at most 43,200, got inf"),
         (["train", "--steps", "1000000000000"], "--steps: expected at most"),
         (["explain", "vit", "--stars", "1000000000000"], "--stars: expected at most"),

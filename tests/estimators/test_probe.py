@@ -16,7 +16,7 @@ from specvit.estimators.probe import Probe
 from specvit.models import Origin, build_network
 from specvit.models.manifest import TENSORS
 from specvit.models.readouts import Rows, fit_readout
-from specvit.spectra import MemorySource, WavelengthGrid
+from specvit.spectra import MemorySource, Truth, WavelengthGrid
 from training_stars import GRID, SPACE, stars
 
 
@@ -76,6 +76,24 @@ def test_controls_know_what_they_should(network):
     assert not torch.equal(drawn.network.network.body.head.linear.weight, saved.body.head.linear.weight)
     # This one had not been trained either: its tokens know as much.
     assert r2(drawn)["log_g"] > 0.85
+
+
+def test_the_start_of_a_training_is_no_random_network(network):
+    """A network of local patches begins with matched filters, which takes spectra whose noise-free flux is known."""
+    options = {"network": network, "layer": "tokens", "pool": "segments:8", "seed": 5}
+    with pytest.raises(ConfigError, match="noise-free flux is known"):
+        Probe(["log_g"], control="start", **options).fit(TRAIN, HELD)
+    clean = Truth(stars(500, 1, noise=0.0).flux, TRAIN.batch.sigma, torch.ones(500))
+    known = MemorySource(replace(TRAIN.batch, truth=clean), GRID, SPACE)
+    begun, drawn = (
+        Probe(["log_g"], control=control, **options).fit(known, HELD).network.network
+        for control in ("start", "random-weights")
+    )
+    same = {
+        name: torch.equal(a, b)
+        for (name, a), b in zip(begun.state_dict().items(), drawn.state_dict().values(), strict=True)
+    }
+    assert {name.split(".")[2] for name, equal in same.items() if not equal} == {"tokenisers"}
 
 
 def test_noise_that_tells_the_star_is_found_out(network):

@@ -12,6 +12,7 @@ from specvit.jobs import experts_audit
 from specvit.jobs.experts_audit import audit_experts
 from specvit.jobs.leak_audit import audit_leak
 from specvit.models.experts import MixtureOfExperts
+from specvit.report.experts_tables import routing_table
 from specvit.runs.experts_record import read_experts_record
 from specvit.simulate import Simulator, World
 
@@ -109,6 +110,22 @@ def test_features_of_one_s_own_are_audited(capsys):
     assert told["scores"][0]["passes"] is (told["scores"][0]["snr_r2"] > 0.5)
 
 
+@pytest.mark.parametrize(
+    ("name", "told"), [("os:getcwd", "is called with sigma"), ("test_audits:flat", "expected (200, F)")]
+)
+def test_features_that_are_none_are_the_user_s_to_mend(capsys, name, told):
+    assert main(["audit", "leak", name, "--instrument", "gaia_rvs", "--stars", "200"]) == 2
+    error = capsys.readouterr().err
+    assert told in error
+    assert name in error
+    assert "bug in specvit" not in error
+
+
+def flat(sigma, mean):
+    """Features without an axis of their own."""
+    return sigma[:, 0]
+
+
 def test_what_is_nothing_to_audit_is_one_line(capsys, tmp_path):
     assert main(["audit", "leak", "S9"]) != 0
     assert "no strategy" in capsys.readouterr().err
@@ -175,11 +192,15 @@ def test_a_routing_above_its_oracle_is_explained_or_flagged(mixture, monkeypatch
     assert (
         audit_experts(model, "log_g", 300, resamples=100).routings["hard"].above_oracle.startswith("flagged")
     )
+    # All of them are better than experts that are of no use, by what they ask instead of these.
+    with_answers(monkeypatch, lambda found, truth: {"oracle": truth.mean() + 0 * truth})
+    record = audit_experts(model, "log_g", 300, resamples=100)
+    assert "asks that model" in record.routings["fallback"].above_oracle
+    assert "asking the right one is no merit" in record.routings["soft"].above_oracle
+    assert "worse than the model of all spectra" in routing_table(record).caption
 
 
 def test_shares_of_a_gain_that_is_none_are_not_stated(mixture, monkeypatch):
-    from specvit.report.experts_tables import routing_table
-
     model = MixtureOfExperts.load(mixture / "models" / "moe")
     with_answers(monkeypatch, lambda found, truth: {"oracle": found["global"]})
     record = audit_experts(model, "log_g", 300, resamples=100)
@@ -191,6 +212,6 @@ def test_shares_of_a_gain_that_is_none_are_not_stated(mixture, monkeypatch):
 
 
 def test_too_few_stars_for_an_audit_of_leaks_are_refused_as_they_were_given(capsys):
-    for stars in (-3, 99):
+    for stars in (3, 99):
         assert main(["audit", "leak", "--stars", str(stars)]) == 2
         assert f"--stars: expected at least 100, got {stars}" in capsys.readouterr().err

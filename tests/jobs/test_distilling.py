@@ -1,6 +1,7 @@
 """`specvit distil`: students of a network and of the posterior, beside the same ones on labels; kept and read back."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +60,8 @@ def test_students_are_trained_beside_controls_and_read_back(teacher, tmp_path, m
     assert [(row.name, row.how) for row in record.rows] == [
         ("tiny", "teacher"), (STUDENT, "tiny"), (STUDENT, "labels"),
     ]  # fmt: skip
-    assert record.rows[0].ratio.value == pytest.approx(1)
+    # The teacher was not trained: its score is not told from zero, and nothing is a share of that.
+    assert record.rows[0].ratio is None
     assert {row.seeds for row in record.rows} == {1}
     assert record.rows[1].r2.value != record.rows[2].r2.value
     kept = sorted(path.name for path in (tmp_path / "out" / "models").iterdir())
@@ -112,6 +114,15 @@ def test_scores_have_intervals_over_seeds_and_ratios_are_paired():
     assert scattered.high - scattered.low > 2 * (r2.high - r2.low)
 
 
+def test_there_is_no_ratio_to_a_score_that_may_be_nothing():
+    rng = np.random.default_rng(1)
+    mean = rng.normal(0, 1, 300)
+    judge = Judge(mean, mean, np.full(300, 0.1), np.ones(300, bool), 0)
+    nothing = np.full(300, mean.mean()) + 0.1 * rng.normal(0, 1, 300)
+    assert scores_over_seeds(judge, np.stack([mean, mean]), nothing)[2] is None
+    assert scores_over_seeds(judge, np.stack([mean, mean]), 0.9 * mean)[2].value > 1
+
+
 def row(parameters, share, name="a"):
     score = Score(value=share)
     return LearningRow(
@@ -158,8 +169,26 @@ def test_the_command_writes_its_files(tmp_path, capsys):
         "distil.csv",
         "students-log_g.png",
     }
+    assert main([*command, *sizes[:-1]]) == 0
+    assert "not known without --posteriors" in capsys.readouterr().out
     assert main(["distil", "nobody"]) == 1
     assert "comes with specvit" in capsys.readouterr().err
+
+
+def test_what_cannot_be_is_refused_before_anything_is_sampled(teacher, tmp_path, monkeypatch):
+    def never(*arguments, **options):
+        raise AssertionError("sampled first")
+
+    monkeypatch.setattr("specvit.jobs.distilling.judged_stars", never)
+    model = NetworkEstimator.load(teacher)
+    for changes, told in (
+        ({"students": (STUDENT, STUDENT)}, "named twice"),
+        ({"options": (("teach", "bogus"),)}, "bogus"),
+        ({"options": (("teacher_sigma", "bogus"),)}, "bogus"),
+        ({"options": (("teacher_noise", 0.0),)}, "teacher_noise"),
+    ):
+        with pytest.raises(ConfigError, match=told):
+            distil(model, str(teacher), SMALL, replace(plan(tmp_path), **changes), tmp_path / "out")
 
 
 def test_a_teacher_of_other_weights_is_another_training(teacher, tmp_path):

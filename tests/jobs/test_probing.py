@@ -79,6 +79,10 @@ def test_what_is_there_is_found_and_controls_find_nothing(record):
         assert value(record, control=control, **one) < 3 * 2 / np.sqrt(60)
     # An untrained network of coefficients still has them.
     assert value(record, control="random weights", **one) > 0.7
+    # And so has it before any update: what it knows then was not learnt.
+    assert value(record, control="before any update", **one) > 0.7
+    places = {row.place for row in record.of(control="before any update", target="residual", label="teff")}
+    assert places == {row.place for row in record.of(source="tiny", control="none", target="residual")}
     assert value(record, source="sigma alone", label="teff", target="label") < 0.4
 
 
@@ -88,7 +92,13 @@ def test_labels_are_not_exchanged(record):
 
 
 def test_information_survives_where_nothing_is_lost(record):
-    found = {one.layer: one.survives["teff"].value for one in record.information}
+    found, begun = (
+        {one.layer: one.survives["teff"].value for one in record.information if one.source == name}
+        for name in ("tiny", "tiny, before any update")
+    )
+    assert set(begun) == set(found)
+    # One front end: what enters is the same, whatever comes after it.
+    assert begun["input"] == pytest.approx(found["input"], abs=1e-6)
     assert found["level"] == pytest.approx(0, abs=1e-9)
     assert 0.5 < found["input"] <= 1 + 1e-9
     assert found["features"] <= found["input"] + 1e-6

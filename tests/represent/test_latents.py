@@ -121,6 +121,30 @@ def test_all_means_all_that_can_be_pooled_so(vit):
     assert ("input", "vector") in keys
 
 
+@pytest.mark.parametrize("name", ["a.h5", "a.parquet"])
+def test_a_whole_file_of_other_latents_stays(vit, source, tmp_path, name):
+    place = tmp_path / name
+    write_latents(vit, source, Wanted.parse(["block1"], ["mean"]), place)
+    before = place.read_bytes()
+    write_latents(vit, source, Wanted.parse(["block1"], ["mean"]), place)
+    with pytest.raises(RunError, match="holds other latents; move it away"):
+        write_latents(vit, source, Wanted.parse(["block2"], ["mean"]), place)
+    if name.endswith(".h5"):
+        assert len(place.read_bytes()) == len(before)
+    place.write_bytes(b"something of mine")
+    with pytest.raises(RunError, match="is no file of latents"):
+        write_latents(vit, source, Wanted.parse(["block1"], ["mean"]), place)
+    assert place.read_bytes() == b"something of mine"
+
+
+def test_a_pooling_that_suits_no_layer_is_refused_of_all_layers_too(vit):
+    known = layers_of(vit)
+    for pool, told in (("segments:1000", "segments"), ("cls", "CLS")):
+        with pytest.raises(ConfigError, match=told):
+            Wanted.parse([ALL], [pool]).check(known)
+    Wanted.parse([ALL], ["segments:4"]).check(known)
+
+
 def test_the_command_tells_what_it_wrote_and_refuses_in_a_line(tmp_path, capsys):
     place = tmp_path / "a.h5"
     assert (

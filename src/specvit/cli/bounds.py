@@ -1,7 +1,7 @@
 """How large a number on the command line may be: beyond, a command runs for ever or fills the memory.
 
-One table for all verbs, since an option's name means the same in each. Lower bounds are with those who use the
-numbers, and know why.
+One table for all verbs, since an option's name means the same in each. Whole numbers are counts and seeds: none is below
+zero. Other lower bounds are with those who use the numbers, and know why.
 """
 
 from __future__ import annotations
@@ -56,11 +56,15 @@ LARGEST: dict[str, float | None] = {
 }
 
 
+#: Option -> smallest whole number, where it is not 0.
+LOWEST = {"continuum": -1}
+
+
 def bounded(command: Any) -> Any:
     """Return a command, of whichever click typer brings, that checks its numbers before it starts.
 
     Raises, when it is called:
-        ConfigError: for a number that is too large or none; names the option and the bound.
+        ConfigError: for a number that is too large or none, or a count below zero; names the option and the bound.
     """
     for below in getattr(command, "commands", {}).values():
         bounded(below)
@@ -79,9 +83,12 @@ def bounded(command: Any) -> Any:
 
 
 def check_size(name: str, value: Any) -> None:
-    """Raise ConfigError if the option `name` has a number beyond its bound; other values pass."""
+    """Raise ConfigError if the option `name` has a number beyond its bounds; other values pass."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return
+    if isinstance(value, int) and value < LOWEST.get(name, 0):
+        # Of a slice it would be all but the last.
+        raise ConfigError(f"--{name.replace('_', '-')}: expected {LOWEST.get(name, 0)} or more, got {value}")
     most = LARGEST.get(name, LARGEST_NUMBER)
     # In this form a NaN is refused too.
     if most is not None and not abs(value) <= most:

@@ -119,6 +119,8 @@ def distil(
         show_json(record.model_dump(mode="json"))
         return
     print_plain(table)
+    if not record.kept:
+        show(f"smallest network with {record.wanted:g} of the ceiling: not known without --posteriors")
     for label, name in record.kept.items():
         show(f"{label}: smallest network with {record.wanted:g} of the ceiling: {name or 'none of these'}")
     show(f"written to {place}")

@@ -37,14 +37,15 @@ from specvit.models.prediction import Prediction
 from specvit.models.readouts import Readout, ReadoutKind, Rows, fit_readout
 from specvit.models.scatter import ResidualScatter
 from specvit.models.states import FEATURES, Pooling
-from specvit.spectra import LabelSpace, SpectraSource, median_snr
+from specvit.spectra import LabelSpace, SpectraBatch, SpectraSource, median_snr, take
+from specvit.training.starts import SAMPLE, filter_layer, start_from_components
 
 #: Spectra read at once in a fit.
 BATCH = 1024
 #: What the arrays of the network are called among those of a probe.
 STORED = "network."
 
-Control = Literal["none", "random-weights", "shuffled-labels", "noise-only"]
+Control = Literal["none", "start", "random-weights", "shuffled-labels", "noise-only"]
 
 
 class ProbeOptions(Section):
@@ -60,7 +61,8 @@ class ProbeOptions(Section):
     readout: ReadoutKind = Field(default="ridge", description="what reads the labels")
     control: Control = Field(
         default="none",
-        description="random-weights: the network untrained; shuffled-labels: learn from labels of other stars; "
+        description="start: the network as its training begins, with first layers that know the components of "
+        "noise-free spectra; random-weights: without these; shuffled-labels: learn from labels of other stars; "
         "noise-only: show one spectrum with the sigma of each star",
     )
 
@@ -111,7 +113,7 @@ class Probe:
             ConfigError: for a layer or pooling that the network does not have.
             WavelengthRangeError: for spectra on other pixels than the network's.
         """
-        self.network = probed_network(self.options.network, self.options.control, self.seed)
+        self.network = probed_network(self.options.network, self.options.control, self.seed, train)
         self.network.grid.check_matches(train.grid, self.network.name)
         validation.grid.check_matches(train.grid, "validation set")
         self.names = self.labels or train.label_space.names
@@ -224,9 +226,11 @@ class Probe:
         self.pooling(states[self.options.layer])
 
 
-def probed_network(name: str, control: str, seed: int) -> NetworkEstimator:
-    """Return the network a probe reads: as it was saved, or with weights drawn anew behind the same front end."""
+def probed_network(name: str, control: str, seed: int, train: SpectraSource) -> NetworkEstimator:
+    """Return the network a probe reads: as it was saved, or a control in its place."""
     trained = NetworkEstimator.load(find_bundle(name))
+    if control == "start":
+        return begun(trained, take(train, SAMPLE), seed)
     return untrained(trained, seed) if control == "random-weights" else trained
 
 
@@ -237,6 +241,30 @@ def untrained(trained: NetworkEstimator, seed: int) -> NetworkEstimator:
         network = build_network(trained.network.config, trained.grid, trained.label_space)
     network.front.load_state_dict(trained.network.front.state_dict())
     return NetworkEstimator(f"{trained.name}, untrained").adopt(network, trained.origin)
+
+
+def begun(trained: NetworkEstimator, sample: SpectraBatch, seed: int) -> NetworkEstimator:
+    """Return the network as a training begins by default, see `Recipe.start`: no update was made.
+
+    Without it a probe would take for learnt what the start already knows: where first layers can be, they are the
+    matched filters of the components of noise-free spectra.
+
+    Args:
+        trained: whose kind and front end it has.
+        sample: training spectra.
+        seed: of the weights.
+
+    Raises:
+        ConfigError: if the start needs noise-free spectra, and the sample does not know them.
+    """
+    found = untrained(trained, seed)
+    if filter_layer(found.network) is not None:
+        if sample.truth is None:
+            raise ConfigError(
+                "probe: control = start needs training spectra whose noise-free flux is known; simulate them"
+            )
+        start_from_components(found.network, sample)
+    return found
 
 
 def shuffled(rows: Rows, seed: int) -> Rows:

@@ -108,6 +108,12 @@ def distil(
     if teacher is None and not plan.spectra:
         raise ConfigError("--spectra: the posterior teaches a fixed set; say how many stars, such as 2000")
     students = [parse_student(text) for text in plan.students]
+    for text in plan.students:
+        if plan.students.count(text) > 1:
+            raise ConfigError(f"--students: '{text}' is named twice")
+    # For their refusals, before anything is sampled.
+    for text, model, size, options in students:
+        _learner(text, named, model, size, options, plan, STATED if teacher is None else named)
     stars = judged_stars(world, plan.test, plan.posteriors, plan.seed, plan.runs, watch)
     validation = in_memory(simulator, splits.VALIDATION, plan.seed, plan.validation)
     compared = {}
@@ -146,7 +152,7 @@ def distil(
         date=datetime.date.today().isoformat(),
         ceiling={label: judge.ceiling() for label, judge in judges.items() if judge.is_exact},
         rows=tuple(rows),
-        kept={label: smallest(rows, label, plan.wanted) for label in plan.labels},
+        kept={label: smallest(rows, label, plan.wanted) for label, judge in judges.items() if judge.is_exact},
         wanted=plan.wanted,
     )
 

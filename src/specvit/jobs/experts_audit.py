@@ -14,7 +14,15 @@ import numpy as np
 import torch
 
 from specvit.errors import ConfigError, DataError
-from specvit.evaluate import Interval, bootstrap, oracle_gain, r2, reliability, retention
+from specvit.evaluate import (
+    Interval,
+    bootstrap,
+    oracle_gain,
+    paired_difference,
+    r2,
+    reliability,
+    retention,
+)
 from specvit.evaluate.scorer import score_of
 from specvit.jobs.stages.posteriors import sample_posteriors
 from specvit.jobs.stages.test_stars import DrawTestStars, TestStars
@@ -33,7 +41,7 @@ Values = np.ndarray
 PIECE, CELLS, LEAST = 1000, 8, 20
 #: Shown in tables of bins and S/N.
 SHOWN = ("global", "soft", "hard", "oracle")
-ORACLE, OF_ALL, HARD = "oracle", "global", "hard"
+ORACLE, OF_ALL, HARD, FALLBACK = "oracle", "global", "hard", "fallback"
 
 
 @dataclass(frozen=True, eq=False)
@@ -235,16 +243,23 @@ def _routing(
 def _above(
     name: str, truth: Values, answers: RoutedEstimates, covered: Values, options: dict[str, int]
 ) -> str:
-    """Return why a routing may be better than its oracle, or that nothing explains it."""
-    oracle = answers.estimates[ORACLE][covered]
-    hard = retention(truth[covered], oracle, oracle, answers.estimates[HARD][covered], **options)
-    if name in (OF_ALL,):
-        return "experts have too few spectra: the model of all is better than they are where they belong"
-    if hard.gain.low <= 0:
-        return "mixing averages the noise of several experts, which the oracle, asking one, does not"
-    return (
-        "flagged: even one expert per star, chosen by the gate, is better than the true one; look for a leak"
+    """Return why a routing may be better than its oracle, as far as that is told from chance; else it is flagged."""
+    y, own, oracle, hard, of_all = (
+        truth[covered],
+        *(answers.estimates[one][covered] for one in (name, ORACLE, HARD, OF_ALL)),
     )
+
+    def gains(better: Values, worse: Values) -> bool:
+        return paired_difference(r2, y, better, worse, **options).low > 0
+
+    if gains(of_all, oracle):
+        few = "experts are worse than the model of all spectra even where they belong"
+        if name in (OF_ALL, FALLBACK):
+            return f"{few}, as they are of too few spectra, and this asks that model"
+        return f"{few}, as they are of too few spectra: asking the right one is no merit"
+    if gains(own, hard) and not gains(hard, oracle):
+        return "mixing averages the noise of several experts, which the oracle, asking one, does not"
+    return "flagged: neither mixing nor the model of all spectra explains it; look for a leak"
 
 
 def _ceiling(truth: Values, known: Values, variance: Values, options: dict[str, int]) -> Interval:

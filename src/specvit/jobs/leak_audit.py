@@ -183,7 +183,22 @@ def _own(name: str) -> Features:
         raise ConfigError(
             f"audit leak: '{name}' cannot be imported ({error}); give module:function"
         ) from error
-    return lambda spectra, mean: torch.as_tensor(function(spectra.sigma, mean))
+
+    def features(spectra: RelativeSpectra, mean: Tensor) -> Tensor:
+        try:
+            found = torch.as_tensor(function(spectra.sigma, mean))
+        except Exception as error:
+            raise ConfigError(
+                f"audit leak: '{name}' failed ({type(error).__name__}: {error}); it is called with sigma (B, L) and the mean "
+                "sigma (L,) and returns features (B, F)"
+            ) from error
+        if found.ndim != 2 or len(found) != len(spectra.sigma):
+            raise ConfigError(
+                f"audit leak: '{name}' returned the shape {tuple(found.shape)}, expected ({len(spectra.sigma)}, F)"
+            )
+        return found
+
+    return features
 
 
 def training_world(names: Sequence[str]) -> World:

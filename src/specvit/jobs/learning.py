@@ -12,7 +12,7 @@ import torch
 
 from specvit.errors import ConfigError
 from specvit.estimators import NetworkEstimator, NetworkFitter
-from specvit.evaluate.crossed import crossed_mean
+from specvit.evaluate.crossed import crossed_mean, crossed_ratio
 from specvit.evaluate.scorer import score_of
 from specvit.jobs.judged_stars import Judge, JudgedStars
 from specvit.jobs.survey import learnt_from
@@ -156,7 +156,8 @@ def scores_over_seeds(
 ) -> tuple[Score, Score | None, Score | None]:
     """Return R², its share of the ceiling, and its ratio to that of other estimates (N,), of estimates (S, N).
 
-    Intervals are over seeds and stars (`evaluate.crossed`); those of ratios to first order in both scores.
+    Intervals are over seeds and stars (`evaluate.crossed`); those of ratios are Fieller's, and there is no ratio
+    where what is below the line is not told from zero.
     """
     gained, most = judge.gains(estimates)
     r2 = score_of(crossed_mean(gained, seed=judge.seed).interval())
@@ -185,9 +186,7 @@ def check_labels_of(labels: Sequence[str], known: Sequence[str], what: str) -> N
             raise ConfigError(f"--labels: '{label}' is not known of {what}; choose {', '.join(known)}")
 
 
-def _ratio(above: Values, below: Values, seed: int) -> Score:
-    """Return the ratio of two means over (S, N), with its interval to first order."""
-    base = float(below.mean())
-    value = float(above.mean()) / base
-    # Of mean zero: what each seed and star adds to the ratio.
-    return score_of(crossed_mean(value + (above - value * below) / base, seed=seed).interval())
+def _ratio(above: Values, below: Values, seed: int) -> Score | None:
+    """Return the ratio of two means over (S, N), with Fieller's interval; None where what is below may be nothing."""
+    found = crossed_ratio(above, below, seed=seed)
+    return None if found is None else score_of(found)

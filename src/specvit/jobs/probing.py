@@ -15,7 +15,7 @@ from torch import Tensor
 
 from specvit.errors import ConfigError
 from specvit.estimators import NetworkEstimator
-from specvit.estimators.probe import shuffled, untrained
+from specvit.estimators.probe import begun, shuffled, untrained
 from specvit.jobs.judged_stars import Judge, JudgedStars, judged_stars
 from specvit.jobs.latents import latents_of, layers_of
 from specvit.jobs.probe_baselines import baselines, noise_alone, pixels_of
@@ -30,6 +30,7 @@ from specvit.represent.pooled import ALL
 from specvit.runs.probe_record import ProbeRecord, ProbeRow
 from specvit.simulate import World, splits
 from specvit.spectra import LabelSpace, SpectraBatch, collect
+from specvit.training.starts import SAMPLE
 
 Key = tuple[str, str]
 #: Training, validation and test vectors of one kind, each (N, F).
@@ -37,7 +38,8 @@ Vectors = tuple[Tensor, Tensor, Tensor]
 
 #: Layers wider than this are left out of "all": what enters a network of pixels are the pixels, a baseline already.
 WIDEST_OF_ALL = 1024
-NONE, SHUFFLED, UNTRAINED, BLIND = "none", "shuffled labels", "random weights", "noise alone"
+NONE, SHUFFLED, BLIND = "none", "shuffled labels", "noise alone"
+BEGUN, UNTRAINED = "before any update", "random weights"
 LABEL, RESIDUAL = "label", "residual"
 #: Parts of the training stars of which Ridge on the pixels says what it learnt from the others.
 FOLDS = 4
@@ -122,20 +124,24 @@ def probe_networks(
             rows += prober.itself(name, network, test)
             rows += prober.layers(name, found, base, update)
             if plan.controls:
-                rows += prober.controls(name, network, found, keys[name], update)
+                rows += prober.controls(name, network, found, keys[name], base, update)
         vectors |= {
             f"{name}: {layer}/{pool}": found[layer, pool][2] for layer, pool in _first_of_layers(found)
         }
     information = []
     if plan.information:
         with watch.task("information that survives") as update:
-            for name, network in networks.items():
+            places = dict(networks)
+            if plan.controls:
+                # What a layer keeps that has learnt nothing is no merit of the training.
+                places |= {f"{name}, {BEGUN}": prober.begun(one) for name, one in networks.items()}
+            for name, network in places.items():
                 information += surviving_information(
                     name,
                     network,
                     simulator,
                     test.first(plan.information),
-                    keys[name],
+                    keys[name.removesuffix(f", {BEGUN}")],
                     plan.labels,
                     plan.seed,
                     update,
@@ -266,22 +272,32 @@ class _Prober:
         network: NetworkEstimator,
         found: Mapping[Key, Vectors],
         keys: Sequence[Key],
+        base: list[Vectors],
         update: Update,
     ) -> list[ProbeRow]:
-        """Return what is read off where nothing should be: other stars' labels, an untrained network, noise alone."""
+        """Return what is read off without training, from other stars' labels, and from noise alone."""
         rows = []
         for key, vectors in found.items():
             rows += self.read(name, key, vectors, control=SHUFFLED)
-        update(1, 3, UNTRAINED)
+        update(1, 4, BEGUN)
+        for key, vectors in _vectors(self.begun(network), self.stars, keys).items():
+            rows += self.read(name, key, vectors, control=BEGUN)
+            rows += self.read(name, key, vectors, control=BEGUN, residual=base)
+        update(2, 4, UNTRAINED)
         for key, vectors in _vectors(untrained(network, self.plan.seed), self.stars, keys).items():
             rows += self.read(name, key, vectors, control=UNTRAINED)
-        update(2, 3, BLIND)
+        update(3, 4, BLIND)
         baseline = network.network.front.baseline
         parts = tuple(replace(part, flux=baseline.expand_as(part.flux)) for part in self._relative())
         blind = _Stars(parts, self.stars.labels)  # type: ignore[arg-type]
         for key, vectors in _vectors(network, blind, keys).items():
             rows += self.read(name, key, vectors, control=BLIND)
         return rows
+
+    def begun(self, network: NetworkEstimator) -> NetworkEstimator:
+        """Return a network as its training begins, on the stars that readouts learn from."""
+        sample = self.stars.parts[0]
+        return begun(network, sample[slice(0, min(SAMPLE, len(sample)))], self.plan.seed)
 
     def read(
         self,

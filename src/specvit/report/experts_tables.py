@@ -89,12 +89,17 @@ def gate_table(record: ExpertsRecord) -> Table:
 
 
 def _routing_caption(record: ExpertsRecord) -> str:
-    worth = (
-        f"The oracle gains {score_text(record.oracle_gain, 3)}."
-        if record.oracle_is_worth
-        else f"The oracle's gain, {score_text(record.oracle_gain, 3)}, is not told from zero: shares of it are not "
-        "defined."
-    )
+    gain = score_text(record.oracle_gain, 3)
+    high = record.oracle_gain.high
+    if record.oracle_is_worth:
+        worth = f"The oracle gains {gain}."
+    elif high is not None and high < 0:
+        worth = (
+            f"The oracle's gain is {gain}: even where they belong, experts are worse than the model of all spectra, and there "
+            "is no gain of which anything could be a share."
+        )
+    else:
+        worth = f"The oracle's gain, {gain}, is not told from zero: shares of it are not defined."
     prior = "" if record.prior is None else f" ({100 * record.prior:.1f} % of the prior)"
     above = "".join(
         f" {ROUTING_WORDS.get(name, name)} is above its oracle: {one.above_oracle}."

@@ -24,8 +24,9 @@ def probe_tables(record: ProbeRecord) -> list[Table]:
             record,
             "controls",
             [row for row in record.rows if row.control != NONE],
-            "Controls: labels of other stars and noise alone should give zero; random weights are what the architecture "
-            f"gives without training. {_caption(record)}",
+            "Controls: labels of other stars and noise alone should give zero; before any update a network is as its training "
+            "begins, with first layers that know the components of noise-free spectra where they can; random weights are "
+            f"the architecture without these. {_caption(record)}",
         ),
     ]
     return [table for table in [*tables, *_information(record)] if table.rows]

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -31,6 +31,8 @@ from specvit.runs.atomic import disk_errors, write_atomic, write_atomic_path
 FORMAT, FORMAT_VERSION = "specvit latents", 1
 LATENTS, COLUMNS = "latents", "columns"
 REMAKE = "give the same `specvit latents` command again"
+#: Where a Parquet file says what its latents are of.
+NOTE = b"specvit latents"
 #: Bytes of a part, about: what is in memory at once, and what a stop can lose.
 PART_BYTES = 32_000_000
 #: Rows that are copied at once into the final file.
@@ -94,9 +96,10 @@ def write_latents_file(
     Raises:
         ConfigError: for another ending, or tokens in Parquet.
         MissingExtra: for Parquet without pyarrow.
-        RunError: if half a file of other latents lies there, or the disk is full.
+        RunError: if a file of something else, or half a file of other latents, lies there, or the disk is full.
     """
     check_form(path, plan.shapes)
+    _refuse_others(path, plan)
     folder = path.with_name(f".{path.name}.parts")
     _begin(folder, plan)
     for number, (start, stop) in enumerate(plan.parts):
@@ -201,6 +204,31 @@ def _begin(folder: Path, plan: LatentsPlan) -> None:
         write_atomic(note, identity)
 
 
+def _refuse_others(path: Path, plan: LatentsPlan) -> None:
+    """Raise RunError if a whole file is there that this command would not have written."""
+    if not is_there(path, "file of latents"):
+        return
+    about, what = None, "is no file of latents"
+    with suppress(DataError):
+        about = _about_of(path)
+        what = "holds other latents"
+    if about != plan.about:
+        raise RunError(f"{path}: {what}; move it away, or give another name with --out")
+
+
+def _about_of(path: Path) -> Any:
+    """Return what a file says its latents are of; DataError if it does not."""
+    if path.suffix != ".parquet":
+        with open_latents(path) as file:
+            return file.about
+    parquet = import_optional("pyarrow.parquet", "parquet", "reading Parquet")
+    try:
+        stated = (parquet.read_schema(path).metadata or {})[NOTE]
+        return json.loads(stated)
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"{path}: is no file of latents; {REMAKE}") from error
+
+
 def _write_part(part: LatentsPart, path: Path) -> None:
     with h5py.File(path, "w") as file:
         for (layer, pooling), values in part.latents.items():
@@ -254,7 +282,7 @@ def _join_parquet(plan: LatentsPlan, parts: list[Path], path: Path) -> None:
                     values = read(f"{LATENTS}/{layer}/{pooling}")
                     flat = arrow.array(values.reshape(-1))
                     table[f"{layer}/{pooling}"] = arrow.FixedSizeListArray.from_arrays(flat, values.shape[1])
-                made = arrow.table(table).replace_schema_metadata({"specvit latents": json.dumps(plan.about)})
+                made = arrow.table(table).replace_schema_metadata({NOTE: json.dumps(plan.about)})
                 writer = writer or parquet.ParquetWriter(path, made.schema)
                 writer.write_table(made)
     finally:

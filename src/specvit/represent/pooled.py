@@ -59,6 +59,11 @@ class Wanted:
             if layer.name in self.layers:
                 for pooling in self.poolings:
                     self._check_pooling(layer, pooling)
+        for pooling in self.poolings:
+            asked = [one for one in known if one.tokens and (one.name in self.layers or ALL in self.layers)]
+            # One that suits some layers leaves the others out; one that suits none was meant for another network.
+            if asked and not any(self._suits(one, pooling) for one in asked):
+                self._check_pooling(max(asked, key=lambda one: one.tokens), pooling)
         if not self.keys(known):
             raise ConfigError(
                 f"pool: none of {', '.join(map(str, self.poolings))} suits a layer of this network"

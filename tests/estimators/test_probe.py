@@ -83,7 +83,7 @@ def test_the_start_of_a_training_is_no_random_network(network):
     options = {"network": network, "layer": "tokens", "pool": "segments:8", "seed": 5}
     with pytest.raises(ConfigError, match="noise-free flux is known"):
         Probe(["log_g"], control="start", **options).fit(TRAIN, HELD)
-    clean = Truth(stars(500, 1, noise=0.0).flux, TRAIN.batch.sigma, torch.ones(500))
+    clean = Truth(stars(500, 1, noise=1e-6).flux, TRAIN.batch.sigma, torch.ones(500))
     known = MemorySource(replace(TRAIN.batch, truth=clean), GRID, SPACE)
     begun, drawn = (
         Probe(["log_g"], control=control, **options).fit(known, HELD).network.network

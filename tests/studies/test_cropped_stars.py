@@ -19,6 +19,7 @@ CROPPING = {
     "id": "cropping",
     "rule": "excess(whole) <= excess(cropped)",
     "slices": {},
+    "shares": {},
     "base": {"estimator": {"name": "ridge"}},
     "factors": {"tested": {"whole": {}, "cropped": {"test": {"span": list(SPAN)}}}},
 }

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from specvit.hub import Knowledge, Known
 from specvit.paper import drawings as draw
-from specvit.paper.outline import FIGURES, OF_STUDIES, ExhibitSection, Outline
+from specvit.paper.outline import FIGURES_OF_STUDIES, OF_STUDIES, ExhibitSection, Outline
 from specvit.paper.pipeline import draw_pipeline
 from specvit.paper.tables import (
     FINDINGS_COLUMNS,
@@ -119,7 +119,7 @@ def _make(section: ExhibitSection, knowledge: Knowledge, run: RunContents | None
     left = [study for study in section.studies if knowledge.studies[study].counted is None]
     without = f" Not judged yet: {', '.join(left)}." if left else ""
     caption = f"{section.text} {sample_note(studies)}{without}"
-    if section.kind in FIGURES:
+    if section.kind in FIGURES_OF_STUDIES:
         return _figure(section, studies, caption, knowledge)
     if section.kind == "scores":
         table = score_table(section.id, caption, studies, knowledge)

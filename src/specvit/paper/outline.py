@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -17,43 +17,13 @@ from specvit.studies.schema import Line, Text
 
 OUTLINE_VERSION = 1
 
-#: dots, curves, matrix, effects, shares, learning: figures of studies. scores, findings, settings: tables of studies. run-figure,
-#: run-table: of one `specvit run`. pipeline: a diagram. none: nothing in specvit makes it yet.
-Kind = Literal[
-    "dots",
-    "curves",
-    "matrix",
-    "effects",
-    "shares",
-    "learning",
-    "scores",
-    "findings",
-    "settings",
-    "run-figure",
-    "run-table",
-    "pipeline",
-    "none",
-]
-FIGURES: tuple[Kind, ...] = (
-    "dots",
-    "curves",
-    "matrix",
-    "effects",
-    "shares",
-    "learning",
-    "run-figure",
-    "pipeline",
-)
-OF_STUDIES: tuple[Kind, ...] = (
-    "dots",
-    "curves",
-    "matrix",
-    "effects",
-    "shares",
-    "learning",
-    "scores",
-    "findings",
-)
+FigureOfStudies = Literal["dots", "curves", "matrix", "effects", "shares", "learning"]
+TableOfStudies = Literal["scores", "findings"]
+#: settings: a table of all studies. run-figure, run-table: of one `specvit run`. pipeline: a diagram. none: nothing in
+#: specvit makes it yet.
+Kind = FigureOfStudies | TableOfStudies | Literal["settings", "run-figure", "run-table", "pipeline", "none"]
+FIGURES_OF_STUDIES: tuple[Kind, ...] = get_args(FigureOfStudies)
+OF_STUDIES: tuple[Kind, ...] = (*FIGURES_OF_STUDIES, *get_args(TableOfStudies))
 
 
 class ExhibitSection(Section):

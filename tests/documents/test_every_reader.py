@@ -54,7 +54,7 @@ TELL = {
     # Observed spectra have words of their own.
     "observed/files.py", "observed/texts.py",
     # Files of the package itself and of the system.
-    "hub/site.py", "report/page.py", "starlist/pages.py", "report/style.py", "runs/provenance.py", "numerics/products.py",
+    "hub/site.py", "report/page.py", "report/plain_page.py", "report/style.py", "runs/provenance.py", "numerics/products.py",
 }  # fmt: skip
 GUESSES = ("truncated", "damaged", "delete", "cut short", "download it again", "not a complete", "Errno")
 

@@ -114,7 +114,7 @@ def test_a_device_that_is_not_there_is_a_usage_error(tmp_path, capsys, device):
         ("--minutes 5 --steps 3", "--minutes, --steps: both are lengths of the training"),
         ("--steps 2 --minutes -5", "--minutes, --steps: both are lengths of the training"),
         ("--minutes 0", "--minutes: expected more than 0, got 0.0"),
-        ("--steps -2", "--steps: expected more than 0, got -2"),
+        ("--steps -2", "--steps: expected 0 or more, got -2"),
         ("--labels log_g,logg", "--labels: 'logg' is not a label of the library (teff, log_g, "),
         ("--steps 2 --spectra 1", "--spectra: "),
     ],

@@ -113,10 +113,6 @@ def ceiling(
     )
 
     magnitudes = parse_magnitudes(mag)
-    if continuum < -1:
-        raise ConfigError(
-            f"--continuum {continuum}: expected an order, 0 (flux scale only) or -1 (flux known)"
-        )
     if published and label != PUBLISHED_LABEL:
         raise ConfigError(f"--published: the reference work's table is of {PUBLISHED_LABEL}, not of {label}")
     if published and free_labels is not None:

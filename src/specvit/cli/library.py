@@ -202,13 +202,10 @@ def download_bosz(
 
         specvit library download bosz --folder downloads/bosz2024 --resolution 20000 --limit m_h=-1:0 --yes
     """
-    from specvit.errors import ConfigError
     from specvit.library.download import download
     from specvit.library.importers.bosz_archive import plan_bosz
 
     check_at_least_one(connections=connections)
-    if retries < 0:
-        raise ConfigError(f"--retries: expected at least 0, got {retries}")
     limits = parse_limits(limit)
     plan = plan_bosz(release, folder, resolution, limits, atmosphere, microturbulence, base_url)
     remaining = len(plan.remaining)

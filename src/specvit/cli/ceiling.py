@@ -230,8 +230,6 @@ def _stars(stars: str, emulator: Emulator, count: int, seed: int) -> Tensor:
         raise ConfigError(f"--stars {stars}: expected nodes, all-nodes or prior")
     if count < 1:
         raise ConfigError(f"--count {count}: expected at least 1 star")
-    if seed < 0:
-        raise ConfigError(f"--seed {seed}: expected 0 or more")
     return prior_draws(space, count, seed, emulator.coverage)
 
 

@@ -2,6 +2,7 @@
 
     python tools/measure_real_stars.py spectra/                          # a folder with manifest.csv
     python tools/measure_real_stars.py spectra/ --set core_error=0.3 --set continuum_order=18
+    python tools/measure_real_stars.py spectra/ --surveys --read lamost:medium=air --night-sky
 
 `manifest.csv` has the columns file, star, instrument, teff, logg, feh, gbs_v3 (a benchmark star) and, for files that do
 not say it, medium and R where `stated` is true. Stars of the library's box are those whose known Teff, log g and [M/H]
@@ -23,6 +24,7 @@ import torch
 
 from specvit.errors import DataError
 from specvit.observed import ReadOptions, read_spectra
+from specvit.starlist.recipe import NIGHT_SKY
 from specvit.stellar import Refusal, StarFitSettings, StarFitter
 from specvit.stellar.calibration import KnownStar, known_residuals, leave_out
 from specvit.stellar.flags import NOTES
@@ -34,13 +36,13 @@ UNSAID = {"kesseli": {"medium": "vacuum", "resolution": 2000.0}}
 MAD_TO_SIGMA = 1.4826
 
 
-def read(folder: Path) -> tuple[list[dict[str, str]], list[Any]]:
-    """Return rows of the manifest with known parameters, and their spectra."""
+def read(folder: Path, words: dict[str, dict[str, Any]]) -> tuple[list[dict[str, str]], list[Any]]:
+    """Return rows of the manifest with known parameters, and their spectra; `words` of `ReadOptions` by part of the path."""
     with (folder / "manifest.csv").open(encoding="utf-8") as stream:
         rows = [row for row in csv.DictReader(stream) if row["teff"] and row["logg"] and row["feh"]]
     kept, spectra = [], []
     for row in rows:
-        options = next((words for key, words in UNSAID.items() if key in row["file"]), {})
+        options = next((said for key, said in (UNSAID | words).items() if key in row["file"]), {})
         try:
             spectra.append(read_spectra(folder / row["file"], ReadOptions(**options))[0])
             kept.append(row)
@@ -90,9 +92,9 @@ def summary(name: str, chosen: np.ndarray, off: np.ndarray, sigma: np.ndarray) -
     )
 
 
-def measure(folder: Path, settings: StarFitSettings, surveys: bool) -> None:
+def measure(folder: Path, settings: StarFitSettings, surveys: bool, words: dict[str, dict[str, Any]]) -> None:
     """Print how the stars of `folder` come out."""
-    rows, spectra = read(folder)
+    rows, spectra = read(folder, words)
     fitter = StarFitter(settings=settings)
     space = fitter.emulator.label_space
     known = np.array([[float(row[key]) for key in LABELS.values()] for row in rows])
@@ -163,11 +165,32 @@ def main() -> None:
         "--set", action="append", default=[], metavar="SETTING=NUMBER", help="of StarFitSettings"
     )
     parser.add_argument("--surveys", action="store_true", help="leave out whole surveys")
+    parser.add_argument(
+        "--read",
+        action="append",
+        default=[],
+        metavar="SURVEY:WORD=VALUE",
+        help="read files of a survey otherwise, a word of ReadOptions",
+    )
+    parser.add_argument("--night-sky", action="store_true", help="leave out the OH lines of the night sky")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    pairs = (text.partition("=")[::2] for text in options.set)
-    settings = {name: int(value) if value.isdigit() else float(value) for name, value in pairs}
-    measure(options.folder, StarFitSettings(**settings), options.surveys)
+    settings = dict(_pair(text) for text in options.set)
+    words: dict[str, dict[str, Any]] = {}
+    for text in options.read:
+        survey, _, pair = text.partition(":")
+        words.setdefault(survey, {}).update([_pair(pair)])
+    masks = NIGHT_SKY if options.night_sky else ()
+    measure(options.folder, StarFitSettings(masks=masks, **settings), options.surveys, words)
+
+
+def _pair(text: str) -> tuple[str, Any]:
+    """Return name and value of `name=value`."""
+    name, _, value = text.partition("=")
+    try:
+        return name, int(value) if value.isdigit() else float(value)
+    except ValueError:
+        return name, value
 
 
 if __name__ == "__main__":

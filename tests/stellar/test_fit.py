@@ -70,6 +70,22 @@ def test_a_star_is_found_again_within_its_errors(found, name):
     assert np.std(((pixels.flux - pixels.model) / pixels.sigma)[used]) == pytest.approx(1, abs=0.1)
 
 
+@pytest.mark.parametrize(
+    "bound",
+    [
+        {"wave_error": 0.0}, {"wave_error": 0.9}, {"core_error": 0.0}, {"core_error": 9.0},
+        {"model_error": 1e-6}, {"starts": 1}, {"starts": 12}, {"continuum_order": 0},
+        {"continuum_order": 60}, {"continuum_order": 60, "wave_error": 0.0}, {"telluric": False},
+    ],
+)  # fmt: skip
+def test_settings_at_their_bounds_are_fitted_with(bound):
+    labels, velocity = STARS["giant"]
+    star, pixels = StarFitter(settings=StarFitSettings(**bound)).fit([observe(labels, velocity)])[0]
+    assert abs(star.velocity - velocity) < max(4 * star.velocity_error, 3.0)
+    assert np.isfinite(list(star.errors.values())).all()
+    assert np.isfinite(pixels.model).all()
+
+
 def test_errors_follow_the_noise(fitter):
     star = STARS["giant"]
     bright, faint = fitter.fit([observe(*star, snr=200), observe(*star, snr=40)])

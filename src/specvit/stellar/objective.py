@@ -80,7 +80,8 @@ class StarArrays:
             position = (2 * (wavelength - used[0]) / (used[-1] - used[0]) - 1).clip(-1, 1)
             columns[k, here] = chebyshev.chebvander(position, 2 * max(waves) - 2)
             precision[k, : terms[k]] = 0.0
-            precision[k, terms[k] : waves[k]] = settings.wave_error**-2
+            if waves[k] > terms[k]:
+                precision[k, terms[k] : waves[k]] = settings.wave_error**-2
             own[k, here] = np.log(star.fwhm[pixels] / wavelength * templates.resolution)
         assumed = [bool("resolution" in star.spectrum.assumed) for star in stars]
         arrays = (log_pixels, flux, weight, columns, np.array(terms), precision, own, np.array(assumed))

@@ -93,6 +93,8 @@ def _program(path: str) -> str:
     return "specvit" if Path(path).name == "__main__.py" else Path(path).name
 
 
+# What is imported does not change while a process runs, and a study asks for every run.
+@functools.cache
 def _version(package: str) -> str | None:
     try:
         return version(package)
@@ -100,7 +102,6 @@ def _version(package: str) -> str | None:
         return None
 
 
-# What is imported does not change while a process runs, and a study asks for every run.
 @functools.cache
 def _git_commit() -> str | None:
     """Return the commit of the checkout this package runs from, '+' if changed; None if installed."""

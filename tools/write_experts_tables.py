@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from _marks import with_table
 from specvit.hub import read_knowledge
 from specvit.paper.drawings import draw_shares
 from specvit.report.style import save_png
@@ -87,12 +88,7 @@ TABLES = {"shares": shares_table, "ladder": ladder_table}
 def written(text: str, results: Path, scale: str) -> str:
     """Return a page with its tables made anew."""
     for name, make in TABLES.items():
-        begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
-        before, _, rest = text.partition(begin)
-        _, found, after = rest.partition(end)
-        if not found:
-            raise SystemExit(f"the page has no marks '{begin.strip()}' and '{end}'")
-        text = before + begin + "\n".join(make(results, scale)) + "\n" + end + after
+        text = with_table(text, name, make(results, scale))
     return text
 
 

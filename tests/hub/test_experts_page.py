@@ -1,6 +1,6 @@
 """docs/experts.md holds the tables that its results make."""
 
-import importlib.util
+import importlib
 from pathlib import Path
 
 import pytest
@@ -8,20 +8,17 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def tool():
-    spec = importlib.util.spec_from_file_location(
-        "write_experts_tables", ROOT / "tools/write_experts_tables.py"
-    )
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture
+def tool(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    return importlib.import_module("write_experts_tables")
 
 
-def test_the_tables_are_those_of_the_committed_results():
+def test_the_tables_are_those_of_the_committed_results(tool):
     page = (ROOT / "docs/experts.md").read_text(encoding="utf-8")
-    assert tool().written(page, ROOT / "results", "laptop") == page
+    assert tool.written(page, ROOT / "results", "laptop") == page
 
 
-def test_a_page_without_marks_is_refused():
+def test_a_page_without_marks_is_refused(tool):
     with pytest.raises(SystemExit, match="<!-- shares -->"):
-        tool().written("nothing", ROOT / "results", "laptop")
+        tool.written("nothing", ROOT / "results", "laptop")

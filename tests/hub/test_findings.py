@@ -6,6 +6,7 @@ import pytest
 
 from made_results import made_result, write_results
 from specvit.hub import read_knowledge, write_findings
+from specvit.hub.evidence import standing
 from specvit.hub.findings import FATES, detectable, fate_of
 from specvit.runs.study_result import write_study_result
 
@@ -19,9 +20,11 @@ ROOT = Path(__file__).resolve().parents[2]
         ("kernel", "refuted", "does not hold"),
         ("kernel", "undecided", "undecided"),
         # The rule of this one denies the claim.
-        ("data-scaling", "supported", "does not hold"),
-        ("data-scaling", "refuted", "holds"),
-        ("data-scaling", "undecided", "undecided"),
+        ("dilation", "supported", "does not hold"),
+        ("dilation", "refuted", "holds"),
+        ("dilation", "undecided", "undecided"),
+        # At this scale it is judged with fewer spectra than the claim is about.
+        ("data-scaling", "refuted", "beside the claim"),
         ("weight-average", "refuted", "beside the claim"),
     ],
 )
@@ -70,3 +73,39 @@ def test_the_committed_file_is_the_newest(monkeypatch, tmp_path):
     fresh = write_findings(read_knowledge(Path("results"), "laptop"), tmp_path / "findings.md", "../results")
     committed = ROOT / "docs" / "findings.md"
     assert fresh.read_text(encoding="utf-8") == committed.read_text(encoding="utf-8"), "specvit hub findings"
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "fate"),
+    [
+        (("supported", "supported", "refuted", "undecided"), "holds"),
+        (("refuted", "supported", "supported", "supported"), "does not hold"),
+        (("supported", "undecided", "refuted", "refuted"), "undecided"),
+    ],
+)
+def test_a_claim_is_judged_by_the_comparisons_that_were_published(studies, tmp_path, verdicts, fate):
+    """Of experts-routing the first two, at a fifth of the noise; what its rule asks beside them is our own question."""
+    made = made_result(studies["experts-routing"], "refuted")
+    claims = tuple(
+        one.model_copy(update={"verdict": verdict})
+        for one, verdict in zip(made.claims, verdicts, strict=True)
+    )
+    write_study_result(tmp_path, made.model_copy(update={"claims": claims}))
+    knowledge = read_knowledge(tmp_path, "laptop")
+    assert fate_of(knowledge.studies["experts-routing"], knowledge) == fate
+    text = write_findings(knowledge, tmp_path / "findings.md", "results").read_text(encoding="utf-8")
+    assert "by `1 and 2` of the comparisons below" in text
+
+
+def test_a_statement_hears_the_comparisons_that_it_reads(studies, tmp_path):
+    """Soft against hard routing is asked by the second and fourth comparison: a shortfall of the others is none of theirs."""
+    made = made_result(studies["experts-routing"], "refuted")
+    told = ("refuted", "supported", "refuted", "supported")
+    claims = tuple(one.model_copy(update={"verdict": v}) for one, v in zip(made.claims, told, strict=True))
+    write_study_result(tmp_path, made.model_copy(update={"claims": claims}))
+    knowledge = read_knowledge(tmp_path, "laptop")
+    principle = next(one for one in knowledge.programme.principles if one.id == "P12")
+    assert standing(principle, knowledge).state == "supported"
+    assert standing(principle, knowledge).confidence == pytest.approx(1 - made.claims[0].p)
+    whole = principle.model_copy(update={"readings": {}})
+    assert standing(whole, knowledge).state == "refuted"

@@ -82,7 +82,10 @@ def test_the_page_of_a_study_holds_every_digest_and_score(site, knowledge):
 def test_texts_of_studies_are_text(studies, tmp_path):
     """Whatever a study says: no markup, neither in HTML nor in Markdown."""
     odd = "<script>alert(1)</script> | a_b [x](y) & {{ 7 * 7 }} `c`"
-    write_study_result(tmp_path / "r", made_result(studies["kernel"], "refuted", sentence=odd))
+    write_study_result(
+        tmp_path / "r",
+        made_result(studies["kernel"], "refuted", source={"work": "w", "claim": odd, "number": "1"}),
+    )
     folder = write_hub(read_knowledge(tmp_path / "r", "laptop"), tmp_path / "hub").parent
     assert site_problems(folder) == []
     assert odd in words_of(folder / "findings.html")

@@ -187,7 +187,7 @@ def test_curves_join_what_differs_in_the_key_alone(knowledge):
     names = [text.get_text() for text in axes.get_legend().get_texts()]
     assert names == [
         *("data-scaling: vit", "data-scaling: lightgbm"),
-        *("classical-scaling: ridge", "classical-scaling: lightgbm"),
+        *("classical-scaling: ridge", "classical-scaling: lightgbm", "classical-scaling: pca-200"),
     ]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["2,000", "5,000", "20,000"]
 

@@ -93,7 +93,7 @@ def all_evidence(standing: Standing) -> Phrase:
 
 def sentences(studies: Iterable[Known]) -> Phrase:
     """Return what the verdicts of some studies mean, as was declared before they were reached."""
-    found = dict.fromkeys(known.counted.sentence for known in studies if known.counted is not None)
+    found = dict.fromkeys(known.sentence for known in studies if known.counted is not None)
     return phrase(" ".join(found) or "–")
 
 

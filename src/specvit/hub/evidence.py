@@ -1,6 +1,7 @@
 """How a statement stands, and how sure that is, from the verdicts of the studies it names.
 
-A study speaks with its verdict, turned round where it is named `against`. Its strength is one minus the p-value of the
+A study speaks with its verdict, or with that of the comparisons that a statement reads, turned round where it is named
+`against`. Its strength is one minus the p-value of the
 comparisons that decided it, after the correction for several; an undecided, open or planned study has none. The
 confidence of a statement is the mean strength of all its studies, so that what was not run counts as not known.
 """
@@ -11,9 +12,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from specvit.hub.knowledge import Knowledge, Known
+from specvit.hub.reading import chance_read, parse_reading, verdict_read
 from specvit.hub.structure import StatementSection
 from specvit.report.phrase import MarkKind
-from specvit.runs.study_result import StudyResult, Verdict
+from specvit.runs.study_result import ClaimFacts, StudyResult, Verdict
 from specvit.studies import parse_rule
 from specvit.studies.rule import AllOf, Claim, Rule
 from specvit.studies.verdict import LEVEL
@@ -55,13 +57,27 @@ class Standing:
 
 def standing(statement: StatementSection, knowledge: Knowledge) -> Standing:
     """Return how a statement stands."""
-    voices = [(known, known.state) for known in knowledge.of(statement.studies)]
-    voices += [(known, _OPPOSITE.get(known.state, known.state)) for known in knowledge.of(statement.against)]
-    return Standing(
-        _together([state for _, state in voices], statement.needs),
-        confidence_of([known for known, _ in voices]),
-        tuple(voices),
-    )
+    voices: list[tuple[Known, MarkKind]] = []
+    strengths = []
+    for ids, turned in ((statement.studies, False), (statement.against, True)):
+        for known in knowledge.of(ids):
+            state, strength = heard(known, statement.readings.get(known.id, ""))
+            voices.append((known, _OPPOSITE.get(state, state) if turned else state))
+            strengths.append(strength)
+    confidence = sum(strengths) / len(strengths) if strengths else 0.0
+    return Standing(_together([state for _, state in voices], statement.needs), confidence, tuple(voices))
+
+
+def heard(known: Known, reading: str = "") -> tuple[MarkKind, float]:
+    """Return what a study says by a reading of its rule ("": all of it), and how strongly."""
+    result = known.counted
+    if not reading or result is None:
+        return known.state, strength_of(known)
+    parsed, verdicts = parse_reading(reading), [claim.verdict for claim in result.claims]
+    verdict = verdict_read(parsed, verdicts)
+    if verdict == "undecided":
+        return verdict, 0.0
+    return verdict, 1.0 - chance_read(parsed, verdict, verdicts, [_chance(claim) for claim in result.claims])
 
 
 def confidence_of(studies: Iterable[Known]) -> float:
@@ -89,11 +105,13 @@ def p_of(result: StudyResult) -> float:
     Of an "and" that is supported, and of an "or" that is refuted, every part was needed; else the surest part was
     enough.
     """
-    # Holm's level says by how much the chance has to be multiplied for it to be held against `LEVEL`.
-    chances = {
-        claim.text: (claim.verdict, min(1.0, claim.p * LEVEL / claim.level)) for claim in result.claims
-    }
+    chances = {claim.text: (claim.verdict, _chance(claim)) for claim in result.claims}
     return _p(parse_rule(result.rule), result.verdict, chances)
+
+
+def _chance(claim: ClaimFacts) -> float:
+    """Return the p-value of a comparison, corrected: Holm's level says by how much, for it to be held against `LEVEL`."""
+    return min(1.0, claim.p * LEVEL / claim.level)
 
 
 def _p(rule: Rule, verdict: Verdict, chances: dict[str, tuple[Verdict, float]]) -> float:

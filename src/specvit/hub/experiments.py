@@ -111,7 +111,7 @@ def metrics_text(result: StudyResult) -> str:
 
 def _next(known: Known, command: str) -> str | None:
     if known.counted is not None:
-        return known.counted.sentence
+        return known.sentence
     return command if known.study is not None else "declare it"
 
 

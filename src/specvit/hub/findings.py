@@ -7,6 +7,7 @@ from typing import Literal
 
 from specvit.hub.blocks import Block, Facts, Heading, HubPage, Item, Listing, Paragraph
 from specvit.hub.cite import day, effects_text, mark, runs_link, share_text, study_link
+from specvit.hub.evidence import heard
 from specvit.hub.knowledge import Knowledge, Known
 from specvit.report.phrase import Code, Phrase, coded, joined, phrase
 from specvit.report.words import count, label_name
@@ -26,14 +27,15 @@ FATES: dict[Fate, tuple[str, str]] = {
 
 def fate_of(known: Known, knowledge: Knowledge) -> Fate:
     """Return what became of the claim that a study tests."""
+    programme = knowledge.programme
     if known.state in ("open", "planned"):
         return "open"
-    if known.id in knowledge.programme.beside:
+    if known.id in programme.beside or programme.why_beyond(knowledge.scale, known.id):
         return "beside the claim"
-    if known.state == "undecided":
+    state, _ = heard(known, programme.published.get(known.id, ""))
+    if state == "undecided":
         return "undecided"
-    contrary = known.id in knowledge.programme.contrary
-    return "holds" if (known.state == "supported") != contrary else "does not hold"
+    return "holds" if state == "supported" else "does not hold"
 
 
 def findings_page(knowledge: Knowledge) -> HubPage:
@@ -75,7 +77,7 @@ def findings_page(knowledge: Knowledge) -> HubPage:
             blocks.append(Listing(tuple(_open(known) for known in studies)))
             continue
         for known in studies:
-            blocks += [Heading(known.title, known.id, 3), _told(known)]
+            blocks += [Heading(known.title, known.id, 3), _told(known, knowledge)]
     if knowledge.problems:
         blocks.append(Heading("Results that were left out, or come with a warning", "problems"))
         blocks.append(Listing(tuple(Item(coded(problem)) for problem in knowledge.problems)))
@@ -101,18 +103,19 @@ def detectable(knowledge: Knowledge) -> dict[str, tuple[float, int]]:
     return {name: (median(sizes), len(sizes)) for name, sizes in sorted(found.items()) if sizes}
 
 
-def _told(known: Known) -> Facts:
+def _told(known: Known, knowledge: Knowledge) -> Facts:
     result = known.counted
     assert result is not None
     source = result.source
     effects = [
         phrase(
+            f"({number}) ",
             Code(claim.text),
             f" ({claim.slice}, {label_name(claim.label)}, {count(claim.stars)} stars): ",
             mark(claim.verdict),
             f", {effects_text(claim)}",
         )
-        for claim in result.claims
+        for number, claim in enumerate(result.claims, 1)
     ]
     verdict = phrase(
         mark(result.verdict),
@@ -128,13 +131,20 @@ def _told(known: Known) -> Facts:
         ("Its number", phrase(source["number"])),
         ("Our verdict on the rule", verdict),
         ("Effects", joined(effects)),
-        ("Decision", phrase(result.sentence)),
+        ("Decision", phrase(known.sentence)),
     ]
+    if reading := knowledge.programme.published.get(known.id):
+        read, _ = heard(known, reading)
+        entries.insert(
+            3, ("The claim itself", phrase(mark(read), " by ", Code(reading), " of the comparisons below"))
+        )
+    if why := knowledge.programme.why_beyond(knowledge.scale, known.id):
+        entries.insert(2, ("Not what was published", phrase(why)))
     if result.shares:
         shares = [
             phrase(f"{facts.text} ({facts.slice}): {share_text(facts)}") for facts in result.shares.values()
         ]
-        entries.insert(4, ("Shares", joined(shares)))
+        entries.insert(len(entries) - 1, ("Shares", joined(shares)))
     entries += [("Note", coded(note)) for note in known.notes]
     return Facts(tuple(entries))
 

@@ -47,6 +47,17 @@ class Known:
         return "planned" if self.study is None and self.result is None else "open"
 
     @property
+    def sentence(self) -> str:
+        """What follows from the verdict, in the words that are declared now; "" without one that counts."""
+        if self.counted is None:
+            return ""
+        return (
+            self.counted.sentence
+            if self.study is None
+            else getattr(self.study.outcomes, self.counted.verdict)
+        )
+
+    @property
     def counted(self) -> StudyResult | None:
         """The result, if it is evidence."""
         return self.result if self.is_counted else None

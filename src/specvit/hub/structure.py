@@ -16,14 +16,18 @@ from pydantic import Field, model_validator
 from specvit.documents import DocumentKind, Format, Section
 from specvit.documents.words import did_you_mean, shown
 from specvit.errors import ConfigError
+from specvit.hub.reading import check_reading
 from specvit.studies import Study
-from specvit.studies.schema import Line, OutcomeSection, StudyId, Text
+from specvit.studies.rule import claims_of
+from specvit.studies.schema import Line, OutcomeSection, ScaleName, StudyId, Text
 
 PROGRAMME_VERSION = 1
 
 #: Names of statements stand in links.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]*$", max_length=40)]
 StudyIds = Annotated[tuple[StudyId, ...], Field(max_length=100)]
+#: Study -> a reading of its rule, see `reading`.
+Readings = Annotated[dict[StudyId, Line], Field(max_length=200)]
 Variants = Annotated[
     tuple[Annotated[str, Field(min_length=1, max_length=200)], ...], Field(min_length=1, max_length=20)
 ]
@@ -37,6 +41,19 @@ class StatementSection(Section):
     needs: Literal["all", "any"] = Field(
         default="all", description="whether all of its studies have to speak for it, or one is enough"
     )
+    readings: Readings = Field(
+        default_factory=dict,
+        description="study -> which comparisons of its rule speak of this, as '1 and not 2'; without one all of it",
+    )
+
+    @model_validator(mode="after")
+    def _readings_are_of_its_studies(self) -> StatementSection:
+        for study in self.readings:
+            if study not in self.named:
+                raise ValueError(
+                    f"readings: '{study}' is none of its studies{did_you_mean(study, self.named)}"
+                )
+        return self
 
     @property
     def named(self) -> tuple[str, ...]:
@@ -156,11 +173,16 @@ class Programme(Section):
     planned: Annotated[dict[StudyId, Line], Field(max_length=200)] = Field(
         default_factory=dict, description="studies that are to be declared: id -> title"
     )
-    contrary: StudyIds = Field(
-        default=(), description="studies whose rule states the opposite of the published claim"
+    published: Readings = Field(
+        default_factory=dict,
+        description="study -> which comparisons of its rule are the published claim, as '1 and not 2'; without one all of it",
     )
     beside: StudyIds = Field(
-        default=(), description="studies whose rule neither states nor denies the published claim"
+        default=(), description="studies whose rule neither states nor denies a published result"
+    )
+    beyond: Annotated[dict[ScaleName, Readings], Field(max_length=3)] = Field(
+        default_factory=dict,
+        description="scale -> study -> why what is judged at that scale is not what was published",
     )
     projects: Annotated[dict[Line, Line], Field(max_length=50)] = Field(
         default_factory=dict, description="track -> project of the index of experiments; VIT without one"
@@ -237,8 +259,19 @@ class Programme(Section):
                 yield from ((item.id, study) for study in item.studies)
         for choice in self.choices:
             yield from ((choice.id, branch.study) for branch in choice.branches if branch.study)
-        yield from (("contrary", study) for study in self.contrary)
+        yield from (("published", study) for study in self.published)
         yield from (("beside", study) for study in self.beside)
+        yield from ((f"beyond.{scale}", study) for scale, found in self.beyond.items() for study in found)
+
+    def why_beyond(self, scale: str, study: str) -> str:
+        """Return why what a study judges at a scale is not what was published; "" if it is."""
+        return next((found.get(study, "") for name, found in self.beyond.items() if name == scale), "")
+
+    def readings(self) -> Iterator[tuple[str, str, str]]:
+        """Yield where a rule is read in part, the study, and the reading."""
+        yield from (("published", *one) for one in self.published.items())
+        for statement in self.statements():
+            yield from ((f"{statement.id}: readings", *one) for one in statement.readings.items())
 
 
 PROGRAMMES = DocumentKind(
@@ -271,6 +304,12 @@ def read_programme(name: str | Path, studies: Mapping[str, Study]) -> Programme:
                 f"{shown(path)}: {where} names the study '{study}', which is neither in the catalogue nor among "
                 f"'planned'{did_you_mean(study, known)}"
             )
+    for where, study, reading in programme.readings():
+        if study in studies:
+            try:
+                check_reading(reading, len(list(claims_of(studies[study].parsed))))
+            except ConfigError as error:
+                raise ConfigError(f"{shown(path)}: {where}.{study}: {error}") from None
     for choice in programme.choices:
         for branch in choice.branches:
             compared = studies.get(branch.study or "")

@@ -22,7 +22,7 @@ def study_page(known: Known, knowledge: Knowledge) -> HubPage:
     if result is None:
         blocks.append(Paragraph(_without_result(known, knowledge)))
     else:
-        blocks.append(Paragraph(phrase(mark(result.verdict), " ", result.sentence)))
+        blocks.append(Paragraph(phrase(mark(result.verdict), " ", known.sentence or result.sentence)))
     blocks += [Heading("What was declared", "declared"), _declared(known)]
     if result is not None:
         blocks += _judged(known, result, knowledge)

@@ -77,7 +77,7 @@ def _answer(question: QuestionSection, found: list[Standing]) -> Phrase:
 
 def _hypothesis(one: HypothesisSection, found: Standing) -> Item:
     below = [
-        Item(phrase(study_link(known), f": {numbers_of(known.counted)}. {known.counted.sentence}"))
+        Item(phrase(study_link(known), f": {numbers_of(known.counted)}. {known.sentence}"))
         for known, _ in found.voices
         if known.counted is not None
     ]

@@ -181,7 +181,7 @@ def _study(known: Known, exhibits: Sequence[Exhibit], macros: dict[str, str]) ->
             )
     seeds, stars, verdict = (macro_name(known.id, what) for what in ("seeds", "stars", "verdict"))
     lines.append(
-        rf"Verdict with \{seeds}{{}} seeds and \{stars}{{}} stars: \textbf{{\{verdict}}}. {latex_text(result.sentence)}"
+        rf"Verdict with \{seeds}{{}} seeds and \{stars}{{}} stars: \textbf{{\{verdict}}}. {latex_text(known.sentence)}"
     )
     shown = [
         rf"{'Figure' if one.pdf is not None else 'Table'}~\ref{{{'fig' if one.pdf is not None else 'tab'}:{one.id}}}"

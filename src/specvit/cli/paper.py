@@ -55,9 +55,14 @@ def build(
 
         specvit paper build --scale reference --run runs/survey --output paper
     """
+    from specvit.errors import ConfigError
     from specvit.paper import read_outline, write_paper
     from specvit.paper.outline import SHIPPED
 
+    if catalogue is not None and outline is None:
+        raise ConfigError(
+            "--catalogue: a paper on studies of your own needs an --outline (docs/hub.md shows one)"
+        )
     knowledge = told_knowledge(results, scale, catalogue, programme)
     found = write_paper(read_outline(outline or SHIPPED, knowledge), knowledge, output, run, parquet)
     if as_json:

@@ -11,7 +11,7 @@ from specvit.cli.terminal import say, show, show_json
 
 if TYPE_CHECKING:
     from specvit.runs.study_result import StudyResult
-    from specvit.studies import Plan, Study
+    from specvit.studies import Plan, ScaledStudy, Study
 
 app = typer.Typer(
     add_completion=False,
@@ -47,29 +47,34 @@ def list_studies(catalogue: Catalogue = None, results: Results = RESULTS, as_jso
     studies = read_studies(catalogue)
     rows: list[dict[str, Any]] = []
     for study in studies.values():
-        verdicts = {
-            scale: found.verdict
-            for scale in SCALES
-            if (found := _result(results, study.id, scale)) is not None
-        }
-        rows.append({"id": study.id, "track": study.track, "title": study.title, "verdicts": verdicts})
+        told = {scale: _told(results, study, scale) for scale in SCALES}
+        rows.append(
+            {
+                "id": study.id,
+                "track": study.track,
+                "entries": study.entries,
+                "title": study.title,
+                "verdicts": {scale: verdict for scale, verdict in told.items() if verdict is not None},
+            }
+        )
     if as_json:
         show_json(rows)
         return
     width = max((len(study) for study in studies), default=0)
     for row in rows:
-        told = ", ".join(f"{verdict} at {scale}" for scale, verdict in row["verdicts"].items())
-        show(f"{row['id']:{width}}  {row['title']}{told and f'  [{told}]'}")
+        verdicts = ", ".join(f"{verdict} at {scale}" for scale, verdict in row["verdicts"].items())
+        named = ", ".join((row["track"], *row["entries"]))
+        show(f"{row['id']:{width}}  {row['title']} ({named}){verdicts and f'  [{verdicts}]'}")
 
 
 @app.command("show")
 def show_study(
-    name: Annotated[str, typer.Argument(help="Id of a study, or the path of a .toml file.")],
+    names: Annotated[list[str], typer.Argument(help="Ids of studies, or paths of .toml files.")],
     catalogue: Catalogue = None,
     scale: ScaleOption = "laptop",
     as_json: Json = False,
 ) -> None:
-    """Show what a study declares: question, claim, variants, rule, and what each outcome would mean.
+    """Show what studies declare: question, claim, variants, rule, and what each outcome would mean.
 
     Example:
 
@@ -77,11 +82,17 @@ def show_study(
     """
     from specvit.studies import choose_studies, scaled_studies
 
-    (study,) = choose_studies([name], catalogue, False)
+    studies = choose_studies(names, catalogue, False)
     if as_json:
-        show_json(study.model_dump(mode="json"))
+        found = [study.model_dump(mode="json") for study in studies]
+        show_json(found if len(found) > 1 else found[0])
         return
-    (scaled,) = scaled_studies([study], scale)
+    for scaled in scaled_studies(studies, scale):
+        _show(scaled)
+
+
+def _show(scaled: ScaledStudy) -> None:
+    study, scale = scaled.study, scaled.scale
     show((f"{study.id}: {study.title}", "bold"))
     for word, text in _declared(study):
         show(f"{word:12} {text}")
@@ -212,8 +223,8 @@ def status(
         counts: dict[str, Any] = {
             state: states.count(state) for state in ("done", "failed", "started", "waiting")
         }
-        found = _result(results, scaled.study.id, scale)
-        rows.append({"id": scaled.study.id, **counts, "verdict": None if found is None else found.verdict})
+        verdict = _told(results, scaled.study, scale)
+        rows.append({"id": scaled.study.id, **counts, "verdict": verdict})
     if as_json:
         show_json({**_facts(made), "studies": rows})
         return
@@ -237,22 +248,36 @@ def report(
 ) -> None:
     """Show the results of studies: verdict, effects with 95 % intervals, and what could have been seen.
 
-    Reads the results only; nothing is run.
+    Reads the results only; nothing is run. With --all those without a verdict are named at the end.
 
     Example:
 
         specvit study report classical --scale smoke
     """
+    from specvit.errors import DataError
     from specvit.runs.study_result import read_study_result, result_path
     from specvit.studies import choose_studies
 
     studies = choose_studies(names or [], catalogue, everything)
-    found = [read_study_result(result_path(results, study.id, scale)) for study in studies]
+    found, without = [], []
+    for study in studies:
+        path = result_path(results, study.id, scale)
+        if everything and not path.exists():
+            without.append(study.id)
+            continue
+        try:
+            found.append((study, read_study_result(path)))
+        except DataError as error:
+            if not everything:
+                raise
+            say(f"left out: {error}")
     if as_json:
-        show_json([result.model_dump(mode="json") for result in found])
+        show_json([result.model_dump(mode="json") for _, result in found])
         return
-    for result in found:
-        _print_result(result)
+    for study, result in found:
+        _print_result(study, result)
+    if without:
+        show(f"no verdict at the scale {scale} yet: {', '.join(without)}")
 
 
 def _plan(names: list[str] | None, everything: bool, scale: str, catalogue: Path | None, runs: Path) -> Plan:
@@ -291,23 +316,46 @@ def _declared(study: Study) -> list[tuple[str, str]]:
     ]
 
 
-def _result(results: Path, study: str, scale: str) -> StudyResult | None:
+#: Of a verdict on another rule or other variants than are declared now.
+CHANGED = "rule or variants changed since"
+
+
+def _told(results: Path, study: Study, scale: str) -> str | None:
+    """Return the verdict there is, with what a reader has to know of it; None without one."""
+    from specvit.errors import DataError
     from specvit.runs.study_result import read_study_result, result_path
+    from specvit.studies import is_of_now
 
-    path = result_path(results, study, scale)
-    return read_study_result(path) if path.exists() else None
+    path = result_path(results, study.id, scale)
+    try:
+        found = read_study_result(path) if path.exists() else None
+    except DataError:
+        return f"unreadable result {path}"
+    if found is None:
+        return None
+    return found.verdict if is_of_now(study, found) else f"{found.verdict}, {CHANGED}"
 
 
-def _print_result(result: StudyResult) -> None:
+def _print_result(study: Study, result: StudyResult) -> None:
     from rich.table import Table
 
     from specvit.cli.screen import Screen, print_table
     from specvit.hub.cite import share_text
+    from specvit.studies import is_of_now
 
     show((f"{result.id}: {result.title}", "bold"))
-    show(f"{result.verdict} at {result.scale} scale. {result.sentence}")
+    if is_of_now(study, result):
+        show(f"{result.verdict} at {result.scale} scale. {getattr(study.outcomes, result.verdict)}")
+    else:
+        show(
+            f"{result.verdict} at {result.scale} scale, but {CHANGED}: judge it again with `specvit study run`"
+        )
     show(f"rule: {result.rule}")
     for claim in result.claims:
+        if not claim.effects:
+            show(
+                f"  {claim.text}: {claim.verdict}; {claim.slice} has {claim.stars} test stars, too few to say anything"
+            )
         for effect in claim.effects:
             show(
                 f"  {claim.text}: {claim.verdict}; has to be below zero: {effect.value:.4g} "

@@ -22,6 +22,7 @@ from specvit.hub.study_page import study_page
 from specvit.hub.tree import tree_page
 from specvit.report.tables import Table
 from specvit.runs import write_atomic
+from specvit.runs.atomic import check_own
 
 #: Pages that every page leads to.
 MENU = {
@@ -36,6 +37,7 @@ MENU = {
     "changelog": "Changelog",
 }
 NOTICE = "<!-- Made by `specvit hub findings` from the results of studies; edits are lost. -->"
+MAKER = "specvit hub build"
 #: Folder of the tables as files.
 TABLES = "tables"
 
@@ -82,7 +84,8 @@ def write_hub(knowledge: Knowledge, folder: Path, parquet: bool = False) -> Path
         files[f"{TABLES}/{table.name}.tex"] = table.to_latex()
         if parquet:
             files[f"{TABLES}/{table.name}.parquet"] = table.to_parquet()
-    return write_site(pages, MENU, files, folder, "specvit hub build")[0]
+    check_own(folder / "index.html", MAKER, MAKER)
+    return write_site(pages, MENU, files, folder, MAKER)[0]
 
 
 def write_findings(knowledge: Knowledge, path: Path, results: str) -> Path:
@@ -95,6 +98,7 @@ def write_findings(knowledge: Knowledge, path: Path, results: str) -> Path:
     Raises:
         RunError: if it cannot be written.
     """
+    check_own(path, NOTICE, "specvit hub findings")
     text = page_markdown(findings_page(knowledge), _to_results(knowledge, results))
     return write_atomic(path, f"{NOTICE}\n\n{text}")
 

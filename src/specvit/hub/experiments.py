@@ -76,19 +76,21 @@ def experiment_id(known: Known, knowledge: Knowledge) -> str:
 def _row(known: Known, knowledge: Knowledge) -> tuple[str | None, ...]:
     result = known.result
     progress = progress_of(known, knowledge)
-    command = f"specvit study run {known.id} --scale {knowledge.scale}"
+    command = knowledge.command(known.id)
+    # Of a rule that was changed since, neither the time nor the numbers are the study's.
+    judged = known.counted
     values = {
         "experiment_id": experiment_id(known, knowledge),
         "project": _project(known, knowledge),
         "topic": known.id,
         "status": _STATUS.get(progress, progress),
         "start_time": (result.began if result is not None else "") or knowledge.started.get(known.id),
-        "end_time": None if result is None else str(result.made["date"]),
+        "end_time": None if judged is None else str(judged.made["date"]),
         "entry_point": None if known.study is None else command,
         "config_path": None if known.study is None else f"{known.id}.toml",
         "output_path": None if result is None else f"{knowledge.scale}/{known.id}.json",
         "log_path": None if result is None else f"trials/{next(iter(_runs(result)), '')}",
-        "metrics_summary": None if result is None else metrics_text(result),
+        "metrics_summary": None if judged is None else metrics_text(judged),
         "physics_ai_logg_path": f"studies/{known.id}.html",
         "priority": priority_of(known, knowledge) or None,
         "next_action": _next(known, command),

@@ -14,7 +14,7 @@ from specvit.errors import ConfigError, DataError
 from specvit.hub.structure import SHIPPED, Programme, read_programme
 from specvit.report.phrase import MarkKind
 from specvit.runs.study_result import MEND, StudyResult, read_study_result
-from specvit.studies import Study, parse_rule, read_scale, read_studies
+from specvit.studies import Study, is_of_now, parse_rule, read_scale, read_studies
 from specvit.studies.schema import Scale
 from specvit.studies.store import State
 
@@ -74,6 +74,7 @@ class Knowledge:
         studies: id -> what is known, those of the catalogue first.
         problems: results that were left out, and why.
         runs: study -> how far its runs are; empty where no folder of runs was looked at.
+        options: of commands that judge these studies again: ` --catalogue FOLDER`, or nothing.
         started: study -> when the first of its runs began, of one without a verdict only runs that no judged study shares;
             as `runs`.
     """
@@ -85,6 +86,11 @@ class Knowledge:
     problems: tuple[str, ...] = ()
     runs: Mapping[str, tuple[State, ...]] = field(default_factory=dict)
     started: Mapping[str, str] = field(default_factory=dict)
+    options: str = ""
+
+    def command(self, study: str) -> str:
+        """Return what runs and judges a study."""
+        return f"specvit study run {study} --scale {self.scale}{self.options}"
 
     @property
     def judged(self) -> list[Known]:
@@ -122,10 +128,12 @@ def read_knowledge(
         declared = Programme(title=f"Studies of {catalogue.name}", question="What do these studies say?")
     else:
         declared = read_programme(programme or SHIPPED, studies)
+    options = "" if catalogue is None else f" --catalogue {shown(catalogue)}"
     found, problems = _read_results(results, scale)
     known: dict[str, Known] = {}
     for name, study in studies.items():
-        known[name] = _compared(study, found.pop(name, None), settings, scale)
+        command = f"specvit study run {name} --scale {scale}{options}"
+        known[name] = _compared(study, found.pop(name, None), settings, scale, command)
     for name, title in declared.planned.items():
         known.setdefault(name, Known(name, title))
     for name, result in found.items():
@@ -134,7 +142,7 @@ def read_knowledge(
         known[name] = Known(
             name, result.title, result=result, notes=(f"This study is {told}.",), is_counted=False
         )
-    return Knowledge(declared, scale, settings, known, tuple(problems))
+    return Knowledge(declared, scale, settings, known, tuple(problems), options=options)
 
 
 def _read_results(results: Path, scale: str) -> tuple[dict[str, StudyResult], list[str]]:
@@ -185,16 +193,16 @@ def _problem(result: StudyResult) -> str:
     return ""
 
 
-def _compared(study: Study, result: StudyResult | None, settings: Scale, scale: str) -> Known:
+def _compared(study: Study, result: StudyResult | None, settings: Scale, scale: str, command: str) -> Known:
     """Return a declared study with its result, and notes on where the two differ."""
     if result is None:
         return Known(study.id, study.title, study)
     notes, counted = [], True
-    if (study.rule, study.variants) != (result.rule, tuple(result.variants)):
+    if not is_of_now(study, result):
         counted = False
         notes.append(
             "Rule or variants were changed after this verdict, which therefore counts for nothing: judge it again with "
-            f"`specvit study run {study.id} --scale {scale}`."
+            f"`{command}`."
         )
     elif result.declaration != study.digest:
         notes.append("The declaration was changed after this verdict; rule and variants were not.")

@@ -16,6 +16,7 @@ from specvit.report.contents import load_contents
 from specvit.report.latex import latex_text
 from specvit.report.tables import Table
 from specvit.runs import write_atomic
+from specvit.runs.atomic import check_own
 
 NUMBERS, MAIN = "numbers.tex", "main.tex"
 #: Before a table: as wide as it is, but not wider than the page.
@@ -64,6 +65,8 @@ def write_paper(
         raise RunError(
             f"{folder}: LaTeX would not read this: {problems[0]}; this is a bug in specvit, please report it"
         )
+    for name in (MAIN, NUMBERS):
+        check_own(folder / name, NOTICE, "specvit paper build")
     for name, content in files.items():
         write_atomic(folder / name, content)
     return Paper(folder / MAIN, tuple(one.id for one in exhibits), tuple(missing))

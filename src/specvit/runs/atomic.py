@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import BinaryIO
 
@@ -92,6 +93,35 @@ def write_atomic_folder(folder: Path, files: Mapping[str, bytes | str], replace:
             return True
         finally:
             shutil.rmtree(partial, ignore_errors=True)
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a file that is of no use, so that what is written in its place loses nothing; return its new path.
+
+    Raises:
+        RunError: if the folder cannot be written.
+    """
+    names = (path.with_name(f"{path.name}.unread{number or ''}") for number in count())
+    aside = next(name for name in names if not name.exists())
+    with disk_errors(path):
+        os.rename(path, aside)
+    return aside
+
+
+def check_own(path: Path, notice: str, maker: str) -> None:
+    """Raise RunError if there is a file that was not made here: nobody's own work is overwritten.
+
+    Args:
+        path: about to be written.
+        notice: what every file of that kind holds that was made.
+        maker: the command.
+    """
+    with disk_errors(path):
+        foreign = path.is_file() and notice.encode() not in path.read_bytes()
+    if foreign:
+        raise RunError(
+            f"{path}: not made by `{maker}`, and would be overwritten; choose another --output, or move it away"
+        )
 
 
 def _exchange(partial: Path, folder: Path) -> bool:

@@ -2,7 +2,7 @@
 
 from specvit.studies.judge import judge
 from specvit.studies.plan import Plan, Task, make_plan
-from specvit.studies.programme import Progress, run_studies, scaled_studies
+from specvit.studies.programme import Progress, is_of_now, run_studies, scaled_studies
 from specvit.studies.rule import parse_rule
 from specvit.studies.schema import SCALES, Study, choose_studies, read_scale, read_studies, read_study
 from specvit.studies.store import Store
@@ -19,6 +19,7 @@ __all__ = [
     "Variant",
     "at_scale",
     "choose_studies",
+    "is_of_now",
     "judge",
     "make_plan",
     "parse_rule",

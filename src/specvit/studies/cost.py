@@ -21,6 +21,8 @@ from specvit.studies.store import Store
 #: them, and a store with finished runs does not use them.
 FIRST_RATES = {"network": 2e-3, "denoiser": 1e-2, "trees": 5e-3, "linear": 3e-4}
 OTHER_RATE, POSTERIOR_RATE = 1e-3, 0.3
+#: A run says nothing of one with so many times its work: what it took was mostly starting.
+FARTHEST = 10.0
 #: Seconds of a run that do not grow with its spectra, and bytes of a folder.
 LEAST_SECONDS, FIRST_BYTES = 0.5, 3e6
 
@@ -35,9 +37,9 @@ class Cost:
 
 @dataclass
 class Costs:
-    """Seconds per unit of work and bytes, by kind of run, of those that are done."""
+    """Work with seconds per unit of it, and bytes, by kind of run, of those that are done."""
 
-    rates: dict[str, list[float]] = field(default_factory=dict)
+    rates: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
     sizes: dict[str, list[float]] = field(default_factory=dict)
 
     @classmethod
@@ -55,7 +57,8 @@ class Costs:
     def estimate(self, run: Trial | Yardstick) -> Cost:
         """Return what a run will take."""
         kind, work, rate = _work(run.config) if isinstance(run, Trial) else _stars(run.stars, run.bank)
-        rate = median(self.rates[kind]) if kind in self.rates else rate
+        alike = [known for done, known in self.rates.get(kind, ()) if done * FARTHEST >= work]
+        rate = median(alike) if alike else rate
         size = median(self.sizes[kind]) if kind in self.sizes else FIRST_BYTES
         return Cost(LEAST_SECONDS + rate * work, size)
 
@@ -68,7 +71,7 @@ class Costs:
         else:
             kind, work, _ = _stars(config["stars"], config["bank"])
         seconds = sum(stage["seconds"] for stage in run.stages.values())
-        self.rates.setdefault(kind, []).append(max(seconds - LEAST_SECONDS, 0) / work)
+        self.rates.setdefault(kind, []).append((work, max(seconds - LEAST_SECONDS, 0) / work))
         size = sum(path.stat().st_size for path in run.path.rglob("*") if path.is_file())
         self.sizes.setdefault(kind, []).append(size)
 

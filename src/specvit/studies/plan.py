@@ -10,6 +10,9 @@ from specvit.studies.cost import Cost, Costs
 from specvit.studies.store import State, Store
 from specvit.studies.variants import ScaledStudy
 
+#: Uses of a run that its title names.
+MOST_SHOWN = 2
+
 
 @dataclass(frozen=True)
 class Task:
@@ -17,15 +20,20 @@ class Task:
 
     Args:
         run: a trial or a yardstick.
-        studies: ids of the studies that use it.
+        uses: studies that use it, each with its variant.
         state: how far it is.
         estimate: what it will take, if it is not done.
     """
 
     run: Trial | Yardstick
-    studies: tuple[str, ...]
+    uses: tuple[tuple[str, str], ...]
     state: State
     estimate: Cost
+
+    @property
+    def studies(self) -> tuple[str, ...]:
+        """Ids of the studies that use it."""
+        return tuple(dict.fromkeys(study for study, _ in self.uses))
 
     @property
     def title(self) -> str:
@@ -34,7 +42,11 @@ class Task:
             kind = "posteriors of" if self.run.bank else "table of"
             return f"{kind} {self.run.stars} test stars, noise {self.run.world.noise_level:g}"
         seed = self.run.config.simulate.seed
-        return f"{self.run.choice.title}, seed {seed} ({', '.join(self.studies)})"
+        shown = [f"{study}: {variant}" for study, variant in self.uses[:MOST_SHOWN]]
+        more = len(self.uses) - len(shown)
+        return (
+            f"{self.run.choice.title}, seed {seed} ({', '.join(shown)}{f' and {more} more' if more else ''})"
+        )
 
 
 @dataclass(frozen=True)
@@ -73,12 +85,12 @@ class Plan:
 def make_plan(studies: Sequence[ScaledStudy], store: Store) -> Plan:
     """Return the plan of some studies; a trial that several ask for stands in it once."""
     runs: dict[str, Trial | Yardstick] = {}
-    users: dict[str, list[str]] = {}
+    users: dict[str, list[tuple[str, str]]] = {}
     for scaled in studies:
         for variant in scaled.variants:
             for trial in variant.trials.values():
-                _enter(runs, users, scaled, _with_stars(trial, scaled))
-            _enter(runs, users, scaled, variant.yardstick)
+                _enter(runs, users, (scaled.study.id, variant.name), _with_stars(trial, scaled))
+            _enter(runs, users, (scaled.study.id, variant.name), variant.yardstick)
     costs = Costs.of(store)
     tasks = [
         Task(run, tuple(users[digest]), store.state_of(run), costs.estimate(run))
@@ -96,8 +108,8 @@ def _with_stars(trial: Trial, scaled: ScaledStudy) -> Trial:
 
 def _enter(
     runs: dict[str, Trial | Yardstick],
-    users: dict[str, list[str]],
-    scaled: ScaledStudy,
+    users: dict[str, list[tuple[str, str]]],
+    use: tuple[str, str],
     run: Trial | Yardstick,
 ) -> None:
     digest = run.digest
@@ -109,5 +121,5 @@ def _enter(
     if isinstance(known, Yardstick) and isinstance(run, Yardstick):
         run = replace(known, bounds=known.bounds or run.bounds)
     runs[digest] = run
-    if scaled.study.id not in users.setdefault(digest, []):
-        users[digest].append(scaled.study.id)
+    if use not in users.setdefault(digest, []):
+        users[digest].append(use)

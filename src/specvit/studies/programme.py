@@ -8,6 +8,7 @@ from pathlib import Path
 
 from specvit.errors import AccessError, DataError, SpecvitError
 from specvit.jobs.watch import Update, Watch
+from specvit.runs.atomic import set_aside
 from specvit.runs.study_result import StudyResult, read_study_result, result_path, write_study_result
 from specvit.studies.executors import carry_out_all
 from specvit.studies.judge import judge
@@ -87,7 +88,7 @@ def judge_all(plan: Plan, store: Store, results: Path, watch: Watch) -> tuple[li
                 incomplete.append(scaled.study.id)
                 continue
             try:
-                result = judge(scaled, store, earlier(results, scaled))
+                result = judge(scaled, store, earlier(results, scaled, watch))
             except SpecvitError as error:
                 watch.say(f"not judged: {scaled.study.id}: {error}")
                 incomplete.append(scaled.study.id)
@@ -97,8 +98,10 @@ def judge_all(plan: Plan, store: Store, results: Path, watch: Watch) -> tuple[li
     return judged, incomplete
 
 
-def earlier(results: Path, scaled: ScaledStudy) -> StudyResult | None:
-    """Return the result that a study had before, or None if it has none, or one of an older format.
+def earlier(results: Path, scaled: ScaledStudy, watch: Watch) -> StudyResult | None:
+    """Return the result that a study had before, or None if it has none that can be read.
+
+    One that cannot be read is moved aside and told of: the verdicts of before are in it.
 
     Raises:
         AccessError: if there is one that the system does not give.
@@ -108,9 +111,14 @@ def earlier(results: Path, scaled: ScaledStudy) -> StudyResult | None:
         return read_study_result(path) if path.exists() else None
     except AccessError:
         raise
-    except DataError:
-        # Of an older format: it is written anew.
+    except DataError as error:
+        watch.say(f"{error}; it is kept as {set_aside(path)}, and the history of its verdicts begins anew")
         return None
+
+
+def is_of_now(study: Study, result: StudyResult) -> bool:
+    """Return whether a result is of the rule and the variants that are declared now."""
+    return (study.rule, study.variants) == (result.rule, tuple(result.variants))
 
 
 class Progress:

@@ -272,6 +272,8 @@ def read_studies(folder: Path | None = None) -> dict[str, Study]:
     place = folder or CATALOGUE.presets
     if not place.is_dir():
         raise ConfigError(f"--catalogue: {shown(place)} is no folder")
+    if folder is not None and not any(place.glob("*.toml")):
+        raise ConfigError(f"--catalogue: {shown(place)} holds no study (NAME.toml)")
     return {path.stem: read_study(path) for path in sorted(place.glob("*.toml"))}
 
 
@@ -295,6 +297,7 @@ def _one(name: str, folder: Path | None) -> Study:
     known = [path.stem for path in sorted(place.glob("*.toml"))]
     if name not in known:
         raise ConfigError(
-            f"study {shown(name)} is not known{did_you_mean(name, known)}; `specvit study list` shows them"
+            f"study {shown(name)} is not known{did_you_mean(name, known)}; `specvit study list` shows them, and a file "
+            "of your own is named by its path (NAME.toml)"
         )
     return read_study(place / f"{name}.toml")

@@ -81,6 +81,10 @@ def at_scale(study: Study, name: str, scale: Scale) -> ScaledStudy:
 
 def _variant(study: Study, name: str, own: Tables, common: Tables, seeds: Iterable[int]) -> Variant:
     where = f"study {study.id}, variant {name}"
+    if "seed" in merged(common, own).get("simulate", {}):
+        raise ConfigError(
+            f"simulate.seed: the seeds are those of scale and study (`seeds`), the same for all variants ({where})"
+        )
     trials = {}
     for seed in seeds:
         try:

@@ -295,10 +295,11 @@ def test_options_are_refused_by_name():
         ({"objective": "edm", "loss": "mse"}, "leave it out"),
         ({"objective": "noise2noise", "loss": "wmae"}, "choose mse"),
         ({"sigma": "true"}, "choose visible"),
-        ({"high": "2"}, "low, high"),
+        ({"high": "2"}, "high: expected 0 to 1"),
+        ({"low": "0.9", "high": "0.5"}, "low, high"),
         ({"objective": "basis", "sigma": "blind"}, "basis"),
         ({"pretrain": "masked"}, "unknown option"),
-        ({"growth": "0,1"}, "at least 1"),
+        ({"growth": "0,1"}, "growth: expected factors"),
         ({"kernel": "4"}, "odd"),
     ]:
         with pytest.raises(ConfigError, match=word):

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from specvit.errors import ConfigError
 from specvit.models.conditioning import Inputs
+from specvit.models.options import check_bounds
 from specvit.models.states import FEATURES, State
 
 
@@ -45,11 +46,11 @@ class CNNConfig:
 
     def __post_init__(self) -> None:
         """Check the options."""
+        check_bounds(self)
         if self.kernel % 2 == 0:
             raise ConfigError(f"kernel: expected an odd number of pixels, got {self.kernel}")
-        counts = (self.width, self.stages, self.blocks, self.dilation, self.stride, self.segments)
-        if min(counts) < 1:
-            raise ConfigError("cnn: width, stages, blocks, dilation, stride and segments must be at least 1")
+        if self.stride < 1:
+            raise ConfigError(f"stride: a stage moves on by at least 1 pixel, got {self.stride}")
 
 
 class ConvolutionBlock(nn.Module):

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from specvit.errors import ConfigError
 from specvit.models.conditioning import Inputs
+from specvit.models.options import check_bounds
 from specvit.models.states import FEATURES, State
 
 
@@ -35,10 +36,11 @@ class MLPConfig:
 
     def __post_init__(self) -> None:
         """Check the options."""
+        check_bounds(self)
         if self.form not in ("plain", "residual"):
             raise ConfigError(f"form: '{self.form}' is not known; choose plain or residual")
-        if self.width < 1 or self.depth < 1:
-            raise ConfigError(f"mlp: width and depth must be at least 1, got {self.width} and {self.depth}")
+        if self.depth < 1:
+            raise ConfigError(f"depth: an MLP has at least 1 hidden layer, got {self.depth}")
 
 
 class ResidualBlock(nn.Module):

@@ -18,7 +18,7 @@ from specvit.models.cnn import CNN, CNNConfig
 from specvit.models.conditioning import Conditioning, Inputs, wavelength_phase
 from specvit.models.heads import Estimate, Head, HeadKind, Scaling
 from specvit.models.mlp import MLP, MLPConfig
-from specvit.models.options import as_type_of, unknown_option
+from specvit.models.options import as_type_of, check_bounds, unknown_option
 from specvit.models.states import INPUT, LEVEL, OUTPUT, State
 from specvit.models.subspace import SubspaceProjection
 from specvit.models.swin import Swin, SwinConfig
@@ -57,6 +57,7 @@ class FrontConfig:
 
     def __post_init__(self) -> None:
         """Check the options."""
+        check_bounds(self)
         if self.kind == "subspace" and not self.viewing.is_plain:
             raise ConfigError("view, seen, noisiest: a subspace network sees whole spectra as they are")
 
@@ -90,6 +91,7 @@ class NetworkConfig:
 
     def __post_init__(self) -> None:
         """Check the options."""
+        check_bounds(self)
         if self.shortcut and self.head == "ordinal":
             raise ConfigError(
                 "shortcut: an ordinal head has no single value per label to add a linear map to"

@@ -4,9 +4,42 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 from specvit.errors import ConfigError
+
+#: Smallest and largest value that can be meant, by option; a name means the same in every network.
+BOUNDS: dict[str, tuple[float, float]] = {
+    **dict.fromkeys(("width", "readout_width", "channels"), (1, 65_536)),
+    **dict.fromkeys(("patch", "segments", "kernel", "reach"), (1, 1_000_000)),
+    **dict.fromkeys(("stride", "coarse_patch", "chunk"), (0, 1_000_000)),
+    **dict.fromkeys(("depth", "readout"), (0, 1000)),
+    **dict.fromkeys(("blocks", "heads", "experts", "dilation"), (1, 1000)),
+    **dict.fromkeys(("stages", "scales"), (1, 32)),
+    "window": (2, 1_000_000),
+    "components": (1, 100_000),
+    "patterns": (1, 10_000),
+    "bins": (2, 10_000),
+    "linear": (0, 100_000),
+    "steps_of_sampler": (2, 100_000),
+    "ratio": (0.01, 1000),
+    # All features dropped leave nothing to learn from.
+    "dropout": (0, 0.99),
+    **dict.fromkeys(("noisiest", "low", "high"), (0, 1)),
+}
+
+
+def check_bounds(config: Any) -> None:
+    """Raise ConfigError if a numeric field of a frozen configuration is outside `BOUNDS`; names it."""
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if field.name not in BOUNDS or isinstance(value, bool) or not isinstance(value, int | float):
+            continue
+        low, high = BOUNDS[field.name]
+        # In this form a NaN is refused too.
+        if not low <= value <= high:
+            raise ConfigError(f"{field.name}: expected {low:g} to {high:,.10g}, got {value:g}")
 
 
 def as_type_of(current: Any, name: str, value: Any) -> Any:

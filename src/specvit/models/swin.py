@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from specvit.errors import ConfigError
 from specvit.models.conditioning import Inputs
 from specvit.models.mlp import readout_layers
+from specvit.models.options import check_bounds
 from specvit.models.states import FEATURES, State
 from specvit.models.vit.blocks import Block, initialise_linear, shrink_residuals
 from specvit.models.vit.tokens import Tokeniser, TokeniserForm
@@ -54,10 +55,9 @@ class SwinConfig:
 
     def __post_init__(self) -> None:
         """Check the options."""
+        check_bounds(self)
         if self.window < 2 or self.window % 2:
             raise ConfigError(f"window: expected an even number of tokens, got {self.window}")
-        if min(self.stages, self.blocks) < 1:
-            raise ConfigError("swin: stages and blocks must be at least 1")
 
 
 class WindowBlock(nn.Module):

@@ -155,6 +155,9 @@ class Recipe:
         for name in ("batch", "validations", "lr"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"{name}: expected a positive number, got {getattr(self, name)}")
+        for name in ("weight_decay", "clip", "patience", "checkpoint_minutes"):
+            if not getattr(self, name) >= 0:
+                raise ConfigError(f"{name}: expected 0 or more, got {getattr(self, name):g}")
         for name in ("warmup", "decay", "floor", "ema", "masked"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name}: expected 0 to 1, got {getattr(self, name)}")
@@ -170,6 +173,10 @@ class Recipe:
         self._check_pretraining()
 
     def _check_pretraining(self) -> None:
+        if not 0.05 <= self.pretrain_mask <= 0.9:
+            raise ConfigError(f"pretrain_mask: expected a share of 0.05 to 0.9, got {self.pretrain_mask:g}")
+        if not 1 <= self.pretrain_block <= 1000:
+            raise ConfigError(f"pretrain_block: expected 1 to 1000 patches, got {self.pretrain_block}")
         if self.pretrain == "none":
             if self.pretrain_steps:
                 raise ConfigError("pretrain_steps: say what these steps learn, as pretrain = masked")
@@ -178,10 +185,6 @@ class Recipe:
             raise ConfigError(
                 f"pretrain_steps: expected 1 to {self.steps - 1} of the {self.steps} steps, got {self.pretrain_steps}"
             )
-        if not 0.05 <= self.pretrain_mask <= 0.9:
-            raise ConfigError(f"pretrain_mask: expected a share of 0.05 to 0.9, got {self.pretrain_mask:g}")
-        if not 1 <= self.pretrain_block <= 1000:
-            raise ConfigError(f"pretrain_block: expected 1 to 1000 patches, got {self.pretrain_block}")
 
     @property
     def parts(self) -> tuple[Recipe | None, Recipe]:

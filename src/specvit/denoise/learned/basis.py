@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from specvit.errors import ConfigError, DataError
 from specvit.models.conditioning import Inputs, normalise
 from specvit.models.mlp import MLP, MLPConfig
+from specvit.models.options import check_bounds
 from specvit.models.subspace import SubspaceProjection
 from specvit.numerics import steady_cholesky
 from specvit.spectra import SpectraBatch
@@ -56,8 +57,9 @@ class BasisConfig:
 
     def __post_init__(self) -> None:
         """Check the options."""
-        if min(self.components, self.patterns, self.width, self.depth) < 1:
-            raise ConfigError("basis: components, patterns, width and depth must be at least 1")
+        check_bounds(self)
+        if self.depth < 1:
+            raise ConfigError(f"depth: a basis denoiser has at least 1 block, got {self.depth}")
 
 
 class Told(NamedTuple):

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from specvit.errors import ConfigError
+from specvit.models.options import check_bounds
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,7 @@ class BlindSpotConfig:
 
     def __post_init__(self) -> None:
         """Check the options."""
-        if min(self.channels, self.scales, self.reach) < 1:
-            raise ConfigError("blind spot: channels, scales and reach must be at least 1")
+        check_bounds(self)
 
 
 class BlindSpotNet(nn.Module):

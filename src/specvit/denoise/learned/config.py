@@ -11,7 +11,7 @@ from specvit.denoise.learned.restoration import BLIND_TO_TRUTH, HIDING, LOSSES_O
 from specvit.denoise.learned.seen import SIGMAS
 from specvit.denoise.learned.unet import UNetConfig
 from specvit.errors import ConfigError
-from specvit.models.options import as_type_of, unknown_option
+from specvit.models.options import as_type_of, check_bounds, unknown_option
 from specvit.training.recipe import Recipe
 
 #: Objectives of diffusion in pixel space -> what they are, for cards.
@@ -64,6 +64,7 @@ class DenoiserConfig:
 
     def __post_init__(self) -> None:
         """Check the options."""
+        check_bounds(self)
         choices = {"objective": OBJECTIVES, "sigma": SIGMAS, "sampler": ("flow", "ancestral")}
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
@@ -84,8 +85,6 @@ class DenoiserConfig:
             raise ConfigError(
                 "sigma: a basis denoiser weighs pixels by it; controls are for networks of pixels"
             )
-        if self.linear < 0 or self.steps_of_sampler < 2:
-            raise ConfigError("linear, steps_of_sampler: expected at least 0 and 2")
 
     @property
     def loss_name(self) -> str:

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from specvit.errors import ConfigError
+from specvit.models.options import check_bounds
 from specvit.models.vit.tokens import LocalMap
 
 
@@ -44,9 +45,10 @@ class UNetConfig:
 
     def __post_init__(self) -> None:
         """Check the options."""
-        if min(self.width, self.blocks, self.patch, len(self.growth), *self.growth) < 1:
-            raise ConfigError("u-net: width, growth, blocks and patch must be at least 1")
-        if self.kernel % 2 == 0 or self.kernel < 1:
+        check_bounds(self)
+        if min(len(self.growth), *self.growth) < 1 or max(self.growth) > 1000:
+            raise ConfigError(f"growth: expected factors of 1 to 1,000, got {self.growth}")
+        if self.kernel % 2 == 0:
             raise ConfigError(f"kernel: expected an odd number of positions, got {self.kernel}")
 
     def positions(self, pixels: int) -> int:

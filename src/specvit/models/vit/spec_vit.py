@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from specvit.errors import ConfigError
 from specvit.models.conditioning import Inputs
 from specvit.models.mlp import readout_layers
+from specvit.models.options import check_bounds
 from specvit.models.states import FEATURES, State
 from specvit.models.view import GRAVITY_WINDOWS
 from specvit.models.vit.blocks import EPSILON, Block, initialise_linear, shrink_residuals
@@ -66,6 +67,7 @@ class ViTConfig:
 
     def __post_init__(self) -> None:
         """Check the options."""
+        check_bounds(self)
         choices = {
             "position": ("learned", "sinusoidal", "rope", "learned+rope", "none"),
             "pooling": ("cls", "mean"),

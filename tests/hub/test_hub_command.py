@@ -5,6 +5,7 @@ import json
 import pytest
 
 from made_results import write_results
+from small_studies import SMALL, study_file
 from specvit.cli import main
 
 
@@ -65,3 +66,28 @@ def test_results_that_were_misspelled_are_no_programme_without_verdicts(tmp_path
             assert main([verb, "build", "--results", name]) == 2
             assert f"--results {name}: no such folder" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == [tmp_path / "file"]
+
+
+@pytest.mark.parametrize(("verb", "name"), [("build", "index.html"), ("findings", "findings.md")])
+def test_a_page_of_ones_own_is_not_overwritten(verb, name, results, tmp_path, capsys):
+    own = tmp_path / name
+    own.write_text("<html>mine</html>", encoding="utf-8")
+    output = str(tmp_path if verb == "build" else own)
+    arguments = ["hub", verb, "--results", str(results), "--output", output]
+    assert main(arguments) == 1
+    assert f"{own}: not made by `specvit hub {verb}`, and would be overwritten" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert own.read_text(encoding="utf-8") == "<html>mine</html>"
+    own.unlink()
+    assert [main(arguments), main(arguments)] == [0, 0]
+
+
+def test_commands_for_studies_of_ones_own_name_their_folder(tmp_path, capsys):
+    catalogue = tmp_path / "mine"
+    catalogue.mkdir()
+    study_file(catalogue, SMALL)
+    (tmp_path / "results" / "laptop").mkdir(parents=True)
+    places = ["--catalogue", str(catalogue), "--results", str(tmp_path / "results")]
+    assert main(["hub", "build", *places, "--output", str(tmp_path / "hub")]) == 0
+    told = (tmp_path / "hub" / "experiments.csv").read_text(encoding="utf-8")
+    assert f"specvit study run small --scale laptop --catalogue {catalogue}" in told

@@ -239,9 +239,23 @@ def test_the_command_says_what_is_missing(results, tmp_path, capsys):
     assert "classical" in json.loads(capsys.readouterr().out)["exhibits"]
 
 
+def test_a_paper_of_ones_own_is_not_overwritten(results, tmp_path, capsys):
+    own = tmp_path / "main.tex"
+    own.write_text("my prose", encoding="utf-8")
+    arguments = ["paper", "build", "--results", str(results), "--output", str(tmp_path)]
+    assert main(arguments) == 1
+    assert f"{own}: not made by `specvit paper build`, and would be overwritten" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["main.tex"]
+    assert own.read_text(encoding="utf-8") == "my prose"
+    own.unlink()
+    # What was made is made again.
+    assert [main(arguments), main(arguments)] == [0, 0]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["--catalogue", "."], "--catalogue: a paper on studies of your own needs an --outline"),
         (["--run", "nowhere"], "nowhere"),
         (["--outline", "nowhere.toml"], "nowhere.toml does not exist"),
         (["--outline", "referense"], "did you mean 'reference'?"),

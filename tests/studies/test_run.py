@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from statistics import median
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from specvit.jobs.trial import Yardstick
 from specvit.runs import Estimates, Posteriors, RunFolder, StarTable
 from specvit.runs.study_result import read_study_result, result_path
 from specvit.studies import Store, executors, make_plan, read_study, run_studies, scaled_studies
+from specvit.studies.cost import LEAST_SECONDS, Costs
 from specvit.studies.judge import evidence_of, judge
 
 
@@ -287,3 +289,35 @@ def test_what_is_handed_to_a_worker_is_plain(ran):
     for task in make_plan([scaled], store).tasks:
         handed = executors.handed_over(task, store)
         assert json.loads(json.dumps(handed)) == handed
+
+
+def test_a_result_that_cannot_be_read_is_kept_aside(ran, tmp_path):
+    """The verdicts of before are in it: a conflict of versions must not end the history without a word."""
+    scaled, store, _, _ = ran
+    path = result_path(tmp_path, "small", "smoke")
+    path.parent.mkdir(parents=True)
+    for number in ("", "1"):
+        path.write_text("<<<<<<< HEAD\n" + number, encoding="utf-8")
+        heard = Heard()
+        run_studies(make_plan([scaled], store), store, tmp_path, heard)
+        assert (
+            path.with_name(f"small.json.unread{number}").read_text(encoding="utf-8")
+            == "<<<<<<< HEAD\n" + number
+        )
+        assert any("is kept as" in line and "begins anew" in line for line in heard.lines)
+        assert len(read_study_result(path).history) == 1
+
+
+def test_runs_of_seconds_say_nothing_of_what_long_ones_take(ran, tmp_path):
+    """Most of what a run of 48 spectra takes is its start; a hundred times the spectra is not a hundred times that."""
+    _, store, _, _ = ran
+    alike = plan_of(tmp_path, store, base={**SMALL["base"], "simulate": {"train": 64}})
+    long = {**SMALL["base"], "simulate": {"train": 100_000}}
+    fresh = plan_of(tmp_path, Store(tmp_path / "none"), base=long)
+    known = plan_of(tmp_path, store, base=long)
+    assert [task.estimate.seconds for task in known.tasks if not isinstance(task.run, Yardstick)] == [
+        task.estimate.seconds for task in fresh.tasks if not isinstance(task.run, Yardstick)
+    ]
+    rates = Costs.of(store).rates["ridge"]
+    trial = next(task for task in alike.tasks if not isinstance(task.run, Yardstick))
+    assert trial.estimate.seconds == pytest.approx(LEAST_SECONDS + 64 * median(rate for _, rate in rates))

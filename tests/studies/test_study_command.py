@@ -148,3 +148,11 @@ def test_what_cannot_be_meant_is_one_line(arguments, message, capsys, tmp_path, 
     said = capsys.readouterr().err
     assert message in said
     assert said.count("error:") == 1
+
+
+def test_a_wrong_estimator_is_named_by_the_key_of_the_study(tmp_path, capsys):
+    path = study_file(tmp_path, SMALL, base={"estimator": {"name": "vit-nan"}})
+    assert main(["study", "show", str(path)]) == 2
+    told = capsys.readouterr().err
+    assert "error: estimator.name: 'vit-nan' is neither an estimator nor the folder of a saved one" in told
+    assert "study small, variant once" in told

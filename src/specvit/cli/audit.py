@@ -216,7 +216,7 @@ def denoisers(
     check_at_least_one(stars=stars)
     estimators = tuple(name for name in fit.split(",") if name)
     for name in estimators:
-        choice = choose(name)
+        choice = choose(name, "--fit")
         if not choice.is_fitted_here or choice.is_own or not choice.spec.learns:
             raise ConfigError(
                 f"--fit: '{name}' is not fitted on a fixed set; choose ridge, lightgbm, subspace-nano, ..."

@@ -299,8 +299,9 @@ def _facts(made: Plan) -> dict[str, Any]:
 
 def _in_words(made: Plan) -> str:
     done = len(made.tasks) - len(made.remaining)
+    studies = f"{len(made.studies)} {'study asks' if len(made.studies) == 1 else 'studies ask'}"
     return (
-        f"{len(made.studies)} studies ask for {made.asked} trials; {len(made.tasks)} runs in all, {done} done; left: "
+        f"{studies} for {made.asked} trials; {len(made.tasks)} runs in all, {done} done; left: "
         f"{len(made.remaining)} runs, about {made.seconds / 3600:.2g} core hours and {made.bytes_needed / 1e9:.2g} GB"
     )
 

@@ -66,8 +66,8 @@ class Choice:
         return self._loaded[0]
 
 
-def choose(name: str) -> Choice:
-    """Return what a name stands for.
+def choose(name: str, key: str = "models.names") -> Choice:
+    """Return what a name stands for; messages call it by the `key` that a user gave it under.
 
     Raises:
         ConfigError: if it is neither an estimator nor the folder of a saved one; names the nearest that is.
@@ -83,17 +83,17 @@ def choose(name: str) -> Choice:
         return Choice(name, name, TABLE[name], TABLE[name].title)
     # A path may hold a colon, too.
     if ":" in name and not Path(name).exists():
-        return _own(name)
+        return _own(name, key)
     try:
         return _saved(name, Path(name).resolve().name)
     except DataError as error:
         # It is there but damaged: what is wrong with it says more than a hint at spelling.
         if Path(name).exists():
-            raise DataError(f"models.names: {error}") from None
+            raise DataError(f"{key}: {error}") from None
         near = difflib.get_close_matches(name, known_names(), 1)
         hint = f"did you mean '{near[0]}'?" if near else f"choose {', '.join(known_names())}"
         raise ConfigError(
-            f"models.names: '{name}' is neither an estimator nor the folder of a saved one; {hint}"
+            f"{key}: '{name}' is neither an estimator nor the folder of a saved one; {hint}"
         ) from error
 
 
@@ -151,6 +151,6 @@ def _saved(name: str, key: str) -> Choice:
     return Choice(name, key, spec, title, folder=folder)
 
 
-def _own(name: str) -> Choice:
-    spec, source = own_spec(name)
+def _own(name: str, key: str) -> Choice:
+    spec, source = own_spec(name, key)
     return Choice(name, spec.name, spec, spec.title, source=source)

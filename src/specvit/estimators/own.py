@@ -27,8 +27,8 @@ OTHER_MEANING = (
 )
 
 
-def own_spec(name: str) -> tuple[EstimatorSpec, Path | None]:
-    """Return the row of `module:Class` and the file the class is written in; None if that is no file.
+def own_spec(name: str, key: str) -> tuple[EstimatorSpec, Path | None]:
+    """Return the row of `module:Class`, that `key` names, and the file the class is written in; None if that is no file.
 
     Raises:
         ConfigError: if it cannot be imported or lacks a method of the protocol.
@@ -38,13 +38,13 @@ def own_spec(name: str) -> tuple[EstimatorSpec, Path | None]:
         cls = getattr(importlib.import_module(module), attribute)
     except Exception as error:
         raise ConfigError(
-            f"models.names: '{name}' cannot be imported ({error}); give module:Class of a module on Python's path, "
+            f"{key}: '{name}' cannot be imported ({error}); give module:Class of a module on Python's path, "
             "e.g. with PYTHONPATH=."
         ) from error
     missing = [part for part in METHODS if not hasattr(cls, part)]
     if missing:
         raise ConfigError(
-            f"models.names: {name} has no '{missing[0]}'; see specvit.models.Estimator for the protocol"
+            f"{key}: {name} has no '{missing[0]}'; see specvit.models.Estimator for the protocol"
         )
 
     def build(setting: Setting) -> Any:

@@ -225,7 +225,7 @@ def prepare_trial(config: TrialConfig) -> Trial:
     Raises:
         ConfigError, DataError: for what cannot be meant; names the key.
     """
-    choice = choose(config.estimator.name)
+    choice = choose(config.estimator.name, "estimator.name")
     world = replace(
         world_of(config.library, config.instrument, config.simulate),
         visible_sigma=config.simulate.visible_sigma,

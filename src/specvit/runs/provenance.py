@@ -104,14 +104,15 @@ def _version(package: str) -> str | None:
 
 @functools.cache
 def _git_commit() -> str | None:
-    """Return the commit of the checkout this package runs from, '+' if changed; None if installed."""
+    """Return the commit of the checkout this package runs from, '+' if its code was changed; None if installed."""
     source = Path(specvit.__file__).resolve().parents[2]
     if not (source / ".git").exists():
         return None
     try:
-        # Untracked files lie beside the code and do not change it.
+        # Untracked files, results and documents lie beside the code and do not change it.
         commit = _git(source, "rev-parse", "HEAD")
-        return commit + ("+" if _git(source, "status", "--porcelain", "--untracked-files=no") else "")
+        code = str(Path(specvit.__file__).resolve().parent)
+        return commit + ("+" if _git(source, "status", "--porcelain", "--untracked-files=no", "--", code) else "")
     except (OSError, subprocess.SubprocessError):
         return None
 

@@ -285,3 +285,15 @@ def test_the_board_shows_the_state_of_the_runs(studies, tmp_path):
 def test_the_digest_of_the_protocol_changes_with_the_scale(knowledge, tmp_path):
     other = read_knowledge(tmp_path, "reference")
     assert protocol_digest(knowledge) != protocol_digest(other)
+
+
+def test_what_is_undecided_is_to_be_decided_at_the_next_scale(studies, tmp_path):
+    write_results(tmp_path, studies, {"kernel": "undecided", "dilation": "refuted"})
+    table = experiment_table(read_knowledge(tmp_path, "laptop"))
+    action = table.head.index("next_action")
+    actions = {row[2]: row[action] for row in table.rows}
+    assert actions["kernel"] == (
+        f"{studies['kernel'].outcomes.undecided} To decide it: specvit study run kernel --scale reference"
+    )
+    assert actions["dilation"] == studies["dilation"].outcomes.refuted
+    assert actions["width"] == "specvit study run width --scale laptop"

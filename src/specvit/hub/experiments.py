@@ -11,6 +11,7 @@ from specvit.report.tables import Cell, Table
 from specvit.report.words import decimals_of, score_text
 from specvit.runs import Score
 from specvit.runs.study_result import StudyResult
+from specvit.studies import SCALES
 
 COLUMNS = (
     *("experiment_id", "project", "topic", "status", "start_time", "end_time", "entry_point", "config_path"),
@@ -93,7 +94,7 @@ def _row(known: Known, knowledge: Knowledge) -> tuple[str | None, ...]:
         "metrics_summary": None if judged is None else metrics_text(judged),
         "physics_ai_logg_path": f"studies/{known.id}.html",
         "priority": priority_of(known, knowledge) or None,
-        "next_action": _next(known, command),
+        "next_action": _next(known, knowledge, command),
         "notes": " ".join(known.notes) or None,
     }
     return tuple(values[column] for column in COLUMNS)
@@ -111,9 +112,14 @@ def metrics_text(result: StudyResult) -> str:
     return f"{result.verdict}; {told}"
 
 
-def _next(known: Known, command: str) -> str | None:
+def _next(known: Known, knowledge: Knowledge, command: str) -> str | None:
     if known.counted is not None:
-        return known.sentence
+        larger = SCALES[SCALES.index(knowledge.scale) + 1 :]
+        if known.state != "undecided" or not larger:
+            return known.sentence
+        # What these trials cannot tell, more of them may.
+        again = command.replace(f"--scale {knowledge.scale}", f"--scale {larger[0]}")
+        return f"{known.sentence} To decide it: {again}"
     return command if known.study is not None else "declare it"
 
 

@@ -112,7 +112,9 @@ def _git_commit() -> str | None:
         # Untracked files, results and documents lie beside the code and do not change it.
         commit = _git(source, "rev-parse", "HEAD")
         code = str(Path(specvit.__file__).resolve().parent)
-        return commit + ("+" if _git(source, "status", "--porcelain", "--untracked-files=no", "--", code) else "")
+        return commit + (
+            "+" if _git(source, "status", "--porcelain", "--untracked-files=no", "--", code) else ""
+        )
     except (OSError, subprocess.SubprocessError):
         return None
 

@@ -17,6 +17,7 @@ from specvit.runs.study_result import read_study_result, result_path
 from specvit.studies import Store, executors, make_plan, read_study, run_studies, scaled_studies
 from specvit.studies.cost import LEAST_SECONDS, Costs
 from specvit.studies.judge import evidence_of, judge
+from specvit.studies.store import failure_of
 
 
 class Heard(Quiet):
@@ -232,6 +233,7 @@ def test_a_failed_run_is_recorded_and_the_others_go_on(tmp_path, monkeypatch):
         assert "no good" in reason
         assert "Traceback" in (folder / "failure.txt").read_text()
         assert (folder / "config.toml").is_file()
+        assert "no good" in failure_of(folder)
         assert store.state_of(task.run) == "failed"
     states = [task.state for task in make_plan(plan.studies, store).tasks]
     assert states.count("done") == len(states) - 2

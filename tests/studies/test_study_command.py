@@ -8,6 +8,8 @@ import pytest
 from small_studies import SMALL, study_file
 from specvit.cli import main
 from specvit.runs.study_result import write_study_result
+from specvit.studies import Store, make_plan, read_study, scaled_studies
+from specvit.studies.store import keep_failure
 
 
 def test_studies_are_listed_with_their_verdicts(ran, tmp_path, capsys):
@@ -156,3 +158,16 @@ def test_a_wrong_estimator_is_named_by_the_key_of_the_study(tmp_path, capsys):
     told = capsys.readouterr().err
     assert "error: estimator.name: 'vit-nan' is neither an estimator nor the folder of a saved one" in told
     assert "study small, variant once" in told
+
+
+def test_status_says_why_a_run_failed_and_where(tmp_path, capsys):
+    path = study_file(tmp_path, SMALL)
+    store = Store(tmp_path / "runs")
+    task = make_plan(scaled_studies([read_study(path)], "smoke"), store).tasks[-1]
+    folder = store.folder_of(task.run)
+    keep_failure(folder, "Traceback (most recent call last):\nValueError: no good\n")
+    arguments = ["study", "status", str(path), "--scale", "smoke", "--runs", str(store.root)]
+    assert main([*arguments, "--results", str(tmp_path / "none")]) == 0
+    told = capsys.readouterr().out
+    assert "1 failed" in told
+    assert f"failed: {task.title}: ValueError: no good ({folder / 'failure.txt'})" in told

@@ -216,6 +216,8 @@ def status(
 
         specvit study status --all
     """
+    from specvit.studies.store import FAILURE, Store, failure_of
+
     made = _plan(names, everything, scale, catalogue, runs)
     rows = []
     for scaled in made.studies:
@@ -234,6 +236,10 @@ def status(
             f"{row[state]} {state}" for state in ("done", "failed", "started", "waiting") if row[state]
         )
         show(f"{row['id']:{width}}  {told}  {row['verdict'] or 'no verdict yet'}")
+    for task in made.tasks:
+        if task.state == "failed":
+            folder = Store(runs).folder_of(task.run)
+            show(f"failed: {task.title}: {failure_of(folder)} ({folder / FAILURE})")
     show(_in_words(made))
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from specvit.documents.opening import read_bytes
 from specvit.errors import DataError
 from specvit.jobs.stages import FOCUS, BoundStars
 from specvit.jobs.stages.elsewhere import elsewhere_stage
@@ -72,6 +73,16 @@ def state_of(folder: Path, run: Trial | Yardstick) -> State:
 def keep_failure(folder: Path, text: str) -> None:
     """Write why a start failed."""
     write_atomic(folder / FAILURE, text)
+
+
+def failure_of(folder: Path) -> str:
+    """Return the last line of what a failed run left, the error; "" if nothing can be read."""
+    with suppress(DataError):
+        text = read_bytes(folder / FAILURE, "record of a failure", "run the study again").decode(
+            errors="replace"
+        )
+        return text.strip().rpartition("\n")[2]
+    return ""
 
 
 def forget_failure(folder: Path) -> None:

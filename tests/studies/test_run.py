@@ -15,7 +15,7 @@ from specvit.jobs.trial import Yardstick
 from specvit.runs import Estimates, Posteriors, RunFolder, StarTable
 from specvit.runs.study_result import read_study_result, result_path
 from specvit.studies import Store, executors, make_plan, read_study, run_studies, scaled_studies
-from specvit.studies.cost import LEAST_SECONDS, Costs
+from specvit.studies.cost import LEAST_SECONDS, Costs, relative_effort
 from specvit.studies.judge import evidence_of, judge
 from specvit.studies.store import failure_of
 
@@ -323,3 +323,15 @@ def test_runs_of_seconds_say_nothing_of_what_long_ones_take(ran, tmp_path):
     rates = Costs.of(store).rates["ridge"]
     trial = next(task for task in alike.tasks if not isinstance(task.run, Yardstick))
     assert trial.estimate.seconds == pytest.approx(LEAST_SECONDS + 64 * median(rate for _, rate in rates))
+
+
+@pytest.mark.parametrize(
+    ("options", "times"),
+    # Measured of the catalogue's runs at the laptop scale, over those of the network as it comes (2026-11-28).
+    [
+        ({}, 1), ({"lr": 0.1}, 1), ({"patch": 32}, 2.0), ({"patch": 16}, 5.2), ({"patch": 8}, 14.5),
+        ({"patch": 32, "stride": 16}, 5.0), ({"depth": 6}, 1.7), ({"width": 128}, 2.65),
+    ],
+)  # fmt: skip
+def test_larger_networks_are_expected_to_take_longer(options, times):
+    assert relative_effort("vit-nano", options) == pytest.approx(times, rel=0.25)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from statistics import median
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -76,14 +78,38 @@ class Costs:
         self.sizes.setdefault(kind, []).append(size)
 
 
+#: What a training grows with, roughly, and with which power: of the catalogue's networks on a CPU, start included.
+POWERS = {"width": 1.5, "depth": 0.8, "blocks": 0.8, "kernel": 1.0, "patch": -1.25}
+
+
+def relative_effort(name: str, options: Mapping[str, Any]) -> float:
+    """Return the work of a pass through a network with options over that of its size as it comes, roughly.
+
+    Args:
+        name: MODEL-SIZE.
+        options: of trial and training; those that are none of the network are passed over.
+    """
+    model, _, size = name.partition("-")
+    usual = ARCHITECTURES[model].size(size)
+    own = {key: value for key, value in options.items() if key in usual.option_names}
+    changed, effort = usual.with_options(own).backbone, 1.0
+    for key, power in POWERS.items():
+        if hasattr(changed, key):
+            effort *= (getattr(changed, key) / getattr(usual.backbone, key)) ** power
+    # Tokens that overlap are as many as there are strides.
+    stride, patch = (getattr(changed, key, 0) for key in ("stride", "patch"))
+    return effort * (stride / patch) ** POWERS["patch"] if stride and patch else effort
+
+
 def _work(config: TrialConfig) -> tuple[str, float, float]:
-    """Return the kind of a trial, the spectra its fit sees, and the first guess of seconds per spectrum."""
+    """Return the kind of a trial, the spectra its fit sees (more of a larger network), and a first guess of seconds for one."""
     name = config.estimator.name
     model = name.partition("-")[0]
     if model in ARCHITECTURES and model != name:
         options = {**config.training.options, **config.estimator.options}
         batch = options.get("batch", ARCHITECTURES[model].recipe.batch)
-        return name, config.training.updates * float(str(batch)), FIRST_RATES["network"]
+        seen = config.training.updates * float(str(batch))
+        return name, seen * relative_effort(name, options), FIRST_RATES["network"]
     if is_denoiser_trial(config):
         batch = {**config.training.options, **config.estimator.options}.get("batch", 64)
         return name, config.training.updates * float(str(batch)), FIRST_RATES["denoiser"]

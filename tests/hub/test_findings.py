@@ -6,6 +6,7 @@ import pytest
 
 from made_results import made_result, write_results
 from specvit.hub import read_knowledge, write_findings
+from specvit.hub.cite import all_evidence
 from specvit.hub.evidence import standing
 from specvit.hub.findings import FATES, detectable, fate_of
 from specvit.runs.study_result import write_study_result
@@ -109,3 +110,15 @@ def test_a_statement_hears_the_comparisons_that_it_reads(studies, tmp_path):
     assert standing(principle, knowledge).confidence == pytest.approx(1 - made.claims[0].p)
     whole = principle.model_copy(update={"readings": {}})
     assert standing(whole, knowledge).state == "refuted"
+
+
+def test_what_is_undecided_of_a_study_does_not_speak_for_anything(studies, tmp_path):
+    made = made_result(studies["experts-routing"], "refuted")
+    told = ("refuted", "supported", "refuted", "undecided")
+    claims = tuple(one.model_copy(update={"verdict": v}) for one, v in zip(made.claims, told, strict=True))
+    write_study_result(tmp_path, made.model_copy(update={"claims": claims}))
+    knowledge = read_knowledge(tmp_path, "laptop")
+    principle = next(one for one in knowledge.programme.principles if one.id == "P12")
+    text = all_evidence(standing(principle, knowledge)).text
+    assert "of which what bears on it is undecided" in text
+    assert "speaks" not in text

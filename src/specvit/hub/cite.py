@@ -72,11 +72,21 @@ def numbers_of(result: StudyResult) -> str:
     return "; ".join(f"{claim.text}: {effects_text(claim)}" for claim in result.claims)
 
 
+#: What a study says of a statement that turns its verdict round, or hears only some of its comparisons.
+_SPEAKS: dict[MarkKind, str] = {
+    "supported": ", which speaks for it",
+    "refuted": ", which speaks against it",
+    "undecided": ", of which what bears on it is undecided",
+    "open": "",
+    "planned": "",
+}
+
+
 def evidence(known: Known, voice: MarkKind | None = None) -> Phrase:
     """Return a study with its verdict, what that says of a statement if it is turned round, and its runs."""
     parts: list[Part] = [study_link(known), " ", mark(known.state)]
     if voice not in (None, known.state):
-        parts.append(", which speaks against it" if voice == "refuted" else ", which speaks for it")
+        parts.append(_SPEAKS[voice])
     if known.result is not None:
         parts += [", ", runs_link(known)]
     if not known.is_counted:

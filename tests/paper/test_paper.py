@@ -4,10 +4,12 @@ import json
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from made_results import made_result, write_results
+from small_studies import SMALL, study_file
 from specvit.cli import main
 from specvit.errors import ConfigError
 from specvit.hub import read_knowledge
@@ -227,6 +229,17 @@ def test_an_outline_that_cannot_be_meant_is_one_line(knowledge, tmp_path, old, n
 
 def test_the_shipped_outline_is_the_only_one():
     assert OUTLINES.names() == (SHIPPED,)
+
+
+def test_the_outline_in_the_docs_is_one(tmp_path):
+    text = (Path(__file__).resolve().parents[2] / "docs" / "hub.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```toml\n(outline_version.*?)```", text, re.DOTALL)
+    catalogue, path = tmp_path / "my-studies", tmp_path / "mine.toml"
+    catalogue.mkdir()
+    study_file(catalogue, SMALL, id="my-width")
+    path.write_text(example, encoding="utf-8")
+    outline = read_outline(path, read_knowledge(tmp_path / "none", "laptop", catalogue))
+    assert [exhibit.studies for exhibit in outline.exhibits] == [("my-width",)]
 
 
 def test_the_command_says_what_is_missing(results, tmp_path, capsys):

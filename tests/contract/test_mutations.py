@@ -111,14 +111,26 @@ MUTATIONS = {
     ),
     "a study against a statement speaks for it": Mutation(
         "hub/evidence.py",
-        'voices += [(known, _OPPOSITE.get(known.state, known.state)) for',
-        'voices += [(known, known.state) for',
+        "_OPPOSITE.get(state, state) if turned else state",
+        "state",
         "tests/hub/test_evidence.py",
     ),
     "a rule that denies the claim confirms it": Mutation(
+        "hub/reading.py",
+        "return OPPOSITE[verdict] if reading.turned else verdict",
+        "return verdict",
+        "tests/hub/test_findings.py",
+    ),
+    "a claim is judged by all that its rule asks beside it": Mutation(
         "hub/findings.py",
-        "contrary = known.id in knowledge.programme.contrary",
-        "contrary = False",
+        'heard(known, programme.published.get(known.id, ""))',
+        'heard(known, "")',
+        "tests/hub/test_findings.py",
+    ),
+    "a statement hears all of a rule": Mutation(
+        "hub/evidence.py",
+        'heard(known, statement.readings.get(known.id, ""))',
+        'heard(known, "")',
         "tests/hub/test_findings.py",
     ),
     "a verdict on an old rule counts": Mutation(

@@ -76,6 +76,14 @@ def test_the_committed_file_is_the_newest(monkeypatch, tmp_path):
     assert fresh.read_text(encoding="utf-8") == committed.read_text(encoding="utf-8"), "specvit hub findings"
 
 
+def routed(studies, folder, verdicts):
+    """What is known if the comparisons of experts-routing have these verdicts, each with p = 0.002."""
+    made = made_result(studies["experts-routing"], "refuted", p=0.002)
+    claims = [one.model_copy(update={"verdict": v}) for one, v in zip(made.claims, verdicts, strict=True)]
+    write_study_result(folder, made.model_copy(update={"claims": tuple(claims)}))
+    return read_knowledge(folder, "laptop")
+
+
 @pytest.mark.parametrize(
     ("verdicts", "fate"),
     [
@@ -86,13 +94,7 @@ def test_the_committed_file_is_the_newest(monkeypatch, tmp_path):
 )
 def test_a_claim_is_judged_by_the_comparisons_that_were_published(studies, tmp_path, verdicts, fate):
     """Of experts-routing the first two, at a fifth of the noise; what its rule asks beside them is our own question."""
-    made = made_result(studies["experts-routing"], "refuted")
-    claims = tuple(
-        one.model_copy(update={"verdict": verdict})
-        for one, verdict in zip(made.claims, verdicts, strict=True)
-    )
-    write_study_result(tmp_path, made.model_copy(update={"claims": claims}))
-    knowledge = read_knowledge(tmp_path, "laptop")
+    knowledge = routed(studies, tmp_path, verdicts)
     assert fate_of(knowledge.studies["experts-routing"], knowledge) == fate
     text = write_findings(knowledge, tmp_path / "findings.md", "results").read_text(encoding="utf-8")
     assert "by `1 and 2` of the comparisons below" in text
@@ -100,24 +102,16 @@ def test_a_claim_is_judged_by_the_comparisons_that_were_published(studies, tmp_p
 
 def test_a_statement_hears_the_comparisons_that_it_reads(studies, tmp_path):
     """Soft against hard routing is asked by the second and fourth comparison: a shortfall of the others is none of theirs."""
-    made = made_result(studies["experts-routing"], "refuted")
-    told = ("refuted", "supported", "refuted", "supported")
-    claims = tuple(one.model_copy(update={"verdict": v}) for one, v in zip(made.claims, told, strict=True))
-    write_study_result(tmp_path, made.model_copy(update={"claims": claims}))
-    knowledge = read_knowledge(tmp_path, "laptop")
+    knowledge = routed(studies, tmp_path, ("refuted", "supported", "refuted", "supported"))
     principle = next(one for one in knowledge.programme.principles if one.id == "P12")
     assert standing(principle, knowledge).state == "supported"
-    assert standing(principle, knowledge).confidence == pytest.approx(1 - made.claims[0].p)
+    assert standing(principle, knowledge).confidence == pytest.approx(1 - 0.002)
     whole = principle.model_copy(update={"readings": {}})
     assert standing(whole, knowledge).state == "refuted"
 
 
 def test_what_is_undecided_of_a_study_does_not_speak_for_anything(studies, tmp_path):
-    made = made_result(studies["experts-routing"], "refuted")
-    told = ("refuted", "supported", "refuted", "undecided")
-    claims = tuple(one.model_copy(update={"verdict": v}) for one, v in zip(made.claims, told, strict=True))
-    write_study_result(tmp_path, made.model_copy(update={"claims": claims}))
-    knowledge = read_knowledge(tmp_path, "laptop")
+    knowledge = routed(studies, tmp_path, ("refuted", "supported", "refuted", "undecided"))
     principle = next(one for one in knowledge.programme.principles if one.id == "P12")
     text = all_evidence(standing(principle, knowledge)).text
     assert "of which what bears on it is undecided" in text

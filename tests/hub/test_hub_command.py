@@ -89,5 +89,6 @@ def test_commands_for_studies_of_ones_own_name_their_folder(tmp_path, capsys):
     (tmp_path / "results" / "laptop").mkdir(parents=True)
     places = ["--catalogue", str(catalogue), "--results", str(tmp_path / "results")]
     assert main(["hub", "build", *places, "--output", str(tmp_path / "hub")]) == 0
-    told = (tmp_path / "hub" / "experiments.csv").read_text(encoding="utf-8")
-    assert f"specvit study run small --scale laptop --catalogue {catalogue}" in told
+    for page in ("experiments.csv", "markdown/studies/small.md"):
+        told = (tmp_path / "hub" / page).read_text(encoding="utf-8")
+        assert f"specvit study run small --scale laptop --catalogue {catalogue}" in told

@@ -330,7 +330,7 @@ def test_runs_of_seconds_say_nothing_of_what_long_ones_take(ran, tmp_path):
     # Measured of the catalogue's runs at the laptop scale, over those of the network as it comes (2026-11-28).
     [
         ({}, 1), ({"lr": 0.1}, 1), ({"patch": 32}, 2.0), ({"patch": 16}, 5.2), ({"patch": 8}, 14.5),
-        ({"patch": 32, "stride": 16}, 5.0), ({"depth": 6}, 1.7), ({"width": 128}, 2.65),
+        ({"patch": 32, "stride": 16}, 5.0), ({"depth": 6}, 1.7), ({"depth": 0}, 0.4), ({"width": 128}, 2.65),
     ],
 )  # fmt: skip
 def test_larger_networks_are_expected_to_take_longer(options, times):

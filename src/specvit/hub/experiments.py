@@ -77,7 +77,6 @@ def experiment_id(known: Known, knowledge: Knowledge) -> str:
 def _row(known: Known, knowledge: Knowledge) -> tuple[str | None, ...]:
     result = known.result
     progress = progress_of(known, knowledge)
-    command = knowledge.command(known.id)
     # Of a rule that was changed since, neither the time nor the numbers are the study's.
     judged = known.counted
     values = {
@@ -87,14 +86,14 @@ def _row(known: Known, knowledge: Knowledge) -> tuple[str | None, ...]:
         "status": _STATUS.get(progress, progress),
         "start_time": (result.began if result is not None else "") or knowledge.started.get(known.id),
         "end_time": None if judged is None else str(judged.made["date"]),
-        "entry_point": None if known.study is None else command,
+        "entry_point": None if known.study is None else knowledge.command(known.id),
         "config_path": None if known.study is None else f"{known.id}.toml",
         "output_path": None if result is None else f"{knowledge.scale}/{known.id}.json",
         "log_path": None if result is None else f"trials/{next(iter(_runs(result)), '')}",
         "metrics_summary": None if judged is None else metrics_text(judged),
         "physics_ai_logg_path": f"studies/{known.id}.html",
         "priority": priority_of(known, knowledge) or None,
-        "next_action": _next(known, knowledge, command),
+        "next_action": _next(known, knowledge),
         "notes": " ".join(known.notes) or None,
     }
     return tuple(values[column] for column in COLUMNS)
@@ -112,15 +111,14 @@ def metrics_text(result: StudyResult) -> str:
     return f"{result.verdict}; {told}"
 
 
-def _next(known: Known, knowledge: Knowledge, command: str) -> str | None:
+def _next(known: Known, knowledge: Knowledge) -> str | None:
     if known.counted is not None:
         larger = SCALES[SCALES.index(knowledge.scale) + 1 :]
         if known.state != "undecided" or not larger:
             return known.sentence
         # What these trials cannot tell, more of them may.
-        again = command.replace(f"--scale {knowledge.scale}", f"--scale {larger[0]}")
-        return f"{known.sentence} To decide it: {again}"
-    return command if known.study is not None else "declare it"
+        return f"{known.sentence} To decide it: {knowledge.command(known.id, larger[0])}"
+    return knowledge.command(known.id) if known.study is not None else "declare it"
 
 
 def _project(known: Known, knowledge: Knowledge) -> str:

@@ -88,9 +88,9 @@ class Knowledge:
     started: Mapping[str, str] = field(default_factory=dict)
     options: str = ""
 
-    def command(self, study: str) -> str:
-        """Return what runs and judges a study."""
-        return f"specvit study run {study} --scale {self.scale}{self.options}"
+    def command(self, study: str, scale: str = "") -> str:
+        """Return what runs and judges a study, at the scale of this or another."""
+        return _command(study, scale or self.scale, self.options)
 
     @property
     def judged(self) -> list[Known]:
@@ -132,8 +132,8 @@ def read_knowledge(
     found, problems = _read_results(results, scale)
     known: dict[str, Known] = {}
     for name, study in studies.items():
-        command = f"specvit study run {name} --scale {scale}{options}"
-        known[name] = _compared(study, found.pop(name, None), settings, scale, command)
+        result = found.pop(name, None)
+        known[name] = _compared(study, result, settings, scale, _command(name, scale, options))
     for name, title in declared.planned.items():
         known.setdefault(name, Known(name, title))
     for name, result in found.items():
@@ -143,6 +143,10 @@ def read_knowledge(
             name, result.title, result=result, notes=(f"This study is {told}.",), is_counted=False
         )
     return Knowledge(declared, scale, settings, known, tuple(problems), options=options)
+
+
+def _command(study: str, scale: str, options: str) -> str:
+    return f"specvit study run {study} --scale {scale}{options}"
 
 
 def _read_results(results: Path, scale: str) -> tuple[dict[str, StudyResult], list[str]]:

@@ -106,7 +106,7 @@ def sample_text(result: StudyResult, stars: int) -> str:
 def _without_result(known: Known, knowledge: Knowledge) -> Phrase:
     if known.study is None:
         return phrase(mark("planned"), " This study is on the roadmap; it is not declared yet.")
-    command = f"specvit study run {known.id} --scale {knowledge.scale}"
+    command = knowledge.command(known.id)
     return phrase(mark("open"), " There is no verdict at this scale yet: ", Code(command))
 
 

@@ -95,7 +95,9 @@ def relative_effort(name: str, options: Mapping[str, Any]) -> float:
     changed, effort = usual.with_options(own).backbone, 1.0
     for key, power in POWERS.items():
         if hasattr(changed, key):
-            effort *= (getattr(changed, key) / getattr(usual.backbone, key)) ** power
+            # A network without a block still has its tokens and its head.
+            new, old = (max(getattr(one, key), 1) for one in (changed, usual.backbone))
+            effort *= (new / old) ** power
     # Tokens that overlap are as many as there are strides.
     stride, patch = (getattr(changed, key, 0) for key in ("stride", "patch"))
     return effort * (stride / patch) ** POWERS["patch"] if stride and patch else effort

@@ -116,3 +116,12 @@ def test_what_is_undecided_of_a_study_does_not_speak_for_anything(studies, tmp_p
     text = all_evidence(standing(principle, knowledge)).text
     assert "of which what bears on it is undecided" in text
     assert "speaks" not in text
+
+
+def test_a_result_that_lacks_a_comparison_counts_for_nothing(studies, tmp_path):
+    """Readings count the comparisons: one that is gone must neither move the others up nor end the hub."""
+    made = made_result(studies["experts-routing"], "refuted")
+    write_study_result(tmp_path, made.model_copy(update={"claims": made.claims[:1]}))
+    knowledge = read_knowledge(tmp_path, "laptop")
+    assert "has 1 of the 4 comparisons of its rule" in knowledge.studies["experts-routing"].notes[0]
+    assert fate_of(knowledge.studies["experts-routing"], knowledge) == "open"

@@ -171,3 +171,11 @@ def test_status_says_why_a_run_failed_and_where(tmp_path, capsys):
     told = capsys.readouterr().out
     assert "1 failed" in told
     assert f"failed: {task.title}: ValueError: no good ({folder / 'failure.txt'})" in told
+
+
+def test_a_section_that_is_no_table_is_refused(tmp_path, capsys):
+    path = study_file(tmp_path, SMALL, base={"estimator": {"name": "ridge"}, "simulate": 3})
+    assert main(["study", "show", str(path)]) == 2
+    told = capsys.readouterr().err
+    assert "simulate" in told
+    assert "unexpected" not in told

@@ -15,6 +15,7 @@ from specvit.hub.structure import SHIPPED, Programme, read_programme
 from specvit.report.phrase import MarkKind
 from specvit.runs.study_result import MEND, StudyResult, read_study_result
 from specvit.studies import Study, is_of_now, parse_rule, read_scale, read_studies
+from specvit.studies.rule import claims_of
 from specvit.studies.schema import Scale
 from specvit.studies.store import State
 
@@ -207,6 +208,13 @@ def _compared(study: Study, result: StudyResult | None, settings: Scale, scale: 
         notes.append(
             "Rule or variants were changed after this verdict, which therefore counts for nothing: judge it again with "
             f"`{command}`."
+        )
+    elif len(result.claims) != (comparisons := len(list(claims_of(study.parsed)))):
+        # Readings count them: one that is gone would move the others up.
+        counted = False
+        notes.append(
+            f"This result has {len(result.claims)} of the {comparisons} comparisons of its rule, and counts for nothing: "
+            f"judge it again with `{command}`."
         )
     elif result.declaration != study.digest:
         notes.append("The declaration was changed after this verdict; rule and variants were not.")

@@ -81,7 +81,7 @@ def at_scale(study: Study, name: str, scale: Scale) -> ScaledStudy:
 
 def _variant(study: Study, name: str, own: Tables, common: Tables, seeds: Iterable[int]) -> Variant:
     where = f"study {study.id}, variant {name}"
-    if "seed" in merged(common, own).get("simulate", {}):
+    if "simulate.seed" in dotted(merged(common, own)):
         raise ConfigError(
             f"simulate.seed: the seeds are those of scale and study (`seeds`), the same for all variants ({where})"
         )
@@ -134,11 +134,19 @@ def check_judged(study: Study, config: TrialConfig) -> None:
 
 
 def merged(*tables: Mapping[str, Any]) -> Tables:
-    """Return nested tables with those that come later on top, key by key."""
+    """Return nested tables with those that come later on top, key by key.
+
+    Raises:
+        ConfigError: for a key that is a table in one and a value in another, which would silently be lost.
+    """
     found: Tables = {}
     for table in tables:
         for key, value in table.items():
             old = found.get(key)
+            if key in found and isinstance(old, Mapping) != isinstance(value, Mapping):
+                raise ConfigError(
+                    f"{key}: a table in one place of the study or scale, and a value in another"
+                )
             nested = isinstance(old, Mapping) and isinstance(value, Mapping)
             found[key] = merged(old, value) if nested else value  # type: ignore[arg-type]
     return found

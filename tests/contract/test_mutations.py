@@ -134,7 +134,10 @@ MUTATIONS = {
         "tests/hub/test_findings.py",
     ),
     "a verdict on an old rule counts": Mutation(
-        "hub/knowledge.py", "        counted = False\n", "        counted = True\n", "tests/hub/test_knowledge.py"
+        "hub/knowledge.py",
+        "    if not is_of_now(study, result):",
+        "    if False:",
+        "tests/hub/test_knowledge.py",
     ),
     "the scoreboard compares different stars": Mutation(
         "hub/scoreboard.py",

@@ -34,3 +34,6 @@ if __name__ == "__main__":
     torch.save(weights, out / f"weights-{world.rank}.pt")
     (out / f"record-{world.rank}.json").write_text(json.dumps(record))
     leave_processes(world)
+    tasks = Path("/proc/self/task")  # Linux only
+    threads = [(task / "comm").read_text().strip() for task in tasks.iterdir()] if tasks.is_dir() else []
+    (out / f"threads-{world.rank}.json").write_text(json.dumps(threads))

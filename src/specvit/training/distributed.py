@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from dataclasses import dataclass
 
@@ -69,6 +70,11 @@ def join_processes(device: str | None = None) -> Processes:
         torch.cuda.set_device(place)
     # An earlier fit of this program may have begun the group.
     if not dist.is_initialized():
+        # A function of this module has the group of its import as default, and PyTorch's optimisers import it
+        # (https://github.com/pytorch/pytorch/blob/main/torch/distributed/nn/functional.py). Imported later, it
+        # keeps the group's threads until after the interpreter is gone, and one that then lets go of a tensor
+        # aborts a process whose work is done.
+        importlib.import_module("torch.distributed.nn.functional")
         dist.init_process_group("nccl" if place.type == "cuda" else "gloo")
     return Processes(dist.get_rank(), dist.get_world_size(), place)
 

@@ -31,6 +31,15 @@ def _one_thread():
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _freed_memory_kept():
+    # As every command of ours does; half the time of some tests goes into fetching pages again.
+    from specvit.runs.memory import freed_memory_kept
+
+    with freed_memory_kept():
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory):
     # What commands keep for the next time is not the user's business.
     with pytest.MonkeyPatch.context() as patch:

@@ -14,6 +14,7 @@ from multiprocessing.connection import wait
 from typing import Any
 
 from specvit.errors import RunError
+from specvit.runs.memory import keep_freed_memory
 
 #: What asks a job to stop. Only its first process listens.
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -119,5 +120,6 @@ def _end_after(sentinel: int) -> None:
 
 def _begin(initializer: Callable[..., object] | None, initargs: tuple[Any, ...]) -> None:
     end_with_parent()
+    keep_freed_memory()
     if initializer is not None:
         initializer(*initargs)

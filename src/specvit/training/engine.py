@@ -19,13 +19,13 @@ import torch
 from torch import Tensor, nn
 
 from specvit.errors import RunError
+from specvit.runs.memory import freed_memory_kept
 from specvit.simulate.seeding import entropy_words
 from specvit.spectra import SpectraBatch
 from specvit.training.checkpoint import NAME, START_OVER, check_state, load_checkpoint, save_checkpoint
 from specvit.training.distributed import Processes
 from specvit.training.ema import WeightAverage
 from specvit.training.feeds import Feed, prefetched
-from specvit.training.memory import freed_memory_kept
 from specvit.training.objectives import Objective
 from specvit.training.optimisers import Optimisers
 from specvit.training.recipe import Recipe

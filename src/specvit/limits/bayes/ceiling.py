@@ -20,6 +20,7 @@ from specvit.limits.bayes.likelihood import log_likelihood
 from specvit.limits.bayes.observation import Observation
 from specvit.limits.bayes.posterior import Posterior
 from specvit.limits.bayes.sampler import FreshSamples
+from specvit.runs.memory import freed_memory_kept
 from specvit.simulate import DensityPrior, LatticeLike, Prior
 from specvit.simulate.confined_prior import confined
 from specvit.simulate.seeding import SEEDS
@@ -75,6 +76,7 @@ class BayesCeiling:
         self.bank_size, self.seed, self.amplitude, self.draws = bank_size, seed, amplitude, draws
         self.settings = settings or SamplerSettings()
 
+    @freed_memory_kept()
     @torch.no_grad()
     def posterior(self, observation: Observation, progress: Progress | None = None) -> Posterior:
         """Return the posteriors of all stars of `observation`, on the CPU.

@@ -5,8 +5,16 @@ Knows no spectra.
 
 from specvit.numerics.cholesky import steady_cholesky
 from specvit.numerics.dropout import Dropout
-from specvit.numerics.medians import row_median
+from specvit.numerics.medians import median, row_median
 from specvit.numerics.products import FixedProduct, has_fast_products
 from specvit.numerics.transfer import to_device
 
-__all__ = ["Dropout", "FixedProduct", "has_fast_products", "row_median", "steady_cholesky", "to_device"]
+__all__ = [
+    "Dropout",
+    "FixedProduct",
+    "has_fast_products",
+    "median",
+    "row_median",
+    "steady_cholesky",
+    "to_device",
+]

@@ -27,6 +27,17 @@ def row_median(values: Tensor, work: Tensor | None = None) -> Tensor:
     return values.median(dim=-1).values
 
 
+def median(values: np.ndarray) -> float:
+    """Return the median of `values`, shape (N,), N > 0, without NaN, as `numpy.median` does.
+
+    Of whose time for a spectrum of a thousand pixels four fifths are preparation: 35 µs against 7.
+    """
+    half = values.size // 2
+    parted = np.partition(values, half)
+    upper = float(parted[half])
+    return upper if values.size % 2 else 0.5 * (float(parted[:half].max()) + upper)
+
+
 def _select_middle(values: np.ndarray) -> np.ndarray:
     """Return the lower median over the last axis; the order of `values` is lost."""
     middle = (values.shape[-1] - 1) // 2

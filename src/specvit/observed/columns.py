@@ -168,7 +168,8 @@ def _on_sdss_pixels(wavelength: np.ndarray) -> bool:
     """Return whether wavelengths (Å) increase by `SDSS_STEP` in their logarithm."""
     if wavelength.size < 3 or not (wavelength > 0).all():
         return False
-    return bool(np.allclose(np.diff(np.log10(wavelength)), SDSS_STEP, atol=1e-7))
+    steps = np.diff(np.log10(wavelength))
+    return bool((np.abs(steps - SDSS_STEP) < 1e-7).all())
 
 
 def bad_pixels(flagged: np.ndarray, dead: np.ndarray, what: str, notes: list[str]) -> np.ndarray | None:

@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 
 from specvit.errors import DataError
+from specvit.numerics import median
 from specvit.observed.noise import estimated_sigma
 from specvit.spectra import air_to_vacuum
 
@@ -211,6 +212,8 @@ def _ordered(
         notes.append(f"{int((~there).sum())} pixels without a wavelength were left out")
         wavelength, columns = wavelength[there], {key: values[there] for key, values in columns.items()}
     step = np.diff(wavelength)
+    if (step > 0).all():
+        return wavelength, columns
     if step.size and (step < 0).all():
         notes.append("wavelengths decrease in the file; the spectrum was reversed")
         wavelength, columns = wavelength[::-1], {key: values[::-1] for key, values in columns.items()}
@@ -290,7 +293,7 @@ def _fwhm(
         )
         assumed.add("resolution")
         # A constant number of Å: a gap between two arms is no wide pixel.
-        return np.full(wavelength.size, PIXELS_PER_FWHM * float(np.median(step)))
+        return np.full(wavelength.size, PIXELS_PER_FWHM * median(step))
     fwhm = np.broadcast_to(np.asarray(found, dtype=np.float64), wavelength.shape).copy()
     good = np.isfinite(fwhm) & (fwhm > 0)
     if not good.any():
@@ -303,7 +306,7 @@ def _seen_by_pixels(
     fwhm: np.ndarray, wavelength: np.ndarray, step: np.ndarray, whose: str, source: str
 ) -> np.ndarray:
     """Return the FWHM if pixels can show it: a pixel widens every line to about itself."""
-    pixels = float(np.median(fwhm / step))
+    pixels = median(fwhm / step)
     if pixels < FEWEST_PER_FWHM:
         stated, most = (float(np.median(wavelength / w)) for w in (fwhm, step))
         raise DataError(

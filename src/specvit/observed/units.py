@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from specvit.errors import DataError
+from specvit.numerics import median
 from specvit.observed.spectrum import Medium, RawSpectrum
 
 #: Spelling -> Å per unit.
@@ -74,7 +75,7 @@ def _middle(values: np.ndarray, source: str) -> float:
     finite = values[np.isfinite(values)]
     if finite.size == 0:
         raise DataError(f"{source}: no wavelength is a number; choose the column with --columns")
-    return float(np.median(finite))
+    return median(finite)
 
 
 def _check_optical(wavelength: np.ndarray, words: str, source: str) -> None:

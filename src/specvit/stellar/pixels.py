@@ -11,6 +11,7 @@ import numpy as np
 from scipy.ndimage import median_filter
 
 from specvit.errors import WavelengthRangeError
+from specvit.numerics import median
 from specvit.observed import ObservedSpectrum
 from specvit.spectra import SPEED_OF_LIGHT_KM_S
 from specvit.spectra.resample import FWHM_PER_SIGMA, gaussian_matrix
@@ -64,7 +65,7 @@ class FitPixels:
     @property
     def resolution(self) -> float:
         """λ/FWHM, median over the pixels."""
-        return float(np.median(self.wavelength / self.fwhm))
+        return median(self.wavelength / self.fwhm)
 
     @property
     def span(self) -> float:
@@ -90,13 +91,13 @@ def fit_pixels(spectrum: ObservedSpectrum, settings: StarFitSettings, low: float
         )
     wavelength, fwhm = spectrum.wavelength[inside], spectrum.fwhm[inside]
     flux, sigma = spectrum.flux[inside], spectrum.sigma[inside]
-    resolution = float(np.median(wavelength / fwhm))
+    resolution = median(wavelength / fwhm)
     if resolution < LOWEST_RESOLUTION:
         raise WavelengthRangeError(
             f"{source}: R = {resolution:.0f} is below {LOWEST_RESOLUTION:.0f}, at which lines of stars are not seen; "
             "if it is wrong, give the right one with --resolution"
         )
-    per_fwhm = float(np.median(fwhm[1:] / np.diff(wavelength)))
+    per_fwhm = median(fwhm[1:] / np.diff(wavelength))
     if resolution > SHARPEST or per_fwhm > MOST_PER_FWHM:
         target = wavelength / SMOOTHED_TO if resolution > SHARPEST else np.sqrt(1.25) * fwhm
         notes.append(f"smoothed from R = {resolution:.0f} to {float(np.median(wavelength / target)):.0f}")
@@ -113,7 +114,7 @@ def fit_pixels(spectrum: ObservedSpectrum, settings: StarFitSettings, low: float
             f"{source}: {int(used.sum())} pixels ({covered:.0f} Å) between {low:.0f} and {high:.0f} Å are left after "
             f"masks, at least {FEWEST_PIXELS} ({FEWEST_ANGSTROMS:.0f} Å) are needed"
         )
-    unit = float(np.median(np.abs(flux[used]))) or 1.0
+    unit = median(np.abs(flux[used])) or 1.0
     flux, sigma = flux / unit, sigma / unit
     level = _level(wavelength, flux, used)
     return FitPixels(spectrum, wavelength, flux, sigma, level, fwhm, in_air, tuple(notes))
@@ -121,7 +122,7 @@ def fit_pixels(spectrum: ObservedSpectrum, settings: StarFitSettings, low: float
 
 def _mend(spectrum: ObservedSpectrum, low: float, high: float) -> str:
     """Return what may help a spectrum outside the range of the library."""
-    middle = float(np.median(spectrum.wavelength))
+    middle = median(spectrum.wavelength)
     if any(low < middle * factor < high for factor in (0.1, 10.0)):
         return "if that is ten times too much or too little, give the unit with --unit"
     return "take a library of that range"
@@ -131,6 +132,8 @@ def in_windows(
     wavelength: np.ndarray, spectrum: ObservedSpectrum, windows: tuple[tuple[float, float], ...]
 ) -> np.ndarray:
     """Return which pixels lie in windows of the telescope's frame, widened by what the spectrograph spreads, bool (L,)."""
+    if not windows:
+        return np.zeros(wavelength.size, bool)
     at = wavelength * (1 + spectrum.to_observed / SPEED_OF_LIGHT_KM_S)
     margin = np.interp(wavelength, spectrum.wavelength, spectrum.fwhm)
     # A frame that is not the telescope's, by a velocity nobody states, is known only roughly.
@@ -150,7 +153,7 @@ def _smoothed(
     Neighbours then share their noise. The error is enlarged so that a feature as wide as a few pixels has the
     uncertainty it had: by √(Σ_n corr_n), corr_n = exp(-n² Δ² / 4 σ²) for pixels of Δ and a kernel of σ.
     """
-    relative = float(np.median(target / wavelength)) / 3
+    relative = median(target / wavelength) / 3
     count = int(np.log(wavelength[-1] / wavelength[0]) / relative)
     out = wavelength[0] * np.exp(relative * np.arange(count))
     width = np.interp(out, wavelength, target)
@@ -175,7 +178,7 @@ def _smoothed(
 def _level(wavelength: np.ndarray, flux: np.ndarray, used: np.ndarray) -> np.ndarray:
     """Return the running median of the flux, with a floor of a tenth of the whole median."""
     filled = np.interp(wavelength, wavelength[used], flux[used])
-    size = max(3, int(LEVEL_WINDOW / float(np.median(np.diff(wavelength)))))
+    size = max(3, int(LEVEL_WINDOW / median(np.diff(wavelength))))
     level: np.ndarray = median_filter(filled, size=min(size, filled.size), mode="nearest")
     floored: np.ndarray = np.maximum(np.abs(level), 0.1)
     return floored

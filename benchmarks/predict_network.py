@@ -31,6 +31,7 @@ from specvit.library import Emulator
 from specvit.observed import ReadOptions, iter_spectra
 from specvit.stellar import StarFitSettings, StarFitter, StellarParameters
 from specvit.stellar.pixels import fit_pixels
+from specvit.stellar.systematic import SYSTEMATIC
 from specvit.stellar.templates import WidthTemplates
 
 #: Pixels and λ/FWHM of SDSS; S/N from and to.
@@ -88,7 +89,7 @@ def stages(path: Path, network: SetupNetwork, emulator: Emulator, setups: list[S
     def worded() -> list[StellarParameters]:
         cuts = [cut_off(network, one.prediction) for one in said]
         return [
-            parameters(network, one, k, pool[k], settings.velocity, bool(cut[k]))
+            parameters(network, one, k, pool[k], settings.velocity, bool(cut[k]), SYSTEMATIC)
             for pool, one, cut in zip(pools, said, cuts, strict=True)
             for k in range(len(pool))
         ]

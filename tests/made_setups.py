@@ -8,6 +8,7 @@ from specvit.amortised import NetworkStore, Setup, TrainingPlan
 from specvit.library import Emulator
 from specvit.observed.spectrum import RawSpectrum, checked_spectrum
 from specvit.stellar import FittedSpectrum, StarFitSettings, StellarParameters
+from specvit.stellar.systematic import SYSTEMATIC
 
 PLAN = TrainingPlan(updates=160, options={"batch": 64, "validations": 4, "width": 64, "components": 24})
 #: In the round numbers that are found again.
@@ -41,7 +42,7 @@ class KnowingFitter:
 
     def __init__(self, off=0.0, settings=None):
         self.emulator, self.settings, self.off = Emulator.builtin(), settings or StarFitSettings(), off
-        self.asked = 0
+        self.asked, self.systematic = 0, dict(SYSTEMATIC)
 
     def fit(self, spectra):
         self.asked += len(spectra)

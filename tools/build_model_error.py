@@ -10,6 +10,7 @@ spectrum can be had from them. Anybody's own stars: `specvit calibrate-stars`.
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ import torch
 from measure_real_stars import LABELS, known_stars, read
 from specvit.library import Emulator
 from specvit.stellar import StarFitSettings
-from specvit.stellar.calibration import build_model_error, known_residuals, leave_out
+from specvit.stellar.calibration import build_model_error, known_residuals, leave_out, scale_of
 
 SOURCES = (
     "STELIB (Le Borgne et al. 2003, A&A 402, 433) with parameters of its headers or of the Gaia FGK benchmark stars, "
@@ -35,10 +36,16 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="file to write")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    rows, spectra = read(options.folder)
+    rows, spectra = read(options.folder, {})
     stars = known_stars(rows, spectra)
     emulator, settings = Emulator.builtin(), StarFitSettings()
     residuals = known_residuals(stars, emulator, settings)
+    scale = scale_of(leave_out(residuals, emulator, settings))
+    for label, one in scale.calibration.items():
+        print(
+            f"{label}: {one.stars} stars, offset {one.offset:+.3g}, slope {one.slope:+.3f} about {one.pivot:.4g}; median abs. "
+            f"{scale.before[label]:.3g} -> {scale.after[label]:.3g}, missing {scale.systematic[label]:.3g} -> {one.error:.3g}"
+        )
     for groups in (False, True):
         found = leave_out(residuals, emulator, settings, groups)
         print("whole surveys left out" if groups else "a tenth of the stars left out")
@@ -48,7 +55,12 @@ def main() -> None:
                 middle = np.nanmedian(off)
                 far, spread = np.nanmedian(np.abs(off)), 1.4826 * np.nanmedian(np.abs(off - middle))
                 print(f"  {name:<8} {label:<6} {middle:+.3g} ± {spread:.3g}, median abs. {far:.3g}")
-    error = build_model_error(residuals, emulator, SOURCES)
+    # Its systematic errors are `SYSTEMATIC`, which stand for other libraries, too.
+    error = replace(
+        build_model_error(residuals, emulator, SOURCES),
+        core_error=settings.core_error,
+        calibration=scale.calibration,
+    )
     print(
         f"{error.stars} stars; ln(error) changes by {error.by_teff:+.2f} per 1000 K, {error.by_log_g:+.2f} per dex"
     )

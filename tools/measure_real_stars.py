@@ -28,6 +28,7 @@ from specvit.starlist.recipe import NIGHT_SKY
 from specvit.stellar import Refusal, StarFitSettings, StarFitter
 from specvit.stellar.calibration import KnownStar, known_residuals, leave_out
 from specvit.stellar.flags import NOTES
+from specvit.stellar.label_calibration import left_out_values
 from specvit.stellar.systematic import left_out_coverage, missing_error
 
 LABELS = {"teff": "teff", "log_g": "logg", "m_h": "feh"}
@@ -118,7 +119,7 @@ def measure(folder: Path, settings: StarFitSettings, surveys: bool, words: dict[
         off[k] = [star.labels[label] - known[k, i] for i, label in enumerate(LABELS)]
         sigma[k] = [star.errors[label] for label in LABELS]
         doubts.append(set(star.flags) - set(NOTES))
-        notes.append(set(star.flags) & set(NOTES[:3]))
+        notes.append(set(star.flags) & set(NOTES[:2]))
     flagged = np.array([bool(doubt) for doubt in doubts])
     covered = np.array([not note & {"NO_CAT", "LOW_COVERAGE"} for note in notes])
     noted = np.array([bool(note) for note in notes])
@@ -149,6 +150,15 @@ def measure(folder: Path, settings: StarFitSettings, surveys: bool, words: dict[
             f"{label}: {error:.3g} is missing in the errors; "
             f"stars left out are inside 1 σ of the total in {100 * share:.0f} %"
         )
+    calibrated = np.full_like(off, np.nan)
+    for i in range(len(LABELS)):
+        estimate = (off + known)[usable, i]
+        calibrated[usable, i] = left_out_values(estimate, known[usable, i]) - known[usable, i]
+    print("on the scale of known stars, each brought there by all the others (--calibrated):")
+    summary("  without doubts", usable, calibrated, sigma)
+    for kind in ("stelib", "lamost"):
+        summary(f"  {kind}, without doubts", usable & (instrument == kind), calibrated, sigma)
+    summary("  benchmark stars, without doubts", usable & benchmark, calibrated, sigma)
     flags = [doubt | note for doubt, note in zip(doubts, notes, strict=True)]
     counts = {
         name: sum(name in flags[k] for k in np.flatnonzero(in_box)) for name in sorted(set().union(*flags))

@@ -9,6 +9,7 @@ import pytest
 
 import observed_files as files
 from specvit.cli import main
+from specvit.stellar.model_error import builtin_model_error
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +55,51 @@ def test_the_readme_shows_what_is_printed(told):
     digits = [1, 1, *[0.01] * 6, 0.1, 0.1, 0.01, 1]
     for number, value, digit in zip(numbers, expected, digits, strict=True):
         assert abs(number - value) <= 1.5 * digit, shown
+
+
+@pytest.mark.parametrize("option", ["--out", "--summary", "--example"])
+def test_no_file_is_overwritten_that_is_read_or_somebody_elses(example, tmp_path, option, capsys):
+    ending = {"--out": ".csv", "--summary": ".html", "--example": ".fits"}[option]
+    (own := tmp_path / f"own{ending}").write_text("mine\n")
+    words = [] if option == "--example" else [str(example)]
+    assert main(["predict", *words, option, str(own)]) == 1
+    assert "not made by `specvit predict" in capsys.readouterr().err
+    assert own.read_text() == "mine\n"
+    if option != "--example":
+        read = tmp_path / f"read{ending}"
+        read.write_bytes(example.read_bytes())
+        other = tmp_path / f"other{ending}"
+        other.symlink_to(read)
+        assert main(["predict", str(read), option, str(other)]) == 2
+        assert "is one of the files that are read" in capsys.readouterr().err
+        assert read.read_bytes() == example.read_bytes()
+
+
+def test_what_predict_wrote_is_written_again(example, tmp_path):
+    again = tmp_path / "again.fits"
+    for _ in range(2):
+        assert main(["predict", "--example", str(again)]) == 0
+    for ending in ("csv", "ecsv", "fits", "json"):
+        for _ in range(2):
+            assert (
+                main(["predict", str(again), "--no-domain", "--out", str(tmp_path / f"found.{ending}")]) == 0
+            )
+
+
+def test_labels_on_the_scale_of_known_stars_stand_beside_those_found(example, tmp_path, capsys):
+    out = tmp_path / "stars.csv"
+    assert main(["predict", str(example), "--no-domain", "--calibrated", "--out", str(out)]) == 0
+    assert "calibrated" in capsys.readouterr().out
+    with out.open(newline="") as stream:
+        row = next(csv.DictReader(stream))
+    one = builtin_model_error().calibration["log_g"]
+    raw = float(row["log_g"])
+    assert float(row["log_g_calibrated"]) == pytest.approx(
+        raw + one.offset + one.slope * (raw - one.pivot), abs=1e-5
+    )
+    assert float(row["log_g_calibrated_total"]) > one.error
+    assert main(["predict", str(example), "--calibrated", "--model-error", "0.02"]) == 2
+    assert "without a calibration" in capsys.readouterr().err
 
 
 def test_a_file_that_cannot_be_read_has_its_row_and_reason(told):

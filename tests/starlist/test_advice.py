@@ -103,4 +103,5 @@ def test_a_library_of_ones_own_works_to_its_own_limits(library, tmp_path):
     )
     assert "--limit teff=6500:9500" in beyond["advice"]
     assert inside["library"] == str(library)
+    assert "of this library they are not known" in inside["assumptions"]
     assert summary.stat().st_size > 10_000

@@ -24,7 +24,7 @@ def test_what_is_known_of_a_star_only_the_fit_can_use(known):
         SimpleNamespace(name=name, known={"teff": (5e3, 1e2)} if name in known else {}) for name in "abc"
     ]
     fitter = ListFitter.__new__(ListFitter)
-    fitter.recipe = SimpleNamespace(clip=None)
+    fitter.recipe, fitter._calibrations = SimpleNamespace(clip=None), {}
     fitter._fitter, fitter._networks, fitter._judge = Answering("fit"), Answering("network"), None
     found = fitter.fit(spectra)
     assert found == [(name, "fit" if name in known else "network") for name in "abc"]

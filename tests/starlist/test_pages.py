@@ -19,7 +19,7 @@ from specvit.starlist.residuals import RestBins, SurveyResidual, packed, unpacke
 from specvit.starlist.summary import StarListSummary
 from specvit.stellar import FittedSpectrum, Minimum
 from specvit.stellar.mask_cost import MaskCost
-from specvit.stellar.systematic import total_error
+from specvit.stellar.systematic import SYSTEMATIC
 
 PROVENANCE = {"specvit": "0.1.0", "library": "<b>own</b>"}
 BINS = RestBins(7000.0, 8950.0)
@@ -77,7 +77,7 @@ def page_of_all(spectrum):
 def test_the_page_of_a_star_says_everything(page_of_star):
     assert page_problems(page_of_star) == []
     for words in (
-        f"± {total_error('log_g', 0.1):.2f}",
+        f"± {np.hypot(0.1, SYSTEMATIC['log_g']):.2f}",
         "CHI2: the best template does not fit",
         "air &amp; vacuum",
         "x 1.27",

@@ -13,6 +13,7 @@ from specvit.spectra.resample import smooth
 from specvit.stellar import FLAGS, Refusal, StarFitSettings, StarFitter
 from specvit.stellar.flags import NOTES
 from specvit.stellar.pixels import CALCIUM
+from specvit.stellar.systematic import SYSTEMATIC
 
 STARS = {
     "giant": ((4600.0, 2.0, -0.7, 0.2, 0.0), -310.0),
@@ -132,16 +133,44 @@ def test_what_is_no_late_type_star_is_flagged(fitter):
     assert "NOT_A_STAR" in emission[0].flags
 
 
-def test_filled_cores_are_a_note_and_leave_the_labels_alone():
+def test_filled_cores_are_a_doubt_though_activity_leaves_the_labels_alone():
     # As fits of real stars are: cores count little.
     quiet, active, deeper = StarFitter().fit(
         [observe(*STARS["dwarf"], filled=amount) for amount in (0.0, 0.2, -0.1)]
     )
     assert "CORE_FILLED" in active[0].flags
-    assert "CORE_FILLED" in NOTES
+    # Light of something else fills cores too, and lowers [M/H].
+    assert "CORE_FILLED" not in NOTES
     assert "CORE_FILLED" not in quiet[0].flags + deeper[0].flags
     for label in ("teff", "log_g", "m_h"):
         assert abs(active[0].labels[label] - quiet[0].labels[label]) < active[0].total_errors[label], label
+
+
+@pytest.mark.parametrize(
+    ("true", "stated", "flagged"),
+    [(2500.0, 2500.0, False), (2500.0, 2400.0, False), (2000.0, 2600.0, True), (2500.0, 2000.0, True)],
+)
+def test_a_resolution_that_the_lines_contradict_is_a_doubt(fitter, true, stated, flagged):
+    star = observe(*STARS["giant"], resolution=true)
+    answer, _ = fitter.fit([replace(star, fwhm=star.wavelength / stated)])[0]
+    assert ("WIDTH" in answer.flags) == flagged
+    assert answer.width == pytest.approx(stated / true, rel=0.04)
+
+
+def test_a_guessed_resolution_is_a_doubt_only_where_the_width_ended_at_its_edge(fitter):
+    star = observe(*STARS["giant"], resolution=2500.0, assumed={"resolution"})
+    near, far = (replace(star, fwhm=star.wavelength / stated) for stated in (3100.0, 4200.0))
+    assert ["WIDTH" in answer.flags for answer, _ in fitter.fit([near, far])] == [False, True]
+
+
+def test_a_prior_that_the_spectrum_contradicts_is_a_doubt(fitter):
+    star = observe(*STARS["giant"], snr=200)
+    right, wrong = fitter.fit([replace(star, known={"teff": (teff, 20.0)}) for teff in (4610.0, 5600.0)])
+    assert "PRIOR" not in right[0].flags
+    assert "PRIOR" in wrong[0].flags
+    # No error is larger than what was known; what a prior does not touch has its systematic one.
+    assert right[0].total_errors["teff"] == pytest.approx(20.0, rel=1e-6)
+    assert right[0].total_errors["log_g"] > SYSTEMATIC["log_g"]
 
 
 def test_assumptions_are_flags(fitter):

@@ -12,7 +12,7 @@ from specvit.observed.spectrum import RawSpectrum, checked_spectrum
 from specvit.spectra.resample import smooth
 from specvit.stellar import ModelError, StarFitSettings, StarFitter, load_model_error
 from specvit.stellar import calibration as calibration_module
-from specvit.stellar.calibration import KnownStar, build_model_error, known_residuals, leave_out
+from specvit.stellar.calibration import KnownStar, build_model_error, known_residuals, leave_out, scale_of
 from specvit.stellar.model_error import builtin_model_error, library_digest
 
 LACKING, DEPTH = 7950.0, 0.08
@@ -147,3 +147,28 @@ def test_a_correction_is_smoothed_for_blunter_spectra_and_not_for_sharper():
     width = np.sqrt((blunt * (grid - 8.95) ** 2).sum() / blunt.sum())
     assert blunt.sum() == pytest.approx(0.5, rel=1e-6)
     assert width == pytest.approx(np.sqrt(1000.0**-2 - 2000.0**-2) / 2.3548, rel=0.01)
+
+
+def test_what_left_out_stars_say_of_errors_and_scale(case):
+    emulator, _, residuals, error = case
+    scale = scale_of(leave_out(residuals, emulator, SETTINGS))
+    assert set(scale.systematic) == set(scale.calibration) == {"teff", "log_g", "m_h"}
+    # Made by the library itself: nothing to calibrate.
+    assert abs(scale.calibration["log_g"].offset) < 0.1
+    assert abs(scale.calibration["teff"].offset) < 30
+    told = replace(error, systematic={"teff": 77.0}, calibration=scale.calibration)
+    star, _ = StarFitter(emulator, SETTINGS, told).fit([known_star(5, emulator).spectrum])[0]
+    assert star.total_errors["teff"] == pytest.approx(np.hypot(star.errors["teff"], 77.0))
+    assert star.total_errors["log_g"] == pytest.approx(star.errors["log_g"])
+
+
+def test_a_line_of_known_values_off_the_estimates_is_found(case):
+    emulator, _, residuals, _ = case
+    left_out = leave_out(residuals, emulator, SETTINGS)
+    moved = tuple(
+        replace(star, labels=star.labels | {"log_g": star.labels["log_g"] + 0.4}) for star in left_out.stars
+    )
+    plain, other = scale_of(left_out), scale_of(replace(left_out, stars=moved))
+    shift = other.calibration["log_g"].offset - plain.calibration["log_g"].offset
+    assert shift == pytest.approx(0.4, abs=1e-6)
+    assert other.before["log_g"] > 0.3 > 0.15 > other.after["log_g"]

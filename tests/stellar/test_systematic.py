@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from specvit.stellar.systematic import SYSTEMATIC, left_out_coverage, missing_error, total_error
+from specvit.stellar.systematic import left_out_coverage, missing_error, within_priors
 
 
 def test_what_is_missing_is_found():
@@ -20,6 +20,11 @@ def test_errors_that_are_large_enough_stay():
     assert missing_error(0.1 * rng.standard_normal(500), np.full(500, 0.2)) == 0
 
 
-def test_total_errors_are_in_quadrature():
-    assert total_error("log_g", 0.4) == pytest.approx(np.sqrt(0.16 + SYSTEMATIC["log_g"] ** 2))
-    assert total_error("c_m", 0.4) == 0.4
+def test_no_total_error_is_larger_than_what_was_known():
+    known = {"teff": (5000.0, 50.0), "log_g": (2.0, 9.0)}
+    found = within_priors(
+        {"teff": 120.0, "log_g": 0.3, "m_h": 0.1}, {"teff": 30.0, "log_g": 0.2, "m_h": 0.1}, known
+    )
+    assert np.hypot(found["teff"], 30.0) == pytest.approx(50.0)
+    assert (found["log_g"], found["m_h"]) == (0.3, 0.1)
+    assert within_priors({"teff": 120.0}, {"teff": 60.0}, known) == {"teff": 0.0}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -94,7 +94,13 @@ def _found(network: SetupNetwork, pixels: Sequence[FitPixels]) -> _Found:
 
 
 def parameters(
-    network: SetupNetwork, said: Answered, row: int, pixels: FitPixels, largest: float, cut: bool
+    network: SetupNetwork,
+    said: Answered,
+    row: int,
+    pixels: FitPixels,
+    largest: float,
+    cut: bool,
+    systematic: Mapping[str, float],
 ) -> StellarParameters:
     """Return the answer for one spectrum.
 
@@ -104,6 +110,7 @@ def parameters(
         pixels: of the spectrum.
         largest: km/s, the largest velocity that was looked for.
         cut: whether the edge of the box cuts off what is stated of it, see `cut_off`.
+        systematic: label -> 1 σ that statistical errors lack.
     """
     prediction, spectrum, used = said.prediction, pixels.spectrum, pixels.usable
     names = prediction.names
@@ -152,6 +159,7 @@ def parameters(
         assumptions=(*spectrum.assumptions, *pixels.notes, *notes),
         facts=dict(spectrum.facts),
         method=network.estimator.name,
+        systematic=systematic,
     )
 
 

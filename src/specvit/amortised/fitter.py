@@ -131,7 +131,8 @@ class AmortisedFitter:
         largest = self.settings.velocity
         cut = cut_off(network, said.prediction)
         stars = [
-            parameters(network, said, row, one, largest, bool(cut[row])) for row, one in enumerate(pixels)
+            parameters(network, said, row, one, largest, bool(cut[row]), self.fitter.systematic)
+            for row, one in enumerate(pixels)
         ]
         agreement = self.agreements.get(setup)
         if agreement is None or (agreement.checked < FEWEST and not self._settled):

@@ -34,6 +34,8 @@ def calibrate_stars(
     alike in many, corrects them, and what remains enters sigma. Then every star is fitted freely with a model error of
     the others, and, if the table has several surveys, with one of the other surveys alone. How far the cores of the
     Ca II triplet are believed is chosen by cross-validation: what is printed of it is of stars that had no part in that.
+    The stars that were left out also say what is missing in the errors (it enters the total errors of predict), and what
+    brings estimates to their scale (predict --calibrated).
 
     Examples:
 
@@ -50,7 +52,7 @@ def calibrate_stars(
     from specvit.starlist import FitRecipe
     from specvit.starlist.known import known_stars
     from specvit.stellar import StarFitSettings
-    from specvit.stellar.calibration import build_model_error, known_residuals, leave_out
+    from specvit.stellar.calibration import build_model_error, known_residuals, leave_out, scale_of
     from specvit.stellar.cores import choose_core_error
 
     stars = known_stars(table, ReadOptions(), say)
@@ -67,11 +69,17 @@ def calibrate_stars(
     checks = {"a tenth of the stars left out": leave_out(residuals, emulator, settings)}
     if len(groups) > 1:
         checks["whole surveys left out"] = leave_out(residuals, emulator, settings, groups=True)
+    scale = scale_of(checks["a tenth of the stars left out"])
+    error = replace(error, systematic=scale.systematic, calibration=scale.calibration)
     error.save(out)
     rows = {name: _numbers(left_out) for name, left_out in checks.items()}
     if json_output:
         told = None if choice is None else _cores(choice)
-        show_json({"file": str(out), "stars": error.stars, "cores": told, "left_out": rows}, indent=1)
+        known = {"systematic": scale.systematic, "median_abs": scale.before, "calibrated": scale.after}
+        show_json(
+            {"file": str(out), "stars": error.stars, "cores": told, "left_out": rows, "scale": known},
+            indent=1,
+        )
         return
     show(f"{error.stars} of {len(stars)} stars lie in the library and could be fitted")
     for name, labels in rows.items():
@@ -81,6 +89,11 @@ def calibrate_stars(
                 f"  {label:<8}{number['plain_bias']:+10.3g} {number['plain']:9.3g}  ->"
                 f"{number['bias']:+10.3g} {number['corrected']:9.3g}"
             )
+    for label, one in scale.calibration.items():
+        show(
+            f"{label}: {scale.systematic[label]:.3g} is missing in the errors of {one.stars} stars without doubts; calibrated "
+            f"(--calibrated), each by all others, {scale.before[label]:.3g} -> {scale.after[label]:.3g}, {one.error:.3g} missing"
+        )
     if choice is not None:
         tried = ", ".join(f"{error:g}: {loss:.3f}" for error, loss in choice.losses.items())
         show(

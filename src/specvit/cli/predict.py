@@ -93,6 +93,13 @@ def predict(
             "the model error's stars chose, else 0.3."
         ),
     ] = None,
+    calibrated: Annotated[
+        bool,
+        typer.Option(
+            "--calibrated",
+            help="Beside the labels found give them on the scale of the model error's stars of known parameters.",
+        ),
+    ] = False,
     library: Annotated[
         str, typer.Option(help="'builtin' or an emulator file made by `specvit library build`.")
     ] = "builtin",
@@ -151,7 +158,7 @@ def predict(
     from specvit.observed import ReadOptions, form_names
     from specvit.report.plain_page import check_pages
     from specvit.starlist import FitRecipe, StarListJob, star_inputs
-    from specvit.starlist.inputs import parse_columns, parse_prior, parse_windows
+    from specvit.starlist.inputs import check_output, parse_columns, parse_prior, parse_windows
     from specvit.starlist.tables import check_table_name, write_table_of_stars
     from specvit.stellar import StarFitSettings
 
@@ -160,8 +167,10 @@ def predict(
             show(f"{name:<15} {title}")
         return
     if example is not None:
-        from specvit.stellar.example import write_example
+        from specvit.runs.atomic import check_own
+        from specvit.stellar.example import MARK, write_example
 
+        check_own(example, MARK, "specvit predict --example", "name")
         write_example(example)
         show(f"{example}: a simulated star; specvit predict {example}")
         return
@@ -199,6 +208,7 @@ def predict(
         error if isinstance(error, str) else None,
         windows=tuple(window for text in mask or () for window in parse_windows(text)),
         night_sky=night_sky,
+        calibrated=calibrated,
         clip=clip,
         costs=show_mask_cost
         or json_output
@@ -212,6 +222,9 @@ def predict(
     if core_error is None:
         recipe = recipe.with_chosen_cores()
     inputs = star_inputs(files, options, sys.stdin if "-" in files else ())
+    for option, path in (("--out", out), ("--summary", summary)):
+        if path is not None:
+            check_output(path, option, files, inputs)
     if method in NETWORK_METHODS:
         recipe = _with_networks(recipe, network, updates, inputs, quiet=json_output)
     elif method != "template":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import isnan
 from statistics import median
 from typing import Any
 
@@ -40,7 +41,7 @@ def print_found(stars: Iterable[dict[str, Any]], most_rows: int | None = None) -
             left_out += 1
             continue
         cells = [
-            f"{star[name]:.{digits}f} ± {star[f'{name}_total']:.{digits}f}" if name in star else ""
+            _label_cell(star, name, digits)
             for name, digits in (("teff", 0), ("log_g", 2), ("m_h", 2), ("alpha_m", 2))
         ]
         table.add_row(
@@ -59,6 +60,17 @@ def print_found(stars: Iterable[dict[str, Any]], most_rows: int | None = None) -
         say(f"{note} ({count} spectra)" if count > 1 else note)
     if len(notes) > MOST_LINES:
         say(f"... and {len(notes) - MOST_LINES} lines more; --out has them all")
+
+
+def _label_cell(star: dict[str, Any], name: str, digits: int) -> str:
+    """Return a label with its total error, and what it is on the known scale if that was asked for."""
+    if name not in star:
+        return ""
+    found = f"{star[name]:.{digits}f} ± {star[f'{name}_total']:.{digits}f}"
+    value = star.get(f"{name}_calibrated")
+    if value is None:
+        return found
+    return f"{found}, calibrated " + ("outside" if isnan(value) else f"{value:.{digits}f}")
 
 
 def print_mask_costs(stars: Iterable[dict[str, Any]]) -> None:

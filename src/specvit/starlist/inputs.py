@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 from specvit.documents.opening import read_bytes
 from specvit.errors import ConfigError, DataError, SpecvitError
 from specvit.observed import ReadOptions
+from specvit.runs.atomic import check_own
 from specvit.runs.identity import content_digest
 
 #: Endings of the files that are taken from a folder.
@@ -233,3 +234,24 @@ def _options(given: Mapping[str, str], options: ReadOptions, where: str) -> Read
         return replace(options, **changed)
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from None
+
+
+def check_output(path: Path, option: str, given: Sequence[str], inputs: Sequence[StarInput]) -> None:
+    """Raise if a file to be written is one of those that are read, or was not made by `specvit predict`.
+
+    Args:
+        path: to be written.
+        option: that named it.
+        given: files, folders and tables of the command.
+        inputs: the files that they stand for.
+
+    Raises:
+        ConfigError: if it is read.
+        RunError: if it is somebody else's.
+    """
+    if path.exists():
+        read = {file for file in (*given, *(one.path for one in inputs)) if Path(file).exists()}
+        if any(path.samefile(file) for file in read):
+            raise ConfigError(f"{option} {path}: is one of the files that are read; choose another name")
+    # The columns of every table, and the foot of every page, name the package.
+    check_own(path, "specvit", "specvit predict", option)

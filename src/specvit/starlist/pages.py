@@ -11,7 +11,6 @@ from specvit.report.words import label_name, number
 from specvit.starlist.figure import corner_figure, digits_of, spectrum_figure
 from specvit.stellar import FLAGS, FittedSpectrum, StellarParameters
 from specvit.stellar.mask_cost import MaskCost
-from specvit.stellar.systematic import SYSTEMATIC
 
 #: Below every page.
 FOOTER = "Flags and errors are explained in docs/predict.md of specvit."
@@ -63,7 +62,7 @@ def star_page(
 def _numbers(star: StellarParameters) -> list[tuple[str, str, str]]:
     shown = []
     for label, value in star.labels.items():
-        digits, missing = digits_of(label), SYSTEMATIC.get(label)
+        digits, missing = digits_of(label), star.systematic.get(label)
         small = f"± {number(star.total_errors[label], digits)}"
         if missing is not None:
             small += f" ({number(star.errors[label], digits)} statistical)"

@@ -24,9 +24,10 @@ from specvit.starlist.advice import advice_for
 from specvit.starlist.figure import plain_name, spectrum_figure
 from specvit.starlist.pages import star_page
 from specvit.starlist.residuals import RestBins
-from specvit.stellar import FittedSpectrum, StarFitSettings, StarFitter, StellarParameters
+from specvit.stellar import FittedSpectrum, Refusal, StarFitSettings, StarFitter, StellarParameters
 from specvit.stellar.clipping import fit_clipped
 from specvit.stellar.fit import Outcome, model_error_of
+from specvit.stellar.label_calibration import calibrated
 from specvit.stellar.mask_cost import MaskCost, Windows, mask_costs
 from specvit.stellar.model_error import ModelError, load_model_error
 from specvit.stellar.pixels import in_windows
@@ -50,6 +51,7 @@ class FitRecipe:
         model_error: file of what the library gets wrong, or None: see `StarFitter`.
         windows: that are left out as well, Å in vacuum in the telescope's frame.
         night_sky: whether the lines of the night sky are left out.
+        calibrated: whether labels on the scale of the stars of the model error stand beside those found.
         clip: σ beyond which single pixels are left out, or None.
         costs: whether what masks cost is worked out for every star.
         plot: folder of one picture or page per star, or None.
@@ -63,6 +65,7 @@ class FitRecipe:
     model_error: str | None = None
     windows: Windows = ()
     night_sky: bool = False
+    calibrated: bool = False
     clip: float | None = None
     costs: bool = False
     plot: str | None = None
@@ -146,7 +149,10 @@ class FitRecipe:
         """
         if self.plot is not None:
             check_pages("pages of stars")
-        _ = self.errors
+        if self.calibrated and not (self.errors and self.errors.calibration):
+            raise ConfigError(
+                "--calibrated: the model error was made without a calibration; make one with `specvit calibrate-stars`"
+            )
         names = self.open_emulator().label_space.names
         if odd := sorted(set(self.settings.priors) - set(names)):
             raise ConfigError(f"--prior {odd[0]}: '{odd[0]}' is no label; known are {', '.join(names)}")
@@ -190,11 +196,21 @@ class ListFitter:
         if recipe.judged and recipe.networks is None:
             store = DomainStore(self._fitter.emulator, recipe.masked_settings)
             self._judge = JudgedFitter(self._fitter, store)
+        self._calibrations = recipe.errors.calibration if recipe.calibrated and recipe.errors else {}
         self.bins = recipe.bins
         self.labels = self._fitter.emulator.label_space.names
 
     def fit(self, spectra: Sequence[ObservedSpectrum]) -> list[Outcome]:
         """Return what is found for each spectrum, in their order."""
+        found = self._found(spectra)
+        if not self._calibrations:
+            return found
+        return [
+            one if isinstance(one, Refusal) else (calibrated(one[0], self._calibrations), one[1])
+            for one in found
+        ]
+
+    def _found(self, spectra: Sequence[ObservedSpectrum]) -> list[Outcome]:
         if self._networks is not None:
             # What is known of a single star a network has not learned.
             told = [number for number, spectrum in enumerate(spectra) if spectrum.known]

@@ -242,7 +242,7 @@ def _write_json(stars: Stars, path: Path, provenance: dict[str, Any]) -> int:
 
 
 def _unit(column: str) -> str | None:
-    return _UNITS.get(column.removesuffix("_err").removesuffix("_total"))
+    return _UNITS.get(column.removesuffix("_err").removesuffix("_total").removesuffix("_calibrated"))
 
 
 def _short(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,7 @@ from specvit.stellar.flags import FittedStar, flags_of
 from specvit.stellar.objective import StarArrays, StarObjective
 from specvit.stellar.parameters import FittedSpectrum, Minimum, StellarParameters
 from specvit.stellar.pixels import FitPixels
+from specvit.stellar.systematic import within_priors
 
 
 @dataclass(frozen=True)
@@ -39,10 +41,21 @@ class Answers:
         box: of labels, velocities and widths.
         minima: that were found.
         largest: km/s, the largest velocity that was looked for.
+        systematic: label -> 1 σ that statistical errors lack.
+        notes: what was taken for granted of all stars.
     """
 
-    def __init__(self, objective: StarObjective, box: StarBox, minima: StarMinima, largest: float) -> None:
+    def __init__(
+        self,
+        objective: StarObjective,
+        box: StarBox,
+        minima: StarMinima,
+        largest: float,
+        systematic: Mapping[str, float],
+        notes: tuple[str, ...] = (),
+    ) -> None:
         self.objective, self.box, self.minima, self.largest = objective, box, minima, largest
+        self.systematic, self.notes = systematic, notes
         self.names = objective.templates.emulator.label_space.names
 
     def of(
@@ -68,6 +81,8 @@ class Answers:
             freedom,
             smooth_chi2,
             posterior.found,
+            *self._width(k, float(posterior.values[0, -1])),
+            self.objective.priors.pulls(k, best.values),
         )
         spectrum, used = star.spectrum, star.usable
         width = float(posterior.values[0, -1].exp())
@@ -90,11 +105,17 @@ class Answers:
             medium=spectrum.medium,
             frame=spectrum.frame,
             form=spectrum.form,
-            assumptions=(*spectrum.assumptions, *star.notes),
+            assumptions=(*spectrum.assumptions, *star.notes, *self.notes),
             facts=dict(spectrum.facts),
+            systematic=within_priors(self.systematic, errors, self.objective.priors.known(k)),
         )
         shown = FittedSpectrum(spectrum, star.wavelength, star.flux, star.sigma, model[here], continuum[here])
         return answer, shown
+
+    def _width(self, k: int, width: float) -> tuple[float, float, float]:
+        """Return ln(width), 1 σ of its prior, and how far it may go on the side where it is."""
+        low, size = float(self.box.low[k, -1]), float(self.box.size[k, -1])
+        return width, float(self.objective.priors.width_sigma[k]), low + size if width > 0 else -low
 
     def _posterior(self, k: int, freedom: int) -> _Posterior:
         minima, box, count = self.minima, self.box, len(self.names)

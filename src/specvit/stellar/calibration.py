@@ -20,9 +20,13 @@ from specvit.observed import ObservedSpectrum
 from specvit.spectra import SPEED_OF_LIGHT_KM_S
 from specvit.spectra.resample import FWHM_PER_SIGMA
 from specvit.stellar.fit import Outcome, StarFitter
+from specvit.stellar.flags import NOTES
+from specvit.stellar.label_calibration import FEWEST as FEWEST_CALIBRATED
+from specvit.stellar.label_calibration import LabelCalibration, left_out_values, line_of
 from specvit.stellar.model_error import MIDDLE_LOG_G, MIDDLE_TEFF, ModelError, library_digest
 from specvit.stellar.parameters import Refusal
 from specvit.stellar.settings import FLAT_ERROR, StarFitSettings
+from specvit.stellar.systematic import missing_error
 
 #: 1 σ to which labels are held where they are known.
 HELD = {"teff": 3.0, "log_g": 0.01, "m_h": 0.01}
@@ -268,3 +272,49 @@ def leave_out(
         fitter = StarFitter(emulator, settings, build_model_error(others, emulator, ""), flat.banks)
         corrected |= zip(here.tolist(), fitter.fit([stars[k].spectrum for k in here]), strict=True)
     return LeftOut(tuple(stars), tuple(plain), tuple(corrected[k] for k in range(len(stars))))
+
+
+@dataclass(frozen=True)
+class KnownScale:
+    """What stars that were left out say of estimates.
+
+    Args:
+        systematic: label -> 1 σ that statistical errors lack.
+        calibration: label -> what brings estimates to the known scale.
+        before, after: label -> median absolute deviation of estimates, and of calibrated ones, each star by the others.
+    """
+
+    systematic: dict[str, float]
+    calibration: dict[str, LabelCalibration]
+    before: dict[str, float]
+    after: dict[str, float]
+
+
+def scale_of(left_out: LeftOut) -> KnownScale:
+    """Return what the stars without doubts say, of the labels of which enough are known."""
+    found = KnownScale({}, {}, {}, {})
+    sound = [
+        (star, one[0])
+        for star, one in zip(left_out.stars, left_out.corrected, strict=True)
+        if not isinstance(one, Refusal) and set(one[0].flags) <= set(NOTES)
+    ]
+    for label in sorted(set().union(*(star.labels for star, _ in sound))):
+        pairs = [
+            (star.labels[label], one) for star, one in sound if label in star.labels and label in one.labels
+        ]
+        if len(pairs) < FEWEST_CALIBRATED:
+            continue
+        known = np.array([value for value, _ in pairs])
+        estimate, sigma = (
+            np.array([getattr(one, part)[label] for _, one in pairs]) for part in ("labels", "errors")
+        )
+        calibrated = left_out_values(estimate, known)
+        offset, slope, pivot = line_of(estimate, known - estimate)
+        missing = missing_error(calibrated - known, sigma)
+        reach = float(estimate.min()), float(estimate.max())
+        found.systematic[label] = missing_error(estimate - known, sigma)
+        found.calibration[label] = LabelCalibration(offset, slope, pivot, *reach, missing, len(pairs))
+        found.before[label], found.after[label] = (
+            float(np.median(np.abs(values - known))) for values in (estimate, calibrated)
+        )
+    return found

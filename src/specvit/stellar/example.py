@@ -19,6 +19,8 @@ from specvit.spectra import SPEED_OF_LIGHT_KM_S
 
 #: The star: a giant of the thick disc, Teff (K), log g, [M/H], [α/M], [C/M] (dex).
 EXAMPLE_LABELS = {"teff": 4800.0, "log_g": 2.4, "m_h": -0.6, "alpha_m": 0.2, "c_m": 0.0}
+#: What the header says of where it is from.
+MARK = "specvit, simulated"
 #: km/s; S/N per pixel.
 EXAMPLE_VELOCITY, EXAMPLE_SNR = 42.0, 60.0
 
@@ -46,9 +48,7 @@ def write_example(path: str | Path, seed: int = 1) -> None:
         fits.Column("mask", "J", array=np.zeros(flux.size, np.int32)),
     ]
     primary = fits.PrimaryHDU()
-    primary.header.update(
-        {"CATID": 1, "TRACT": 0, "PATCH": "0,0", "OBJID": seed, "ORIGIN": "specvit, simulated"}
-    )
+    primary.header.update({"CATID": 1, "TRACT": 0, "PATCH": "0,0", "OBJID": seed, "ORIGIN": MARK})
     table = fits.BinTableHDU.from_columns(columns, name="FLUX_TABLE")
     stream = io.BytesIO()
     fits.HDUList([primary, table]).writeto(stream)

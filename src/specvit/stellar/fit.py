@@ -23,6 +23,7 @@ from specvit.stellar.parameters import FittedSpectrum, Refusal, StellarParameter
 from specvit.stellar.pixels import CALCIUM, FitPixels, fit_pixels
 from specvit.stellar.scan import TemplateBank
 from specvit.stellar.settings import StarFitSettings
+from specvit.stellar.systematic import SYSTEMATIC, UNMEASURED
 from specvit.stellar.templates import HIGHEST_WIDTH, LOWEST_WIDTH, WidthTemplates
 
 #: Templates are made for resolutions of this ratio; between them the line width is interpolated.
@@ -61,6 +62,7 @@ class StarFitter:
         self.emulator = emulator or Emulator.builtin()
         self.settings = settings or StarFitSettings()
         self.model_error = model_error_of(self.emulator, self.settings, model_error)
+        self.systematic, self._notes = systematic_of(self.emulator, self.model_error)
         self.banks: dict[int, TemplateBank] = {} if banks is None else banks
         self._corrected: dict[int, TemplateBank] = {}
 
@@ -140,7 +142,7 @@ class StarFitter:
         best = box.values(each, minima.position[:, 0])
         shown = StarObjective(StarArrays.of(stars, weights, templates, settings, True), templates, settings)
         model, continuum = shown.best(each, best)
-        said = Answers(objective, box, minima, settings.velocity)
+        said = Answers(objective, box, minima, settings.velocity, self.systematic, self._notes)
         parts = zip(stars, weights, model.double().numpy(), continuum.double().numpy(), strict=True)
         return [said.of(k, *part) for k, part in enumerate(parts)]
 
@@ -191,6 +193,16 @@ def model_error_of(
         return given
     builtin = builtin_model_error()
     return builtin if builtin.library == library_digest(emulator) else None
+
+
+def systematic_of(
+    emulator: Emulator, model_error: ModelError | None
+) -> tuple[dict[str, float], tuple[str, ...]]:
+    """Return systematic errors by label, and what has to be said of them: those of the stars of the model error, if it has them."""
+    if model_error is not None and model_error.systematic:
+        return dict(model_error.systematic), ()
+    measured = builtin_model_error().library == library_digest(emulator)
+    return dict(SYSTEMATIC), () if measured else (UNMEASURED,)
 
 
 def _weight(star: FitPixels, error: np.ndarray | float) -> np.ndarray:

@@ -23,15 +23,17 @@ FLAGS = {
     "RV_EDGE": "the velocity ended on the edge of what was looked for: wavelengths or medium may be wrong.",
     "NO_CAT": "fewer than two lines of the Ca II triplet are in the spectrum: log g is weakly constrained.",
     "LOW_COVERAGE": "less than 200 Å were left to fit.",
+    "WIDTH": "lines are broader or narrower than the resolution allows: give the right one with --resolution; else a rotating or a double star, or a galaxy.",
+    "PRIOR": "the spectrum disagrees with a prior that was given, by more than 3 sigma: one of the two is wrong.",
     "NOT_A_STAR": "a smooth continuum fits as well, or emission is left over: no late-type star is seen.",
     "MULTIPLE_MINIMA": "another, different answer fits almost as well: see `minima`; a prior on Teff decides.",
-    "CORE_FILLED": "cores of the Ca II triplet are shallower than in the best template: an active star, or emission.",
+    "CORE_FILLED": "cores of the Ca II triplet are shallower than in the best template: an active star, emission, or the light of something else.",
     "OUT_OF_DOMAIN": "unlike what the library and the instrument make, noise included: see the reason given with it.",
     "ASSUMED_SIGMA": "the file has no errors: sigma was estimated from the spectrum.",
     "ASSUMED_RESOLUTION": "the file does not state the resolution: give it with --resolution.",
 }
 #: The flags that are notes; the others are doubts.
-NOTES = ("NO_CAT", "LOW_COVERAGE", "CORE_FILLED", "ASSUMED_SIGMA", "ASSUMED_RESOLUTION")
+NOTES = ("NO_CAT", "LOW_COVERAGE", "ASSUMED_SIGMA", "ASSUMED_RESOLUTION")
 
 #: χ² per degree of freedom, with the model error in sigma.
 LARGEST_CHI2 = 1.5
@@ -51,6 +53,10 @@ EMISSION, EMISSION_SIGMA = 0.15, 8.0
 CORE_HALF, CORE_SHARE, FILLED, FILLED_SIGMA = 1.5, 0.5, 0.06, 4.0
 #: Relative error of a template at a core that stars without activity have.
 QUIET_CORE = 0.015
+#: ln of the line width over the stated one, in σ of its prior; share of the range it may have, at whose edge it is.
+WIDTH_SIGMA, WIDTH_EDGE = 3.3, 0.95
+#: σ of a prior beyond which an answer contradicts it.
+PRIOR_SIGMA = 3.0
 #: Another minimum counts within this of the best (2 ln of the posterior), if a label differs by this much.
 ALMOST, DIFFERENT = 9.0, {"teff": 300.0, "log_g": 0.5, "m_h": 0.4}
 
@@ -69,6 +75,8 @@ class FittedStar:
         chi2, freedom: of the pixels, and degrees of freedom.
         smooth_chi2: of the continuum alone.
         minima: the best first.
+        width, width_sigma, width_range: ln of the line width over the stated one, 1 σ of its prior, and how far it may go.
+        prior_pull: label -> distance from a prior that was given, in its σ.
     """
 
     pixels: FitPixels
@@ -83,6 +91,10 @@ class FittedStar:
     freedom: int
     smooth_chi2: float
     minima: tuple[Minimum, ...]
+    width: float
+    width_sigma: float
+    width_range: float
+    prior_pull: dict[str, float]
 
 
 def flags_of(star: FittedStar) -> tuple[str, ...]:
@@ -95,6 +107,8 @@ def flags_of(star: FittedStar) -> tuple[str, ...]:
             star.errors[name] > most for name, most in LARGEST_SIGMA.items() if name in star.errors
         ),
         "RV_EDGE": abs(star.velocity) > 0.98 * star.largest,
+        "WIDTH": abs(star.width) > min(WIDTH_SIGMA * star.width_sigma, WIDTH_EDGE * star.width_range),
+        "PRIOR": any(abs(pull) > PRIOR_SIGMA for pull in star.prior_pull.values()),
         "NO_CAT": lines_seen(star.pixels, star.velocity) < 2,
         "LOW_COVERAGE": covered(star.pixels) < FEWEST_ANGSTROMS,
         "NOT_A_STAR": star.smooth_chi2 - star.chi2 < LINES_MATTER * max(1.0, reduced) or _has_emission(star),

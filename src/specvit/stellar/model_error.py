@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -22,6 +22,7 @@ from specvit.errors import DataError
 from specvit.library import Emulator
 from specvit.runs.atomic import write_atomic
 from specvit.spectra.resample import FWHM_PER_SIGMA
+from specvit.stellar.label_calibration import LabelCalibration
 
 FORM = 1
 BUILTIN = "model_error.json"
@@ -45,6 +46,8 @@ class ModelError:
         library: digest of the emulator.
         sources: in words, where the stars are from.
         core_error: of the Ca II triplet's cores, as chosen by the stars (`stellar.cores`); None where it was not.
+        systematic: label -> 1 σ that statistical errors lack, as its stars showed; {} where it was not measured.
+        calibration: label -> what brings estimates to the scale of its stars; {} where there is none.
         form: of the file.
     """
 
@@ -59,6 +62,8 @@ class ModelError:
     library: str
     sources: str
     core_error: float | None = None
+    systematic: dict[str, float] = field(default_factory=dict)
+    calibration: dict[str, LabelCalibration] = field(default_factory=dict)
     form: int = FORM
 
     def __post_init__(self) -> None:
@@ -70,6 +75,8 @@ class ModelError:
             raise ValueError("step and errors must be positive, corrections below 1")
         if self.core_error is not None and not 0 <= self.core_error < 10:
             raise ValueError(f"core_error is {self.core_error}, expected 0 to 10")
+        if min(self.systematic.values(), default=0.0) < 0:
+            raise ValueError("systematic errors must not be negative")
 
     @property
     def log_wavelength(self) -> np.ndarray:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from specvit.observed import ObservedSpectrum
-from specvit.stellar.systematic import total_error
+from specvit.stellar.systematic import SYSTEMATIC
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ class StellarParameters:
         medium, frame, form: of the file.
         assumptions: what was taken for granted, in sentences.
         method: what gave the answer: "template", the fit, or the name of a network.
+        systematic: label -> 1 σ that stars of known parameters showed to be missing in `errors`.
+        calibrated: label -> value on the scale of stars of known parameters, and its total error; see `LabelCalibration`.
     """
 
     name: str
@@ -71,11 +74,16 @@ class StellarParameters:
     assumptions: tuple[str, ...] = ()
     facts: dict[str, str | float] = field(default_factory=dict)
     method: str = "template"
+    systematic: Mapping[str, float] = field(default_factory=lambda: dict(SYSTEMATIC))
+    calibrated: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def total_errors(self) -> dict[str, float]:
-        """label -> 1 σ, with what stars of known parameters showed to be missing in `errors`."""
-        return {label: total_error(label, error) for label, error in self.errors.items()}
+        """label -> 1 σ, statistical and systematic in quadrature."""
+        return {
+            label: float(np.hypot(error, self.systematic.get(label, 0.0)))
+            for label, error in self.errors.items()
+        }
 
     def row(self) -> dict[str, Any]:
         """Return the star as one row of a table: plain numbers and texts."""
@@ -86,6 +94,8 @@ class StellarParameters:
                 f"{label}_err": self.errors[label],
                 f"{label}_total": self.total_errors[label],
             }
+        for label, (value, error) in self.calibrated.items():
+            row |= {f"{label}_calibrated": value, f"{label}_calibrated_total": error}
         row |= {
             "rv": self.velocity,
             "rv_err": self.velocity_error,

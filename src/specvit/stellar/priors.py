@@ -57,6 +57,15 @@ class StarPriors:
             pairs = [(own[name][0], 1 / own[name][1]) if name in own else (0.0, 0.0) for own in each]
             self.external[name] = torch.tensor(pairs, dtype=torch.float64)
 
+    def pulls(self, star: int, labels: Mapping[str, float]) -> dict[str, float]:
+        """Return label -> distance of its value from what was known of it, in σ; labels without such a prior are left out."""
+        return {name: (labels[name] - mean) / sigma for name, (mean, sigma) in self.known(star).items()}
+
+    def known(self, star: int) -> dict[str, tuple[float, float]]:
+        """Return label -> mean and 1 σ of what is known of a star from elsewhere."""
+        pairs = {name: pair[star].tolist() for name, pair in self.external.items()}
+        return {name: (mean, 1 / inverse) for name, (mean, inverse) in pairs.items() if inverse > 0}
+
     def residuals(self, star: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Return residuals in σ (N, R) and their derivatives (N, R, P + 2) at values (N, P + 2) of stars (N,)."""
         count, size = values.shape

@@ -5,6 +5,8 @@ The library is LTE in one dimension, and the "known" parameters have errors too:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 #: Label -> 1 σ, added in quadrature to the statistical error; no star's [α/M] and [C/M] were known. Found by
@@ -15,9 +17,30 @@ SYSTEMATIC = {"teff": 126.0, "log_g": 0.33, "m_h": 0.15}
 WITHIN_SIGMA = 0.6827
 
 
-def total_error(label: str, statistical: float) -> float:
-    """Return the statistical and the systematic error of a label in quadrature, in its unit."""
-    return float(np.hypot(statistical, SYSTEMATIC.get(label, 0.0)))
+#: Said of other libraries, whose systematic errors nobody has measured.
+UNMEASURED = (
+    "systematic errors are those found for the built-in library: of this library they are not known; "
+    "stars of known parameters tell (specvit calibrate-stars)"
+)
+
+
+def within_priors(
+    systematic: Mapping[str, float],
+    statistical: Mapping[str, float],
+    priors: Mapping[str, tuple[float, float]],
+) -> dict[str, float]:
+    """Return systematic errors by label, none larger than leaves a total error of what was known beforehand.
+
+    Args:
+        systematic: label -> 1 sigma of all stars.
+        statistical: label -> 1 sigma of this one.
+        priors: label -> mean and sigma of what is known of it.
+    """
+    found = dict(systematic)
+    for label in set(found) & set(priors):
+        room = priors[label][1] ** 2 - statistical[label] ** 2
+        found[label] = min(found[label], float(np.sqrt(max(room, 0.0))))
+    return found
 
 
 def missing_error(off: np.ndarray, sigma: np.ndarray) -> float:

@@ -224,6 +224,17 @@ def test_the_first_table_with_a_spectrum_is_read_and_others_are_named(tmp_path):
     assert not said(red, "another spectrum")
 
 
+def test_a_votable_may_begin_with_another_table(tmp_path):
+    from astropy.io import votable
+
+    spectrum = Table({"wave_vac": STAR.wavelength, "flux": STAR.flux, "err": STAR.sigma})
+    file = votable.from_table(spectrum)
+    meta = votable.from_table(Table({"ra": [1.0], "dec": [2.0]})).resources[0]
+    file.resources.insert(0, meta)
+    file.to_xml(str(tmp_path / "a"))
+    np.testing.assert_allclose(read(tmp_path / "a")[0].flux, STAR.flux)
+
+
 def test_tables_without_a_spectrum_are_listed(tmp_path):
     odd = files.table_hdu({"x": STAR.wavelength, "y": STAR.flux}, "ODD")
     path = files.write(tmp_path / "a", META, odd)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -57,6 +58,8 @@ _VACUUM_BESIDE = {"wave_grid_mid"}
 SDSS_STEP = 1e-4
 
 
+# Every row of a table asks again.
+@lru_cache(maxsize=1024)
 def _name_and_unit(name: str) -> tuple[str, str | None]:
     """Return a name as `NAMES` has it, and the unit of wavelength that it ends in."""
     plain = name.lower().strip().replace(" ", "_")
@@ -184,8 +187,9 @@ def spectrum_of_columns(
         notes=notes,
         assumed={"unit"} if guessed else set(),
         fwhm_notes=fwhm_notes,
-        no_errors=_no_errors(table, roles),
     )
+    if not {"sigma", "ivar", "variance"} & set(roles):
+        raw.no_errors = _no_errors(table, roles)
     if by_name == LOGARITHM:
         raw.medium_default = ("vacuum", f"a column {column} is SDSS's way, whose wavelengths are")
     elif on_sdss_pixels(wavelength):

@@ -16,6 +16,7 @@ from specvit.documents.opening import check_readable, system_cause
 from specvit.documents.words import one_line
 from specvit.errors import AccessError, ConfigError, DataError, SpecvitError, import_optional
 from specvit.observed import images, multispec, sdss, surveys, tables
+from specvit.observed.columns import holds_spectrum
 from specvit.observed.hdus import chosen_hdu, columns_of
 from specvit.observed.request import ReadOptions, Request
 from specvit.observed.spectrum import ObservedSpectrum, RawSpectrum, checked_spectrum
@@ -257,7 +258,8 @@ def _form(hdus: Any, request: Request) -> Form:
 def _votable(file: Path, request: Request) -> Iterator[RawSpectrum]:
     votable = import_optional("astropy.io.votable", None, "reading VOTables")
     with _told(request, "VOTable"):
-        table = votable.parse_single_table(file, verify="ignore").to_table()
+        every = [table.to_table() for table in votable.parse(file, verify="ignore").iter_tables()]
+        table = next((table for table in every if holds_spectrum(table.colnames, request)), every[0])
         columns = {name: table[name] for name in table.colnames}
         units = {name: str(table[name].unit) if table[name].unit else None for name in table.colnames}
         yield from _columns(columns, units, request, "votable")

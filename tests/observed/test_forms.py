@@ -9,7 +9,8 @@ import observed_files as files
 from specvit.observed import ReadOptions, form_names, from_specutils, read_spectra
 
 #: Writer -> (form, medium of the file, frame, FWHM at the middle or None, which pixel-exact columns are checked).
-STARS = {"linear": files.Star(), "log": files.log_star()}
+#: "rvs" is on the pixels of Gaia's spectra.
+STARS = {"linear": files.Star(), "log": files.log_star(), "rvs": files.Star(8460.0, 8700.05, 0.1)}
 FORMS = {
     "sdss": ("log", "sdss", "vacuum", "barycentric"),
     "sdss_v": ("log", "sdss", "vacuum", "barycentric"),
@@ -19,9 +20,9 @@ FORMS = {
     "desi_cframe": ("linear", "desi", "vacuum", "barycentric"),
     "pfs": ("linear", "pfs", "vacuum", "barycentric"),
     "pfs_image": ("linear", "pfs", "vacuum", "barycentric"),
-    "gaia_csv": ("linear", "gaia-rvs", "vacuum", "rest"),
-    "gaia_votable": ("linear", "gaia-rvs", "vacuum", "rest"),
-    "gaia_fits": ("linear", "gaia-rvs", "vacuum", "rest"),
+    "gaia_csv": ("rvs", "gaia-rvs", "vacuum", "rest"),
+    "gaia_votable": ("rvs", "gaia-rvs", "vacuum", "rest"),
+    "gaia_fits": ("rvs", "gaia-rvs", "vacuum", "rest"),
     "phase3": ("linear", "eso-phase3", "vacuum", "barycentric"),
     "phase3_air": ("linear", "eso-phase3", "air", "observed"),
     "muse": ("linear", "wcs", "vacuum", "observed"),
@@ -74,7 +75,7 @@ def test_resolutions_come_from_the_file(tmp_path):
     step = 1e-4 * np.log(10) * 8000
     at = int(np.argmin(np.abs(log.wavelength - 8000)))
     assert read(files.sdss(tmp_path / "a", log))[0].fwhm[at] == pytest.approx(2.3548 * 1.1 * step, rel=1e-3)
-    assert read(files.sdss_v(tmp_path / "b", log))[0].fwhm[at] == pytest.approx(2.3548 * 1.5, rel=1e-3)
+    assert read(files.sdss_v(tmp_path / "b", log))[0].fwhm[at] == pytest.approx(1.5)
     # 11 diagonals hold a Gaussian of 1.2 pixels of 1 Å, cut at 4 σ.
     assert read(files.desi_cframe(tmp_path / "c", linear))[0].fwhm[900] == pytest.approx(
         2.3548 * 1.2, rel=2e-3
@@ -82,7 +83,7 @@ def test_resolutions_come_from_the_file(tmp_path):
     assert read(files.phase3(tmp_path / "d", linear))[0].resolution == pytest.approx(9861)
     assert read(files.muse(tmp_path / "e", linear))[0].fwhm[3] == 2.6
     assert read(files.galah(tmp_path / "f", linear))[0].fwhm[3] == 2.2
-    assert read(files.gaia_csv(tmp_path / "g", linear))[0].resolution == pytest.approx(11500)
+    assert read(files.gaia_csv(tmp_path / "g", STARS["rvs"]))[0].resolution == pytest.approx(11500)
     text = read(files.ascii_three(tmp_path / "h", linear))[0]
     assert "resolution" in text.assumed
     assert text.fwhm[5] == pytest.approx(3.0, rel=1e-3)
@@ -103,7 +104,7 @@ def test_galah_is_air_and_its_errors_are_relative(tmp_path):
 def test_velocity_corrections_lead_back_to_the_telescope(tmp_path):
     assert read(files.sdss(tmp_path / "a", STARS["log"]))[0].to_observed == -12.5
     assert read(files.lamost_image(tmp_path / "b", STARS["log"]))[0].to_observed == 20.0
-    assert not read(files.gaia_csv(tmp_path / "c", STARS["linear"]))[0].ground
+    assert not read(files.gaia_csv(tmp_path / "c", STARS["rvs"]))[0].ground
 
 
 def test_orders_are_joined_without_their_blaze(tmp_path):
@@ -123,9 +124,7 @@ def test_a_file_of_many_gives_all_or_those_selected(tmp_path):
     assert [spectrum.name for spectrum in read(path)] == ["100", "101", "102"]
     assert [spectrum.name for spectrum in read(path, select=("101",))] == ["101"]
     assert [spectrum.name for spectrum in read(path, select=("2",))] == ["102"]
-    two = files.gaia_csv(
-        tmp_path / "b.csv", STARS["linear"], sources=(4268620287278693120, 2052747119115620352)
-    )
+    two = files.gaia_csv(tmp_path / "b.csv", STARS["rvs"], sources=(4268620287278693120, 2052747119115620352))
     assert [s.facts["source_id"] for s in read(two)] == ["4268620287278693120", "2052747119115620352"]
 
 
@@ -323,7 +322,7 @@ def test_an_extension_of_flags_is_used(tmp_path):
 
 @pytest.mark.parametrize("writer", ["ascii_three", "csv_named", "ecsv", "gaia_csv", "gaia_votable"])
 def test_a_compressed_table_is_the_same_spectrum(tmp_path, writer):
-    plain = getattr(files, writer)(tmp_path / "a", STARS["linear"])
+    plain = getattr(files, writer)(tmp_path / "a", STARS["rvs" if "gaia" in writer else "linear"])
     (tmp_path / "b").write_bytes(gzip.compress(plain.read_bytes()))
     one, other = (read(path, medium="vacuum")[0] for path in (plain, tmp_path / "b"))
     assert one.form == other.form

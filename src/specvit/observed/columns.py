@@ -5,7 +5,9 @@ For FITS tables, VOTables, CSV, ECSV and text alike. Knows no survey.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,7 @@ import numpy as np
 from specvit.errors import DataError
 from specvit.observed.request import Request
 from specvit.observed.spectrum import Medium, RawSpectrum
-from specvit.observed.units import to_angstrom
+from specvit.observed.units import LOGARITHM, angstroms_per, is_unit, to_angstrom
 
 #: Role -> names it has in files, the most telling first; lower case, without blanks.
 NAMES: dict[str, tuple[str, ...]] = {
@@ -29,18 +31,8 @@ NAMES: dict[str, tuple[str, ...]] = {
     ),
     "sigma": (
         *("sigma", "error", "err", "flux_error", "flux_err", "fluxerr", "e_flux", "err_flux", "sigma_flux"),
-        *(
-            "flux_sigma",
-            "uncertainty",
-            "noise",
-            "std",
-            "stdev",
-            "properr",
-            "error_flux",
-            "err_reduced",
-            "staterror",
-            "e",
-        ),
+        *("flux_sigma", "uncertainty", "noise", "std", "stdev", "properr", "error_flux", "err_reduced"),
+        *("staterror", "errors", "errs", "sig", "unc", "flux_unc", "flux_uncertainty", "spec_err", "e"),
     ),
     "ivar": (
         *("ivar", "flux_ivar", "invvar", "inverse_variance", "inv_var", "opt_flam_ivar", "opt_counts_ivar"),
@@ -54,6 +46,10 @@ NAMES: dict[str, tuple[str, ...]] = {
     "fwhm": ("fwhm",),
 }
 _LOGARITHMIC = {"loglam", "log_lambda", "loglambda", "ll"}
+#: A unit at the end of a name: wavelength_nm, 'Wave [nm]'.
+_UNIT_IN_NAME = re.compile(
+    r"(?P<name>.+?)_*(?:[\[(](?P<told>.+)[\])]|_(?P<tail>nm|um|microns?|angstroms?|aa|ang|a))"
+)
 _AIR = {"wavelength_air", "wave_air", "awav"}
 #: PypeIt's wavelengths are in vacuum, by their column or by one that only its files have.
 _VACUUM = {"wavelength_vac", "wave_vac", "vwav", "opt_wave", "box_wave"}
@@ -62,13 +58,35 @@ _VACUUM_BESIDE = {"wave_grid_mid"}
 SDSS_STEP = 1e-4
 
 
-def find_columns(names: list[str], request: Request) -> dict[str, str]:
-    """Return role -> column, for the roles that have one.
+# Every row of a table asks again.
+@lru_cache(maxsize=1024)
+def _name_and_unit(name: str) -> tuple[str, str | None]:
+    """Return a name as `NAMES` has it, and the unit of wavelength that it ends in."""
+    plain = name.lower().strip().replace(" ", "_")
+    match = _UNIT_IN_NAME.fullmatch(plain)
+    if match is None or (match["tail"] and match["name"] not in NAMES["wavelength"]):
+        return plain, None
+    unit = match["told"] or match["tail"]
+    # An "a" may be the first arm of several: the unit is left to the numbers.
+    return match["name"], unit if unit != "a" and is_unit(unit) else None
 
-    Raises:
-        DataError: if there is no wavelength or no flux, or a column asked for is not there; lists what is.
-    """
-    plain = {name.lower().strip().replace(" ", "_"): name for name in reversed(names)}
+
+def wavelength_unit(name: str) -> str | None:
+    """Return the unit that the name of wavelengths says: 'wave_nm', 'loglam'."""
+    plain, unit = _name_and_unit(name)
+    return LOGARITHM if plain in _LOGARITHMIC else unit
+
+
+def role_of(name: str) -> str | None:
+    """Return the role of a column of that name, None if it has none."""
+    plain, _ = _name_and_unit(name)
+    return next((role for role, known in NAMES.items() if plain in known), None)
+
+
+def _roles(names: list[str], request: Request) -> dict[str, str]:
+    plain = {_name_and_unit(name)[0]: name for name in reversed(names)}
+    # A name as it stands counts before one without its unit.
+    plain |= {name.lower().strip().replace(" ", "_"): name for name in reversed(names)}
     found = {}
     for role, known in NAMES.items():
         chosen = next((plain[name] for name in known if name in plain), None)
@@ -76,6 +94,24 @@ def find_columns(names: list[str], request: Request) -> dict[str, str]:
             found[role] = chosen
     for role, wanted in request.options.columns.items():
         found[role] = _column(wanted, names, request.source)
+    return found
+
+
+def holds_spectrum(names: list[str], request: Request) -> bool:
+    """Return whether columns of these names have a wavelength and a flux, the user's word on them included."""
+    try:
+        return {"wavelength", "flux"} <= set(_roles(names, request))
+    except DataError:
+        return False
+
+
+def find_columns(names: list[str], request: Request) -> dict[str, str]:
+    """Return role -> column, for the roles that have one.
+
+    Raises:
+        DataError: if there is no wavelength or no flux, or a column asked for is not there; lists what is.
+    """
+    found = _roles(names, request)
     for role in ("wavelength", "flux"):
         if role not in found:
             raise DataError(
@@ -121,12 +157,12 @@ def spectrum_of_columns(
     roles = find_columns(list(table), request)
     arrays = {role: numbers(table[column], column, request.source) for role, column in roles.items()}
     column = roles["wavelength"]
-    notes: list[str] = []
-    unit = request.options.unit or units.get(column)
-    if request.options.unit is None and column.lower() in _LOGARITHMIC:
-        unit = "log10(angstrom)"
+    notes, fwhm_notes = list[str](), list[str]()
+    by_name = wavelength_unit(column)
+    # "angstrom" beside the name of a logarithm is what it is the logarithm of.
+    stated = by_name if by_name == LOGARITHM else units.get(column) or by_name
+    unit = request.options.unit or stated
     wavelength, guessed = to_angstrom(arrays["wavelength"], unit, request.source, notes)
-    medium = _medium_by_names(column, list(table))
     sigma = arrays.get("sigma")
     if "variance" in arrays:
         sigma = np.sqrt(arrays["variance"].clip(0))
@@ -134,6 +170,10 @@ def spectrum_of_columns(
     if "mask" in arrays:
         dead = ~((sigma if sigma is not None else arrays.get("ivar", np.ones(wavelength.size))) > 0)
         bad = bad_pixels(arrays["mask"] != 0, dead, f"column {roles['mask']}", notes)
+    fwhm = arrays.get("fwhm")
+    if fwhm is not None:
+        per = np.nanmedian(wavelength / arrays["wavelength"])
+        fwhm = _fwhm_in_angstrom(fwhm, units.get(roles["fwhm"]), float(per), fwhm_notes)
     raw = RawSpectrum(
         name,
         form,
@@ -142,29 +182,68 @@ def spectrum_of_columns(
         sigma,
         arrays.get("ivar"),
         bad,
-        arrays.get("fwhm"),
-        medium,
+        fwhm,
+        medium_by_name(column, list(table)),
         notes=notes,
         assumed={"unit"} if guessed else set(),
+        fwhm_notes=fwhm_notes,
     )
-    if column.lower() in _LOGARITHMIC:
+    if not {"sigma", "ivar", "variance"} & set(roles):
+        raw.no_errors = _no_errors(table, roles)
+    if by_name == LOGARITHM:
         raw.medium_default = ("vacuum", f"a column {column} is SDSS's way, whose wavelengths are")
-    elif _on_sdss_pixels(wavelength):
+    elif on_sdss_pixels(wavelength):
         raw.medium_default = ("vacuum", "the pixels are those of SDSS, whose wavelengths are")
     return raw
 
 
-def _medium_by_names(column: str, names: list[str]) -> Medium | None:
+def _fwhm_in_angstrom(fwhm: np.ndarray, unit: str | None, per: float, notes: list[str]) -> np.ndarray | None:
+    """Return a column of FWHM in Å, None if its unit is none of length.
+
+    Args:
+        fwhm: shape (L,).
+        unit: the column's own, where stated.
+        per: Å per unit of the wavelengths; what is no power of ten is a logarithm's, and fwhm in Å.
+        notes: where what was taken for granted goes.
+    """
+    if unit and not is_unit(unit):
+        notes.append(f"the column of the FWHM is in {unit}, which is no unit of wavelength: it is left aside")
+        return None
+    if unit and (own := angstroms_per(unit)) is not None:
+        return fwhm * own
+    linear = next((scale for scale in (10.0, 1e4, 1e10) if abs(per / scale - 1) < 1e-9), 1.0)
+    if linear != 1:
+        notes.append("the column of the FWHM has no unit and is taken to be in that of the wavelengths")
+    return fwhm * linear
+
+
+def _no_errors(table: Mapping[str, Any], roles: Mapping[str, str]) -> str:
+    """Return how to say that no column of errors was found: columns that were not used may be such."""
+    size = np.size(table[roles["flux"]])
+    others = [
+        name
+        for name, values in table.items()
+        if name not in roles.values()
+        and role_of(name) is None
+        and np.size(values) == size
+        and np.asarray(values).dtype.kind in "iuf"
+    ]
+    if not others:
+        return "the file has no errors"
+    return f"no column is called like errors (not used: {', '.join(others[:12])}; say which with --columns)"
+
+
+def medium_by_name(column: str, names: list[str]) -> Medium | None:
     """Return the medium that the name of a column of wavelengths, or of its neighbours, says."""
-    lower, others = column.lower(), {name.lower() for name in names if name != column}
-    if lower in _AIR or (lower not in _VACUUM and others & _VACUUM):
+    plain, others = _name_and_unit(column)[0], {_name_and_unit(name)[0] for name in names if name != column}
+    if plain in _AIR or (plain not in _VACUUM and others & _VACUUM):
         return "air"
-    if lower in _VACUUM or others & (_AIR | _VACUUM_BESIDE):
+    if plain in _VACUUM or others & (_AIR | _VACUUM_BESIDE):
         return "vacuum"
     return None
 
 
-def _on_sdss_pixels(wavelength: np.ndarray) -> bool:
+def on_sdss_pixels(wavelength: np.ndarray) -> bool:
     """Return whether wavelengths (Å) increase by `SDSS_STEP` in their logarithm."""
     if wavelength.size < 3 or not (wavelength > 0).all():
         return False

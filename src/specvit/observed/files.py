@@ -15,14 +15,12 @@ import numpy as np
 from specvit.documents.opening import check_readable, system_cause
 from specvit.documents.words import one_line
 from specvit.errors import AccessError, ConfigError, DataError, SpecvitError, import_optional
-from specvit.observed import images, surveys
-from specvit.observed.columns import NAMES, spectrum_of_columns
-from specvit.observed.hdus import card, chosen_hdu, columns_of, header_of
+from specvit.observed import images, multispec, sdss, surveys, tables
+from specvit.observed.columns import holds_spectrum
+from specvit.observed.hdus import chosen_hdu, columns_of
 from specvit.observed.request import ReadOptions, Request
 from specvit.observed.spectrum import ObservedSpectrum, RawSpectrum, checked_spectrum
-from specvit.observed.survey import facts_of, frame_of, set_site, star_name, stated_fwhm
 from specvit.observed.texts import GZIP, read_text_table
-from specvit.observed.units import set_medium
 
 #: Bytes beyond which a compressed file is not unpacked, and a FITS file not opened.
 LARGEST_GZ, LARGEST_FITS = 1_000_000_000, 8_000_000_000
@@ -57,81 +55,18 @@ class Form(NamedTuple):
     read: Reader
 
 
-def is_table(hdus: Any) -> bool:
-    """Return whether the file holds a table."""
-    return any(columns_of(hdu) for hdu in hdus)
-
-
-def read_table(hdus: Any, request: Request) -> Iterator[RawSpectrum]:
-    """Yield the spectra of a FITS table: columns of pixels, or one row with arrays; Gaia's by their sources."""
-    hdu = _table_hdu(hdus, request)
-    names = list(hdu.columns.names)
-    if "source_id" in columns_of(hdu):
-        yield from surveys.read_gaia({name: hdu.data[name] for name in names}, {}, request)
-        return
-    header = header_of(hdus)
-    name = star_name(header, request.source)
-    header |= {key: card(hdu.header, key) for key in hdu.header if key}
-    units = {name: hdu.columns[name].unit for name in names}
-    for number, (own, arrays) in enumerate(_rows_of(hdu, names)):
-        own = own or (f"{name} row {number}" if len(hdu.data) > 1 and own is not None else name)
-        if own != name and not request.options.wants(own, number):
-            continue
-        raw = spectrum_of_columns(arrays, units, request, "table", own)
-        set_medium(raw, header, request.source, request.options.medium)
-        raw.fwhm = raw.fwhm if raw.fwhm is not None else stated_fwhm(header, raw.wavelength, raw.notes)
-        raw.frame, raw.to_observed = frame_of(header, raw.notes)
-        raw.facts = facts_of(header)
-        set_site(raw, header)
-        yield raw
-
-
-#: Columns that name the star of a row.
-ROW_NAMES = ("name", "id", "star", "object", "target", "targetid", "mangaid", "source_id", "obj_id", "objid")
-
-
-def _rows_of(hdu: Any, names: list[str]) -> Iterator[tuple[str | None, dict[str, Any]]]:
-    """Yield name (None for the file's) and columns of each spectrum: rows of pixels are one, rows of arrays many."""
-    columns = columns_of(hdu)
-    flux = next((columns[key] for key in NAMES["flux"] if key in columns), None)
-    if flux is None or np.ndim(hdu.data[flux]) < 2:
-        yield None, {name: hdu.data[name] for name in names}
-        return
-    title = next((columns[key] for key in ROW_NAMES if key in columns), None)
-    # Asked of the file once: each time astropy looks whether the column has to be scaled.
-    fields = {name: hdu.data[name] for name in names}
-    arrays_of = {name: values for name, values in fields.items() if np.ndim(values) == 2}
-    for row in range(len(hdu.data)):
-        own = str(fields[title][row]).strip() if title is not None else ""
-        arrays = {name: values[row] for name, values in arrays_of.items()}
-        yield own if len(hdu.data) > 1 or own else None, arrays
-
-
-def _table_hdu(hdus: Any, request: Request) -> Any:
-    if request.options.hdu is not None:
-        hdu = chosen_hdu(hdus, request.options.hdu, request.source)
-        if columns_of(hdu):
-            return hdu
-        raise DataError(f"{request.source}: HDU {request.options.hdu} is no table")
-    return next(hdu for hdu in hdus if columns_of(hdu))
-
-
-def is_image(hdus: Any) -> bool:
-    """Return whether the file holds pixels in an image."""
-    return any(getattr(hdu, "is_image", False) and card(hdu.header, "NAXIS", 0) for hdu in hdus)
-
-
 #: In the order in which they are tried: the more particular first.
 FORMS = (
     Form("desi", "DESI coadd, spectra and cframe", surveys.is_desi, surveys.read_desi),
     Form("pfs", "PFS pfsObject, pfsSingle, pfsStar", surveys.is_pfs, surveys.read_pfs),
     Form("galah", "GALAH (AAT/HERMES), one camera", surveys.is_galah, surveys.read_galah),
     Form("lamost", "LAMOST low resolution, images and tables", surveys.is_lamost, surveys.read_lamost),
-    Form("sdss", "SDSS, BOSS and SDSS-V spec", surveys.is_sdss, surveys.read_sdss),
+    Form("sdss", "SDSS, BOSS and SDSS-V spec", sdss.is_sdss, sdss.read_sdss),
+    Form("sdss-spspec", "SDSS spSpec (data releases 1 to 7)", sdss.is_spspec, sdss.read_spspec),
     Form("eso-phase3", "ESO Phase 3", surveys.is_phase3, surveys.read_phase3),
-    Form("iraf-multispec", "IRAF multispec", images.is_multispec, images.read_multispec),
-    Form("table", "FITS table of pixels, Gaia RVS among them", is_table, read_table),
-    Form("wcs", "FITS image with wavelengths in its header", is_image, images.read_wcs),
+    Form("iraf-multispec", "IRAF multispec", multispec.is_multispec, multispec.read_multispec),
+    Form("table", "FITS table of pixels, Gaia RVS among them", tables.is_table, tables.read_table),
+    Form("wcs", "FITS image, wavelengths in its header or an extension", images.is_image, images.read_wcs),
 )
 _OTHER_FORMS = {"votable": "VOTable, Gaia RVS among them", "text": "text: CSV, ECSV, two or three columns"}
 
@@ -179,6 +114,9 @@ def iter_spectra(
     kind = _kind(head, file)
     raws = {"fits": _fits, "votable": _votable, "text": _text}[kind](file, request)
     for raw in raws:
+        # Readers of many targets ask before they read one; this is for the only target of a file.
+        if not any(options.wants(name, raw.number) for name in (raw.name, raw.alias)):
+            continue
         count += 1
         try:
             spectrum = checked_spectrum(raw, f"{file} ({raw.name})", options.medium, options.resolution)
@@ -311,13 +249,17 @@ def _form(hdus: Any, request: Request) -> Form:
     form = next((form for form in FORMS if form.matches(hdus)), None)
     if form is None:
         raise DataError(f"{request.source}: a FITS file without pixels; this is no spectrum")
+    # A table beside an image may be about the observation.
+    if form.name == "table" and images.has_wavelengths(hdus) and not tables.spectrum_tables(hdus, request):
+        return next(form for form in FORMS if form.name == "wcs")
     return form
 
 
 def _votable(file: Path, request: Request) -> Iterator[RawSpectrum]:
     votable = import_optional("astropy.io.votable", None, "reading VOTables")
     with _told(request, "VOTable"):
-        table = votable.parse_single_table(file, verify="ignore").to_table()
+        every = [table.to_table() for table in votable.parse(file, verify="ignore").iter_tables()]
+        table = next((table for table in every if holds_spectrum(table.colnames, request)), every[0])
         columns = {name: table[name] for name in table.colnames}
         units = {name: str(table[name].unit) if table[name].unit else None for name in table.colnames}
         yield from _columns(columns, units, request, "votable")
@@ -325,8 +267,14 @@ def _votable(file: Path, request: Request) -> Iterator[RawSpectrum]:
 
 def _text(file: Path, request: Request) -> Iterator[RawSpectrum]:
     with _told(request, "table of text"):
-        columns, units = read_text_table(file)
-        yield from _columns(columns, units, request, "text")
+        asked = request.options.columns
+        columns, units, headed = read_text_table(file, tuple(asked.values()))
+        for raw in _columns(columns, units, request, "text"):
+            if not headed and raw.sigma is not None and "sigma" not in asked:
+                raw.notes.append(
+                    "no headings: columns are taken to be wavelength, flux, sigma; say otherwise with --columns"
+                )
+            yield raw
 
 
 def _columns(
@@ -335,11 +283,9 @@ def _columns(
     wanted = request.options.form
     if wanted not in (None, form):
         raise ConfigError(f"--format {wanted}: {request.source} is a {form} file")
-    if "source_id" in {name.lower() for name in columns}:
-        yield from surveys.read_gaia(columns, units, request)
-        return
-    if surveys.is_rvs_grid(columns):
-        yield surveys.read_rvs(columns, request, star_name({}, request.source))
-        return
-    numeric = {name: values for name, values in columns.items() if np.asarray(values).dtype.kind in "iufb"}
-    yield spectrum_of_columns(numeric, units, request, form, Path(request.source).name)
+    used = {
+        name: values
+        for name, values in columns.items()
+        if name.lower() in tables.ROW_NAMES or np.asarray(values).dtype.kind in "iufbO"
+    }
+    yield from tables.spectra_of_columns(used, units, request, form, Path(request.source).name)

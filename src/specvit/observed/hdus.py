@@ -39,15 +39,3 @@ def chosen_hdu(hdus: Any, wanted: str, source: str) -> Any:
             return hdu
     there = ", ".join(f"{k} {hdu.name}" for k, hdu in enumerate(hdus))
     raise DataError(f"{source}: has no HDU {wanted}; there are {there}")
-
-
-def find_image(hdus: Any, wanted: str | None, source: str) -> Any:
-    """Return the image that holds the flux: the one asked for, or the first with pixels."""
-    if wanted is not None:
-        return chosen_hdu(hdus, wanted, source)
-    images = [hdu for hdu in hdus if getattr(hdu, "is_image", False) and card(hdu.header, "NAXIS", 0) > 0]
-    named = [hdu for hdu in images if hdu.name.upper() in ("FLUX", "DATA", "SCI", "SPECTRUM")]
-    first = next(iter(named + images), None)
-    if first is None:
-        raise DataError(f"{source}: holds no image and no table with pixels; this is no spectrum")
-    return first

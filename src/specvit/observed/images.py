@@ -1,36 +1,27 @@
-"""Spectra in FITS images: one-dimensional world coordinates (linear and logarithmic), and IRAF's many orders.
+"""Spectra in FITS images: wavelengths by one-dimensional world coordinates (linear, logarithmic) or in an extension.
 
 Source of the conventions: Greisen, Calabretta, Valdes & Allen 2006, A&A 446, 747 (FITS paper III: CTYPE, -LOG);
-Valdes 1993, ASP Conf. 52, 467 (IRAF: equispec, multispec, DC-FLAG).
+Valdes 1993, ASP Conf. 52, 467 (IRAF: equispec, DC-FLAG).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from itertools import pairwise
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
-from numpy.polynomial import chebyshev, legendre
 
 from specvit.errors import DataError
-from specvit.observed.columns import bad_pixels
-from specvit.observed.hdus import card, find_image
-from specvit.observed.noise import estimated_sigma
+from specvit.observed.columns import bad_pixels, medium_by_name, on_sdss_pixels, wavelength_unit
+from specvit.observed.extensions import find_image, set_bad, set_errors, wavelength_image, wavelengths_of
+from specvit.observed.hdus import card
 from specvit.observed.request import Request
+from specvit.observed.rows import aperture_name, are_apertures, roles_of_rows, sigma_band
 from specvit.observed.spectrum import MOST_PIXELS, RawSpectrum
 from specvit.observed.survey import facts_of, frame_of, library_of, set_site, star_name, stated_fwhm
 from specvit.observed.units import set_medium, to_angstrom
 
-#: Names of extensions that hold errors -> what they hold.
-ERROR_HDUS = {
-    **dict.fromkeys(("SIGMA", "ERROR", "ERR", "ERRS", "UNCERT", "UNCERTAINTY", "NOISE", "STDDEV"), "sigma"),
-    **dict.fromkeys(("STAT", "VARIANCE", "VAR"), "variance"),
-    **dict.fromkeys(("IVAR", "INVVAR"), "ivar"),
-}
-#: Names of extensions that flag bad pixels.
-MASK_HDUS = ("QUAL", "DQ", "MASK", "BPM", "BADPIX")
 #: Kinds of axes that are no wavelength.
 OTHER_AXES = (
     "FREQ",
@@ -47,77 +38,136 @@ OTHER_AXES = (
     "GLON",
     "GLAT",
 )
-#: Bands of IRAF's `apall`: the optimal extraction is the first, its error the fourth.
-IRAF_SIGMA_BAND = 3
-#: Order of the polynomial that an echelle order is divided by before orders are joined.
-BLAZE_ORDER = 4
+#: Rows of an image up to which they may be spectra without a word that they are.
+MOST_ROWS = 5
+
+
+def is_image(hdus: Any) -> bool:
+    """Return whether the file holds pixels in an image."""
+    return any(getattr(hdu, "is_image", False) and card(hdu.header, "NAXIS", 0) for hdu in hdus)
+
+
+def has_wavelengths(hdus: Any) -> bool:
+    """Return whether an image has wavelengths: in its header, or in an extension of its size."""
+    if not is_image(hdus):
+        return False
+    flux = find_image(hdus, None, "")
+    header = flux.header
+    return bool({"CRVAL1", "COEFF0"} & {*header, *hdus[0].header}) or wavelength_image(hdus, flux) is not None
 
 
 def read_wcs(hdus: Any, request: Request) -> Iterator[RawSpectrum]:
-    """Yield the spectrum of an image whose wavelengths are in the header."""
-    source, options = request.source, request.options
-    hdu = find_image(hdus, options.hdu, source)
+    """Yield the spectra of an image whose wavelengths are in the header, or in an extension.
+
+    Bands of three dimensions, and rows that keywords call flux and errors, are one spectrum. Other rows are one each.
+    """
+    hdu = find_image(hdus, request.options.hdu, request.source)
+    waves = wavelength_image(hdus, hdu)
+    # Keywords of the primary header count for extensions too, unless these say otherwise.
+    header = {key: card(part, key) for part in (hdus[0].header, hdu.header) for key in part if key}
+    _check_shape(hdu, header, waves is not None, request.source)
+    count = hdu.shape[-2] if len(hdu.shape) == 2 else 1
+    roles = roles_of_rows(header, count) if count > 1 else {}
+    name = star_name(header, request.source)
+    if count == 1 or roles:
+        raw = _row_spectrum(hdus, hdu, waves, header, roles.get("flux", 0), request, name, roles)
+        if roles:
+            raw.notes.append(
+                f"rows of the image by its keywords: {', '.join(f'{v} {k}' for k, v in roles.items())}"
+            )
+        yield raw
+        return
+    for row in range(count):
+        own = aperture_name(header, row, f"{name} row {row}")
+        if not any(request.options.wants(word, row) for word in (own, f"row {row}")):
+            continue
+        raw = _row_spectrum(hdus, hdu, waves, header, row, request, own)
+        raw.number, raw.alias = row, f"row {row}"
+        if not are_apertures(header, count):
+            raw.notes.append(
+                f"the image has {count} rows and does not say what they are: each is taken for a spectrum of its own; "
+                "choose with --select"
+            )
+        yield raw
+
+
+def _check_shape(hdu: Any, header: dict[str, Any], waves: bool, source: str) -> None:
+    """Raise if an image is no spectrum and no rows of spectra; before a pixel is read, as a cube may not fit."""
     shape = tuple(hdu.shape)
-    # Before any pixel is read: a cube may be larger than the memory.
+    told = waves or (len(shape) == 2 and are_apertures(header, shape[0]))
     if (
         len(shape) > 3
         or (len(shape) == 3 and shape[1] > 1)
-        or (len(shape) == 2 and shape[0] > 5)
+        or (len(shape) == 2 and shape[0] > MOST_ROWS and not told)
         or shape[-1] > MOST_PIXELS
     ):
         raise DataError(
             f"{source}: HDU {hdu.name or 'PRIMARY'} is an image of shape {shape}, not one spectrum; "
             "extract the spectrum, or choose another HDU with --hdu"
         )
-    data = np.asarray(hdu.data, dtype=np.float64)
-    bands = data.reshape(-1, data.shape[-1])
-    # Keywords of the primary header count for extensions too, unless these say otherwise.
-    header = {key: card(part, key) for part in (hdus[0].header, hdu.header) for key in part if key}
-    notes: list[str] = []
-    wavelength, guessed = _wcs_wavelength(header, data.shape[-1], request, notes)
-    raw = RawSpectrum(star_name(header, source), "wcs", wavelength, bands[0], notes=notes)
+
+
+def _row_spectrum(
+    hdus: Any,
+    hdu: Any,
+    waves: Any,
+    header: dict[str, Any],
+    row: int,
+    request: Request,
+    name: str,
+    roles: Mapping[str, int] | None = None,
+) -> RawSpectrum:
+    """Return the spectrum of one row of an image, with errors and mask from other rows, bands or extensions."""
+    source, options, notes = request.source, request.options, list[str]()
+    data = hdu.data.reshape(-1, hdu.shape[-1])
+    if waves is not None:
+        wavelength, guessed = _beside(waves, row, request, notes)
+    else:
+        wavelength, guessed = _wcs_wavelength(header, data.shape[-1], request, notes)
+    raw = RawSpectrum(name, "wcs", wavelength, np.asarray(data[row], dtype=np.float64), notes=notes)
     raw.assumed |= {"unit"} if guessed else set()
-    if len(bands) > IRAF_SIGMA_BAND:
-        raw.sigma = bands[IRAF_SIGMA_BAND]
-    for other in hdus:
-        kind = ERROR_HDUS.get(other.name.upper())
-        if (
-            kind
-            and getattr(other, "is_image", False)
-            and other.data is not None
-            and other.data.size == bands[0].size
-        ):
-            values = np.asarray(other.data, dtype=np.float64).reshape(-1)
-            if kind == "ivar":
-                raw.ivar = values
-            else:
-                raw.sigma = np.sqrt(values.clip(0)) if kind == "variance" else values
-    _set_bad(raw, hdus)
+    _set_rows(raw, data, roles or {})
+    band = sigma_band(header, len(data)) if len(hdu.shape) == 3 else None
+    if band is not None:
+        raw.sigma = np.asarray(data[band], dtype=np.float64)
+    set_errors(raw, hdus, hdu, row)
+    set_bad(raw, hdus, hdu, row)
+    if waves is not None:
+        raw.medium = medium_by_name(waves.name, [])
+        if on_sdss_pixels(wavelength):
+            raw.medium_default = ("vacuum", "the pixels are those of SDSS, whose wavelengths are")
     set_site(raw, header)
-    set_medium(raw, header, source, options.medium)
+    set_medium(raw, header, source, options.medium, "the name of the extension of wavelengths")
     if library_of(header):
         raw.medium = raw.medium or "air"
     elif "IRAF" in str(header.get("ORIGIN", "")):
         raw.medium_default = ("air", "IRAF's line lists are")
     if raw.ivar is None and raw.sigma is None:
         # Spectra of several cameras are often padded with zeros.
-        raw.bad = (bands[0] == 0) | (False if raw.bad is None else raw.bad)
-    raw.fwhm = stated_fwhm(header, wavelength, raw.notes)
+        raw.flux = np.where(raw.flux == 0, np.nan, raw.flux)
+    raw.fwhm = stated_fwhm(header, wavelength, raw.fwhm_notes)
     raw.frame, raw.to_observed = frame_of(header, raw.notes)
     raw.facts = facts_of(header)
-    yield raw
+    return raw
 
 
-def _set_bad(raw: RawSpectrum, hdus: Any) -> None:
-    """Take the pixels that an extension flags out of a spectrum."""
-    for hdu in hdus:
-        if hdu.name.upper() not in MASK_HDUS or not getattr(hdu, "is_image", False) or hdu.data is None:
-            continue
-        if hdu.data.size == raw.flux.size:
-            error = raw.sigma if raw.sigma is not None else raw.ivar
-            dead = ~(np.ones(raw.flux.size) > 0 if error is None else error > 0)
-            flagged = np.asarray(hdu.data).reshape(-1) != 0
-            raw.bad = bad_pixels(flagged, dead, f"extension {hdu.name}", raw.notes)
+def _set_rows(raw: RawSpectrum, data: np.ndarray, roles: Mapping[str, int]) -> None:
+    """Put the rows that keywords call errors and mask into `raw`."""
+    rows = {role: np.asarray(data[row], dtype=np.float64) for role, row in roles.items() if role != "flux"}
+    raw.sigma, raw.ivar = rows.get("sigma"), rows.get("ivar")
+    if "variance" in rows and raw.sigma is None:
+        raw.sigma = np.sqrt(rows["variance"].clip(0))
+    if "mask" in rows:
+        error = raw.sigma if raw.sigma is not None else raw.ivar
+        dead = ~(np.ones(raw.flux.size) > 0 if error is None else error > 0)
+        raw.bad = bad_pixels(rows["mask"] != 0, dead, "the row of the mask", raw.notes)
+
+
+def _beside(waves: Any, row: int, request: Request, notes: list[str]) -> tuple[np.ndarray, bool]:
+    """Return the wavelengths (Å, in the file's medium) of an extension, and whether their unit is a guess."""
+    stated = wavelength_unit(waves.name) or card(waves.header, "BUNIT")
+    unit = request.options.unit or (str(stated) if stated else None)
+    return to_angstrom(wavelengths_of(waves, row), unit, request.source, notes)
 
 
 def _wcs_wavelength(
@@ -164,95 +214,3 @@ def _wcs_unit(header: dict[str, Any]) -> str | None:
         return str(header["CUNIT1"])
     found = re.search(r"units\s*=\s*([A-Za-z]+)", str(header.get("WAT1_001", "")))
     return found.group(1) if found else None
-
-
-def is_multispec(hdus: Any) -> bool:
-    """Return whether the first image has IRAF's multispec coordinates."""
-    header = hdus[0].header
-    words = f"{card(header, 'CTYPE1', '')} {card(header, 'WAT0_001', '')}".upper()
-    return "MULTISPE" in words and any(key.startswith("WAT2_") for key in header)
-
-
-def read_multispec(hdus: Any, request: Request) -> Iterator[RawSpectrum]:
-    """Yield one spectrum, its orders joined: each divided by a polynomial, cut where two overlap."""
-    source, header = request.source, hdus[0].header
-    data = np.asarray(hdus[0].data, dtype=np.float64)
-    # Bands beyond the first are sky, raw counts and the like.
-    orders = data.reshape(-1, *data.shape[-2:])[0] if data.ndim > 1 else data[None]
-    waves = _multispec_wavelengths(header, len(orders), orders.shape[-1], source)
-    pieces = sorted(zip(waves, orders, strict=True), key=lambda piece: float(piece[0].min()))
-    joined = _joined([piece for piece in pieces if np.ptp(piece[0]) > 0], source)
-    header_values = {key: card(header, key) for key in header if key}
-    raw = RawSpectrum(star_name(header_values, source), "iraf-multispec", *joined)
-    raw.medium_default = ("air", "IRAF's line lists are")
-    raw.notes.append(
-        f"{len(orders)} orders joined: each divided by a polynomial of order {BLAZE_ORDER}, cut in the middle of overlaps"
-    )
-    raw.notes.append("the file has no errors: sigma is estimated from each order, pixel to pixel")
-    raw.assumed.add("sigma")
-    set_medium(raw, header_values, source, request.options.medium)
-    raw.fwhm = stated_fwhm(header_values, raw.wavelength, raw.notes)
-    raw.frame, raw.to_observed = frame_of(header_values, raw.notes)
-    raw.facts = facts_of(header_values)
-    yield raw
-
-
-def _multispec_wavelengths(header: Any, count: int, size: int, source: str) -> list[np.ndarray]:
-    keys = sorted(key for key in header if re.fullmatch(r"WAT2_\d+", key))
-    # Strings of 68 characters are cut anywhere; FITS drops blanks at their ends.
-    text = "".join(str(card(header, key, "")).ljust(68) for key in keys)
-    found = dict(re.findall(r'spec(\d+)\s*=\s*"([^"]*)"', text))
-    try:
-        return [_dispersion(found[str(k + 1)].split(), size, source) for k in range(count)]
-    except (KeyError, ValueError, IndexError):
-        raise DataError(
-            f"{source}: the multispec keywords WAT2_... do not describe all {count} orders"
-        ) from None
-
-
-def _dispersion(words: list[str], size: int, source: str) -> np.ndarray:
-    """Return the wavelengths of one order from the numbers of its multispec string."""
-    kind, first, step, redshift = int(words[2]), float(words[3]), float(words[4]), float(words[6])
-    pixel = np.arange(1, size + 1, dtype=np.float64)
-    if kind in (-1, 0, 1):
-        values = first + step * (pixel - 1)
-        wavelength = np.power(10.0, values) if kind == 1 else values
-        return wavelength / (1 + redshift)
-    total, rest = np.zeros(size), [float(word) for word in words[9:]]
-    while rest:
-        weight, shift, function, order = rest[0], rest[1], int(rest[2]), int(rest[3])
-        if function not in (1, 2):
-            raise DataError(
-                f"{source}: dispersion function {function} (a spline) is not read; linearise with IRAF's dispcor"
-            )
-        low, high, coefficients = rest[4], rest[5], rest[6 : 6 + order]
-        position = (2 * pixel - (high + low)) / (high - low)
-        series = chebyshev.chebval if function == 1 else legendre.legval
-        total += weight * (shift + series(position, coefficients))
-        rest = rest[6 + order :]
-    return total / (1 + redshift)
-
-
-def _joined(
-    pieces: list[tuple[np.ndarray, np.ndarray]], source: str
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    waves, fluxes, sigmas = [], [], []
-    limits = [
-        -np.inf,
-        *(0.5 * (a[0].max() + b[0].min()) for a, b in pairwise(pieces)),
-        np.inf,
-    ]
-    for (wavelength, flux), low, high in zip(pieces, limits[:-1], limits[1:], strict=True):
-        keep = (wavelength > low) & (wavelength <= high)
-        if keep.sum() <= 2 * BLAZE_ORDER or not np.any(flux):
-            continue
-        position = np.linspace(-1, 1, flux.size)
-        level = chebyshev.chebval(position, chebyshev.chebfit(position, flux, BLAZE_ORDER))
-        keep &= level > 0.02 * level.max()
-        sigma = estimated_sigma(flux, ~np.isfinite(flux), source)
-        waves.append(wavelength[keep])
-        fluxes.append(flux[keep] / level[keep])
-        sigmas.append(sigma[keep] / level[keep])
-    if not waves:
-        raise DataError(f"{source}: none of its {len(pieces)} orders holds flux")
-    return np.concatenate(waves), np.concatenate(fluxes), np.concatenate(sigmas)

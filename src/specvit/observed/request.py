@@ -24,7 +24,7 @@ class ReadOptions:
         columns: role (wavelength, flux, sigma, ivar, mask, fwhm, name) -> name or number (from 0) of a column.
         hdu: name or number of the FITS extension.
         unit: of the wavelengths: angstrom, nm, um or log10(angstrom).
-        select: names or numbers (from 0) of the targets wanted from files with several; empty for all.
+        select: names or numbers (from 0) of the targets wanted from a file; empty for all.
 
     Raises:
         ConfigError: for a role, a unit or a resolution that cannot be.

@@ -45,7 +45,8 @@ class ObservedSpectrum:
         ground: whether the light came through the atmosphere.
         facts: what the header says of star and observation.
         assumptions: what was not in the file and was taken for granted, one sentence each.
-        assumed: those of "sigma", "resolution", "medium" and "unit" that are guesses, not the file's or the user's.
+        assumed: those of "sigma", "resolution", "medium", "unit" and "mask" that are guesses, not the file's or the
+            user's; a mask is one if it leaves out more than half of the pixels.
         known: label -> (mean, 1 σ), what is known of this star from elsewhere.
     """
 
@@ -97,8 +98,11 @@ class RawSpectrum:
         fwhm: shape (L,) or one number, Å.
         medium: None if the file does not say.
         medium_default: what is assumed then, and why.
-        resolution_known: whether `fwhm` is the file's or the spectrograph's own.
         notes: assumptions made so far.
+        fwhm_notes: those about the resolution, which say nothing where the user gave it.
+        no_errors: how to say that neither `sigma` nor `ivar` was found.
+        number: of the target in a file of several, from 0.
+        alias: another name that selects it.
     """
 
     name: str
@@ -117,12 +121,18 @@ class RawSpectrum:
     facts: dict[str, str | float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     assumed: set[str] = field(default_factory=set)
+    fwhm_notes: list[str] = field(default_factory=list)
+    no_errors: str = "the file has no errors"
+    number: int = 0
+    alias: str = ""
 
 
 #: FWHM in pixels where nobody says: spectrographs are built to have 2 to 4.
 PIXELS_PER_FWHM = 3.0
 #: A line-spread function with its pixel is about a pixel wide at least; half of one is a mistake.
 FEWEST_PER_FWHM = 0.5
+#: Shares of the pixels that a mask leaves out beyond which that is said, and beyond which it is called a guess.
+MASK_SAID, MASK_DOUBTED = 0.2, 0.5
 
 
 def checked_spectrum(
@@ -140,6 +150,8 @@ def checked_spectrum(
         DataError: for arrays that are no spectrum; names the file, the pixel and the mend.
     """
     notes, assumed = list(raw.notes), set(raw.assumed)
+    if resolution is None:
+        notes += raw.fwhm_notes
     wavelength = np.array(raw.wavelength, dtype=np.float64, copy=True).reshape(-1)
     flux = np.array(raw.flux, dtype=np.float64, copy=True).reshape(-1)
     _check_sizes(raw, wavelength, flux, source)
@@ -157,7 +169,9 @@ def checked_spectrum(
     dead = ~np.isfinite(flux) | columns.get("bad", np.zeros(flux.size, bool)).astype(bool)
     if not np.isfinite(flux).any():
         raise DataError(f"{source}: the flux is NaN in every pixel; choose other columns or another HDU")
-    sigma = _sigma(flux, columns, dead, source, notes, assumed)
+    sigma = _sigma(flux, columns, dead, source, notes, assumed, raw.no_errors)
+    if "bad" in columns:
+        _judge_mask(columns, notes, assumed)
     chosen = _medium(raw, medium, notes, assumed)
     if chosen == "air":
         wavelength = np.where(wavelength > 2000, air_to_vacuum(wavelength.clip(2000.5)), wavelength)
@@ -239,13 +253,14 @@ def _sigma(
     source: str,
     notes: list[str],
     assumed: set[str],
+    no_errors: str,
 ) -> np.ndarray:
     """Return the errors, `inf` where a pixel is dead."""
     given = next((key for key in ("sigma", "ivar") if key in columns), None)
     if given is None or np.isnan(columns[given].astype(np.float64)).all():
         # Some archives give a column of errors and nothing in it.
-        what = "has no errors" if given is None else f"has NaN for every {given}"
-        notes.append(f"the file {what}: sigma is estimated from the spectrum, pixel to pixel")
+        what = no_errors if given is None else f"the file has NaN for every {given}"
+        notes.append(f"{what}: sigma is estimated from the spectrum, pixel to pixel")
         assumed.add("sigma")
         return np.where(dead, np.inf, estimated_sigma(flux, dead, source))
     values = columns[given].astype(np.float64)
@@ -257,6 +272,22 @@ def _sigma(
         notes.append(f"{negative} pixels have a negative {given} and are taken for dead")
     size = np.where(good, values, 1.0)
     return np.where(good & ~dead, size if given == "sigma" else 1 / np.sqrt(size), np.inf)
+
+
+def _judge_mask(columns: dict[str, np.ndarray], notes: list[str], assumed: set[str]) -> None:
+    """Say if a mask leaves out many of the pixels that have a flux and an error."""
+    error = next((columns[key] for key in ("sigma", "ivar") if key in columns), None)
+    there = np.isfinite(columns["flux"])
+    if error is not None and not np.isnan(error.astype(np.float64)).all():
+        there &= np.isfinite(error) & (error > 0)
+    share = float(columns["bad"].astype(bool)[there].mean()) if there.any() else 0.0
+    if share > MASK_SAID:
+        notes.append(
+            f"the mask leaves out {100 * share:.0f} % of the pixels that have a flux and an error; if it marks good "
+            "ones, give another with --columns mask=NAME, or the spectrum without it"
+        )
+    if share > MASK_DOUBTED:
+        assumed.add("mask")
 
 
 def _medium(raw: RawSpectrum, wanted: Medium | None, notes: list[str], assumed: set[str]) -> Medium:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from specvit.observed.spectrum import Frame, RawSpectrum
+from specvit.observed.spectrum import Frame, Medium, RawSpectrum
 
 _NAME_KEYS = ("OBJNAME", "OBJ_NAME", "DESIG", "TARGNAME", "TARGET", "OBJECT", "STAR", "OBJID")
 _RESOLUTION_KEYS = ("SPEC_RES", "RESOLUTION", "SPECRES", "RESOL", "R_SPEC")
@@ -78,6 +78,17 @@ def stated_fwhm(header: Mapping[str, Any], wavelength: np.ndarray, notes: list[s
     return None
 
 
+def medium_of_ucd(header: Mapping[str, Any], column: int) -> Medium | None:
+    """Return the medium by the UCD of a table's column (counted from 1), None if it has none of wavelength.
+
+    Source: ESO Science Data Products Standard, issue 8, section 13: `em.wl;obs.atmos` is air, `em.wl` vacuum.
+    """
+    words = f"{header.get(f'TUCD{column}') or ''}".lower()
+    if "em.wl" not in words:
+        return None
+    return "air" if "atmos" in words else "vacuum"
+
+
 #: Telescopes above the air, whose wavelengths are in vacuum.
 _SPACE = ("HST", "JWST", "EUCLID", "SPITZER", "GALEX", "ROMAN")
 
@@ -101,10 +112,11 @@ def frame_of(header: Mapping[str, Any], notes: list[str]) -> tuple[Frame, float]
         notes.append(f"{library} spectra are in the stars' rest frame, to some 40 km/s")
         return "rest", 0.0
     system = str(header.get("SPECSYS", "")).upper()
+    # Not VHELIO: there IRAF's rvcorrect and fxcor write the star's own heliocentric velocity.
     correction = next(
         (
             header[key]
-            for key in ("HELIO_RV", "BERV", "VHELIO", "BARYVEL", "ESO DRS BERV")
+            for key in ("HELIO_RV", "BERV", "BARYVEL", "ESO DRS BERV")
             if isinstance(header.get(key), int | float)
         ),
         None,

@@ -1,4 +1,4 @@
-"""The forms of surveys: SDSS, LAMOST, DESI, PFS, GALAH, Gaia RVS and ESO Phase 3 files.
+"""The forms of surveys: LAMOST, DESI, PFS, GALAH and ESO Phase 3 files.
 
 Each form is two functions: whether an open FITS file is of it, by its content alone, and a reader that yields
 what it holds. The references of each form are in its reader.
@@ -6,73 +6,30 @@ what it holds. The references of each form are in its reader.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from specvit.errors import DataError
-from specvit.observed.columns import numbers, spectrum_of_columns
+from specvit.observed.columns import find_columns, numbers, spectrum_of_columns
 from specvit.observed.hdus import card, columns_of, header_of, table_with
 from specvit.observed.request import Request
+from specvit.observed.sdss import SDSS_BAD
 from specvit.observed.spectrum import RawSpectrum
-from specvit.observed.survey import facts_of, frame_of, star_name, stated_fwhm
-from specvit.observed.units import to_angstrom
+from specvit.observed.survey import facts_of, frame_of, medium_of_ucd, set_site, star_name, stated_fwhm
+from specvit.observed.tables import notes_on_others
+from specvit.observed.units import set_medium, to_angstrom
 from specvit.spectra.resample import FWHM_PER_SIGMA
 
-#: Bits of SDSS's SPPIXMASK after which a pixel is not used: FULLREJECT, NOSKY, BRIGHTSKY, NODATA, REDMONSTER.
-SDSS_BAD = 1 << 18 | 1 << 22 | 1 << 23 | 1 << 24 | 1 << 28
 #: Names of mask planes of PFS after which a pixel is not used.
 PFS_BAD = ("NO_DATA", "BAD", "BAD_FLAT", "SAT", "CR", "BAD_FLUXCAL", "BAD_SKY", "UNMASKEDNAN")
-RVS_RESOLUTION, RVS_PIXELS = 11_500.0, 2401
 LAMOST_RESOLUTION = 1800.0
 #: Pixels (Å) below which a red PFS spectrum is of the medium-resolution arm; FWHM there (Å, of the exposure time
 #: calculator's optical model, pixel included), and λ/FWHM of the low-resolution arm.
 PFS_MEDIUM_STEP, PFS_MEDIUM_FWHM, PFS_LOW = 0.6, 1.35, 3000.0
-
-
-def is_sdss(hdus: Any) -> bool:
-    """Return whether a table holds flux, loglam and ivar."""
-    return table_with(hdus, "flux", "loglam", "ivar") is not None
-
-
-def read_sdss(hdus: Any, request: Request) -> Iterator[RawSpectrum]:
-    """Yield the coadd of a `spec-*.fits`: vacuum, heliocentric, `wdisp` in pixels of the logarithmic grid.
-
-    Source: data model of SDSS DR17 (spec) and DR19 (BOSS of SDSS-V, specLite).
-    """
-    table, header = table_with(hdus, "flux", "loglam", "ivar"), header_of(hdus)
-    names = columns_of(table)
-    data = {
-        low: numbers(table.data[name], name, request.source)
-        for low, name in names.items()
-        if low in ("flux", "loglam", "ivar", "and_mask", "wdisp", "wresl")
-    }
-    plate = [
-        str(header[key]).strip()
-        for key in ("PLATEID", "FIELD", "MJD", "FIBERID", "CATALOGID")
-        if key in header
-    ]
-    raw = RawSpectrum(
-        f"SDSS {'-'.join(plate)}" if plate else star_name({}, request.source),
-        "sdss",
-        np.power(10.0, data["loglam"]),
-        data["flux"],
-        ivar=data["ivar"],
-    )
-    if "and_mask" in data:
-        raw.bad = (data["and_mask"].astype(np.int64) & SDSS_BAD) != 0
-    step = np.gradient(data["loglam"]) * np.log(10.0) * raw.wavelength
-    if "wdisp" in data:
-        raw.fwhm = FWHM_PER_SIGMA * data["wdisp"] * step
-    elif "wresl" in data:
-        raw.fwhm = FWHM_PER_SIGMA * data["wresl"]
-    raw.medium, raw.frame = "vacuum", "barycentric"
-    speed = header.get("HELIO_RV")
-    raw.to_observed = -float(speed) if isinstance(speed, int | float) else 0.0
-    raw.facts = facts_of(header)
-    yield raw
 
 
 def is_lamost(hdus: Any) -> bool:
@@ -108,7 +65,7 @@ def read_lamost(hdus: Any, request: Request) -> Iterator[RawSpectrum]:
     name = str(header.get("DESIG") or star_name(header, request.source)).strip()
     raw = RawSpectrum(name, "lamost", wavelength, flux, ivar=ivar)
     raw.bad = None if bad is None else (bad.astype(np.int64) & SDSS_BAD) != 0
-    raw.notes.append(f"resolution {LAMOST_RESOLUTION:g} (LAMOST LRS: Cui et al. 2012, RAA 12, 1197)")
+    raw.fwhm_notes.append(f"resolution {LAMOST_RESOLUTION:g} (LAMOST LRS: Cui et al. 2012, RAA 12, 1197)")
     raw.fwhm, raw.medium, raw.frame = wavelength / LAMOST_RESOLUTION, "vacuum", "barycentric"
     speed = header.get("HELIO_RV")
     raw.to_observed = -float(speed) if isinstance(speed, int | float) else 0.0
@@ -117,9 +74,16 @@ def read_lamost(hdus: Any, request: Request) -> Iterator[RawSpectrum]:
 
 
 def is_desi(hdus: Any) -> bool:
-    """Return whether the file has arms (R_FLUX, ...), or a fibre map beside flux, ivar and resolution."""
+    """Return whether the file has arms (R_FLUX, BRZ_FLUX, ...), or a fibre map beside flux, ivar and wavelength."""
     names = {hdu.name.upper() for hdu in hdus}
-    return bool({"B_FLUX", "R_FLUX", "Z_FLUX"} & names) or {"FLUX", "IVAR", "WAVELENGTH", "FIBERMAP"} <= names
+    return bool(_desi_arms(names)) or {"FLUX", "IVAR", "WAVELENGTH", "FIBERMAP"} <= names
+
+
+def _desi_arms(names: set[str]) -> list[str]:
+    """Return the prefixes of a file's arms; of cameras that were coadded (BRZ_) if it has no single ones."""
+    arms = [match[1] for name in names if (match := re.fullmatch(r"([BRZ]{1,3}_)FLUX", name))]
+    arms = [arm for arm in arms if {f"{arm}WAVELENGTH", f"{arm}IVAR"} <= names]
+    return [arm for arm in arms if len(arm) == 2] or arms
 
 
 def read_desi(hdus: Any, request: Request) -> Iterator[RawSpectrum]:
@@ -129,9 +93,7 @@ def read_desi(hdus: Any, request: Request) -> Iterator[RawSpectrum]:
     (coadd, cframe); Guy et al. 2023, AJ 165, 144.
     """
     by_name = {hdu.name.upper(): hdu for hdu in hdus}
-    arms = [
-        arm for arm in ("B_", "R_", "Z_", "") if f"{arm}FLUX" in by_name and f"{arm}WAVELENGTH" in by_name
-    ]
+    arms = _desi_arms(set(by_name)) or [""]
     arms.sort(key=lambda arm: float(by_name[f"{arm}WAVELENGTH"].data[0]))
     fibres = by_name["FIBERMAP"].data if "FIBERMAP" in by_name else None
     count = by_name[f"{arms[0]}FLUX"].data.shape[0]
@@ -141,7 +103,7 @@ def read_desi(hdus: Any, request: Request) -> Iterator[RawSpectrum]:
             pieces = [_desi_arm(by_name, arm, k) for arm in arms]
             joined = [np.concatenate(part) for part in zip(*_cut(pieces), strict=True)]
             raw = RawSpectrum(names[k], "desi", joined[0], joined[1], ivar=joined[2], bad=joined[3] != 0)
-            raw.fwhm, raw.medium, raw.frame = joined[4], "vacuum", "barycentric"
+            raw.fwhm, raw.medium, raw.frame, raw.number = joined[4], "vacuum", "barycentric", k
             if fibres is not None:
                 raw.facts = {
                     key: float(fibres[key][k]) for key in ("TARGET_RA", "TARGET_DEC") if key in fibres.names
@@ -237,7 +199,7 @@ def read_pfs(hdus: Any, request: Request) -> Iterator[RawSpectrum]:
     medium = step < PFS_MEDIUM_STEP
     raw.fwhm = np.full(wavelength.size, PFS_MEDIUM_FWHM) if medium else wavelength / PFS_LOW
     words = f"{PFS_MEDIUM_FWHM:g} Å FWHM" if medium else f"resolution {PFS_LOW:g}"
-    notes.append(f"{words}: that of PFS's red arm with pixels of {step:.2f} Å")
+    raw.fwhm_notes.append(f"{words}: that of PFS's red arm with pixels of {step:.2f} Å")
     raw.medium, raw.frame = "vacuum", "barycentric"
     raw.facts = facts_of(header)
     yield raw
@@ -305,65 +267,25 @@ def is_phase3(hdus: Any) -> bool:
 def read_phase3(hdus: Any, request: Request) -> Iterator[RawSpectrum]:
     """Yield the spectrum of one row of arrays.
 
-    Air if the TUCD of the wavelengths says `obs.atmos`, else vacuum. Source: ESO Science Data Products Standard,
-    issue 8, section 13.
+    Air if the UCD of the wavelengths says `obs.atmos`, vacuum if it does not; without one, what the header says.
+    Source: ESO Science Data Products Standard, issue 8, section 13.
     """
     table = table_with(hdus, "wave", "flux")
     header = header_of(hdus) | {key: card(table.header, key) for key in table.header if key}
-    units = {name: table.columns[name].unit for name in table.columns.names}
-    arrays = {name: table.data[name][0] for name in table.columns.names if np.ndim(table.data[name]) == 2}
+    names = table.columns.names
+    units = {name: table.columns[name].unit for name in names}
+    arrays = {name: table.data[name][0] for name in names if np.ndim(table.data[name]) == 2}
     raw = spectrum_of_columns(arrays, units, request, "eso-phase3", star_name(header, request.source))
-    at = table.columns.names.index(columns_of(table)["wave"]) + 1
-    raw.medium = "air" if "atmos" in str(header.get(f"TUCD{at}", "")).lower() else "vacuum"
-    raw.fwhm = stated_fwhm(header, raw.wavelength, raw.notes)
+    said = medium_of_ucd(header, names.index(find_columns(list(arrays), request)["wavelength"]) + 1)
+    if said is not None:
+        raw.medium = said
+        set_medium(raw, header, request.source, request.options.medium, "the UCD of the wavelengths")
+    else:
+        set_medium(raw, header, request.source, request.options.medium)
+    if raw.fwhm is None:
+        raw.fwhm = stated_fwhm(header, raw.wavelength, raw.fwhm_notes)
     raw.frame, raw.to_observed = frame_of(header, raw.notes)
     raw.facts = facts_of(header)
+    raw.notes += notes_on_others(hdus, table, request)
+    set_site(raw, header)
     yield raw
-
-
-def read_gaia(table: Any, units: Any, request: Request) -> Iterator[RawSpectrum]:
-    """Yield the mean RVS spectra of a DataLink table: nm in vacuum, the star's rest frame, above the atmosphere.
-
-    Rows of pixels with a `source_id` each, or rows of whole spectra. Source: Cropper et al. 2018, A&A 616, A5;
-    Seabroke et al., Gaia DR3 documentation, chapter 6.
-    """
-    names = {name.lower(): name for name in table}
-    identity = np.asarray(table[names["source_id"]])
-    whole = np.ndim(table[names["flux"]][0]) > 0
-    columns = {key: table[names[key]] for key in ("wavelength", "flux", "flux_error") if key in names}
-    _, first, counts = np.unique(identity, return_index=True, return_counts=True)
-    # Sorted once: to look for every star's rows among all would take the square of their number.
-    order = np.argsort(identity, kind="stable")
-    starts = np.concatenate([[0], np.cumsum(counts)])
-    for number, k in enumerate(np.argsort(first)):
-        star, rows = identity[first[k]], order[starts[k] : starts[k + 1]]
-        if not request.options.wants(str(star), number):
-            continue
-        one = {key: (values[rows[0]] if whole else values[rows]) for key, values in columns.items()}
-        raw = read_rvs(one, request, f"Gaia DR3 {star}")
-        raw.facts = {"source_id": str(star)}
-        yield raw
-
-
-def is_rvs_grid(columns: Mapping[str, Any]) -> bool:
-    """Return whether columns are on the pixels of Gaia's mean RVS spectra, 846 to 870 nm in steps of 0.01 nm."""
-    names = {name.lower(): name for name in columns}
-    if not {"wavelength", "flux", "flux_error"} <= set(names):
-        return False
-    wavelength = np.asarray(columns[names["wavelength"]]).reshape(-1)
-    return (
-        wavelength.size == RVS_PIXELS
-        and wavelength.dtype.kind == "f"
-        and bool(np.allclose(wavelength, np.linspace(846.0, 870.0, RVS_PIXELS), atol=1e-3))
-    )
-
-
-def read_rvs(columns: Mapping[str, Any], request: Request, name: str) -> RawSpectrum:
-    """Return one mean RVS spectrum; see `read_gaia`."""
-    plain = {key.lower(): values for key, values in columns.items()}
-    used: dict[str, Any] = {key: plain[key] for key in ("wavelength", "flux", "flux_error") if key in plain}
-    raw = spectrum_of_columns(used, {"wavelength": "nm"}, request, "gaia-rvs", name)
-    raw.medium, raw.frame, raw.ground = "vacuum", "rest", False
-    raw.fwhm = raw.wavelength / RVS_RESOLUTION
-    raw.notes.append(f"resolution {RVS_RESOLUTION:g} (Gaia RVS: Cropper et al. 2018, A&A 616, A5)")
-    return raw

@@ -5,12 +5,15 @@ from __future__ import annotations
 import csv
 import gzip
 import re
+from collections.abc import Collection
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from specvit.documents.words import one_line
 from specvit.errors import DataError
+from specvit.observed.columns import role_of
 from specvit.observed.units import is_unit
 
 #: A spectrum in text is smaller; a larger file is something else.
@@ -20,11 +23,23 @@ GZIP = b"\x1f\x8b"
 COMMENTS = ("#", "%", "!", ";", "//")
 
 
-def read_text_table(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str | None]]:
-    """Return columns and their units of a text file.
+class TextTable(NamedTuple):
+    """Columns of a text file by name, their units where stated, and whether the file itself names them."""
 
-    ECSV says both; else the last line before the first row of numbers may name the columns, and without one they
-    are wavelength, flux and, if there are three or more, sigma.
+    columns: dict[str, np.ndarray]
+    units: dict[str, str | None]
+    headed: bool
+
+
+def read_text_table(path: Path, wanted: Collection[str] = ()) -> TextTable:
+    """Return the columns of a text file.
+
+    ECSV says both names and units; else the last line before the first row of numbers may name the columns, and
+    without one they are wavelength, flux and, if there are three or more, sigma.
+
+    Args:
+        path: the file.
+        wanted: names that the user gives to columns: a comment with all of them is a heading.
 
     Raises:
         DataError: if it is no table of numbers; names the file and the line.
@@ -38,7 +53,7 @@ def read_text_table(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str | 
     if not text.strip():
         raise DataError(f"{path}: the file is empty")
     if text.startswith("# %ECSV"):
-        return _ecsv(path, text)
+        return TextTable(*_ecsv(path, text), headed=True)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     heading = next((k for k, line in enumerate(lines) if not line.startswith(COMMENTS)), len(lines))
     rows = [line for line in lines[heading:] if not line.startswith(COMMENTS)]
@@ -48,19 +63,24 @@ def read_text_table(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str | 
     if delimiter == ";":
         # Where a comma is the decimal point, columns are parted by semicolons.
         rows = [row.replace(",", ".") for row in rows]
+    headed = True
     if not _is_number(_fields(rows[0], delimiter)[0]):
         names, rows = _fields(rows[0], delimiter), rows[1:]
     else:
-        # A comment right above the numbers may be their heading: as many words as there are columns.
+        # A comment right above the numbers may be their heading.
         words = _fields(re.sub(r"^[#%!;/\s]+", "", lines[heading - 1]), delimiter) if heading else []
         count = len(_fields(rows[0], delimiter))
-        named = len(words) == count and not any(map(_is_number, words))
-        names = (
-            words
-            if named
-            else ["wavelength", "flux", "sigma"][:count] + [f"column{k}" for k in range(3, count)]
-        )
-    return _columns(path, names, rows, delimiter), _units(names)
+        headed = len(words) == count and _is_heading(words, wanted)
+        plain = ["wavelength", "flux", "sigma"][:count] + [f"column{k}" for k in range(3, count)]
+        names = words if headed else plain
+    return TextTable(_columns(path, names, rows, delimiter), _units(names), headed)
+
+
+def _is_heading(words: list[str], wanted: Collection[str]) -> bool:
+    """Return whether words name the columns of a spectrum: 'Arcturus spectrum' above two columns does not."""
+    plain = [_plain_name(word, k) for k, word in enumerate(words)]
+    named = [name for name in wanted if not name.isdigit()]
+    return {"wavelength", "flux"} <= set(map(role_of, plain)) or (bool(named) and set(named) <= set(plain))
 
 
 def _content(path: Path) -> bytes:
@@ -129,9 +149,10 @@ def _ecsv(path: Path, text: str) -> tuple[dict[str, np.ndarray], dict[str, str |
     except Exception as error:
         raise DataError(f"{path}: not a complete ECSV table ({one_line(str(error))[:160]})") from error
     units = {name: str(table[name].unit) if table[name].unit else None for name in table.colnames}
+    # Whole numbers stay as they are: identities of 19 digits are no floating-point numbers.
     return {
         name: np.ma.filled(table[name].astype(float), np.nan)
-        if table[name].dtype.kind in "iuf"
+        if table[name].dtype.kind == "f" or (table[name].dtype.kind in "iu" and np.ma.is_masked(table[name]))
         else np.asarray(table[name])
         for name in table.colnames
     }, units

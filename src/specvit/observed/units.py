@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,17 +12,20 @@ from specvit.errors import DataError
 from specvit.numerics import median
 from specvit.observed.spectrum import Medium, RawSpectrum
 
-#: Spelling -> Å per unit.
+#: Spelling (lower case, without blanks, * and ^) -> Å per unit.
 ANGSTROMS = {
-    **dict.fromkeys(("angstrom", "angstroms", "a", "aa", "0.1nm", "å", "ang", "0.1 nm"), 1.0),
-    **dict.fromkeys(("nm", "nanometer", "nanometers", "nanometre"), 10.0),
-    **dict.fromkeys(("um", "micron", "microns", "micrometer", "µm", "μm"), 1e4),
+    **dict.fromkeys(("angstrom", "angstroms", "angstroem", "a", "aa", "å", "ang"), 1.0),
+    **dict.fromkeys(("0.1nm", "10-10m", "1e-10m", "1.0e-10m"), 1.0),
+    **dict.fromkeys(("nm", "nanometer", "nanometers", "nanometre", "nanometres", "10-9m", "1e-9m"), 10.0),
+    **dict.fromkeys(
+        ("um", "micron", "microns", "micrometer", "micrometre", "µm", "μm", "10-6m", "1e-6m"), 1e4
+    ),
     **dict.fromkeys(("m", "meter", "metre"), 1e10),
 }
 #: For logarithms of Å; what `--unit` calls them.
 LOGARITHM = "log10(angstrom)"
 NO_UNIT = f"is no unit of wavelength; give --unit angstrom, nm, um or {LOGARITHM}"
-_LOGARITHMS = {LOGARITHM, "log(angstrom)", "dex(angstrom)", "loglam", "log10 angstrom"}
+_LOGARITHMS = {LOGARITHM, "log(angstrom)", "dex(angstrom)", "loglam", "log10angstrom"}
 
 #: Å between which the middle of an optical spectrum lies.
 OPTICAL = (2500.0, 26_000.0)
@@ -38,9 +42,12 @@ def to_angstrom(
         DataError: for a unit that is none of wavelength, or if no unit makes it an optical spectrum.
     """
     values = np.asarray(values, dtype=np.float64)
-    if unit and (name := unit.strip().lower()) not in ("", "none", "unknown"):
+    if unit and (name := _plain(unit)) not in ("", "none", "unknown"):
         if name in _LOGARITHMS:
-            return np.power(10.0, values), False
+            with np.errstate(over="ignore"):
+                linear = np.power(10.0, values)
+            _check_optical(linear, f"as {LOGARITHM}", source)
+            return linear, False
         if name not in ANGSTROMS:
             raise DataError(f"{source}: '{unit}' {NO_UNIT}")
         converted = values * ANGSTROMS[name]
@@ -67,8 +74,18 @@ def to_angstrom(
 
 def is_unit(unit: str) -> bool:
     """Return whether `unit` is one that `to_angstrom` knows."""
-    name = unit.strip().lower()
+    name = _plain(unit)
     return name in ANGSTROMS or name in _LOGARITHMS
+
+
+def angstroms_per(unit: str) -> float | None:
+    """Return how many Å a unit of length has, None if it is none that `to_angstrom` knows."""
+    return ANGSTROMS.get(_plain(unit))
+
+
+def _plain(unit: str) -> str:
+    """Return a unit as `ANGSTROMS` spells it: '10**-10 m' is '10-10m'."""
+    return re.sub(r"[\s*^]+", "", unit.lower())
 
 
 def _middle(values: np.ndarray, source: str) -> float:
@@ -115,18 +132,28 @@ def stated_medium(header: Mapping[str, Any], source: str) -> Medium | None:
     return next(iter(said), None)
 
 
-def set_medium(raw: RawSpectrum, header: Mapping[str, Any], source: str, wanted: Medium | None) -> None:
+def set_medium(
+    raw: RawSpectrum,
+    header: Mapping[str, Any],
+    source: str,
+    wanted: Medium | None,
+    other: str = "the name of the column of wavelengths",
+) -> None:
     """Put what the header says of the medium into `raw`; a user's word settles a contradiction.
 
+    Args:
+        raw: its `medium` is what `other` says.
+        header: of the file.
+        source: the file, for messages.
+        wanted: the user's word.
+        other: what else spoke of the medium.
+
     Raises:
-        DataError: if the header says both, or another than the name of the column of wavelengths.
+        DataError: if the header says both, or another than `other`.
     """
     if wanted is not None:
         return
     stated = stated_medium(header, source)
     if stated is not None and raw.medium not in (None, stated):
-        raise DataError(
-            f"{source}: the header says {stated}, the name of the column of wavelengths {raw.medium}; "
-            "settle it with --medium"
-        )
+        raise DataError(f"{source}: the header says {stated}, {other} {raw.medium}; settle it with --medium")
     raw.medium = stated or raw.medium

@@ -29,7 +29,7 @@ from specvit.stellar import Refusal, StarFitSettings, StarFitter
 from specvit.stellar.calibration import KnownStar, known_residuals, leave_out
 from specvit.stellar.flags import NOTES
 from specvit.stellar.label_calibration import left_out_values
-from specvit.stellar.systematic import left_out_coverage, missing_error
+from specvit.stellar.systematic import left_out_pulls, missing_error
 
 LABELS = {"teff": "teff", "log_g": "logg", "m_h": "feh"}
 #: Files that say neither medium nor resolution, and are of no use without.
@@ -108,6 +108,7 @@ def measure(folder: Path, settings: StarFitSettings, surveys: bool, words: dict[
     seconds = time.process_time() - began
     outcomes = outcomes_of(known_stars(rows, spectra), fitter, surveys)
     off, sigma = np.full((2, len(rows), 3), np.nan)
+    snr = np.full(len(rows), np.nan)
     doubts: list[set[str]] = []
     notes: list[set[str]] = []
     for k, outcome in enumerate(outcomes):
@@ -117,6 +118,7 @@ def measure(folder: Path, settings: StarFitSettings, surveys: bool, words: dict[
             continue
         star = outcome[0]
         off[k] = [star.labels[label] - known[k, i] for i, label in enumerate(LABELS)]
+        snr[k] = star.snr
         sigma[k] = [star.errors[label] for label in LABELS]
         doubts.append(set(star.flags) - set(NOTES))
         notes.append(set(star.flags) & set(NOTES[:2]))
@@ -144,12 +146,23 @@ def measure(folder: Path, settings: StarFitSettings, surveys: bool, words: dict[
         f"{100 * flagged[in_box & covered].mean():.0f} % of those that cover the Ca II triplet"
     )
     usable = good & np.isfinite(off).all(1)
+    pulls = np.full_like(off, np.nan)
     for i, label in enumerate(LABELS):
-        error, share = (f(off[usable, i], sigma[usable, i]) for f in (missing_error, left_out_coverage))
-        print(
-            f"{label}: {error:.3g} is missing in the errors; "
-            f"stars left out are inside 1 σ of the total in {100 * share:.0f} %"
-        )
+        pulls[usable, i] = left_out_pulls(off[usable, i], sigma[usable, i])
+        print(f"{label}: {missing_error(off[usable, i], sigma[usable, i]):.3g} is missing in the errors")
+    print("inside 1 and 2 σ of the total error, its systematic part from all the other stars:")
+    groups = {"all without doubts": usable, "benchmark stars": usable & benchmark}
+    groups |= {kind: usable & (instrument == kind) for kind in ("stelib", "lamost")}
+    groups |= {
+        "log g below 3": usable & (known[:, 1] < 3),
+        "log g above 3": usable & (known[:, 1] >= 3),
+        "S/N below 100": usable & (snr < 100),
+        "S/N above 100": usable & (snr >= 100),
+    }
+    for name, chosen in groups.items():
+        shares = [100 * np.mean(np.abs(pulls[chosen]) < width, axis=0) for width in (1, 2)]
+        cells = " | ".join(f"{one:.0f}, {two:.0f} %" for one, two in zip(*shares, strict=True))
+        print(f"| {name} | {chosen.sum()} | {cells} |")
     calibrated = np.full_like(off, np.nan)
     for i in range(len(LABELS)):
         estimate = (off + known)[usable, i]

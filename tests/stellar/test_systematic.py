@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from specvit.stellar.systematic import left_out_coverage, missing_error, within_priors
+from specvit.stellar.systematic import left_out_pulls, missing_error, within_priors
 
 
 def test_what_is_missing_is_found():
@@ -12,7 +12,9 @@ def test_what_is_missing_is_found():
     off = sigma * rng.standard_normal(sigma.size) + 0.25 * rng.standard_normal(sigma.size)
     # The quantile of a mixture of widths is not exactly that of one width.
     assert missing_error(off, sigma) == pytest.approx(0.25, rel=0.03)
-    assert left_out_coverage(off[:300], sigma[:300]) == pytest.approx(0.68, abs=0.06)
+    pulls = left_out_pulls(off[:300], sigma[:300])
+    assert np.mean(np.abs(pulls) < 1) == pytest.approx(0.68, abs=0.06)
+    assert np.mean(np.abs(pulls) < 2) == pytest.approx(0.95, abs=0.03)
 
 
 def test_errors_that_are_large_enough_stay():

@@ -55,10 +55,8 @@ def missing_error(off: np.ndarray, sigma: np.ndarray) -> float:
     return float(np.sqrt(np.quantile(lacking, WITHIN_SIGMA)))
 
 
-def left_out_coverage(off: np.ndarray, sigma: np.ndarray) -> float:
-    """Return the share of stars within a total error whose systematic part all the other stars gave."""
-    inside = [
-        abs(off[k]) < np.hypot(sigma[k], missing_error(np.delete(off, k), np.delete(sigma, k)))
-        for k in range(len(off))
-    ]
-    return float(np.mean(inside))
+def left_out_pulls(off: np.ndarray, sigma: np.ndarray) -> np.ndarray:
+    """Return deviations (N,) in units of total errors whose systematic part all the other stars gave, shape (N,)."""
+    others = [missing_error(np.delete(off, k), np.delete(sigma, k)) for k in range(len(off))]
+    pulls: np.ndarray = off / np.hypot(sigma, others)
+    return pulls

@@ -108,19 +108,20 @@ def set_aside(path: Path) -> Path:
     return aside
 
 
-def check_own(path: Path, notice: str, maker: str) -> None:
+def check_own(path: Path, notice: str, maker: str, option: str = "--output") -> None:
     """Raise RunError if there is a file that was not made here: nobody's own work is overwritten.
 
     Args:
         path: about to be written.
         notice: what every file of that kind holds that was made.
         maker: the command.
+        option: its option that chooses the path.
     """
     with disk_errors(path):
         foreign = path.is_file() and notice.encode() not in path.read_bytes()
     if foreign:
         raise RunError(
-            f"{path}: not made by `{maker}`, and would be overwritten; choose another --output, or move it away"
+            f"{path}: not made by `{maker}`, and would be overwritten; choose another {option}, or move it away"
         )
 
 

@@ -144,8 +144,10 @@ def open_test_spectra(config: TrainingConfig) -> tuple[SpectraSource, World | No
     """
     data, seed = config.data, config.simulate.seed
     if data.test is not None:
-        stored = _open((data.test,), splits.TEST, seed)
-        return stored, replace(stored.world, widening=None) if isinstance(stored, StoredSpectra) else None
+        if is_reference(data.test):
+            return _open((data.test,), splits.TEST, seed), None
+        stored = StoredSpectra(data.test)
+        return stored, replace(stored.world, widening=None)
     world = stored_world(data) or world_of(config.library, config.instrument, config.simulate)
     world = replace(world, widening=None)
     return build_world(world).source(splits.TEST, seed, splits.ENDLESS, truth=True), world

@@ -11,7 +11,9 @@ from specvit.denoise.learned import LearnedDenoiser
 from specvit.denoise.learned.config import split_options
 from specvit.denoise.learned.restoration import Restoration
 from specvit.denoise.learned.seen import Sight
-from specvit.errors import DataError, RunError
+from specvit.denoise.making import strongest
+from specvit.errors import ConfigError, DataError, RunError
+from specvit.jobs.denoiser_training import score_flux
 from specvit.spectra import MemorySource, SpectraBatch, Truth
 
 NETWORKS = {
@@ -143,7 +145,7 @@ def test_samples_of_the_basis_cover_in_a_gaussian_world_and_have_its_posterior()
     ("objective", "options"),
     [
         ("clean", {"sigma": "shuffled", "loss": "wmae"}),
-        ("residual", {"high": 0.5}),
+        ("residual", {"low": 0.5}),
         ("noise2noise", {}),
         ("blind", {"masked": 0.5}),
         ("blind-supervised", {}),
@@ -225,3 +227,35 @@ def test_trained_diffusions_of_pixels_cover_in_a_gaussian_world(objective):
     rank = (found.samples < batch.truth.flux[:, None]).float().mean(dim=1)[:, told]
     for share in (0.68, 0.95):
         assert float(((rank - 0.5).abs() <= share / 2).float().mean()) == pytest.approx(share, abs=0.05)
+
+
+def test_a_residual_denoiser_is_not_asked_for_more_noise_than_it_was_trained_with():
+    weak, batch = trained("residual", high=0.2), spectra(20, 7)
+    assert strongest(weak) == 0.2
+    assert strongest(trained("clean")) == 1
+    with pytest.raises(ConfigError, match=r"at most 0\.2 of the noise"):
+        weak.denoise(batch.flux, batch.sigma)
+    found = weak.denoise(batch.flux, batch.sigma, strength=0.2)
+    assert torch.equal(weak.denoise(batch.flux, batch.sigma, strength=0.0).mean, batch.flux)
+    assert torch.isfinite(found.mean).all()
+    # Its scores are of spectra with that share of their noise.
+    flux = batch.truth.flux + 0.2 * (batch.flux - batch.truth.flux)
+    answer = weak.denoise(flux, batch.sigma, strength=0.2).mean
+    expected = float((answer - batch.truth.flux).double().square().mean())
+    assert score_flux(weak, batch)["all"]["mse"] == pytest.approx(expected, rel=1e-6)
+
+
+def test_its_weights_go_where_the_flux_is_and_come_back(monkeypatch):
+    """A GPU gets its answer there; files and digests are of the CPU."""
+    denoiser, batch = trained("clean"), spectra(4, 7)
+    body, places = denoiser.method.body, []
+    move = type(body).to
+
+    def noted(self, device):
+        places.append(str(device))
+        return move(self, device)
+
+    monkeypatch.setattr(type(body), "to", noted)
+    found = denoiser.denoise(batch.flux, batch.sigma)
+    assert found.mean.device == batch.flux.device
+    assert places == [str(batch.flux.device), "cpu"]

@@ -6,12 +6,19 @@ import torch
 
 from small_world import GRID, PIXELS, gaussian_stars, source
 from specvit.denoise import WienerDenoiser
-from specvit.denoise.faithful import equivalent_widths, kept_structure, made_up, velocity_shift
+from specvit.denoise.faithful import (
+    equivalent_widths,
+    kept_structure,
+    made_up,
+    star_outside,
+    velocity_shift,
+)
 from specvit.denoise.regions import regions
 from specvit.denoise.scores import (
     coverage,
     mean,
     ratio,
+    scatter,
     snr_bins,
     squared_error,
     stated_coverage,
@@ -59,10 +66,11 @@ def test_the_weighted_error_of_noisy_spectra_is_that_of_a_normal_distribution():
 
 
 def test_a_ratio_is_one_of_sums_and_its_interval_holds_it():
-    found = ratio(np.array([1.0, 9.0]), np.array([2.0, 2.0]), np.array([True, True]))
+    over, under = np.tile([1.0, 9.0], 5), np.full(10, 2.0)
+    found = ratio(over, under, np.ones(10, dtype=bool))
     assert found.value == 2.5
     assert found.low <= found.value <= found.high
-    assert ratio(np.array([1.0, 9.0]), np.array([2.0, 2.0]), np.array([True, False])).value == 0.5
+    assert ratio(over, under, over < 2).value == 0.5
 
 
 def test_every_star_is_in_all_and_in_one_bin():
@@ -145,13 +153,36 @@ def test_smoothing_takes_small_structure_and_leaves_large():
 def test_what_is_made_up_by_one_that_changes_nothing_and_one_that_knows_one_star_alone():
     stars = calcium_stars(noise=0.005)
     continuum = torch.from_numpy(CALCIUM.wavelength > 8690)
-    nothing = made_up(lambda flux, sigma: flux, stars, CALCIUM, continuum)
+    outside = lines(CALCIUM, (8470.0, 8600.0), depth=0.6).float()
+    nothing = made_up(lambda flux, sigma: flux, stars, CALCIUM, continuum, outside)
     assert torch.allclose(nothing.line_put_in, torch.ones(3), atol=1e-3)
     assert float(nothing.line_taken_out.abs().max()) < 0.1
     assert torch.allclose(nothing.blend, torch.ones(3), rtol=1e-3)
-    always = made_up(lambda flux, sigma: stars.truth.flux, stars, CALCIUM, continuum)
+    assert torch.allclose(nothing.outside, torch.ones(3), rtol=1e-3)
+    always = made_up(lambda flux, sigma: stars.truth.flux, stars, CALCIUM, continuum, outside)
     assert float(always.line_put_in.abs().max()) == 0
     assert torch.allclose(always.line_taken_out, torch.ones(3), atol=1e-3)
+    # One that gives back the stars it knows is off by all that this one is other than they.
+    level = stars.truth.flux.median(dim=1, keepdim=True).values
+    off = (stars.truth.flux - outside * level).square().sum(dim=1)
+    noise = (stars.flux - stars.truth.flux).square().sum(dim=1)
+    assert torch.allclose(always.outside, off / noise, rtol=1e-4)
+
+
+def test_a_star_beyond_the_box_is_like_none_in_it(simulator):
+    found = star_outside(simulator.observed, simulator.prior.label_space)
+    inside = simulator.draw("test", 1, 0, 200).truth.flux
+    inside = inside / inside.median(dim=1, keepdim=True).values
+    assert float((found - inside).square().mean(dim=1).sqrt().min()) > 0.05
+    assert float(found.min()) >= 0
+
+
+def test_of_a_handful_of_stars_no_interval_is_stated():
+    values, few, more = np.arange(20.0), np.arange(20) < 7, np.arange(20) < 8
+    for score in (mean, scatter, lambda v, rows: ratio(v, v + 1, rows)):
+        assert np.isfinite(score(values, few).value)
+        assert np.isnan([score(values, few).low, score(values, few).high]).all()
+        assert score(values, more).low < score(values, more).value < score(values, more).high
 
 
 def test_parts_of_a_spectrum_hold_every_live_pixel_once():

@@ -7,6 +7,7 @@ from small_world import GRID, PIXELS, gaussian_stars, source
 from specvit.denoise import Denoiser, WienerDenoiser
 from specvit.denoise.wiener import gaussian_posterior
 from specvit.errors import ConfigError, DataError, RunError
+from specvit.simulate import Simulator
 from specvit.spectra import MemorySource
 
 
@@ -101,7 +102,9 @@ def test_saved_and_loaded_it_answers_the_same(wiener, stars, tmp_path):
 def test_an_installation_that_answers_otherwise_is_refused(wiener, tmp_path, monkeypatch):
     wiener.save(tmp_path / "wiener")
     monkeypatch.setattr(
-        WienerDenoiser, "_tensors", lambda self: {"mean": self.mean + 0.01, "basis": self.basis}
+        WienerDenoiser,
+        "_tensors",
+        lambda self: {"mean": self.mean + 0.01, "basis": self.basis, "beyond": self.beyond},
     )
     wiener.save(tmp_path / "other")
     with pytest.raises(DataError, match="denoised otherwise"):
@@ -117,3 +120,51 @@ def test_what_it_cannot_do_is_refused():
     blind = MemorySource(stars.batch.without_truth(), GRID, stars.label_space)
     with pytest.raises(DataError, match="noise-free"):
         WienerDenoiser().fit(blind, stars)
+
+
+@pytest.mark.parametrize("noise", [0.05, 5e-4, 5e-6])
+def test_what_the_basis_does_not_hold_is_in_its_errors(noise):
+    """Three of four directions are kept; to bright spectra the rest is many times the noise."""
+    few, stars = (
+        WienerDenoiser(3).fit(source(1500, 1, noise), source(50, 2, noise)),
+        gaussian_stars(300, 3, noise),
+    )
+    found = few.denoise(stars.flux, stars.sigma, draws=30)
+    off = (found.mean - stars.truth.flux) / found.std
+    # One direction is no noise of each pixel alone, so this is not exact.
+    assert 0.7 < float(off.square().mean()) < 1.3
+    assert float(found.samples.var(dim=1).mean() / found.std.square().mean()) == pytest.approx(1, abs=0.1)
+
+
+def test_without_noise_any_spectrum_comes_back(stars):
+    """Also one that the basis does not hold."""
+    odd = stars.flux[:20]
+    found = WienerDenoiser(3).fit(source(1500, 1), source(50, 2)).denoise(odd, 1e-6 * stars.sigma[:20])
+    assert float((found.mean - odd).abs().max()) < 1e-4
+
+
+def test_stars_of_a_survey_are_in_its_errors_also_at_high_signal_to_noise(simulator):
+    known = WienerDenoiser(48).fit(simulator.source("train", 3, 1500), simulator.source("validation", 3, 20))
+    bright = Simulator.build(noise_level=0.03).draw("test", 3, 0, 60)
+    found = known.denoise(bright.flux, bright.sigma)
+    off = ((found.mean - bright.truth.flux) / found.std).abs()
+    # 60 stars of some ninety directions. Without the rest of the basis 61 and 90 % are inside.
+    assert float((off < 1).float().mean()) == pytest.approx(0.68, abs=0.06)
+    assert float((off < 1.96).float().mean()) == pytest.approx(0.95, abs=0.03)
+    assert float(bright.known_snr().median()) > 150
+
+
+def test_one_star_has_no_covariance_and_the_card_says_how_many_were_read(tmp_path):
+    with pytest.raises(DataError, match="no covariance"):
+        WienerDenoiser().fit(source(1, 1), source(5, 2))
+    few = WienerDenoiser(8).fit(source(3000, 1), source(50, 2))
+    few.save(tmp_path / "wiener")
+    assert "training spectra: 2048" in (tmp_path / "wiener" / "card.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "asked"), [("strength", "a"), ("strength", [0.1, 0.2]), ("draws", 2.7), ("draws", "3")]
+)
+def test_what_is_no_number_is_refused_in_words(wiener, stars, name, asked):
+    with pytest.raises(ConfigError, match=f"{name}: expected a"):
+        wiener.denoise(stars.flux[:1], stars.sigma[:1], **{name: asked})

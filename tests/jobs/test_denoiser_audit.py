@@ -1,11 +1,17 @@
 """The tables of an audit of denoisers, on stars whose floor is made up so that every ratio is known."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
-from specvit.denoise import BayesDenoiser, DenoisedSpectra
+from specvit.cli.audit import own_keys, print_plain
+from specvit.denoise import BayesDenoiser, DenoisedSpectra, WienerDenoiser
+from specvit.denoise.learned import LearnedDenoiser
+from specvit.denoise.learned.config import split_options
 from specvit.denoise.scores import Floor, make_floor
+from specvit.errors import ConfigError
 from specvit.jobs import denoiser_downstream
 from specvit.jobs.denoiser_audit import (
     Answer,
@@ -14,12 +20,19 @@ from specvit.jobs.denoiser_audit import (
     _controls,
     _coverage,
     _errors,
+    _made_up,
     _tenths,
+    audit_denoisers,
+    foreign_world,
 )
 from specvit.jobs.denoiser_downstream import downstream
 from specvit.jobs.denoiser_labels import label_posteriors
+from specvit.models.origin import Origin
+from specvit.report.tables import Table
 from specvit.runs.denoisers_record import DenoisersRecord, ScoreRows, read_denoisers_record
 from specvit.runs.summary import Score
+from specvit.simulate import Simulator, World
+from specvit.spectra import MemorySource
 
 STARS = 12
 
@@ -71,6 +84,8 @@ def test_errors_are_over_those_of_the_noisy_spectra_and_of_the_floor(answers, fl
     assert cells(table, "twice", "(error/σ)² / floor") == pytest.approx([4], rel=1e-4)
     assert cells(table, "Bayes floor", "Σ (error/σ)²") == pytest.approx([4096 * 0.03**2], rel=0.05)
     assert cells(table, "twice", "wMAE / noisy") == pytest.approx([0.06], rel=0.05)
+    assert cells(table, "Bayes floor", "wMAE / floor") == [1]
+    assert cells(table, "twice", "wMAE / floor") == pytest.approx([2], rel=1e-4)
     # In every bin of S/N that holds stars, the same factor.
     assert cells(table, "twice", "MSE / floor", "S/N") == pytest.approx(
         [4] * len(cells(table, "noisy", "MSE / noisy", "S/N")), rel=1e-4
@@ -82,6 +97,7 @@ def test_all_parts_of_the_spectrum_are_there_and_scored_apart(answers, floor):
     parts = {str(row[1]).split(" (")[0] for row in table.rows}
     assert parts == {"sky lines", "lines", "continuum"}
     assert cells(table, "twice", "MSE / floor", "lines") == pytest.approx([4], rel=1e-4)
+    assert cells(table, "twice", "wMAE / floor", "lines") == pytest.approx([2], rel=1e-4)
 
 
 def test_coverage_is_stated_where_errors_are_and_counts_them(answers, floor):
@@ -213,3 +229,56 @@ def test_tenths_tell_what_coverage_alone_does_not(stars, floor):
     assert shares["shifted"][0] > 30 > 5 > shares["shifted"][-1]
     assert min(shares["narrow"][0], shares["narrow"][-1]) > 20
     assert all(values.sum() == pytest.approx(100) for values in shares.values())
+
+
+def test_bins_of_a_handful_of_stars_have_a_value_and_no_interval(answers, floor):
+    table = _errors(answers, floor)
+    at = table.head.index("MSE / noisy")
+    for row in table.rows:
+        stars_in_bin = int(row[1].rsplit("(", 1)[1].rstrip(")"))
+        assert (row[at].low is None) == (stars_in_bin < 8)
+        assert row[at].value is not None
+
+
+def test_one_that_changes_nothing_leaves_a_star_beyond_the_box_as_it_is(stars, simulator):
+    table = _made_up({"unchanged": Unchanged()}, stars, simulator)
+    assert cells(table, "unchanged", "star beyond the box: MSE / noisy", "") == pytest.approx([1], rel=1e-3)
+
+
+def test_denoisers_of_one_name_have_keys_of_their_own():
+    named = [
+        (name, Path(path)) for name, path in (("w", "a/one"), ("w", "b/one"), ("w", "c/two"), ("s", "d"))
+    ]
+    assert own_keys(named) == ["w (a/one)", "w (b/one)", "w (c/two)", "s"]
+    assert own_keys(named[:1]) == ["w"]
+    assert own_keys(named[1:]) == ["w (one)", "w (two)", "s"]
+
+
+def test_a_denoiser_of_another_world_or_of_none_is_said(simulator, stars):
+    def trained(world, **options):
+        source = (
+            Simulator.build(**options).source("train", 1, 12)
+            if world
+            else MemorySource(stars, simulator.grid, simulator.prior.label_space)
+        )
+        return WienerDenoiser(2).fit(source, source)
+
+    assert foreign_world(trained(True), simulator) == ""
+    assert "noise_level 0.5, not 1.0" in foreign_world(trained(True, noise_level=0.5), simulator)
+    assert "does not say" in foreign_world(trained(False), simulator)
+
+
+def test_one_that_was_trained_with_less_noise_is_not_asked_for_more(simulator):
+    config, _ = split_options({"objective": "residual", "high": 0.2})
+    weak = LearnedDenoiser(config)
+    weak.origin = Origin(simulator.grid, simulator.prior.label_space)
+    with pytest.raises(ConfigError, match=r"at most 0\.2 of the noise"):
+        audit_denoisers({"weak": weak}, World(), 2, 1)
+
+
+def test_small_scores_are_printed_with_digits_that_say_something(capsys):
+    rows = (("w", Score(value=1.68e-4, low=1.48e-4, high=1.93e-4), Score(value=2.3e-4)),)
+    print_plain(Table("errors", "Errors", ("denoiser", "MSE", "few"), rows, digits=None))
+    printed = capsys.readouterr().out
+    assert "0.000168" in printed
+    assert "0.00023" in printed

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +13,7 @@ from specvit.cli.terminal import say, show, show_json
 
 if TYPE_CHECKING:
     from specvit.report import Table
+    from specvit.runs import Score
 
 #: Of an audit of leaks: fewer cannot tell an R² of 0.05 from none.
 FEWEST_STARS = 100
@@ -205,7 +208,7 @@ def denoisers(
     from specvit.errors import ConfigError
     from specvit.estimators.choice import choose
     from specvit.jobs.denoiser_audit import audit_denoisers
-    from specvit.jobs.worlds import changed_world
+    from specvit.jobs.worlds import changed_world, in_words
     from specvit.report.denoiser_tables import denoiser_tables
     from specvit.report.figure_denoisers import denoiser_figure
     from specvit.report.style import save_figure
@@ -221,17 +224,18 @@ def denoisers(
             raise ConfigError(
                 f"--fit: '{name}' is not fitted on a fixed set; choose ridge, lightgbm, subspace-nano, ..."
             )
-    loaded = {}
-    for path in models:
-        denoiser = load_denoiser(saved_denoiser(path))
-        key = denoiser.name if denoiser.name not in loaded else f"{denoiser.name} ({path.name})"
-        loaded[key] = denoiser
-    stated = next(iter(loaded.values())).origin.training.world
+    loaded = dict(zip(models, (load_denoiser(saved_denoiser(path)) for path in models), strict=True))
+    if len(loaded) < len(models):
+        raise ConfigError("denoisers: a path is given twice")
+    named = dict(
+        zip(own_keys([(one.name, path) for path, one in loaded.items()]), loaded.values(), strict=True)
+    )
+    stated = next((one.origin.training.world for one in named.values() if one.origin.training.world), None)
     world = World() if stated is None else replace(World.from_dict(stated), widening=None)
     changes = {"noise_level": noise_level, "instrument": instrument}
     world = changed_world(world, {name: value for name, value in changes.items() if value is not None})
     with RichProgress(Screen(stderr=True)) as progress:
-        record = audit_denoisers(loaded, world, stars, seed, label, estimators, progress)
+        record = audit_denoisers(named, world, stars, seed, label, estimators, progress)
     write_atomic(out / "denoisers.json", record.model_dump_json(indent=1) + "\n")
     for table in denoiser_tables(record):
         write_table(table, out)
@@ -241,7 +245,25 @@ def denoisers(
         return
     for table in denoiser_tables(record):
         print_plain(table)
+    say(f"world of the stars: {in_words(world)}")
+    for name, words in record.worlds.items():
+        say(f"{name}: {words}")
     show(f"written to {out}")
+
+
+def own_keys(named: list[tuple[str, Path]]) -> list[str]:
+    """Return a name for each of (name, path) that no other has: with as many of the path's last parts as it takes."""
+    keys = [name for name, _ in named]
+    for parts in range(1, max(len(path.parts) for _, path in named) + 1):
+        often = Counter(keys)
+        if len(often) == len(keys):
+            break
+        names = [name for name, _ in named]
+        keys = [
+            key if names.count(name) == 1 else f"{name} ({Path(*path.parts[-parts:])})"
+            for key, (name, path) in zip(keys, named, strict=True)
+        ]
+    return keys
 
 
 def saved_denoiser(path: Path) -> Path:
@@ -271,6 +293,15 @@ def mixture_folder(path: Path) -> Path:
     raise ConfigError(f"{path}: neither a saved mixture of experts nor a run that fitted one (models/moe)")
 
 
+def _decimals(score: Score) -> int:
+    """Return how many decimals show two digits of the interval, or of a small number without one."""
+    from specvit.report.words import decimals_of
+
+    if score.value and abs(score.value) < 0.1:
+        return decimals_of(score, min(8, 1 - math.floor(math.log10(abs(score.value)))))
+    return decimals_of(score)
+
+
 def print_plain(table: Table) -> None:
     """Print a table with its caption."""
     from rich import box
@@ -285,6 +316,11 @@ def print_plain(table: Table) -> None:
     for column in grid.columns[1:]:
         column.justify = "right"
     for row in table.rows:
-        grid.add_row(*(score_text(cell, 3) if isinstance(cell, Score) else cell_text(cell) for cell in row))
+        grid.add_row(
+            *(
+                score_text(cell, _decimals(cell)) if isinstance(cell, Score) else cell_text(cell)
+                for cell in row
+            )
+        )
     print_table(Screen(), grid)
     show(table.caption)

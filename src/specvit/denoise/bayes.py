@@ -86,7 +86,8 @@ class BayesDenoiser:
         Raises:
             WavelengthRangeError, LabelError, DomainError, ConfigError: see `PosteriorMean.fit`.
         """
-        return self._begin(Origin.of(train, validation))
+        origin = Origin.of(train, validation)
+        return self._begin(replace(origin, training=origin.training.with_entries({"train_spectra": 0})))
 
     def _begin(self, origin: Origin) -> Self:
         if not isinstance(self.prior, str):

@@ -5,13 +5,17 @@ All functions compare with the noise-free flux, which only simulated stars have;
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from specvit.spectra import SpectraBatch, WavelengthGrid
+from specvit.denoise.regions import WIDTH
+from specvit.instrument import ObservedEmulator
+from specvit.models.continuum import running_median
+from specvit.spectra import LabelSpace, SpectraBatch, WavelengthGrid
 from specvit.spectra.lines import FEATURES
 
 #: Elements whose lines are measured -> half width of the window, Å; side bands are as wide on both sides.
@@ -22,6 +26,9 @@ SCALES = {"2 to 8 pixels": (2, 8), "8 to 64 pixels": (8, 64)}
 
 #: Depth and width (σ, pixels) of a line that is put in: a deep one of the instrument's own width.
 MADE_DEPTH, MADE_WIDTH = 0.3, 2.5
+
+#: Factor by which the lines of a star beyond the box are deeper than those of its deepest corner.
+DEEPER = 1.5
 
 #: Places for such lines, in one spectrum at once.
 MADE_LINES = 8
@@ -89,14 +96,18 @@ class MadeUp:
         line_put_in: share that is left of deep narrow lines where no star has any; 1 keeps what was observed.
         line_taken_out: share of Ca II 8544 that comes back where the spectrum has none; 0 keeps what was observed.
         blend: squared error over that of the noisy spectrum, of the light of two stars in one.
+        outside: the same, of a star beyond the box of labels.
     """
 
     line_put_in: Tensor
     line_taken_out: Tensor
     blend: Tensor
+    outside: Tensor
 
 
-def made_up(denoise: Denoise, stars: SpectraBatch, grid: WavelengthGrid, continuum: Tensor) -> MadeUp:
+def made_up(
+    denoise: Denoise, stars: SpectraBatch, grid: WavelengthGrid, continuum: Tensor, outside: Tensor
+) -> MadeUp:
     """Return what a denoiser makes of spectra unlike those of any star.
 
     Args:
@@ -104,6 +115,7 @@ def made_up(denoise: Denoise, stars: SpectraBatch, grid: WavelengthGrid, continu
         stars: with their truth.
         grid: their pixels.
         continuum: pixels without strong lines or sky lines, (L,): where lines are put in.
+        outside: noise-free spectrum of a star that no library has, (L,), see `star_outside`.
     """
     clean, plain = stars.known_truth().flux, denoise(stars.flux, stars.sigma)
     profile = _made_lines(continuum)
@@ -120,12 +132,38 @@ def made_up(denoise: Denoise, stars: SpectraBatch, grid: WavelengthGrid, continu
     back = depth / without[:, inside].sum(dim=1)
     # The other star of a pair is the next in the list, at its own brightness in the common unit.
     blended = 0.5 * (clean + clean.roll(1, dims=0))
-    found = denoise(blended + (stars.flux - clean), stars.sigma)
-    live = torch.isfinite(stars.sigma)
-    error = [
-        torch.where(live, part, 0.0).square().sum(dim=1) for part in (found - blended, stars.flux - clean)
-    ]
-    return MadeUp(put_in, back, error[0] / error[1])
+    noise, live = stars.flux - clean, torch.isfinite(stars.sigma)
+
+    def left(spectra: Tensor) -> Tensor:
+        """Return the squared error of noise-free spectra that were given the noise of the stars, over the noisy one's."""
+        found = denoise(spectra + noise, stars.sigma)
+        error, least = (torch.where(live, part, 0.0).square().sum(dim=1) for part in (found - spectra, noise))
+        return error / least
+
+    foreign = outside * clean.median(dim=1, keepdim=True).values
+    return MadeUp(put_in, back, left(blended), left(foreign))
+
+
+def star_outside(observed: ObservedEmulator, space: LabelSpace) -> Tensor:
+    """Return the noise-free spectrum (L,) of a star beyond the box of labels, relative to its median.
+
+    Emulators know no labels beyond their box: of all its corners that with the deepest lines is taken, and these are made
+    `DEEPER` times as deep about the running median, as those of a cooler star of more metals would be.
+    """
+    labels = torch.tensor(list(itertools.product(*zip(space.low, space.high, strict=True))))
+    coverage = observed.coverage
+    if coverage is not None and (there := torch.from_numpy(coverage.covers(labels))).any():
+        labels = labels[there]
+    with torch.no_grad():
+        flux = observed(labels, check=False).float()
+    flux = flux / flux.median(dim=1, keepdim=True).values
+    level = running_median(flux, torch.ones_like(flux, dtype=torch.bool), WIDTH)
+    deepest = int((flux / level - 1).abs().mean(dim=1).argmax())
+    lines = flux[deepest] / level[deepest] - 1
+    # Between the bands of molecules the flux is above the running median, and stays where it is.
+    deeper = torch.where(lines < 0, DEEPER * lines, lines)
+    spectrum: Tensor = (level[deepest] * (1 + deeper)).clamp(min=0)
+    return spectrum
 
 
 def _made_lines(continuum: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,9 @@ WIENER, SUBSPACE, BAYES = WienerDenoiser.name, SubspaceDenoiser.name, BayesDenoi
 
 #: All that are fitted on spectra, in the order they are offered.
 FITTED = (SUBSPACE, *NAMES, WIENER)
+
+#: What every job gives to all its models, and a closed form has no use for.
+GIVEN_TO_ALL = ("seed",)
 
 #: Noise-free spectra of the world of a job; ConfigError where it has none.
 Observed = Callable[[], ObservedEmulator]
@@ -56,21 +59,30 @@ def make_denoiser(
     """
     if name in NAMES:
         basis = name == NAMES[1]
-        if basis != (options.get("objective", BASIS if basis else "") == BASIS):
+        asked = options.get("objective", BASIS if basis else "")
+        if basis and asked != BASIS:
             raise ConfigError(
-                f"objective: '{BASIS}' is that of {NAMES[1]}, and no other model's; got it for {name}"
+                f"objective: {name} has none but '{BASIS}', got '{asked}'; leave it out, or take {NAMES[0]} for others"
+            )
+        if asked == BASIS and not basis:
+            raise ConfigError(
+                f"objective: '{BASIS}' is that of {NAMES[1]}; take that model instead of {name}"
             )
         described, recipe = split_options({**options, **({"objective": BASIS} if basis else {})}, size)
         return LearnedDenoiser(described, recipe, device, folder, listen)
     if size:
         raise ConfigError(f"--size: {name} has no sizes")
     if name == WIENER:
-        # One recipe serves all trials of a study; a closed form has no use for it.
-        return WienerDenoiser(_section(WienerOptions, name, options)[0].components)
+        return WienerDenoiser(_section(WienerOptions, name, options, GIVEN_TO_ALL)[0].components)
     if name == SUBSPACE:
         sizes, rest = _section(SubspaceOptions, name, options)
         return SubspaceDenoiser(observed(), sizes, SUBSPACE_RECIPE.with_options(rest), folder, device, listen)
     raise ConfigError(f"model: '{name}' is no denoiser; choose {', '.join(FITTED)}")
+
+
+def strongest(denoiser: Denoiser) -> float:
+    """Return the largest strength a denoiser may be asked for: below 1 where it was trained with less of the noise."""
+    return denoiser.strongest if isinstance(denoiser, LearnedDenoiser) else 1.0
 
 
 def load_denoiser(folder: Path) -> Denoiser:
@@ -86,13 +98,15 @@ def load_denoiser(folder: Path) -> Denoiser:
     return found
 
 
-def _section(kind: type[Any], name: str, options: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+def _section(
+    kind: type[Any], name: str, options: Mapping[str, Any], recipe: Sequence[str] = RECIPE
+) -> tuple[Any, dict[str, Any]]:
     """Return the denoiser's own options as a record, and those of the recipe; ConfigError names what is neither."""
     assert issubclass(kind, Section)
     own = list(kind.model_fields)
     for key in options:
-        if key not in (*own, *RECIPE):
-            raise unknown_option(name, key, [*own, *RECIPE])
+        if key not in (*own, *recipe):
+            raise unknown_option(name, key, [*own, *recipe])
     try:
         # Strings are what a command line gives.
         record = kind.model_validate(

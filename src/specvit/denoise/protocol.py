@@ -40,17 +40,18 @@ class Denoiser(Protocol):
         """Return B spectra with less noise, on the device of the flux.
 
         What is a dead pixel, a level and a refusal is as for estimators (see `models.protocol.Estimator`). Dead
-        pixels are filled. With strength s the answer is y + s (x̂ - y): at 0 exactly what came in.
+        pixels are filled. With strength s the answer is y + s (x̂ - y): at 0 exactly what came in. A residual denoiser is
+        told s instead: it takes the spectrum for one with that share of the noise of sigma, and changes all of that.
 
         Args:
             flux, sigma: shape (B, L), in any one unit per spectrum; the sigma that a pipeline knows.
-            strength: from 0 to 1.
+            strength: from 0 to 1; of a residual denoiser at most the share of the noise it was trained with.
             draws: samples wanted of each spectrum; those that state no distribution give none.
             seed: of the samples.
 
         Raises:
             ShapeError, DataError: as estimators.
-            ConfigError: for a strength that is not from 0 to 1, or samples at a strength below 1.
+            ConfigError: for a strength that is not from 0 to 1 or not trained for, or samples at a strength below 1.
         """
 
     def save(self, folder: Path) -> None:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from numbers import Real
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -102,8 +104,14 @@ def restore_spectra(
 
 
 def _checked(strength: float, draws: int, who: str) -> tuple[float, int]:
-    if not 0 <= strength <= 1:
-        raise ConfigError(f"{who}: strength: expected a number from 0 to 1, got {strength}")
+    if (
+        not isinstance(strength, Real | Tensor | np.ndarray)
+        or np.size(strength) != 1
+        or not 0 <= strength <= 1
+    ):
+        raise ConfigError(f"{who}: strength: expected a number from 0 to 1, got {strength!r}")
+    if not isinstance(draws, Real) or draws != int(draws):
+        raise ConfigError(f"{who}: draws: expected a whole number, got {draws!r}")
     if draws < 0 or (draws and strength < 1):
         raise ConfigError(
             f"{who}: draws: {draws} samples at strength {strength:g}; a posterior is sampled at strength 1"

@@ -21,6 +21,9 @@ from specvit.spectra import SpectraBatch
 #: S/N between which stars are scored together.
 SNR_EDGES = (0.0, 4.0, 6.0, 9.0, 13.0, np.inf)
 
+#: Fewest stars of which an interval is stated: resamples of a handful say next to nothing of other stars.
+FEWEST_STARS = 8
+
 #: Draws of each posterior of the floor, by which coverage is counted.
 DRAWS = 39
 
@@ -99,19 +102,26 @@ def weighted_error(flux: Tensor, stars: SpectraBatch, power: int, pixels: Tensor
     return _summed(((flux - truth.flux).abs() / truth.sigma).pow(power), stars, pixels)
 
 
+def interval(statistic: Callable[..., np.ndarray], *columns: np.ndarray, seed: int = 0) -> Interval:
+    """Return a statistic of stars with its bootstrap interval; ends are NaN for fewer than `FEWEST_STARS`."""
+    if len(columns[0]) < FEWEST_STARS:
+        return Interval(float(statistic(*columns)), float("nan"), float("nan"))
+    return bootstrap(statistic, *columns, seed=seed)
+
+
 def ratio(over: np.ndarray, under: np.ndarray, rows: np.ndarray, seed: int = 0) -> Interval:
-    """Return Σ over / Σ under over the stars of a mask, with its interval."""
-    return bootstrap(lambda a, b: a.sum(axis=-1) / b.sum(axis=-1), over[rows], under[rows], seed=seed)
+    """Return Σ over / Σ under over the stars of a mask, with its interval, see `interval`."""
+    return interval(lambda a, b: a.sum(axis=-1) / b.sum(axis=-1), over[rows], under[rows], seed=seed)
 
 
 def mean(values: np.ndarray, rows: np.ndarray, seed: int = 0) -> Interval:
-    """Return the mean over the stars of a mask, with its interval."""
-    return bootstrap(lambda a: a.mean(axis=-1), values[rows], seed=seed)
+    """Return the mean over the stars of a mask, with its interval, see `interval`."""
+    return interval(lambda a: a.mean(axis=-1), values[rows], seed=seed)
 
 
 def scatter(values: np.ndarray, rows: np.ndarray, seed: int = 0) -> Interval:
-    """Return the standard deviation over the stars of a mask, with its interval."""
-    return bootstrap(lambda a: a.std(axis=-1), values[rows], seed=seed)
+    """Return the standard deviation over the stars of a mask, with its interval, see `interval`."""
+    return interval(lambda a: a.std(axis=-1), values[rows], seed=seed)
 
 
 def coverage(samples: Tensor, stars: SpectraBatch) -> dict[str, Tensor]:

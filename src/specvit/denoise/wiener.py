@@ -1,16 +1,19 @@
 """The best linear denoiser: spectra as a Gaussian about their mean, noise as stated, the rest in closed form.
 
-With x ~ N(m, BᵀB) and y = x + noise of weights W = diag(1/σ²), B of K rows,
+With x ~ N(m, BᵀB + D), B of K rows and D = diag(d) what these leave of each pixel's variance, y = x + noise,
+W = diag(1/(σ² + d)) and g = d / (σ² + d),
 
-    x̂ = m + Bᵀ (I + B W Bᵀ)⁻¹ B W (y - m),     Var x = Bᵀ (I + B W Bᵀ)⁻¹ B:
+    V = Bᵀ (I + B W Bᵀ)⁻¹ B,   x₀ = m + V W (y - m),   x̂ = x₀ + g (y - x₀),   Var x = (1 - g)² V + (1 - g) d:
 
-the Woodbury form of C (C + Σ)⁻¹ with C = BᵀB, K x K instead of L x L. For linear functions of y no mean square error
-is smaller, whatever the distribution of x, as long as its mean and covariance are these.
+the Woodbury form of C (C + Σ)⁻¹ with C = BᵀB + D, K x K instead of L x L. For linear functions of y no mean square
+error is smaller, whatever the distribution of x, as long as its mean and covariance are these. Without D a bright
+spectrum would be off by many stated errors where the basis does not hold it; with it, x̂ → y for σ → 0.
 Source: Wiener 1949, Extrapolation, interpolation and smoothing; Rybicki & Press 1992, ApJ 398, 169.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -32,6 +35,9 @@ from specvit.spectra import SpectraSource, WavelengthGrid, take
 
 #: Training stars from which mean and covariance are taken.
 STARS = 2048
+
+#: Fewest of them that have a covariance.
+FEWEST = 2
 
 #: Most components: beyond it the closed form costs more than it can bring.
 MOST_COMPONENTS = 1024
@@ -78,8 +84,15 @@ class WienerDenoiser:
             raise DataError(
                 f"{self.name}: needs training spectra whose noise-free flux is known; simulate them"
             )
+        if len(stars.flux) < FEWEST:
+            raise DataError(
+                f"{self.name}: {len(stars.flux)} training spectrum has no covariance; take {FEWEST} at least"
+            )
         _, _, sigma, level = normalise(stars.flux, stars.sigma)
-        return self._set(stars.truth.flux / level, sigma, Origin.of(train, validation))
+        origin = Origin.of(train, validation)
+        # Of a source without an end these are all that are read.
+        record = origin.training.with_entries({"train_spectra": len(stars.flux)})
+        return self._set(stars.truth.flux / level, sigma, replace(origin, training=record))
 
     def _set(self, clean: Tensor, sigma: Tensor, origin: Origin) -> Self:
         """Take over N noise-free spectra relative to their observed level, (N, L), and their typical noise."""
@@ -91,7 +104,11 @@ class WienerDenoiser:
         whitened = (clean - clean.mean(dim=0)) * root
         # N x N, not L x L: there are fewer spectra than pixels.
         vectors = torch.linalg.eigh(whitened @ whitened.T).eigenvectors[:, -self.components :].flip(1)
-        self.basis = (vectors.T @ whitened / (len(clean) - 1) ** 0.5 / root).float()
+        along = vectors.T @ whitened
+        self.basis = (along / (len(clean) - 1) ** 0.5 / root).float()
+        left = (whitened - vectors @ along) / root
+        # Each direction that is fitted takes one star's worth of what is left.
+        self.beyond = (left.square().sum(dim=0) / max(len(clean) - 1 - len(along), 1)).float()
         self.origin = origin
         return self
 
@@ -115,17 +132,28 @@ class WienerDenoiser:
         )
 
     def _restore(self, noisy: NoisySpectra) -> Restored:
-        mean, basis = self.mean.to(noisy.flux), self.basis.to(noisy.flux)
-        weight = noisy.sigma.square().reciprocal()
+        mean, basis, beyond = (part.to(noisy.flux) for part in (self.mean, self.basis, self.beyond))
+        variance = noisy.sigma.square()
+        weight = (variance + beyond).reciprocal()
         found = gaussian_posterior(mean, basis, noisy.flux, weight)
+        # 1 - g: what of a pixel the others decide; and the variance of what they know nothing of.
+        others = torch.where(torch.isfinite(variance), variance * weight, 1.0)
+        own = others * beyond
         samples = None
         if noisy.draws:
             shape = (len(noisy.flux), noisy.draws, len(basis))
             normal = torch.randn(shape, generator=noisy.generator, device=basis.device)
+            pixels = torch.randn(*shape[:2], len(mean), generator=noisy.generator, device=basis.device)
             # Covariance (F Fᵀ)⁻¹, so F⁻ᵀ z.
             moved = torch.linalg.solve_triangular(found.factor.mT, normal.mT, upper=True).mT
-            samples = mean + (found.coefficients[:, None] + moved) @ basis
-        return Restored(mean + found.coefficients @ basis, found.std(basis), samples)
+            drawn = mean + (found.coefficients[:, None] + moved) @ basis
+            share = others[:, None]
+            samples = (
+                noisy.flux[:, None] + share * (drawn - noisy.flux[:, None]) + own[:, None].sqrt() * pixels
+            )
+        middle = noisy.flux + others * (mean + found.coefficients @ basis - noisy.flux)
+        std = (others.square() * found.std(basis).square() + own).sqrt()
+        return Restored(middle, std, samples)
 
     def save(self, folder: Path) -> None:
         """See `Denoiser.save`."""
@@ -141,12 +169,13 @@ class WienerDenoiser:
         denoiser.origin, denoiser.metrics = bundle.origin, settings.metrics
         denoiser.mean = bundle.tensors.take("mean", "L", torch.float32)
         denoiser.basis = bundle.tensors.take("basis", "KL", torch.float32)
+        denoiser.beyond = bundle.tensors.take("beyond", "L", torch.float32)
         check_fingerprint(denoiser, bundle)
         bundle.tensors.finish()
         return denoiser
 
     def _tensors(self) -> dict[str, Tensor]:
-        return {"mean": self.mean, "basis": self.basis}
+        return {"mean": self.mean, "basis": self.basis, "beyond": self.beyond}
 
     def _ready(self) -> Self:
         if not hasattr(self, "origin"):

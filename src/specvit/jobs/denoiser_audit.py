@@ -10,7 +10,8 @@ import numpy as np
 from torch import Tensor
 
 from specvit.denoise import Denoiser
-from specvit.denoise.faithful import equivalent_widths, kept_structure, made_up, velocity_shift
+from specvit.denoise.faithful import equivalent_widths, kept_structure, made_up, star_outside, velocity_shift
+from specvit.denoise.making import strongest
 from specvit.denoise.regions import regions
 from specvit.denoise.scores import (
     Floor,
@@ -28,10 +29,11 @@ from specvit.denoise.scores import (
 )
 from specvit.errors import ConfigError
 from specvit.evaluate.resampling import Interval
+from specvit.evaluate.scorer import score_of
 from specvit.jobs.denoiser_downstream import Downstream, downstream
 from specvit.jobs.denoiser_labels import label_posteriors
 from specvit.jobs.watch import Quiet, Watch
-from specvit.jobs.worlds import build_world
+from specvit.jobs.worlds import build_world, world_differences
 from specvit.runs import Score
 from specvit.runs.denoisers_record import DenoisersRecord, ScoreRows
 from specvit.simulate import Simulator, World
@@ -81,12 +83,16 @@ def audit_denoisers(
         watch: who is told.
 
     Raises:
-        ConfigError: if a denoiser is for other pixels.
+        ConfigError: if a denoiser is for other pixels, or for spectra with less noise.
     """
     watch, simulator = watch or Quiet(), build_world(world)
     for name, denoiser in denoisers.items():
         if denoiser.origin.grid.fingerprint != simulator.grid.fingerprint:
             raise ConfigError(f"{name}: it is for other pixels: {denoiser.origin.purpose}")
+        if (share := strongest(denoiser)) < 1:
+            raise ConfigError(
+                f"{name}: was trained with at most {share:g} of the noise, and these stars have all of it; leave it out"
+            )
     with watch.task("exact posteriors of the test stars") as update:
         done = 0
 
@@ -126,8 +132,21 @@ def audit_denoisers(
         seed=seed,
         date=datetime.date.today().isoformat(),
         digests={name: denoiser.digest for name, denoiser in denoisers.items()},
+        worlds={
+            name: foreign for name, one in denoisers.items() if (foreign := foreign_world(one, simulator))
+        },
         tables=tuple(tables),
     )
+
+
+def foreign_world(denoiser: Denoiser, simulator: Simulator) -> str:
+    """Return in words in what other world a denoiser was trained than the audited stars are of; "" for the same."""
+    theirs = denoiser.origin.training.world
+    if theirs is None:
+        return "does not say in which world it was trained"
+    found = world_differences(theirs, simulator)
+    differs = "; ".join(f"{name} {words}" for name, words in found.items())
+    return f"was trained in another world: {differs}" if found else ""
 
 
 def _answer(denoiser: Denoiser, test: SpectraBatch) -> Answer:
@@ -141,7 +160,7 @@ def _answer(denoiser: Denoiser, test: SpectraBatch) -> Answer:
 
 
 def _score(found: Interval | None) -> Score | None:
-    return None if found is None else Score(value=found.value, low=found.low, high=found.high)
+    return None if found is None else score_of(found)
 
 
 def _errors(answers: Mapping[str, Answer], floor: Floor) -> ScoreRows:
@@ -150,6 +169,7 @@ def _errors(answers: Mapping[str, Answer], floor: Floor) -> ScoreRows:
     bins = snr_bins(test.known_snr())
     least, least_weighed = squared_error(floor.mean, test), weighted_error(floor.mean, test, 2)
     noisy, noisy_weighed = squared_error(test.flux, test), weighted_error(test.flux, test, 1)
+    least_absolute = weighted_error(floor.mean, test, 1)
     for name, answer in answers.items():
         square, weighed = squared_error(answer.flux, test), weighted_error(answer.flux, test, 2)
         absolute = weighted_error(answer.flux, test, 1)
@@ -161,12 +181,14 @@ def _errors(answers: Mapping[str, Answer], floor: Floor) -> ScoreRows:
                     _score(ratio(square, noisy, chosen)),
                     _score(ratio(absolute, noisy_weighed, chosen)),
                     _score(ratio(square, least, chosen)),
+                    _score(ratio(absolute, least_absolute, chosen)),
                     _score(ratio(weighed, least_weighed, chosen)),
                     _score(mean(weighed, chosen)),
                 )
             )
     head = (
-        *("denoiser", "stars", "MSE / noisy", "wMAE / noisy", "MSE / floor", "(error/σ)² / floor"),
+        *("denoiser", "stars", "MSE / noisy", "wMAE / noisy", "MSE / floor", "wMAE / floor"),
+        "(error/σ)² / floor",
         "Σ (error/σ)²",
     )
     return ScoreRows(name="errors", caption="Errors on held-out stars", head=head, rows=tuple(rows))
@@ -180,6 +202,7 @@ def _by_region(answers: Mapping[str, Answer], floor: Floor) -> ScoreRows:
         if not bool(pixels.any()):
             continue
         least = squared_error(floor.mean, test, pixels)
+        least_absolute = weighted_error(floor.mean, test, 1, pixels)
         for name, answer in answers.items():
             # The mean over stars first: what is left is what a longer survey does not average away.
             bias = (answer.flux - truth.flux)[:, pixels].mean(dim=0).square().mean().sqrt()
@@ -189,10 +212,14 @@ def _by_region(answers: Mapping[str, Answer], floor: Floor) -> ScoreRows:
                     name,
                     f"{part} ({int(pixels.sum())} pixels)",
                     _score(ratio(squared_error(answer.flux, test, pixels), least, every)),
+                    _score(ratio(weighted_error(answer.flux, test, 1, pixels), least_absolute, every)),
                     Score(value=float(bias / typical)),
                 )
             )
-    head = ("denoiser", "part", "MSE / floor", "rms of the bias spectrum / rms error of the floor")
+    head = (
+        *("denoiser", "part", "MSE / floor", "wMAE / floor"),
+        "rms of the bias spectrum / rms error of the floor",
+    )
     return ScoreRows(name="regions", caption="By part of the spectrum", head=head, rows=tuple(rows))
 
 
@@ -285,18 +312,20 @@ def _controls(denoisers: Mapping[str, Denoiser], test: SpectraBatch) -> ScoreRow
 def _made_up(denoisers: Mapping[str, Denoiser], test: SpectraBatch, simulator: Simulator) -> ScoreRows:
     every, rows = np.ones(len(test), dtype=bool), []
     continuum = regions(test.known_truth().flux, test.sigma)["continuum"]
+    outside = star_outside(simulator.observed, simulator.prior.label_space)
     for name, denoiser in denoisers.items():
         found = made_up(
             lambda flux, sigma, one=denoiser: one.denoise(flux, sigma).mean,  # type: ignore[misc]
             test,
             simulator.grid,
             continuum,
+            outside,
         )
-        shares = (found.line_put_in, found.line_taken_out, found.blend)
+        shares = (found.line_put_in, found.line_taken_out, found.blend, found.outside)
         rows.append((name, *(_score(mean(share.numpy(), every)) for share in shares)))
     head = (
         *("denoiser", "line that no star has: left of it", "Ca II line taken out: comes back"),
-        "two stars in one: MSE / noisy",
+        *("two stars in one: MSE / noisy", "star beyond the box: MSE / noisy"),
     )
     caption = "Spectra unlike any star's"
     return ScoreRows(name="made-up", caption=caption, head=head, rows=tuple(rows))

@@ -15,12 +15,12 @@ import numpy as np
 from torch import Tensor
 
 from specvit.denoise import Denoiser
-from specvit.denoise.scores import Floor
+from specvit.denoise.scores import Floor, interval
 from specvit.estimators import Setting
 from specvit.estimators.choice import choose
 from specvit.estimators.pretrained import load_pretrained, pretrained_names
 from specvit.evaluate.metrics import r2
-from specvit.evaluate.resampling import Interval, bootstrap, paired_difference
+from specvit.evaluate.resampling import Interval
 from specvit.simulate import Simulator, splits
 from specvit.spectra import MemorySource, SpectraBatch
 
@@ -133,18 +133,21 @@ def _rows(
     total = np.square(truth - truth.mean())
     plain, rows = estimates[""], []
     for denoiser, values in estimates.items():
-        gain = None if not denoiser else paired_difference(r2, truth, values, plain)
+        gain = None
+        if denoiser:
+            # The same stars in both, so that what is hard for both cancels.
+            gain = interval(lambda y, a, b: r2(y, a) - r2(y, b), truth, values, plain)
         bias = {
-            part: bootstrap(lambda a: a.mean(axis=-1), (values - truth)[chosen])
+            part: interval(lambda a: a.mean(axis=-1), (values - truth)[chosen])
             for part, chosen in _parts(test, simulator).items()
         }
         left, before = (least + np.square(one - middle) for one in (values, plain))
-        expected = bootstrap(lambda a, t: 1 - a.mean(axis=-1) / t.mean(axis=-1), left, total)
+        expected = interval(lambda a, t: 1 - a.mean(axis=-1) / t.mean(axis=-1), left, total)
         more = None
         if denoiser:
-            more = bootstrap(lambda a, b, t: (b - a).mean(axis=-1) / t.mean(axis=-1), left, before, total)
+            more = interval(lambda a, b, t: (b - a).mean(axis=-1) / t.mean(axis=-1), left, before, total)
         rows.append(
-            Downstream(name, fitted, denoiser, bootstrap(r2, truth, values), gain, expected, more, bias)
+            Downstream(name, fitted, denoiser, interval(r2, truth, values), gain, expected, more, bias)
         )
     return rows
 

@@ -106,5 +106,4 @@ def labels_of(samples: Tensor, sigma: Tensor, fit: TemplateFit) -> Tensor:
 
 def _root(found: Interval) -> Score:
     """Return the square root of what is a square, with its interval."""
-    value, low, high = np.sqrt(np.maximum((found.value, found.low, found.high), 0)).tolist()
-    return Score(value=value, low=low, high=high)
+    return score_of(Interval(*np.sqrt(np.maximum((found.value, found.low, found.high), 0)).tolist()))

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from specvit.denoise import Denoiser
-from specvit.denoise.making import FITTED, make_denoiser
+from specvit.denoise import DenoisedSpectra, Denoiser
+from specvit.denoise.making import FITTED, make_denoiser, strongest
 from specvit.errors import ConfigError
 from specvit.instrument import ObservedEmulator
 from specvit.jobs.config.training import TrainingConfig
@@ -131,7 +131,9 @@ class TrainDenoiser:
         stars = collect(self.sources.test)
         scores = score_flux(denoiser, stars)
         denoiser.metrics = {
-            f"{name}, {place}": value for place, found in scores.items() for name, value in found.items()
+            f"{name}, {place}{_of(denoiser)}": value
+            for place, found in scores.items()
+            for name, value in found.items()
         }
         # What a killed start may have left: saving refuses a folder that holds no saved model.
         shutil.rmtree(folder, ignore_errors=True)
@@ -141,6 +143,7 @@ class TrainDenoiser:
         shutil.rmtree(checkpoints.parent, ignore_errors=True)
         record |= {
             "scores": scores,
+            "noise_share": strongest(denoiser),
             "model": str(Path("models") / self.model),
             "training": {key: denoiser.origin.training.to_dict().get(key) for key in ("steps", "seconds")},
         }
@@ -156,10 +159,10 @@ def examples_of(denoiser: Denoiser, stars: SpectraBatch) -> DenoisedExamples:
     """Return a faint, a usual and a bright test star, by `EXAMPLES`, as observed and denoised."""
     order = stars.known_snr().argsort()
     chosen = stars[torch.stack([order[round(share * (len(order) - 1))] for share in EXAMPLES])]
-    found = denoiser.denoise(chosen.flux, chosen.sigma)
+    flux, found = _asked(denoiser, chosen)
     return DenoisedExamples(
         wavelength=denoiser.origin.grid.wavelength,
-        flux=chosen.flux.numpy(),
+        flux=flux.numpy(),
         sigma=chosen.sigma.numpy(),
         clean=chosen.known_truth().flux.numpy(),
         mean=found.mean.numpy(),
@@ -168,14 +171,28 @@ def examples_of(denoiser: Denoiser, stars: SpectraBatch) -> DenoisedExamples:
     )
 
 
+def _of(denoiser: Denoiser) -> str:
+    """Return what a score is of besides its slice: less than all of the noise."""
+    share = strongest(denoiser)
+    return "" if share == 1 else f" ({share:g} of the noise)"
+
+
+def _asked(denoiser: Denoiser, stars: SpectraBatch) -> tuple[Tensor, DenoisedSpectra]:
+    """Return stars (B, L) with the largest share of their noise that a denoiser is for, and its answer."""
+    share = strongest(denoiser)
+    clean = stars.known_truth().flux
+    flux = stars.flux if share == 1 else clean + share * (stars.flux - clean)
+    return flux, denoiser.denoise(flux, stars.sigma, share)
+
+
 def score_flux(denoiser: Denoiser, stars: SpectraBatch) -> Scores:
     """Return by slice how much of the noise is left in stars whose noise-free flux is known, dead pixels left out.
 
     "mse" is the mean squared error of a pixel, "mse_ratio" over that of the noisy flux, "wmae_ratio" the mean error in
-    units of sigma over the noisy one's.
+    units of sigma over the noisy one's. A residual denoiser is shown the largest share of the noise it was trained with.
     """
-    found = denoiser.denoise(stars.flux, stars.sigma).mean
-    clean, live = stars.known_truth().flux, torch.isfinite(stars.sigma)
+    noisy, answer = _asked(denoiser, stars)
+    found, clean, live = answer.mean, stars.known_truth().flux, torch.isfinite(stars.sigma)
     snr = stars.known_snr()
 
     def error(flux: Tensor, power: int, rows: Tensor) -> float:
@@ -192,7 +209,7 @@ def score_flux(denoiser: Denoiser, stars: SpectraBatch) -> Scores:
             mse = error(found, 2, rows)
             scores[name] = {
                 "mse": mse,
-                "mse_ratio": mse / error(stars.flux, 2, rows),
-                "wmae_ratio": error(found, 1, rows) / error(stars.flux, 1, rows),
+                "mse_ratio": mse / error(noisy, 2, rows),
+                "wmae_ratio": error(found, 1, rows) / error(noisy, 1, rows),
             }
     return scores

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from specvit.denoise import Denoiser
 from specvit.denoise.learned.config import RECIPE
-from specvit.denoise.making import FITTED, make_denoiser
+from specvit.denoise.making import FITTED, WIENER, make_denoiser, strongest
 from specvit.errors import ConfigError
 from specvit.estimators import Choice
 from specvit.estimators.spec import EstimatorSpec, Setting
@@ -49,9 +49,11 @@ def is_denoiser_trial(config: TrialConfig) -> bool:
     return config.estimator.name in FITTED
 
 
-def _own(options: Mapping[str, Any]) -> dict[str, Any]:
+def _own(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options that are the denoiser's, without those that say how it is asked."""
-    return {key: value for key, value in options.items() if key not in ASKED}
+    # One recipe serves all trials of a study; a closed form has no use for it.
+    others = (*ASKED, *RECIPE) if name == WIENER else ASKED
+    return {key: value for key, value in options.items() if key not in others}
 
 
 @dataclass(frozen=True)
@@ -105,8 +107,12 @@ def prepare_denoiser_trial(config: TrialConfig) -> DenoiserTrial:
     general = {key: value for key, value in config.training.options.items() if key in RECIPE}
     length = {"steps": config.training.updates, "minutes": 0.0, "seed": config.simulate.seed}
     options = {**general, **config.estimator.options, **length}
-    make_denoiser(name, _own(options), lambda: simulator_of(world).observed, device="cpu")
+    made = make_denoiser(name, _own(name, options), lambda: simulator_of(world).observed, device="cpu")
     strength, draws, share = asked(options)
+    if strength > strongest(made):
+        raise ConfigError(
+            f"estimator.options: strength {strength:g} is more of the noise than high = {strongest(made):g}, with which it is trained"
+        )
     if not 0 <= strength <= 1 or draws < 0 or (draws and strength < 1) or not 0 < share <= 1:
         raise ConfigError(
             "estimator.options: expected strength from 0 to 1, draws at strength 1 alone, and a noise_share of 0 to 1"
@@ -159,7 +165,7 @@ class ScoreFlux:
 
     def make(self, run: RunFolder, record: Record, update: Update) -> FluxScores:
         """Fit, save and score."""
-        denoiser = make_denoiser(self.model, _own(self.options), self._observed, device="cpu")
+        denoiser = make_denoiser(self.model, _own(self.model, self.options), self._observed, device="cpu")
         denoiser.fit(self.sources.drawn, self.sources.validation, update)
         denoiser.save(run.path / "models" / self.model)
         facts = denoiser.origin.training

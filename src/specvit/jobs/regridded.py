@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,9 +13,7 @@ from specvit.errors import WavelengthRangeError
 from specvit.models.inputs import MINIMUM_USABLE
 from specvit.runs.identity import content_digest
 from specvit.spectra import SpectraBatch, SpectraSource, Truth, WavelengthGrid, check_rows, in_batches
-
-#: Between pixels further apart than this many times the usual step there is nothing to interpolate.
-GAP = 1.75
+from specvit.spectra.neighbours import neighbours
 
 
 class Regridded:
@@ -36,17 +33,14 @@ class Regridded:
     def __init__(self, whole: SpectraSource, grid: WavelengthGrid) -> None:
         self.whole, self.grid = whole, grid
         self.label_space, self.lsf, self.fresh_noise = whole.label_space, whole.lsf, whole.fresh_noise
-        have, want = whole.grid.wavelength, grid.wavelength
-        right = np.clip(np.searchsorted(have, want), 1, len(have) - 1)
-        step = have[right] - have[right - 1]
-        inside = (want >= have[0]) & (want <= have[-1]) & (step <= GAP * np.median(np.diff(have)))
+        right, share, inside = neighbours(whole.grid, grid.wavelength)
         if inside.mean() < MINIMUM_USABLE:
             raise WavelengthRangeError(
                 f"spectra of {whole.grid.describe()} cover {inside.mean():.0%} of {grid.describe()}, for which the "
                 f"network is made; at least {MINIMUM_USABLE:.0%} are needed: take a spectrograph that overlaps"
             )
         self._right = torch.from_numpy(right)
-        self._share = torch.from_numpy((want - have[right - 1]) / step).float()
+        self._share = torch.from_numpy(share).float()
         self._inside = torch.from_numpy(inside)
 
     def __len__(self) -> int:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from specvit.denoise.making import FITTED
 from specvit.documents.words import did_you_mean
 from specvit.errors import ConfigError
 from specvit.estimators import Choice, Setting
@@ -73,7 +74,7 @@ def chosen(config: TrainingConfig) -> tuple[Choice, dict[str, Any]]:
     network = config.network
     spec = TABLE.get(network.model)
     if spec is None or not spec.learns:
-        names = [name for name, one in TABLE.items() if one.learns]
+        names = [*(name for name, one in TABLE.items() if one.learns), *FITTED]
         raise ConfigError(
             f"model: '{network.model}' is not known; choose {', '.join(names)}{did_you_mean(network.model, names)}"
         )
@@ -133,6 +134,23 @@ def open_sources(config: TrainingConfig, stars_by_default: int = 0) -> Sources:
         simulator=simulator,
         seed=stars.seed,
     )
+
+
+def open_test_spectra(config: TrainingConfig) -> tuple[SpectraSource, World | None]:
+    """Return the test spectra of a training alone, and the world they are of; None for the reference work's files.
+
+    Raises:
+        DataError: if a file or folder cannot be used; names it.
+    """
+    data, seed = config.data, config.simulate.seed
+    if data.test is not None:
+        if is_reference(data.test):
+            return _open((data.test,), splits.TEST, seed), None
+        stored = StoredSpectra(data.test)
+        return stored, replace(stored.world, widening=None)
+    world = stored_world(data) or world_of(config.library, config.instrument, config.simulate)
+    world = replace(world, widening=None)
+    return build_world(world).source(splits.TEST, seed, splits.ENDLESS, truth=True), world
 
 
 def stored_world(data: DataSection) -> World | None:

@@ -102,11 +102,16 @@ def differences(choice: Choice, simulator: Simulator) -> dict[str, str]:
     # The stars its errors are right for: of its training, unless they were corrected for others since.
     since = getattr(estimator, "recalibration", None)
     theirs = estimator.origin.training.world if since is None else since.world
-    if theirs is None:
+    return {} if theirs is None else world_differences(theirs, simulator)
+
+
+def world_differences(theirs: Mapping[str, Any], simulator: Simulator) -> dict[str, str]:
+    """Return in what a world, as a saved model states it, differs from this one, field -> "theirs, not ours"."""
+    if simulator.world is None:
         return {}
     # Through JSON, as theirs went: a bound is a list there.
     ours = json.loads(json.dumps(simulator.world.to_dict()))
-    wider = World.from_dict(theirs).widening
+    wider = World.from_dict(dict(theirs)).widening
     # What a training had beside the survey's own is no difference, and some noise levels are among it.
     del ours["widening"]
     if (

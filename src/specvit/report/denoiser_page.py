@@ -37,7 +37,7 @@ def write_denoiser_page(run: RunFolder) -> Path:
     if stage is None:
         raise DataError(f"{run.path}: its provenance holds no scores; {MEND}")
     scores: dict[str, dict[str, float]] = stage["scores"]
-    table = _scores(scores)
+    table = _scores(scores, stage.get("noise_share", 1.0))
     figures = [
         (f"denoised_{at}", f"A star of S/N {number(float(snr), 1)}", _example(examples, at))
         for at, snr in enumerate(examples.snr)
@@ -84,12 +84,14 @@ def write_denoiser_page(run: RunFolder) -> Path:
     return write_atomic(run.path / "report.html", page)
 
 
-def _scores(scores: dict[str, dict[str, float]]) -> Table:
+def _scores(scores: dict[str, dict[str, float]], share: float) -> Table:
     rows = tuple(
         ("all" if place == ALL else place, *(f"{found[name]:.3g}" for name in COLUMNS))
         for place, found in scores.items()
     )
     caption = "Flux of test stars against the noise-free one, dead pixels left out."
+    if share < 1:
+        caption += f" They were shown with {share:g} of their noise, as it was trained."
     return Table("flux", caption, ("stars", *COLUMNS.values()), rows, digits=None)
 
 

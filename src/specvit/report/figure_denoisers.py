@@ -59,8 +59,11 @@ def _draw(axes: Axes, record: DenoisersRecord, name: str, column: str, without: 
     bins = list(dict.fromkeys(part for points in lines.values() for part, _ in points))
     for number, (denoiser, points) in enumerate(lines.items()):
         x = [bins.index(part) for part, _ in points]
-        # What has a value has an interval: all are bootstrapped over the same stars.
-        values = [(score.low or 0.0, score.value or 0.0, score.high or 0.0) for _, score in points]
+        # Bins of few stars have no interval.
+        values = [
+            tuple(score.value or 0.0 if end is None else end for end in (score.low, score.value, score.high))
+            for _, score in points
+        ]
         y = [middle for _, middle, _ in values]
         ends = [[middle - low for low, middle, _ in values], [high - middle for _, middle, high in values]]
         colour = MODEL_COLOURS[number % len(MODEL_COLOURS)]

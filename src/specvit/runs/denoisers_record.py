@@ -36,6 +36,7 @@ class DenoisersRecord(_Part):
         seed: of the stars.
         date: ISO 8601.
         digests: denoiser -> digest.
+        worlds: denoiser -> how the world it was trained in differs from that of the stars, in words; none where it does not.
         tables: in the order they are shown.
     """
 
@@ -45,6 +46,7 @@ class DenoisersRecord(_Part):
     seed: int
     date: str
     digests: dict[str, str]
+    worlds: dict[str, str] = {}
     tables: tuple[ScoreRows, ...]
 
 

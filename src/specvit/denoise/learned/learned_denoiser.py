@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import time
 from dataclasses import replace
+from numbers import Real
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,10 +15,10 @@ from torch import Tensor
 from specvit.denoise.denoised import DenoisedSpectra
 from specvit.denoise.learned.config import BASIS, DenoiserConfig
 from specvit.denoise.learned.methods import Method, make_method
-from specvit.denoise.restoring import NoisySpectra, restore_spectra
+from specvit.denoise.restoring import NoisySpectra, Restored, restore_spectra
 from specvit.denoise.stored import check_fingerprint, content_of, save_denoiser
 from specvit.documents import Section
-from specvit.errors import DataError, RunError
+from specvit.errors import ConfigError, DataError, RunError
 from specvit.estimators.network_estimator import fingerprint_spectra
 from specvit.models.bundle import load_bundle
 from specvit.models.inputs import Progress, Values
@@ -122,9 +123,30 @@ class LearnedDenoiser:
         A residual denoiser is told the strength, and takes away the noise of spectra that have that share of sigma.
         """
         method = self._ready()
-        return restore_spectra(
-            method.restore, self.name, self.origin.grid.size, flux, sigma, strength, draws, seed
-        )
+        told = self.config.objective == "residual"
+        if told and isinstance(strength, Real) and self.strongest < strength <= 1:
+            raise ConfigError(
+                f"{self.name}: strength: it takes away at most {self.strongest:g} of the noise of sigma, with which it was "
+                f"trained (high), not {strength:g}; ask for {self.strongest:g} of spectra with that share, or train with "
+                "high=1"
+            )
+
+        def restore(noisy: NoisySpectra) -> Restored:
+            method.body.to(noisy.flux.device)
+            return method.restore(noisy)
+
+        try:
+            return restore_spectra(
+                restore, self.name, self.origin.grid.size, flux, sigma, strength, draws, seed
+            )
+        finally:
+            # Where saving and fingerprints expect it.
+            method.body.to("cpu")
+
+    @property
+    def strongest(self) -> float:
+        """Largest strength it may be asked for: of a residual denoiser the largest share of the noise it has seen."""
+        return self.config.high if self.config.objective == "residual" else 1.0
 
     @property
     def name(self) -> str:

@@ -12,6 +12,8 @@ from specvit.denoise.learned import LearnedDenoiser
 from specvit.denoise.learned.config import split_options
 from specvit.denoise.scores import Floor, make_floor
 from specvit.errors import ConfigError
+from specvit.estimators.pretrained import load_pretrained
+from specvit.evaluate.metrics import r2
 from specvit.jobs import denoiser_downstream
 from specvit.jobs.denoiser_audit import (
     Answer,
@@ -117,8 +119,16 @@ def test_one_that_does_not_look_at_sigma_is_the_same_with_any(stars):
 
 
 def test_downstream_of_one_that_changes_nothing_nothing_is_gained(simulator, stars, floor):
-    found = downstream({"unchanged": Unchanged()}, simulator, 1, floor, "log_g", ())
+    found = downstream({"unchanged": Unchanged()}, simulator, 1, floor, ("log_g", "teff"), ())
     assert {one.estimator for one in found} >= {"subspace", "vit"}
+    assert [one.label for one in found] == sorted((one.label for one in found), key=["log_g", "teff"].index)
+    network = load_pretrained("subspace").predict(stars.flux, stars.sigma)
+    for label in ("log_g", "teff"):
+        row = next(
+            one for one in found if (one.label, one.estimator, one.denoiser) == (label, "subspace", "")
+        )
+        truth = stars.known_labels()[:, simulator.prior.label_space.index(label)].double().numpy()
+        assert row.r2.value == pytest.approx(r2(truth, network.mean[:, network.names.index(label)].numpy()))
     for one in found:
         if one.denoiser:
             assert (one.gain.value, one.gain.low, one.gain.high) == (0, 0, 0)
@@ -167,7 +177,7 @@ class Flat:
 
 def test_networks_are_fitted_anew_on_what_they_are_shown(simulator, floor, monkeypatch):
     monkeypatch.setattr(denoiser_downstream, "TRAINING", {"steps": 3, "batch": 8, "validations": 1})
-    found = downstream({"flat": Flat()}, simulator, 1, floor, "log_g", ("mlp-nano",), (60, 20))
+    found = downstream({"flat": Flat()}, simulator, 1, floor, ("log_g",), ("mlp-nano",), (60, 20))
     plain, flat = (next(one for one in found if one.fitted and one.denoiser == k) for k in ("", "flat"))
     assert plain.expected_gain is None
     assert flat.expected_gain.value == pytest.approx(flat.expected.value - plain.expected.value)
@@ -179,7 +189,7 @@ def test_expected_scores_downstream_are_those_of_their_formula(simulator, stars,
     log_g = stars.known_labels()[:, at].double().numpy()
     spread = np.square(log_g - log_g.mean()).mean()
     estimates = {"": log_g, "worse": log_g + 0.4}
-    plain, worse = denoiser_downstream._rows("x", True, estimates, floor, "log_g", simulator)
+    plain, worse = denoiser_downstream._rows_of_label("x", True, estimates, floor, "log_g", simulator)
     assert plain.r2.value == 1
     # The posterior's mean is 0.1 above the truth here, and its variance 0.04.
     assert plain.expected.value == pytest.approx(1 - (0.04 + 0.01) / spread)
@@ -282,3 +292,9 @@ def test_small_scores_are_printed_with_digits_that_say_something(capsys):
     printed = capsys.readouterr().out
     assert "0.000168" in printed
     assert "0.00023" in printed
+
+
+@pytest.mark.parametrize(("labels", "words"), [(("logg",), "'logg' is no label"), ((), "at least one label")])
+def test_labels_that_are_none_are_refused_before_anything_is_computed(labels, words):
+    with pytest.raises(ConfigError, match=words):
+        audit_denoisers({}, World(), 10, 1, labels)

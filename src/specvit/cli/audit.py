@@ -175,7 +175,10 @@ def denoisers(
     ],
     stars: Annotated[int, typer.Option(help="Test stars, each with its exact posterior.")] = 300,
     seed: Annotated[int, typer.Option(help="Seed of the test stars.")] = 42,
-    label: Annotated[str, typer.Option(help="Measured downstream.")] = "log_g",
+    labels: Annotated[
+        str,
+        typer.Option(help="Measured downstream, comma-separated; posteriors from samples are of the first."),
+    ] = "log_g,teff,m_h",
     fit: Annotated[
         str, typer.Option(help="Estimators fitted anew on denoised spectra, comma-separated; empty: none.")
     ] = "ridge",
@@ -217,6 +220,7 @@ def denoisers(
     from specvit.simulate import World
 
     check_at_least_one(stars=stars)
+    wanted = tuple(dict.fromkeys(name.strip() for name in labels.split(",") if name.strip()))
     estimators = tuple(name for name in fit.split(",") if name)
     for name in estimators:
         choice = choose(name, "--fit")
@@ -235,7 +239,7 @@ def denoisers(
     changes = {"noise_level": noise_level, "instrument": instrument}
     world = changed_world(world, {name: value for name, value in changes.items() if value is not None})
     with RichProgress(Screen(stderr=True)) as progress:
-        record = audit_denoisers(named, world, stars, seed, label, estimators, progress)
+        record = audit_denoisers(named, world, stars, seed, wanted, estimators, progress)
     write_atomic(out / "denoisers.json", record.model_dump_json(indent=1) + "\n")
     for table in denoiser_tables(record):
         write_table(table, out)

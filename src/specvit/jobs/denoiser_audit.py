@@ -67,7 +67,7 @@ def audit_denoisers(
     world: World,
     stars: int,
     seed: int,
-    label: str = "log_g",
+    labels: tuple[str, ...] = ("log_g",),
     estimators: tuple[str, ...] = (),
     watch: Watch | None = None,
 ) -> DenoisersRecord:
@@ -78,14 +78,19 @@ def audit_denoisers(
         world: of the stars.
         stars: how many.
         seed: of the stars; that of a training cannot matter, as test stars are never trained on.
-        label: measured downstream.
+        labels: measured downstream; posteriors from samples are those of the first.
         estimators: fitted anew downstream; those that come trained are always asked.
         watch: who is told.
 
     Raises:
-        ConfigError: if a denoiser is for other pixels, or for spectra with less noise.
+        ConfigError: for no label of the world, or if a denoiser is for other pixels, or for spectra with less noise.
     """
     watch, simulator = watch or Quiet(), build_world(world)
+    known = simulator.prior.label_space.names
+    odd = [label for label in labels if label not in known]
+    if odd or not labels:
+        wrong = f"'{odd[0]}' is no label" if odd else "name at least one label"
+        raise ConfigError(f"--labels: {wrong}; known are {', '.join(known)}")
     for name, denoiser in denoisers.items():
         if denoiser.origin.grid.fingerprint != simulator.grid.fingerprint:
             raise ConfigError(f"{name}: it is for other pixels: {denoiser.origin.purpose}")
@@ -121,11 +126,11 @@ def audit_denoisers(
     ]
     with watch.task("controls, and spectra unlike any star's"):
         tables += [_controls(denoisers, test), _made_up(denoisers, test, simulator)]
-    with watch.task(f"posteriors of {label} from samples") as update:
-        tables.append(label_posteriors(denoisers, floor, simulator, label, seed, progress=update))
+    with watch.task(f"posteriors of {labels[0]} from samples") as update:
+        tables.append(label_posteriors(denoisers, floor, simulator, labels[0], seed, progress=update))
     with watch.task("downstream"):
-        found = downstream(denoisers, simulator, seed, floor, label, estimators)
-        tables += [_gains(found, label), _biases(found, label)]
+        found = downstream(denoisers, simulator, seed, floor, labels, estimators)
+        tables += [_gains(found), _biases(found)]
     return DenoisersRecord(
         stars=len(test),
         left_out=floor.left_out,
@@ -331,9 +336,10 @@ def _made_up(denoisers: Mapping[str, Denoiser], test: SpectraBatch, simulator: S
     return ScoreRows(name="made-up", caption=caption, head=head, rows=tuple(rows))
 
 
-def _gains(found: list[Downstream], label: str) -> ScoreRows:
+def _gains(found: list[Downstream]) -> ScoreRows:
     rows = tuple(
         (
+            one.label,
             one.estimator,
             "fitted anew" if one.fitted else "as it comes",
             one.denoiser or "as observed",
@@ -344,15 +350,15 @@ def _gains(found: list[Downstream], label: str) -> ScoreRows:
         )
         for one in found
     )
-    head = ("estimator", "how", "spectra", f"R² of {label}", "gain, paired", "expected R²", "its gain")
+    head = ("label", "estimator", "how", "spectra", "R²", "gain, paired", "expected R²", "its gain")
     return ScoreRows(name="downstream", caption="Downstream", head=head, rows=rows)
 
 
-def _biases(found: list[Downstream], label: str) -> ScoreRows:
+def _biases(found: list[Downstream]) -> ScoreRows:
     rows = tuple(
-        (one.estimator, one.denoiser or "as observed", part, _score(bias))
+        (one.label, one.estimator, one.denoiser or "as observed", part, _score(bias))
         for one in found
         for part, bias in one.bias.items()
     )
-    head = ("estimator", "spectra", "stars", f"mean error of {label}")
+    head = ("label", "estimator", "spectra", "stars", "mean error")
     return ScoreRows(name="downstream-bias", caption="Bias downstream", head=head, rows=rows)

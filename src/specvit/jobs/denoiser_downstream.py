@@ -36,9 +36,10 @@ BIAS_EDGES = {"teff": (4500.0, 5250.0), "m_h": (-1.5, -0.5), "snr": (5.0, 9.0)}
 
 @dataclass(frozen=True)
 class Downstream:
-    """One estimator with and without one denoiser.
+    """One estimator and label, with and without one denoiser.
 
     Args:
+        label: that it estimates.
         estimator, fitted: its name, and whether it was fitted anew on what it is shown.
         denoiser: name; "" for the spectra as observed.
         r2: of the label.
@@ -47,6 +48,7 @@ class Downstream:
         bias: mean error of the label by slice, each with its interval.
     """
 
+    label: str
     estimator: str
     fitted: bool
     denoiser: str
@@ -62,7 +64,7 @@ def downstream(
     simulator: Simulator,
     seed: int,
     floor: Floor,
-    label: str,
+    labels: tuple[str, ...],
     estimators: tuple[str, ...],
     fitted_stars: tuple[int, int] = FITTED_STARS,
 ) -> list[Downstream]:
@@ -72,7 +74,7 @@ def downstream(
         denoisers: fitted, by name.
         simulator, seed: of the stars that estimators are fitted on.
         floor: stars that no fit has seen, with the exact posteriors of their labels.
-        label: one of the simulator's.
+        labels: of the simulator.
         estimators: to be fitted anew, as in `specvit run --estimators`; networks (MODEL-SIZE) see the fixed set again and again.
         fitted_stars: training and validation stars.
     """
@@ -86,22 +88,24 @@ def downstream(
     found = []
     for name in pretrained_names():
         trained = load_pretrained(name)
-        if trained.grid.fingerprint != simulator.grid.fingerprint or label not in trained.names:
+        if trained.grid.fingerprint != simulator.grid.fingerprint:
             continue
-        estimates = {key: _estimate(trained, batches[-1], label) for key, batches in shown.items()}
-        found += _rows(name, False, estimates, floor, label, simulator)
+        told = tuple(label for label in labels if label in trained.names)
+        estimates = {key: _estimates(trained, batches[-1], told) for key, batches in shown.items()}
+        found += _rows(name, False, estimates, floor, simulator)
     for name in estimators:
         estimates = {}
         for key, (train, validation, stars) in shown.items():
             choice = choose(name)
             options = TRAINING if choice.spec.draws_spectra else {}
             model = choice.spec.build(
-                Setting((label,), simulator, seed, threads=1, options=options, size=choice.size)
+                Setting(labels, simulator, seed, threads=1, options=options, size=choice.size)
             )
             model.fit(_source(train, simulator), _source(validation, simulator))
-            estimates[key] = _estimate(model, stars, label)
-        found += _rows(name, True, estimates, floor, label, simulator)
-    return found
+            estimates[key] = _estimates(model, stars, labels)
+        found += _rows(name, True, estimates, floor, simulator)
+    # Those of one label together, in the order of the labels.
+    return sorted(found, key=lambda one: labels.index(one.label))
 
 
 def _denoised(denoiser: Denoiser, batch: SpectraBatch) -> SpectraBatch:
@@ -113,13 +117,28 @@ def _source(batch: SpectraBatch, simulator: Simulator) -> MemorySource:
     return MemorySource(batch.without_truth(), simulator.grid, simulator.prior.label_space, lsf)
 
 
-def _estimate(model: Any, batch: SpectraBatch, label: str) -> np.ndarray:
+def _estimates(model: Any, batch: SpectraBatch, labels: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """Return label -> estimates (B,)."""
     prediction = model.predict(batch.flux, batch.sigma)
-    values: np.ndarray = prediction.mean[:, prediction.names.index(label)].numpy()
-    return values
+    return {label: prediction.mean[:, prediction.names.index(label)].numpy() for label in labels}
 
 
 def _rows(
+    name: str,
+    fitted: bool,
+    estimates: Mapping[str, Mapping[str, np.ndarray]],
+    floor: Floor,
+    simulator: Simulator,
+) -> list[Downstream]:
+    """Return the rows of one estimator: `estimates` are those of each label by denoiser."""
+    rows = []
+    for label in estimates[""]:
+        of_label = {denoiser: values[label] for denoiser, values in estimates.items()}
+        rows += _rows_of_label(name, fitted, of_label, floor, label, simulator)
+    return rows
+
+
+def _rows_of_label(
     name: str,
     fitted: bool,
     estimates: Mapping[str, np.ndarray],
@@ -147,7 +166,7 @@ def _rows(
         if denoiser:
             more = interval(lambda a, b, t: (b - a).mean(axis=-1) / t.mean(axis=-1), left, before, total)
         rows.append(
-            Downstream(name, fitted, denoiser, interval(r2, truth, values), gain, expected, more, bias)
+            Downstream(label, name, fitted, denoiser, interval(r2, truth, values), gain, expected, more, bias)
         )
     return rows
 

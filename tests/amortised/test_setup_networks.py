@@ -74,6 +74,13 @@ def test_a_fit_that_says_otherwise_is_believed(folder, never_trained):
     assert "they disagree, the fit answers" in told[0]
 
 
+def test_a_network_that_knows_far_less_than_the_fit_does_not_answer(folder, never_trained):
+    told = []
+    outcomes = AmortisedFitter(KnowingFitter(surer=10.0), store(folder), told.append).fit(spectra(40))
+    assert {star.method for star, _ in outcomes} == {"template"}
+    assert "times the fit's, the fit answers" in told[0]
+
+
 def test_spectra_out_of_domain_are_fitted_and_flagged(folder, never_trained):
     odd = spectra(5, emission=3.0, first=7)
     outcomes = AmortisedFitter(KnowingFitter(), store(folder)).fit([*spectra(30), *odd])

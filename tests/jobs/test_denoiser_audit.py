@@ -175,9 +175,11 @@ class Flat:
         return DenoisedSpectra(torch.ones_like(flux))
 
 
-def test_networks_are_fitted_anew_on_what_they_are_shown(simulator, floor, monkeypatch):
+# As many stars as a subspace has directions, at least.
+@pytest.mark.parametrize(("name", "count"), [("mlp-nano", 60), ("subspace-nano", 80)])
+def test_networks_are_fitted_anew_on_what_they_are_shown(name, count, simulator, floor, monkeypatch):
     monkeypatch.setattr(denoiser_downstream, "TRAINING", {"steps": 3, "batch": 8, "validations": 1})
-    found = downstream({"flat": Flat()}, simulator, 1, floor, ("log_g",), ("mlp-nano",), (60, 20))
+    found = downstream({"flat": Flat()}, simulator, 1, floor, ("log_g",), (name,), (count, 20))
     plain, flat = (next(one for one in found if one.fitted and one.denoiser == k) for k in ("", "flat"))
     assert plain.expected_gain is None
     assert flat.expected_gain.value == pytest.approx(flat.expected.value - plain.expected.value)

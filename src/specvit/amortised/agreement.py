@@ -68,9 +68,7 @@ class Agreement:
         verdict = "the network answers" if self.holds else "they disagree, the fit answers"
         if not self.is_as_sure:
             label, ratio = max(self.wider.items(), key=lambda item: item[1])
-            verdict = (
-                f"its errors of {label} are {ratio:.1f} times the fit's, the fit answers (more --updates may help)"
-            )
+            verdict = f"its errors of {label} are {ratio:.1f} times the fit's, the fit answers (more --updates may help)"
         return f"network against fit on {self.checked} spectra: {parts}; {verdict}"
 
     def to_dict(self) -> dict[str, Any]:

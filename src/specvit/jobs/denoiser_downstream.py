@@ -81,7 +81,7 @@ def downstream(
     counts = zip((splits.TRAIN, splits.VALIDATION), fitted_stars, strict=True)
     test = floor.stars
     # Nothing is denoised that nobody is fitted on.
-    sets = [simulator.draw(split, seed, 0, count, truth=False) for split, count in counts if estimators]
+    sets = [simulator.draw(split, seed, 0, count) for split, count in counts if estimators]
     shown = {"": [*sets, test]}
     for name, denoiser in denoisers.items():
         shown[name] = [_denoised(denoiser, batch) for batch in (*sets, test)]
@@ -114,7 +114,8 @@ def _denoised(denoiser: Denoiser, batch: SpectraBatch) -> SpectraBatch:
 
 def _source(batch: SpectraBatch, simulator: Simulator) -> MemorySource:
     lsf = simulator.instrument.lsf_nodes()
-    return MemorySource(batch.without_truth(), simulator.grid, simulator.prior.label_space, lsf)
+    # With noise-free flux, of which a subspace network finds its subspace: the same one for all that it is shown.
+    return MemorySource(batch, simulator.grid, simulator.prior.label_space, lsf)
 
 
 def _estimates(model: Any, batch: SpectraBatch, labels: tuple[str, ...]) -> dict[str, np.ndarray]:

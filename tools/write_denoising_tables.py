@@ -56,7 +56,15 @@ def spread(rows: list[Row], column: int, across: str) -> list[str]:
 def errors(record: DenoisersRecord) -> list[str]:
     """Return the errors over all stars."""
     chosen = [row for row in rows_of(record, "errors") if str(row[1]).startswith("all")]
-    head = ["", "MSE / noisy", "wMAE / noisy", "MSE / floor", "wMAE / floor", "(error/σ)² / floor", "Σ (error/σ)²"]
+    head = [
+        "",
+        "MSE / noisy",
+        "wMAE / noisy",
+        "MSE / floor",
+        "wMAE / floor",
+        "(error/σ)² / floor",
+        "Σ (error/σ)²",
+    ]
     return lines_of(head, [[told(cell) for cell in (row[0], *row[2:])] for row in chosen])
 
 
@@ -99,7 +107,9 @@ def downstream(record: DenoisersRecord) -> list[str]:
         gains = [told(own[name][7]) for name in denoisers]
         first = [f"`{label}`", f"`{estimator}`, {how}"]
         table.append([*first, told(own[OBSERVED][4]), told(own[OBSERVED][6]), *gains])
-    return lines_of(["label", "estimator", "R²", "expected R²", *(f"gain by {name}" for name in denoisers)], table)
+    return lines_of(
+        ["label", "estimator", "R²", "expected R²", *(f"gain by {name}" for name in denoisers)], table
+    )
 
 
 TABLES: dict[str, Callable[[DenoisersRecord], list[str]]] = {
@@ -122,7 +132,9 @@ TABLES: dict[str, Callable[[DenoisersRecord], list[str]]] = {
     ),
     "sigma": lambda record: spread(rows_of(record, "controls"), 2, "sigma that goes in"),
     "made up": lambda record: whole(
-        record, "made-up", ["", "strange lines: left", "Ca II taken out: comes back", "two stars in one", "star beyond the box"]
+        record,
+        "made-up",
+        ["", "strange lines: left", "Ca II taken out: comes back", "two stars in one", "star beyond the box"],
     ),
     "downstream": downstream,
 }

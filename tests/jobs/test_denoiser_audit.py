@@ -29,6 +29,7 @@ from specvit.jobs.denoiser_audit import (
 )
 from specvit.jobs.denoiser_downstream import downstream
 from specvit.jobs.denoiser_labels import label_posteriors
+from specvit.jobs.denoiser_shapes import TAKEN_OUT, WRONG, by_strength, distributions
 from specvit.models.origin import Origin
 from specvit.report.tables import Table
 from specvit.runs.denoisers_record import DenoisersRecord, ScoreRows, read_denoisers_record
@@ -300,3 +301,26 @@ def test_small_scores_are_printed_with_digits_that_say_something(capsys):
 def test_labels_that_are_none_are_refused_before_anything_is_computed(labels, words):
     with pytest.raises(ConfigError, match=words):
         audit_denoisers({}, World(), 10, 1, labels)
+
+
+def test_error_by_strength_ends_at_the_noisy_spectrum_and_at_the_denoised_one(stars):
+    class Halfway:
+        def denoise(self, flux, sigma, strength=1.0, draws=0, seed=0):
+            return DenoisedSpectra(flux + strength * 0.5 * (stars.known_truth().flux[: len(flux)] - flux))
+
+    table = by_strength({"halfway": Halfway()}, stars)
+    found = {row[1]: row[2].value for row in table.rows}
+    assert found["0"] == 1
+    assert found["0.5"] == pytest.approx(0.75)
+    assert found["1"] == pytest.approx(0.5)
+
+
+def test_distributions_of_noise_are_normal_and_of_a_bias_are_shifted(stars):
+    truth, std = stars.known_truth().flux, stars.known_truth().sigma
+    table = distributions([("right", truth, None), ("off", truth + 2 * std, std)], stars)
+    of = {(row[0], row[1]): [cell.value for cell in row[2:]] for row in table.rows}
+    # The tails of some hundred thousand pixels.
+    assert of["right", TAKEN_OUT] == pytest.approx([-3, -2, -1, 0, 1, 2, 3], abs=0.15)
+    assert of["off", TAKEN_OUT] == pytest.approx([-5, -4, -3, -2, -1, 0, 1], abs=0.15)
+    assert of["off", WRONG] == pytest.approx([2] * 7, abs=1e-4)
+    assert ("right", WRONG) not in of

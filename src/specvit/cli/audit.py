@@ -213,7 +213,7 @@ def denoisers(
     from specvit.jobs.denoiser_audit import audit_denoisers
     from specvit.jobs.worlds import changed_world, in_words
     from specvit.report.denoiser_tables import denoiser_tables
-    from specvit.report.figure_denoisers import denoiser_figure
+    from specvit.report.figure_denoisers import denoiser_details, denoiser_figure
     from specvit.report.style import save_figure
     from specvit.report.tables import write_table
     from specvit.runs import write_atomic
@@ -244,6 +244,7 @@ def denoisers(
     for table in denoiser_tables(record):
         write_table(table, out)
     save_figure(denoiser_figure(record), out, "denoisers")
+    save_figure(denoiser_details(record), out, "denoisers-details")
     if json_output:
         show_json(record.model_dump(mode="json"))
         return

@@ -180,7 +180,8 @@ def _plot(batch: DenoisedBatch, grid: WavelengthGrid, folder: Path) -> None:
     for row, one in enumerate(batch.seen):
         safe = "".join(letter if letter.isalnum() else "-" for letter in Path(one.name).name)
         std = None if batch.found.std is None else batch.found.std[row].numpy()
-        drawn = (grid.wavelength, one.flux, one.sigma, batch.found.mean[row].numpy(), std, one.clean)
+        samples = None if batch.found.samples is None else batch.found.samples[row].numpy()
+        drawn = (grid.wavelength, one.flux, one.sigma, batch.found.mean[row].numpy(), std, one.clean, samples)
         save_figure(denoised_figure(one.name, *drawn), folder, f"{row:0{digits}d}-{safe}")
 
 

@@ -32,6 +32,7 @@ from specvit.evaluate.resampling import Interval
 from specvit.evaluate.scorer import score_of
 from specvit.jobs.denoiser_downstream import Downstream, downstream
 from specvit.jobs.denoiser_labels import label_posteriors
+from specvit.jobs.denoiser_shapes import by_strength, distributions
 from specvit.jobs.watch import Quiet, Watch
 from specvit.jobs.worlds import build_world, world_differences
 from specvit.runs import Score
@@ -123,7 +124,10 @@ def audit_denoisers(
         _tenths(answers, floor),
         _lines(answers, floor, simulator),
         _structure(answers, floor),
+        distributions([(name, one.flux, one.std) for name, one in answers.items()], test),
     ]
+    with watch.task("strengths"):
+        tables.append(by_strength(denoisers, test))
     with watch.task("controls, and spectra unlike any star's"):
         tables += [_controls(denoisers, test), _made_up(denoisers, test, simulator)]
     with watch.task(f"posteriors of {labels[0]} from samples") as update:

@@ -12,6 +12,9 @@ from specvit.report.style import house_style
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+#: Å on either side of the deepest line, and samples that are drawn there.
+NEAR, DRAWN = 25.0, 8
+
 
 def denoised_figure(
     name: str,
@@ -21,8 +24,9 @@ def denoised_figure(
     mean: np.ndarray,
     std: np.ndarray | None = None,
     clean: np.ndarray | None = None,
+    samples: np.ndarray | None = None,
 ) -> Figure:
-    """Return a spectrum as observed and denoised, and below what was taken out over its noise.
+    """Return a spectrum as observed and denoised, and below what was taken out over its noise, and its deepest line.
 
     Args:
         name: of the star.
@@ -30,13 +34,16 @@ def denoised_figure(
         flux, sigma: as observed, (L,); sigma is `inf` on dead pixels.
         mean, std: what came out, (L,); errors or None.
         clean: noise-free flux, if it is known.
+        samples: of the posterior, (D, L), or None; the first few are drawn about the deepest line.
     """
     from matplotlib.figure import Figure
 
     live = np.isfinite(sigma)
     with house_style():
         figure = Figure(figsize=(7.4, 4.0), layout="constrained")
-        top, below = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
+        grid = figure.add_gridspec(2, 2, height_ratios=(1.6, 1), width_ratios=(1.6, 1))
+        top = figure.add_subplot(grid[0, :])
+        below, near = figure.add_subplot(grid[1, 0], sharex=top), figure.add_subplot(grid[1, 1])
         observed = np.where(live, flux, np.nan)
         top.plot(wavelength, observed, color=MUTED, linewidth=0.4, label="observed")
         if clean is not None:
@@ -55,4 +62,12 @@ def denoised_figure(
         below.axhline(0, color=INK, linewidth=0.6)
         below.set_ylabel("taken out / σ")
         below.set_xlabel("wavelength, Å in vacuum")
+        shown = np.abs(wavelength - wavelength[int(np.nanargmin(np.where(live, mean, np.nan)))]) < NEAR
+        near.plot(wavelength[shown], observed[shown], ".", markersize=2, color=MUTED)
+        for one in [] if samples is None else samples[:DRAWN]:
+            near.plot(wavelength[shown], one[shown], color=MODEL_COLOURS[1], linewidth=0.4)
+        if clean is not None:
+            near.plot(wavelength[shown], clean[shown], color=INK, linewidth=0.8)
+        near.plot(wavelength[shown], mean[shown], color=MODEL_COLOURS[0], linewidth=0.8)
+        near.set_xlabel("Å" if samples is None else "Å, with samples of the posterior")
     return figure

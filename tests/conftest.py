@@ -30,9 +30,10 @@ def _one_thread():
     torch.set_num_threads(1)
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _freed_memory_kept():
-    # As every command of ours does; half the time of some tests goes into fetching pages again.
+    # As every command of ours does; half the time of some tests goes into fetching pages again. Given back after each
+    # module: the suite as a whole needs more than any command.
     from specvit.runs.memory import freed_memory_kept
 
     with freed_memory_kept():

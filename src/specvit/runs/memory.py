@@ -2,7 +2,7 @@
 
 glibc gives blocks above 32 MB back when they are freed, and what a step of training or a round of posterior
 draws needs are such blocks: each waits for its memory to be zeroed page by page. Measured on one core: 8 to
-10 % of a training step of SpecViT-reference in batches of 16, 10 to 15 % of a Bayes ceiling, half of posterior
+10 % of a training step of SpecViT-reference in batches of 16, 8 to 15 % of a Bayes ceiling, half of posterior
 draws without spectra. The process stays as large as it was at its largest. Other C libraries are left as they
 are.
 """

@@ -29,10 +29,10 @@ from specvit.jobs.denoiser_audit import (
 )
 from specvit.jobs.denoiser_downstream import downstream
 from specvit.jobs.denoiser_labels import label_posteriors
-from specvit.jobs.denoiser_shapes import TAKEN_OUT, WRONG, by_strength, distributions
+from specvit.jobs.denoiser_shapes import WRONG, by_strength, distributions
 from specvit.models.origin import Origin
 from specvit.report.tables import Table
-from specvit.runs.denoisers_record import DenoisersRecord, ScoreRows, read_denoisers_record
+from specvit.runs.denoisers_record import TAKEN_OUT, DenoisersRecord, ScoreRows, read_denoisers_record
 from specvit.runs.summary import Score
 from specvit.simulate import Simulator, World
 from specvit.spectra import MemorySource

@@ -21,7 +21,7 @@ from specvit.cli.interruption import Interrupted, received
 from specvit.cli.spelling import SPELLED
 from specvit.cli.terminal import ReaderGone, drop_output, prepare_streams, say_if_heard, show
 from specvit.errors import SpecvitError
-from specvit.runs.memory import keep_freed_memory
+from specvit.runs.memory import freed_memory_kept
 
 READER_GONE = 141
 EXIT_CODES = (
@@ -112,8 +112,9 @@ def outcome(arguments: list[str]) -> int:
     arguments = [argument for argument in arguments if argument != "--traceback"]
     try:
         prepare_streams()
-        keep_freed_memory()
-        return _invoke(arguments)
+        # Undone at the end: `main` is called from Python, too.
+        with freed_memory_kept():
+            return _invoke(arguments)
     except ReaderGone:
         drop_output()
         return READER_GONE

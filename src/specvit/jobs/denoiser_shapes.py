@@ -13,14 +13,14 @@ from specvit.denoise import Denoiser
 from specvit.denoise.scores import ratio, weighted_error
 from specvit.evaluate.scorer import score_of
 from specvit.runs import Score
-from specvit.runs.denoisers_record import ScoreRows
+from specvit.runs.denoisers_record import TAKEN_OUT, ScoreRows
 from specvit.spectra import SpectraBatch
 
 #: Shares of the change that are made, and the stars they are tried on.
 STRENGTHS, STARS = (0.0, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0), 100
 #: σ of a normal distribution at whose probabilities quantiles are taken.
 NORMAL = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
-TAKEN_OUT, WRONG = "(observed - denoised) / σ", "(denoised - noise-free) / stated error"
+WRONG = "(denoised - noise-free) / stated error"
 
 
 def by_strength(denoisers: Mapping[str, Denoiser], test: SpectraBatch) -> ScoreRows:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from specvit.report.palette import MODEL_COLOURS, MUTED
 from specvit.report.style import house_style
 from specvit.runs import Score
-from specvit.runs.denoisers_record import DenoisersRecord
+from specvit.runs.denoisers_record import TAKEN_OUT, DenoisersRecord
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,7 +19,6 @@ NO_DENOISER = ("noisy", "Bayes floor")
 
 #: Columns of the tables that are drawn.
 OVER_FLOOR, STARS, SAMPLES_68 = "(error/σ)² / floor", "stars", "in 68 % of samples"
-TAKEN_OUT = "(observed - denoised) / σ"
 
 
 def denoiser_figure(record: DenoisersRecord) -> Figure:
@@ -61,7 +60,8 @@ def denoiser_details(record: DenoisersRecord) -> Figure:
             left.plot(strength, [_value(row[2]) for row in points], color=_colour(number), label=name)
         left.set_xlabel("strength s")
         left.set_ylabel("weighted error over the noisy one's")
-        expected = [-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0]
+        heads = next(one.head for one in record.tables if one.name == "distributions")
+        expected = [float(head.removesuffix(" σ")) for head in heads[2:]]
         for number, (name, rows) in enumerate(_by_name(record, "distributions").items()):
             for row in rows:
                 if row[1] == TAKEN_OUT and name != "noisy":

@@ -11,6 +11,8 @@ from specvit.documents.records import read_json, read_record
 from specvit.runs.summary import Score
 
 DENOISERS_VERSION = 1
+#: What a table of distributions calls the change a denoiser makes to a spectrum.
+TAKEN_OUT = "(observed - denoised) / σ"
 MEND = "make it again with `specvit audit denoisers`"
 
 

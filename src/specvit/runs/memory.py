@@ -30,7 +30,7 @@ _wanted = 0
 def keep_freed_memory() -> bool:
     """Keep what is freed from now on for the next allocation, to the end of the process.
 
-    For processes that are the program's own: a command and its workers.
+    For processes that are the program's own: its workers.
 
     Returns:
         Whether this C library can be told to.

@@ -1,8 +1,7 @@
 """A spectrum of a file on the pixels of a denoiser, with errors that count no information twice.
 
-Where the file's pixels are wider than the grid's, flux lies on a cubic spline through them, and grid pixels that share
-one file pixel share what it says: σ is that of the file pixel times √(its width / the grid's). Where they are finer,
-flux is the mean of what lies inside a pixel, and a file pixel that lies in two counts in each by its share.
+Where the file's pixels are wider than the grid's, flux lies on a cubic spline through them, and the 1/σ² of a file pixel is
+dealt out to the pixels of the grid about it, most to the nearest, so that the sum is kept. Where they are finer, flux is the mean of what lies inside a pixel, and a file pixel that lies in two counts in each by its share.
 """
 
 from __future__ import annotations

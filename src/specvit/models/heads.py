@@ -86,6 +86,12 @@ class Head(nn.Module):
         bins: bins of equal width per label, for "ordinal".
         experts: heads beside each other on the same features, and a gate, trained with them, whose weights mix what
             they state (Jacobs et al. 1991, Neural Computation 3, 79); 1 for a single head.
+        peak: for "ordinal": multiply each histogram by a normal density, whose centre and width are learned besides.
+            A sharp posterior is one to leading order; what the bins say is then its form, and all bins learn from
+            every star where it lies.
+
+    Raises:
+        ConfigError: for an unknown kind, or numbers and options that do not go together.
     """
 
     edges: Tensor
@@ -99,6 +105,7 @@ class Head(nn.Module):
         scaling: Scaling = "zscore",
         bins: int = 64,
         experts: int = 1,
+        peak: bool = False,
     ) -> None:
         super().__init__()
         if kind not in get_args(HeadKind):
@@ -109,6 +116,8 @@ class Head(nn.Module):
             raise ConfigError(
                 f"experts: expected 1 or more, and several of an ordinal or point head; got {experts} of a {kind} one"
             )
+        if peak and (kind != "ordinal" or experts > 1):
+            raise ConfigError(f"peak: expected a single ordinal head; got {experts} of a {kind} one")
         self.kind, self.labels, self.experts = kind, len(space), experts
         # Of a joint head: value, ln conditional variance, and the weights of the labels before (`unit_factor`).
         self.outputs = {"point": 1, "gaussian": 2, "joint": 2 + self.labels, "ordinal": bins}[kind]
@@ -118,6 +127,7 @@ class Head(nn.Module):
         self.reweighting: Reweighting | None = None
         self.linear = nn.Linear(width, experts * self.labels * self.outputs)
         self.gate = nn.Linear(width, experts) if experts > 1 else None
+        self.peak = nn.Linear(width, 2 * self.labels) if peak else None
         self.sharpness = nn.Linear(levels, self.labels) if levels and kind != "point" else None
         if self.sharpness is not None:
             # Without an opinion on the noise at first: the head is then an ordinary one.
@@ -135,14 +145,28 @@ class Head(nn.Module):
         if self.gate is not None:
             return self._mixed(raw, self.gate(features).float().log_softmax(dim=-1), level)
         raw = raw.unflatten(-1, (self.labels, self.outputs))
-        if self.sharpness is None:
-            return raw
-        sharpness: Tensor = self.sharpness(level).float()
+        sharpness: Tensor | None = None if self.sharpness is None else self.sharpness(level).float()
         if self.kind == "ordinal":
-            return raw * sharpness.exp()[..., None]
+            raw = raw if sharpness is None else raw * sharpness.exp()[..., None]
+            return raw if self.peak is None else raw + self._peaks(self.peak(features).float(), sharpness)
+        if sharpness is None:
+            return raw
         # Sharpness is -ln σ; the variance has its square.
         sharper = raw[..., 1:2] - 2 * sharpness[..., None]
         return torch.cat([raw[..., :1], sharper, raw[..., 2:]], dim=-1)
+
+    def _peaks(self, found: Tensor, sharpness: Tensor | None) -> Tensor:
+        """Return the logits of normal densities in the bins, (B, P, bins), for centres and ln precisions (B, 2 P)."""
+        centre, precision = found.unflatten(-1, (2, self.labels)).unbind(dim=1)
+        if sharpness is not None:
+            # Sharpness is -ln σ.
+            precision = precision + 2 * sharpness
+        width = self.edges.diff(dim=1)
+        # Narrower than half a bin it would say no more, and of a label outside the bin nothing that is learnt from.
+        precision = precision.clamp(max=(4 / width[:, 0].square()).log()).exp()
+        middle = self.edges[:, :-1] + 0.5 * width
+        logits: Tensor = -0.5 * (middle - centre[..., None]).square() * precision[..., None]
+        return logits
 
     def _mixed(self, raw: Tensor, weight: Tensor, level: Tensor) -> Tensor:
         """Return the outputs of the mixture for those of K experts and ln weights (B, K); logits are ln probabilities."""

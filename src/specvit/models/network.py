@@ -75,7 +75,7 @@ class NetworkConfig:
         model: name of the kind of network.
         backbone: its configuration, whose class says which network it is.
         front: see `FrontConfig`.
-        head, scaling, bins, experts: see `Head`.
+        head, scaling, bins, experts, peak: see `Head`.
         shortcut: add a linear map of the flux channel to the value of each label ("on Ridge"); starts at zero
             unless it is given the weights of a Ridge fit.
     """
@@ -88,6 +88,7 @@ class NetworkConfig:
     bins: int = 64
     shortcut: bool = False
     experts: int = 1
+    peak: bool = False
 
     def __post_init__(self) -> None:
         """Check the options."""
@@ -217,7 +218,14 @@ def build_network(config: NetworkConfig, grid: WavelengthGrid, space: LabelSpace
         front = Conditioning(pixels, config.front.channels, config.front.chunk, config.front.viewing)
     backbone = _build_backbone(config.backbone, front.shape, grid)
     head = Head(
-        backbone.width, front.shape[2], space, config.head, config.scaling, config.bins, config.experts
+        backbone.width,
+        front.shape[2],
+        space,
+        config.head,
+        config.scaling,
+        config.bins,
+        config.experts,
+        config.peak,
     )
     shortcut = nn.Linear(front.shape[1], len(space)) if config.shortcut else None
     if shortcut is not None:

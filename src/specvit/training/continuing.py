@@ -26,7 +26,7 @@ def check_same_kind(
 ) -> None:
     """Raise ConfigError unless `network` can take over the weights of `first`; says what differs.
 
-    Bins may be a multiple of the first network's: each is then divided.
+    Bins may be a multiple of the first network's: each is then divided. A peak of the head may be new.
     """
     theirs.check_matches(grid, "the network to start from")
     if first.label_space != network.label_space:
@@ -34,17 +34,21 @@ def check_same_kind(
             f"start: the network to start from estimates {_box(first)}, this training {_box(network)}; "
             "train for the same labels and bounds"
         )
-    ours, other = _used(network.config), replace(_used(first.config), bins=network.config.bins)
-    if ours != other or network.config.bins % first.config.bins:
+    ours, other = _used(network.config), _used(first.config)
+    grown = replace(other, bins=ours.bins, peak=ours.peak)
+    if ours != grown or ours.bins % other.bins or other.peak > ours.peak:
         raise ConfigError(
-            f"start: the network to start from is {_used(first.config)}, this training is of {ours}; give the "
-            "same model, size and options (bins may be a multiple)"
+            f"start: the network to start from is {other}, this training is of {ours}; give the "
+            "same model, size and options (bins may be a multiple, peak new)"
         )
 
 
 #: Levels of noise, in units of their spread in the first training, up to which its layers are carried on along a line:
 #: twice where they are bounded, which stars of S/N 300 keep to after a training on those of 2 to 30.
 FAR = 2 * STRANGEST
+
+#: ln precision, in scaled labels, of a peak that is new.
+FLAT = -5.0
 
 
 @torch.no_grad()
@@ -61,6 +65,8 @@ def start_from_network(network: SpectrumNetwork, first: SpectrumNetwork, sample:
     split = network.config.bins // first.config.bins
     if network.config.head == "ordinal" and split > 1:
         _divide_bins(weights, network, split)
+    if first.head.peak is None:
+        weights.update(_flat_peak(network))
     network.body.load_state_dict(weights)
     front, old_centre, old_scale = network.front, first.front.level_centre, first.front.level_scale
     front.fit_level(sample.flux, sample.sigma)
@@ -97,6 +103,16 @@ def _divide_bins(weights: dict[str, torch.Tensor], network: SpectrumNetwork, spl
     weights["head.edges"] = fresh["head.edges"]
     # The correction of stated errors is fitted after the training.
     weights.update({name: value for name, value in fresh.items() if name.startswith("head.calibration.")})
+
+
+def _flat_peak(network: SpectrumNetwork) -> dict[str, torch.Tensor]:
+    """Return the weights of a peak that says nothing beside what the bins say; none for a network without one."""
+    peak, labels = network.head.peak, len(network.label_space)
+    if peak is None:
+        return {}
+    weight, bias = torch.zeros_like(peak.weight), torch.zeros_like(peak.bias)
+    bias[labels:] = FLAT
+    return {"head.peak.weight": weight, "head.peak.bias": bias}
 
 
 def _level_layers(network: SpectrumNetwork) -> list[tuple[nn.Linear, int]]:

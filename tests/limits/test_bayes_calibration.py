@@ -7,6 +7,7 @@ The larger set is for the record in docs/limits.md, half an hour on one core:
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -50,6 +51,16 @@ def test_widths_that_are_right_are_found_right_and_narrow_ones_are_found_out():
         assert abs(found.ranks - 1) < 4 * found.ranks_error or width < 1
     with pytest.raises(ShapeError, match="labels: expected"):
         posterior_widths(made(3, 1.0, 1)[0], torch.zeros(2, 5))
+
+
+def test_a_label_known_exactly_has_no_width_and_one_without_a_posterior_is_not_passed_over():
+    posterior, labels = made(4000, 1.0, seed=1)
+    covariance = posterior.covariance.clone()
+    covariance[:2000, 0], covariance[:2000, :, 0], covariance[0] = 0.0, 0.0, 0.0
+    found = posterior_widths(replace(posterior, covariance=covariance), labels)
+    assert abs(found.variance - 1) < 4 * found.variance_error
+    covariance[7, 3, 3] = torch.nan
+    assert math.isnan(posterior_widths(replace(posterior, covariance=covariance), labels).variance)
 
 
 @pytest.fixture(scope="module", params=[2000, 10_000])

@@ -15,6 +15,10 @@ from torch import Tensor
 from specvit.errors import ShapeError
 from specvit.limits.bayes.posterior import Posterior
 
+#: Share of the spread of a label below which its posterior has no width that rounding leaves: on a lattice a label
+#: can be known exactly.
+EXACT = 1e-5
+
 
 @dataclass(frozen=True)
 class PosteriorWidths:
@@ -38,7 +42,8 @@ def posterior_widths(posterior: Posterior, labels: Tensor, rows: Tensor | None =
 
     Args:
         posterior: B stars.
-        labels: the true labels, shape (B, P).
+        labels: the true labels, shape (B, P). One that its posterior knows exactly, as on a lattice, has no width
+            and is left out of the first statistic.
         rows: boolean or index tensor selecting stars, e.g. one S/N bin.
 
     Raises:
@@ -48,11 +53,16 @@ def posterior_widths(posterior: Posterior, labels: Tensor, rows: Tensor | None =
         raise ShapeError(f"labels: expected {tuple(posterior.mean.shape)}, got {tuple(labels.shape)}")
     chosen = slice(None) if rows is None else rows
     offset = (labels.double().cpu() - posterior.mean).square() - posterior.mean_error.square()
-    ratio = (offset / posterior.covariance.diagonal(dim1=1, dim2=2))[chosen].mean(1)
+    variance = posterior.covariance.diagonal(dim1=1, dim2=2)
+    # What is left out depends on the posterior alone, so that the others still have an expectation of 1.
+    exact = (variance <= (EXACT * labels.double().cpu().std(dim=0)).square())[chosen]
+    total, terms = torch.where(exact, 0.0, (offset / variance)[chosen]).sum(1), (~exact).sum(1)
+    ratio = (total / terms)[terms > 0]
     count = posterior.draws.shape[1] + 1
     scores = torch.special.ndtri((torch.arange(count, dtype=torch.float64) + 0.5) / count).square()
     spread = (scores[posterior.rank(labels.cpu())] / scores.mean())[chosen].mean(1)
-    root = math.sqrt(len(ratio))
-    return PosteriorWidths(
-        float(ratio.mean()), float(ratio.std()) / root, float(spread.mean()), float(spread.std()) / root
-    )
+    return PosteriorWidths(*_mean_and_error(ratio), *_mean_and_error(spread))
+
+
+def _mean_and_error(values: Tensor) -> tuple[float, float]:
+    return float(values.mean()), float(values.std()) / math.sqrt(len(values))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from specvit.numerics import locked, remembered
-from specvit.numerics.remembered import KEPT
+from specvit.numerics.remembered import KEPT, LARGEST
 
 
 def counting():
@@ -59,3 +59,11 @@ def test_only_the_last_results_are_kept():
     assert len(asked) == KEPT + 1
     doubled(np.array([0]))
     assert len(asked) == KEPT + 2
+
+
+def test_nothing_is_kept_of_large_arrays_and_empty_ones_are_the_same():
+    doubled, asked = counting()
+    for values in (np.zeros(LARGEST + 1), np.zeros(0)):
+        doubled(values)
+        doubled(values)
+    assert len(asked) == 3

@@ -36,7 +36,7 @@ Windows = tuple[tuple[float, float], ...]
 
 @dataclass(frozen=True)
 class FitPixels:
-    """L pixels of one star.
+    """L pixels of one star; `wavelength`, `fwhm` and `in_air` may be those of others, too, and are not written to.
 
     Args:
         spectrum: where they are from.

@@ -15,6 +15,8 @@ from specvit.stellar.templates import WidthTemplates
 
 #: Added to the normal equations, over their largest: columns that no pixel tells apart must not make them singular.
 RIDGE = 1e-12
+#: Stars from which on it pays to multiply all pairs of polynomials beforehand.
+PAIRED_ROWS = 8
 #: Stars under whose templates continua are put at once.
 ROWS = 32
 
@@ -57,7 +59,7 @@ def _modelled(
     flux, sigma = np.stack([one.flux for one in pixels]), np.stack([one.sigma for one in pixels])
     level = np.empty_like(template)
     for rows, design in _designs(first.wavelength, np.isfinite(sigma), settings):
-        # What of a hundred stars is at work stays in the cache.
+        # What of some dozen stars is at work stays in the cache.
         for some in np.array_split(rows, -(-rows.size // ROWS)):
             error = np.hypot(sigma[some], settings.flat_error * np.stack([pixels[row].level for row in some]))
             weight = np.where(np.isfinite(error), error**-2, 0.0)
@@ -79,10 +81,15 @@ def _levels(design: np.ndarray, template: np.ndarray, flux: np.ndarray, weight: 
     """
     count = design.shape[1]
     heavy = weight * template
-    rows, columns = np.tril_indices(count)
-    normal = np.empty((len(template), count, count))
-    normal[:, rows, columns] = (heavy * template) @ (design[:, rows] * design[:, columns])
-    normal[:, columns, rows] = normal[:, rows, columns]
+    square = heavy * template
+    if len(template) < PAIRED_ROWS:
+        normal = (square[:, None] * design.T) @ design
+    else:
+        # One product for all: those of pairs of polynomials do not depend on the star.
+        rows, columns = np.tril_indices(count)
+        normal = np.empty((len(template), count, count))
+        normal[:, rows, columns] = square @ (design[:, rows] * design[:, columns])
+        normal[:, columns, rows] = normal[:, rows, columns]
     np.einsum("nii->ni", normal)[:] *= 1 + RIDGE
     right = (heavy * flux) @ design
     found: np.ndarray = np.linalg.solve(normal, right[..., None])[..., 0] @ design.T
@@ -102,8 +109,9 @@ def _designs(
     Yields:
         Numbers of stars with the same ends, shape (n,), and polynomials at the pixels, shape (L, C).
     """
-    ends = np.stack([alive.argmax(1), wavelength.size - 1 - alive[:, ::-1].argmax(1)], axis=1)
-    different, which = np.unique(ends, axis=0, return_inverse=True)
-    for number, (first, last) in enumerate(wavelength[different]):
+    start, stop = alive.argmax(1), wavelength.size - 1 - alive[:, ::-1].argmax(1)
+    ends = start * wavelength.size + stop
+    for both in np.unique(ends):
+        first, last = wavelength[list(divmod(int(both), wavelength.size))]
         place = (2 * (wavelength - first) / (last - first) - 1).clip(-1, 1)
-        yield np.flatnonzero(which == number), chebyshev.chebvander(place, settings.order_for(last - first))
+        yield np.flatnonzero(ends == both), chebyshev.chebvander(place, settings.order_for(last - first))

@@ -80,6 +80,26 @@ def test_dead_pixels_stay_dead_and_gaps_are_not_bridged(frame):
     assert (found[0][~dead] == 1).all()
 
 
+def test_spectra_between_their_pixels_are_those_of_numpy(frame):
+    rng = np.random.default_rng(4)
+    log_pixels = np.log(np.delete(SETUP.wavelength, slice(100, 120)))
+    flux, sigma = rng.normal(1, 0.1, (9, log_pixels.size)), rng.uniform(0.01, 0.1, (9, log_pixels.size))
+    for row in range(1, 9):
+        sigma[row, rng.integers(0, log_pixels.size, 12)] = np.inf if row % 2 else np.nan
+    velocity = np.linspace(-900, 900, 9)
+    found, error = frame.resampled(log_pixels, flux, sigma, velocity)
+    neighbours = np.diff(log_pixels) < 1.75 * np.median(np.diff(log_pixels))
+    for row in range(9):
+        at = frame.whole + shift(velocity[row])
+        below = (np.searchsorted(log_pixels, at, "right") - 1).clip(0, log_pixels.size - 2)
+        alive = (at >= log_pixels[0]) & (at <= log_pixels[-1]) & neighbours[below]
+        alive &= np.isfinite(sigma[row, below]) & np.isfinite(sigma[row, below + 1])
+        assert 200 < alive.sum() < alive.size
+        for ours, theirs, dead in ((found, flux, 0.0), (error, sigma, np.inf)):
+            line = np.interp(at, log_pixels, np.where(np.isfinite(theirs[row]), theirs[row], 0.0))
+            np.testing.assert_allclose(ours[row], np.where(alive, line, dead), rtol=1e-5, atol=1e-6)
+
+
 def test_windows_are_no_pixels_of_the_network(frame):
     inside = (frame.grid.wavelength > 8409) & (frame.grid.wavelength < 8431)
     assert not inside.any()

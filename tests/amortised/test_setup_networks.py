@@ -10,11 +10,14 @@ import torch
 from made_setups import PLAN, SETUP, KnowingFitter, spectra
 from specvit.amortised import AmortisedFitter, NetworkStore, Setup, TrainingPlan, draws, networks
 from specvit.amortised.agreement import CHECKED, FEWEST, compared
+from specvit.amortised.answers import answered, parameters, rest_frames
+from specvit.amortised.models import modelled
 from specvit.errors import ConfigError, DataError
 from specvit.library import Emulator
 from specvit.models import domain
 from specvit.stellar import Refusal, StarFitSettings
 from specvit.stellar.pixels import fit_pixels
+from specvit.stellar.systematic import SYSTEMATIC
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +68,74 @@ def test_a_network_is_kept_and_answers_where_it_agrees_with_the_fit(folder, neve
     assert np.std(off) < 450
     shifts = np.array([star.velocity - star.facts["true rv"] for star in by_network])
     assert np.median(np.abs(shifts)) < 8
+
+
+def spoiled(stars):
+    """Return stars of which most have dead pixels, each other ones, or flux that is none."""
+    rng, found = np.random.default_rng(8), []
+    for number, one in enumerate(stars):
+        flux, sigma = one.flux.copy(), one.sigma.copy()
+        if number % 3:
+            start = rng.integers(20, sigma.size - 60)
+            sigma[start : start + 20 * (number % 3)] = np.inf
+            sigma[rng.integers(0, sigma.size, 5)] = np.inf
+            flux[np.isinf(sigma)] = 0.0
+        found.append(replace(one, flux=flux, sigma=sigma))
+    return found
+
+
+def as_pixels(stars):
+    grid = Emulator.builtin().grid
+    return [fit_pixels(one, StarFitSettings(), grid.start, grid.stop) for one in stars]
+
+
+def test_what_the_domain_solves_for_is_what_the_network_sees(folder, never_trained, monkeypatch):
+    network = store(folder).network(SETUP)
+    pixels = as_pixels(spoiled(spectra(90)))
+    shared = answered(network, pixels).prediction
+    assert network.estimator._shares
+    monkeypatch.setattr(network.estimator, "_shares", False)
+    plain = answered(network, pixels).prediction
+    assert ((shared.mean - plain.mean).abs() / plain.std).max() < 1e-3
+    torch.testing.assert_close(shared.std, plain.std, rtol=1e-3, atol=0)
+    assert torch.equal(shared.diagnostics.strangeness, plain.diagnostics.strangeness)
+    assert torch.equal(shared.in_domain, plain.in_domain)
+    # A sigma that the domain had to raise is not what the network sees.
+    flux, sigma = rest_frames(network, pixels)
+    sharp = network.estimator.predict(flux, 1e-3 * sigma)
+    monkeypatch.setattr(network.estimator, "_shares", True)
+    torch.testing.assert_close(network.estimator.predict(flux, 1e-3 * sigma).mean, sharp.mean)
+
+
+def test_answers_do_not_depend_on_their_neighbours(folder, never_trained):
+    """Stars of other pixels between them, and in another order: what is done together comes out as it does alone."""
+    network = store(folder).network(SETUP)
+    stars = spoiled(spectra(24))
+    moved = [replace(one, wavelength=one.wavelength + 0.4 * (k % 2)) for k, one in enumerate(stars)]
+    pixels = as_pixels(moved)
+    together = answered(network, pixels)
+    for row in (0, 1, 4, 5, 23):
+        alone = answered(network, pixels[row : row + 1])
+        assert together.velocity[row] == pytest.approx(alone.velocity[0], abs=0.05)
+        assert together.snr[row] == alone.snr[0]
+        off = (together.prediction.mean[row] - alone.prediction.mean[0]).abs() / alone.prediction.std[0]
+        assert off.max() < 0.01
+
+
+def test_templates_are_under_the_continuum_that_fits_best(folder, never_trained):
+    network = store(folder).network(SETUP)
+    pixels = as_pixels(spoiled(spectra(12)))
+    said = answered(network, pixels)
+    stars = [parameters(network, said, row, one, 1000.0, False, SYSTEMATIC) for row, one in enumerate(pixels)]
+    for one, shown in zip(pixels, modelled(stars, pixels, network.templates, StarFitSettings()), strict=True):
+        used = one.usable
+        ends = one.wavelength[used][[0, -1]]
+        place = (2 * (one.wavelength - ends[0]) / (ends[1] - ends[0]) - 1).clip(-1, 1)
+        design = np.polynomial.chebyshev.chebvander(place, StarFitSettings().order_for(one.span))
+        template, error = shown.model / shown.continuum, np.hypot(one.sigma, 0.02 * one.level)[used]
+        scaled = design[used] * (template[used] / error)[:, None]
+        best = design @ np.linalg.lstsq(scaled, one.flux[used] / error, rcond=None)[0]
+        np.testing.assert_allclose(shown.continuum, best, rtol=1e-6)
 
 
 def test_a_fit_that_says_otherwise_is_believed(folder, never_trained):

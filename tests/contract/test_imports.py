@@ -16,7 +16,13 @@ OPTIONAL = (
 )
 #: A module that is made of an optional package, and imported only where that is there.
 MADE_OF = dict.fromkeys(
-    ("specvit.numerics.compiling", "specvit.simulate.compiled", "specvit.stellar.compiled"), "numba"
+    (
+        "specvit.amortised.compiled",
+        "specvit.numerics.compiling",
+        "specvit.simulate.compiled",
+        "specvit.stellar.compiled",
+    ),
+    "numba",
 )
 BLOCKER = f"""
 import sys

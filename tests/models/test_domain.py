@@ -129,6 +129,24 @@ def test_dead_pixels_do_not_make_a_star_strange(domain, stars):
     assert float((one.strangeness > 1).any(dim=1).float().mean()) < 0.04
 
 
+def test_spectra_are_judged_together_as_they_are_alone(domain, stars):
+    """With dead pixels, of which every second spectrum has others, sums over pixels are made in other ways."""
+    batch, _ = stars
+    flux, sigma = batch.flux[:120].clone(), batch.sigma[:120].clone()
+    for row in range(0, 120, 2):
+        sigma[row, 10 * row : 10 * row + 200] = torch.inf
+        flux[row, ::500] = torch.nan
+    together = domain.judge(flux, sigma)
+    several = [domain.judge(flux[rows], sigma[rows]) for rows in (slice(0, None, 2), slice(1, None, 2))]
+    alone = [domain.judge(flux[row : row + 1], sigma[row : row + 1]) for row in range(4)]
+    for some, rows in ((several[0], slice(0, None, 2)), (several[1], slice(1, None, 2))):
+        torch.testing.assert_close(some.strangeness, together.strangeness[rows], rtol=1e-2, atol=2e-3)
+        torch.testing.assert_close(some.chi2, together.chi2[rows], rtol=1e-4, atol=0)
+    for row, one in enumerate(alone):
+        torch.testing.assert_close(one.strangeness[0], together.strangeness[row], rtol=1e-2, atol=2e-3)
+        assert one.degrees_of_freedom[0] == together.degrees_of_freedom[row]
+
+
 def test_nothing_finite_is_asked_for_too_much(domain):
     """Spectra without noise, all noise, or without a usable pixel get a verdict, and it is not "inside"."""
     pixels = domain.grid.size

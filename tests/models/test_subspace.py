@@ -6,6 +6,7 @@ import torch
 
 from specvit.errors import ConfigError, DataError
 from specvit.models import subspace
+from specvit.models.conditioning import normalise
 from specvit.models.subspace import SubspaceProjection
 
 PIXELS, RANK = 300, 6
@@ -120,3 +121,44 @@ def test_too_few_spectra_are_refused():
 def test_impossible_sizes_are_refused():
     with pytest.raises(ConfigError, match="between 1 and 300"):
         SubspaceProjection(PIXELS, 301)
+
+
+def spoiled(count, seed):
+    """Return flux and sigma of spectra: every second one with dead pixels, other ones for each, and NaN in some."""
+    _, flux, sigma = world(count, seed)
+    rng = np.random.default_rng(seed)
+    for row in range(0, count, 2):
+        start = rng.integers(0, PIXELS - 40)
+        sigma[row, start : start + 40] = torch.inf
+        flux[row, rng.integers(0, PIXELS, 3)] = torch.nan
+    return flux, sigma
+
+
+def test_many_normal_matrices_are_those_of_few(front):
+    _, flux, sigma = world(subspace.PAIRED_ROWS + 5, seed=6)
+    weight = sigma.square().reciprocal()
+    many, few = front.exact_normal(weight), front.exact_normal(weight[:7])
+    torch.testing.assert_close(many[:7], few, rtol=1e-4, atol=1e-4 * float(few.abs().max()))
+    # Of another basis there are other products.
+    clean, flux, sigma = world(900, seed=7)
+    other = SubspaceProjection(PIXELS, 10, 4).fit(clean, flux, sigma)
+    other.exact_normal(weight)
+    other.load_state_dict(front.state_dict())
+    assert torch.equal(other.exact_normal(weight), many)
+
+
+def test_the_first_components_are_solved_with_the_others(front):
+    clean, flux, sigma = world(800)
+    less = SubspaceProjection(PIXELS, 6, 4).fit(clean, flux, sigma)
+    assert less.begins(front)
+    assert front.begins(front)
+    assert not front.begins(less)
+    other = SubspaceProjection(PIXELS, 6, 4).fit(*world(800, seed=8))
+    assert not other.begins(front)
+    usable, flux, sigma, _ = normalise(*spoiled(80, seed=9))
+    whole, alone = front.solve(usable, flux, sigma), less.solve(usable, flux, sigma)
+    assert whole.poor.any()
+    assert not whole.poor.all()
+    leading = whole.leading(6)
+    torch.testing.assert_close(leading.coefficients, alone.coefficients, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(less.inputs_of(leading, usable).level, less.inputs_of(alone, usable).level)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from specvit.numerics import steady_cholesky
+from specvit.numerics import steady_cholesky, triangular_inverse
 
 
 def test_where_there_is_a_factor_it_is_that_one():
@@ -34,3 +34,12 @@ def test_rounding_is_steadied_and_leaves_the_others_alone():
 def test_what_is_indefinite_is_refused():
     with pytest.raises(torch.linalg.LinAlgError):
         steady_cholesky(torch.tensor([[1.0, 2.0], [2.0, 1.0]]))
+
+
+@pytest.mark.parametrize("size", [1, 2, 16, 17, 50])
+def test_triangles_are_inverted(size):
+    rows = torch.randn(3, size, size + 5, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
+    factor = torch.linalg.cholesky(rows @ rows.mT)
+    inverse = triangular_inverse(factor)
+    torch.testing.assert_close(inverse @ factor, torch.eye(size).double().expand(3, -1, -1))
+    assert torch.equal(inverse, inverse.tril())

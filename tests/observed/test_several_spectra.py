@@ -7,6 +7,8 @@ from astropy.table import Table
 import observed_files as files
 from specvit.errors import DataError
 from specvit.observed import ReadOptions, read_spectra
+from specvit.observed import columns as columns_of_tables
+from specvit.observed import spectrum as checking
 
 STAR, OTHER = files.Star(), files.Star(seed=1)
 RVS = files.Star(8460.0, 8700.05, 0.1)
@@ -297,3 +299,40 @@ def test_many_rows_beside_wavelengths_are_spectra(tmp_path):
     (one,) = read(path, select=("13",), medium="vacuum")
     assert np.flatnonzero(~one.usable).tolist() == [STAR.dead]
     assert len(read(path, medium="vacuum")) == 20
+
+
+def test_rows_of_a_table_are_read_as_if_they_were_alone(tmp_path, monkeypatch):
+    """What is found of pixels is kept for the next row: rows with other pixels, errors or masks must not get it."""
+    rng = np.random.default_rng(3)
+    wave = np.tile(STAR.wavelength, (8, 1))
+    flux = STAR.flux * rng.uniform(0.5, 2, (8, 1)) + rng.normal(0, 0.01, wave.shape)
+    ivar, mask = np.full(wave.shape, 400.0), np.zeros(wave.shape, int)
+    wave[2] += 0.25
+    flux[3, 50:60] = np.nan
+    ivar[4, 70:90] = 0.0
+    mask[5, 100:130] = 1
+    wave[6], flux[6] = wave[6, ::-1], flux[6, ::-1].copy()
+    wave[7, 5:9] = np.nan
+    columns = {"wavelength": wave, "flux": flux, "ivar": ivar, "mask": mask}
+
+    def table(name, rows):
+        hdu = files.table_hdu({key: values[rows] for key, values in columns.items()})
+        return files.write(tmp_path / name, files.fits.PrimaryHDU(), hdu)
+
+    together = read(table("all.fits", slice(None)), medium="air", resolution=2000.0)
+    assert len(together) == 8
+    for module, name in (
+        (columns_of_tables, "_wavelengths"),
+        (checking, "order_of"),
+        (checking, "pixels_of"),
+    ):
+        monkeypatch.setattr(module, name, getattr(module, name).__wrapped__)
+    for row, one in enumerate(together):
+        (alone,) = read(table(f"{row}.fits", [row]), medium="air", resolution=2000.0)
+        for name in ("wavelength", "flux", "sigma", "fwhm"):
+            np.testing.assert_array_equal(getattr(one, name), getattr(alone, name))
+        assert one.assumptions == alone.assumptions
+    assert (together[2].wavelength != together[0].wavelength).all()
+    # Each has pixels of its own to write to.
+    together[0].wavelength[:] = 1.0
+    assert (together[1].wavelength > 1000).all()

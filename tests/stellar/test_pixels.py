@@ -4,10 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.ndimage import median_filter
 
 from specvit.errors import ConfigError, WavelengthRangeError
 from specvit.observed.spectrum import RawSpectrum, checked_spectrum
 from specvit.stellar import StarFitSettings
+from specvit.stellar import pixels as pixels_module
+from specvit.stellar.compiled import running_median
 from specvit.stellar.pixels import fit_pixels
 
 SETTINGS = StarFitSettings()
@@ -111,3 +114,46 @@ def test_a_gap_in_a_sharp_spectrum_stays_one():
     found = pixels(replace(star, **parts))
     assert np.isfinite(found.flux).all()
     assert not ((found.wavelength > 7851) & (found.wavelength < 7899)).any()
+
+
+def test_a_running_median_is_that_of_scipy():
+    rng = np.random.default_rng(1)
+    for length in (3, 4, 61, 200):
+        smooth, steps = rng.standard_normal(length), rng.integers(0, 4, length).astype(float)
+        for size in (1, 2, 3, 4, 43, 60):
+            for values in (smooth, steps):
+                found, size = np.empty(length), min(size, length)
+                running_median(values, size, found)
+                np.testing.assert_array_equal(found, median_filter(values, size=size, mode="nearest"))
+
+
+def test_spectra_that_take_turns_have_the_pixels_they_have_alone(monkeypatch):
+    """What is found of pixels is kept for the next spectrum with the same ones: others must not get it."""
+    sigma = spectrum().sigma.copy()
+    sigma[1500:1560] = np.inf
+    kinds = [
+        spectrum(),
+        spectrum(sigma=sigma),
+        spectrum(resolution=2500.0),
+        spectrum(frame="barycentric", to_observed=40.0),
+        spectrum(frame="rest"),
+        spectrum(ground=False),
+        spectrum(step=1.1),
+    ]
+    with monkeypatch.context() as patch:
+        for name in ("_within", "_left_out"):
+            patch.setattr(pixels_module, name, getattr(pixels_module, name).__wrapped__)
+        alone = {k: pixels(star) for k, star in enumerate(kinds)}
+    for turn in range(3):
+        for k in np.random.default_rng(turn).permutation(len(kinds)):
+            found = pixels(kinds[k])
+            for name in ("wavelength", "flux", "sigma", "level", "fwhm", "in_air"):
+                np.testing.assert_array_equal(getattr(found, name), getattr(alone[k], name))
+            assert found.resolution == alone[k].resolution
+    # All of these differ in what is left out, or in what it is.
+    assert len({one.usable.tobytes() + one.fwhm.tobytes() for one in alone.values()}) == len(kinds)
+
+
+def test_a_single_pixel_in_the_range_is_none():
+    with pytest.raises(WavelengthRangeError, match="nothing in common that is usable"):
+        fit_pixels(spectrum(), SETTINGS, 7000.0, 7000.0 * (1 + 2000 / 299_792.458) + 10.5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -52,6 +53,37 @@ class Answered:
         inside = self.prediction.in_domain
         assert inside is not None
         return inside.numpy()
+
+    @cached_property
+    def told(self) -> _Told:
+        """The same as plain numbers, star by star."""
+        known = self.prediction.diagnostics
+        assert self.prediction.std is not None
+        assert known.chi2 is not None
+        assert known.degrees_of_freedom is not None
+        return _Told(
+            self.prediction.names,
+            self.prediction.mean.tolist(),
+            self.prediction.std.tolist(),
+            (known.chi2 / known.degrees_of_freedom.clamp(min=1)).tolist(),
+            self.velocity.tolist(),
+            self.gain.tolist(),
+            self.snr.tolist(),
+            self.in_domain.tolist(),
+        )
+
+
+class _Told(NamedTuple):
+    """Labels and errors of N stars (N lists of P), χ² per degree of freedom, and what `Answered` has; N numbers each."""
+
+    names: tuple[str, ...]
+    labels: list[list[float]]
+    errors: list[list[float]]
+    reduced: list[float]
+    velocity: list[float]
+    gain: list[float]
+    snr: list[float]
+    in_domain: list[bool]
 
 
 def answered(network: SetupNetwork, pixels: Sequence[FitPixels]) -> Answered:
@@ -112,16 +144,10 @@ def parameters(
         cut: whether the edge of the box cuts off what is stated of it, see `cut_off`.
         systematic: label -> 1 σ that statistical errors lack.
     """
-    prediction, spectrum, used = said.prediction, pixels.spectrum, pixels.usable
-    names = prediction.names
-    assert prediction.std is not None
-    labels = dict(zip(names, prediction.mean[row].tolist(), strict=True))
-    errors = dict(zip(names, prediction.std[row].tolist(), strict=True))
-    known = prediction.diagnostics
-    assert known.chi2 is not None
-    assert known.degrees_of_freedom is not None
-    reduced = float(known.chi2[row] / known.degrees_of_freedom[row].clamp(min=1))
-    velocity, inside = float(said.velocity[row]), bool(said.in_domain[row])
+    spectrum, told = pixels.spectrum, said.told
+    labels = dict(zip(told.names, told.labels[row], strict=True))
+    errors = dict(zip(told.names, told.errors[row], strict=True))
+    reduced, velocity, inside = told.reduced[row], told.velocity[row], told.in_domain[row]
     raised = {
         "LABEL_ON_FACE": cut,
         "CHI2": reduced > LARGEST_CHI2,
@@ -129,25 +155,26 @@ def parameters(
         "RV_EDGE": abs(velocity) > 0.98 * largest,
         "NO_CAT": lines_seen(pixels, velocity) < 2,
         "LOW_COVERAGE": covered(pixels) < FEWEST_ANGSTROMS,
-        "NOT_A_STAR": said.gain[row] < LINES_MATTER * max(1.0, reduced),
+        "NOT_A_STAR": told.gain[row] < LINES_MATTER * max(1.0, reduced),
         "OUT_OF_DOMAIN": not inside,
         "ASSUMED_SIGMA": "sigma" in spectrum.assumed,
         "ASSUMED_RESOLUTION": "resolution" in spectrum.assumed,
     }
-    assert known.strangeness is not None
-    notes = () if inside else (reason_of(known.strangeness[row]),)
+    strange = said.prediction.diagnostics.strangeness
+    assert strange is not None
+    notes = () if inside else (reason_of(strange[row]),)
     return StellarParameters(
         name=spectrum.name,
         source=spectrum.source,
         labels=labels,
         errors=errors,
         velocity=velocity,
-        velocity_error=float(network.velocity_error(said.snr[row : row + 1])[0]),
+        velocity_error=float(network.velocity_error(said.snr[row])),
         width=np.nan,
         width_error=np.nan,
         chi2=reduced,
-        snr=float(said.snr[row]),
-        pixels=int(used.sum()),
+        snr=told.snr[row],
+        pixels=int(np.count_nonzero(pixels.usable)),
         # Marginal distributions are all it states.
         covariance=np.diag(np.square(list(errors.values()))),
         minima=(),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.polynomial import chebyshev
@@ -15,6 +15,10 @@ from specvit.stellar.templates import WidthTemplates
 
 #: Added to the normal equations, over their largest: columns that no pixel tells apart must not make them singular.
 RIDGE = 1e-12
+#: Stars from which on it pays to multiply all pairs of polynomials beforehand.
+PAIRED_ROWS = 8
+#: Stars under whose templates continua are put at once.
+ROWS = 32
 
 
 def modelled(
@@ -52,26 +56,62 @@ def _modelled(
     template = star_flux(
         templates, labels, velocity, np.log(first.wavelength), np.broadcast_to(own, (len(stars), own.size))
     ).astype(np.float64)
-    found = []
     flux, sigma = np.stack([one.flux for one in pixels]), np.stack([one.sigma for one in pixels])
-    error = np.hypot(sigma, settings.flat_error * np.stack([one.level for one in pixels]))
-    weight = np.where(np.isfinite(sigma), error**-2, 0.0)
-    columns = {one.usable.tobytes(): _columns(one, settings) for one in pixels}
-    for row, one in enumerate(pixels):
-        design = columns[one.usable.tobytes()]
-        scaled = design * (weight[row] * template[row])[:, None]
-        normal = (scaled * template[row][:, None]).T @ design
-        normal[np.diag_indices_from(normal)] *= 1 + RIDGE
-        level = design @ np.linalg.solve(normal, scaled.T @ flux[row])
-        found.append(
-            FittedSpectrum(one.spectrum, one.wavelength, one.flux, one.sigma, level * template[row], level)
+    level = np.empty_like(template)
+    for rows, design in _designs(first.wavelength, np.isfinite(sigma), settings):
+        # What of some dozen stars is at work stays in the cache.
+        for some in np.array_split(rows, -(-rows.size // ROWS)):
+            error = np.hypot(sigma[some], settings.flat_error * np.stack([pixels[row].level for row in some]))
+            weight = np.where(np.isfinite(error), error**-2, 0.0)
+            level[some] = _levels(design, template[some], flux[some], weight)
+    return [
+        FittedSpectrum(
+            one.spectrum, one.wavelength, one.flux, one.sigma, level[row] * template[row], level[row]
         )
+        for row, one in enumerate(pixels)
+    ]
+
+
+def _levels(design: np.ndarray, template: np.ndarray, flux: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Return the polynomials that bring templates to the flux, shape (N, L).
+
+    Args:
+        design: polynomials, shape (L, C).
+        template, flux, weight: shape (N, L), weights 0 where a pixel is not fitted.
+    """
+    count = design.shape[1]
+    heavy = weight * template
+    square = heavy * template
+    if len(template) < PAIRED_ROWS:
+        normal = (square[:, None] * design.T) @ design
+    else:
+        # One product for all: those of pairs of polynomials do not depend on the star.
+        rows, columns = np.tril_indices(count)
+        normal = np.empty((len(template), count, count))
+        normal[:, rows, columns] = square @ (design[:, rows] * design[:, columns])
+        normal[:, columns, rows] = normal[:, rows, columns]
+    np.einsum("nii->ni", normal)[:] *= 1 + RIDGE
+    right = (heavy * flux) @ design
+    found: np.ndarray = np.linalg.solve(normal, right[..., None])[..., 0] @ design.T
     return found
 
 
-def _columns(pixels: FitPixels, settings: StarFitSettings) -> np.ndarray:
-    """Return the Chebyshev polynomials of the continuum between the ends of what is fitted, shape (L, terms)."""
-    ends = pixels.wavelength[pixels.usable][[0, -1]]
-    place = (2 * (pixels.wavelength - ends[0]) / (ends[1] - ends[0]) - 1).clip(-1, 1)
-    found: np.ndarray = chebyshev.chebvander(place, settings.order_for(pixels.span))
-    return found
+def _designs(
+    wavelength: np.ndarray, alive: np.ndarray, settings: StarFitSettings
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield stars and the Chebyshev polynomials of their continuum, from the first pixel to the last that is fitted.
+
+    Args:
+        wavelength: shape (L,), Å.
+        alive: which pixels are fitted, shape (N, L), bool.
+        settings: of the fit.
+
+    Yields:
+        Numbers of stars with the same ends, shape (n,), and polynomials at the pixels, shape (L, C).
+    """
+    start, stop = alive.argmax(1), wavelength.size - 1 - alive[:, ::-1].argmax(1)
+    ends = start * wavelength.size + stop
+    for both in np.unique(ends):
+        first, last = wavelength[list(divmod(int(both), wavelength.size))]
+        place = (2 * (wavelength - first) / (last - first) - 1).clip(-1, 1)
+        yield np.flatnonzero(ends == both), chebyshev.chebvander(place, settings.order_for(last - first))

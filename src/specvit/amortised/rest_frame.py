@@ -105,19 +105,14 @@ class RestFrame:
         Sigma is interpolated like the flux, not reduced: neighbours share their noise, and what a line as wide as a few
         pixels says then is what it said before.
         """
-        at = self.whole + shift(velocity)[:, None]
-        position = np.interp(at, log_pixels, np.arange(log_pixels.size), left=-1.0, right=-1.0)
-        below = np.clip(position.astype(np.int64), 0, log_pixels.size - 2)
-        part = (position - below).astype(np.float32)
+        # Needs Numba, which asking for help does not.
+        from specvit.amortised.compiled import resample_rows
+
         steps = np.diff(log_pixels)
         bridged = steps < GAP * np.median(steps)
-        flux, sigma = flux.astype(np.float32), sigma.astype(np.float32)
-        lower, upper = (np.take_along_axis(sigma, below + k, 1) for k in (0, 1))
-        alive = (position >= 0) & bridged[below] & np.isfinite(lower) & np.isfinite(upper)
-        with np.errstate(invalid="ignore"):
-            error = np.where(alive, lower + part * (upper - lower), np.inf)
-        lower, upper = (np.take_along_axis(flux, below + k, 1) for k in (0, 1))
-        return np.where(alive, lower + part * (upper - lower), 0.0), error
+        seen, error = np.empty((2, len(flux), self.whole.size), np.float32)
+        resample_rows(self.whole, shift(velocity), log_pixels, bridged, flux, sigma, seen, error)
+        return seen, error
 
     def flattened(self, flux: np.ndarray, sigma: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return flux, sigma with the model error, and continuum of resampled spectra (N, W), float32.

@@ -28,6 +28,7 @@ from specvit.models.network import SpectrumNetwork
 from specvit.models.origin import Origin, judged
 from specvit.models.prediction import Diagnostics, Prediction, Quantiles
 from specvit.models.prepared import prepared
+from specvit.models.subspace import SubspaceProjection
 from specvit.models.usable import is_whole
 from specvit.runs import TrueBins
 from specvit.simulate import Prior
@@ -66,6 +67,8 @@ class NetworkEstimator:
         self.name, self.fitter = name, fitter
         self.device = torch.device("cpu")
         self._prepared: nn.Module | None = None
+        #: Whether the domain solves for what the front end sees, too; None until it was asked.
+        self._shares: bool | None = None
         #: Spectra taken at once by `predict`; None chooses for speed.
         self.batch_size: int | None = None
         #: Label -> score -> value on test spectra, filled in by whoever tested it; saved with it.
@@ -96,6 +99,7 @@ class NetworkEstimator:
         """Take over a trained network and what it was made for."""
         self.network, self.origin = network.eval().requires_grad_(False).to("cpu"), origin
         self._widest, self._prepared = widest_layer(self.network, origin.grid.size), None
+        self._shares = None
         return self
 
     def reweighted(self, prior: Prior) -> NetworkEstimator:
@@ -163,17 +167,19 @@ class NetworkEstimator:
         pieces = list(self._pieces(flux, sigma))
         network, body = self.network.to(self.device), self._body()
         estimates: list[Estimate] = []
-        with torch.inference_mode():
-            for piece in pieces:
-                inputs = self._inputs(piece)
+        verdicts: list[Diagnostics] = []
+        for piece in pieces:
+            inputs = self._judged_inputs(piece, verdicts) if self._domain_sees else self._inputs(piece)
+            with torch.inference_mode():
                 raw, level = zip(*((body(part), part.level) for part in inputs), strict=True)
                 estimates.append(network.decode(torch.cat(raw), torch.cat(level)))
+        verdict = Diagnostics.joined(verdicts) if verdicts else self._verdict(pieces)
         mean, std, quantiles = (_joined(parts) for parts in zip(*estimates, strict=True))
         assert mean is not None
         stated = None if quantiles is None else Quantiles(QUANTILES, quantiles)
         share = torch.cat([piece.usable_share for piece in pieces])
         prediction = Prediction(mean, std, network.label_space.names, stated)
-        return finished(prediction, share, self.name, self._verdict(pieces))
+        return finished(prediction, share, self.name, verdict)
 
     def save(self, folder: Path) -> None:
         """Write weights, manifest, fingerprint and card into `folder`, all or nothing."""
@@ -270,12 +276,37 @@ class NetworkEstimator:
     def _verdict(self, pieces: Sequence[_Piece]) -> Diagnostics | None:
         """Return the verdict on all spectra, None without a domain."""
         parts = [judged(self.origin, piece.flux, piece.sigma) for piece in pieces]
-        known = [part.known() for part in parts if part is not None]
-        return (
-            Diagnostics(**{name: torch.cat([one[name] for one in known]) for name in known[0]})
-            if known
-            else None
-        )
+        known = [part for part in parts if part is not None]
+        return Diagnostics.joined(known) if known else None
+
+    @property
+    def _domain_sees(self) -> bool:
+        """Whether the domain finds on its way to the verdict what the front end would find again."""
+        if self.device.type != "cpu":
+            return False
+        if self._shares is None:
+            front, domain = self.network.front, self.origin.domain
+            self._shares = (
+                isinstance(front, SubspaceProjection) and domain is not None and front.begins(domain.space)
+            )
+        return self._shares
+
+    def _judged_inputs(self, piece: _Piece, verdicts: list[Diagnostics]) -> list[Inputs]:
+        """Return the inputs of spectra from what the domain finds of them, and add its verdicts."""
+        front, domain = self.network.front, self.origin.domain
+        assert isinstance(front, SubspaceProjection)
+        assert domain is not None
+        found, first = [], 0
+        for part in domain.parts(piece.flux, piece.sigma):
+            rows = slice(first, first + len(part.usable))
+            verdicts.append(part.diagnostics)
+            if part.solution is None:
+                found.append(front(piece.flux[rows], piece.sigma[rows], whole=piece.whole))
+            else:
+                leading = part.solution.leading(front.components)
+                found.append(front.inputs_of(leading, None if piece.whole else part.usable))
+            first = rows.stop
+        return found
 
     def _body(self) -> nn.Module:
         """Return the body that estimates are made with: on a CPU, one made ready for it when first asked for."""

@@ -11,8 +11,9 @@ What counts as strange is not computed but counted, on held-out spectra of the t
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cached_property
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ from specvit.models.norm import Norm
 from specvit.models.prediction import Diagnostics
 from specvit.models.subspace import EXACT_ROWS, Solution, SubspaceProjection
 from specvit.models.usable import usable_pixels
+from specvit.numerics import triangular_inverse
 from specvit.spectra import SPEED_OF_LIGHT_KM_S, SpectraSource, WavelengthGrid, take
 
 #: Training spectra that span the subspace, its components and weight patterns, at most.
@@ -46,6 +48,31 @@ AXES = {
 
 #: Velocities, km/s, by which lines are moved too far for their slope to tell.
 SHIFTS = (-500.0, -350.0, -250.0, -150.0, -100.0, -60.0, 60.0, 100.0, 150.0, 250.0, 350.0, 500.0)
+
+
+class JudgedPart(NamedTuple):
+    """Some spectra, judged.
+
+    diagnostics: strangeness, chi² and degrees of freedom.
+    usable: which of their pixels are, shape (B, L), bool.
+    solution: their Wiener estimates; None if a sigma had to be raised for them.
+    """
+
+    diagnostics: Diagnostics
+    usable: Tensor
+    solution: Solution | None
+
+
+class _Measured(NamedTuple):
+    """Noise level (B,), statistics (B, S), usable share, chi², degrees of freedom (B,), float64; see `JudgedPart`."""
+
+    level: Tensor
+    statistics: Tensor
+    share: Tensor
+    chi2: Tensor
+    freedom: Tensor
+    usable: Tensor
+    solution: Solution | None
 
 
 class InputDomain:
@@ -92,7 +119,7 @@ class InputDomain:
         wanted = min(HELD_OUT, len(train))
         held_out = train.reserve(wanted) or validation
         for batch in held_out.batches(ROWS):
-            level, found, _ = domain._measured(batch.flux, batch.sigma)
+            level, found, *_ = domain._measured(batch.flux, batch.sigma)
             # One NaN among them would make every limit NaN.
             finite = level.isfinite() & found.isfinite().all(dim=1)
             levels.append(level[finite])
@@ -105,17 +132,27 @@ class InputDomain:
         domain.norm = Norm.of(torch.cat(levels), torch.cat(statistics))
         return domain
 
-    @torch.no_grad()
     def judge(self, flux: Tensor, sigma: Tensor) -> Diagnostics:
         """Return strangeness, chi² and degrees of freedom of spectra (B, L) in any one unit each."""
-        parts = []
+        return Diagnostics.joined([part.diagnostics for part in self.parts(flux, sigma)])
+
+    @torch.no_grad()
+    def parts(self, flux: Tensor, sigma: Tensor) -> Iterator[JudgedPart]:
+        """Yield what `judge` says of spectra (B, L), some at a time, with what it was found from."""
         for start in range(0, len(flux), ROWS):
-            level, found, fit = self._measured(flux[start : start + ROWS], sigma[start : start + ROWS])
-            parts.append((self.norm.noise_strangeness(level), self.norm.strangeness(level, found), *fit))
-        noise, strange, usable, chi2, freedom = (torch.cat(part) for part in zip(*parts, strict=True))
-        pixels = torch.where(usable < USABLE, 1 + USABLE - usable, usable.new_zeros(()))
-        strangeness = torch.cat([noise[:, None], pixels[:, None], strange], dim=1)
-        return Diagnostics(strangeness=strangeness, chi2=chi2, degrees_of_freedom=freedom.round().long())
+            found = self._measured(flux[start : start + ROWS], sigma[start : start + ROWS])
+            noise = self.norm.noise_strangeness(found.level)
+            pixels = torch.where(found.share < USABLE, 1 + USABLE - found.share, found.share.new_zeros(()))
+            strange = self.norm.strangeness(found.level, found.statistics)
+            yield JudgedPart(
+                Diagnostics(
+                    strangeness=torch.cat([noise[:, None], pixels[:, None], strange], dim=1),
+                    chi2=found.chi2,
+                    degrees_of_freedom=found.freedom.round().long(),
+                ),
+                found.usable,
+                found.solution,
+            )
 
     def to_tensors(self) -> dict[str, Tensor]:
         """Return the arrays by the names they are stored under."""
@@ -138,27 +175,35 @@ class InputDomain:
         space.load_state_dict(state)
         return cls(space, grid, norm)
 
-    def _measured(self, flux: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor, Tensor]]:
-        """Return noise level (B,), statistics (B, S), and (usable share, chi², degrees of freedom), float64."""
+    def _measured(self, flux: Tensor, sigma: Tensor) -> _Measured:
         usable, flux, sigma, _ = normalise(flux.to(self.space.mean.device), sigma.to(self.space.mean.device))
         level = torch.where(usable, sigma, torch.nan).nanmedian(dim=1).values.double().log()
         # Such spectra are outside by their noise alone.
-        sigma = sigma.clamp(min=LEAST_SIGMA * float(self.norm.bounds[0].exp()))
-        found = self.space.solve(usable, flux, sigma)
+        least = LEAST_SIGMA * float(self.norm.bounds[0].exp())
+        raised = bool((sigma < least).any())
+        found = self.space.solve(usable, flux, sigma.clamp(min=least) if raised else sigma)
         left = torch.where(usable, flux - self.space.mean - found.coefficients @ self.space.basis, 0.0)
         pull = left * found.weight.sqrt()
         chi2, pixels = pull.double().square().sum(dim=1), usable.sum(dim=1).double()
+        # L⁻¹, of which (I + N)⁻¹ = L⁻ᵀ L⁻¹.
+        root = triangular_inverse(found.factor)
         # Σ eigenvalues of (I + N)⁻¹ N: how many of the K coefficients the spectrum determines.
-        inverse = torch.cholesky_inverse(found.factor).diagonal(dim1=1, dim2=2).sum(dim=1).double()
-        freedom = pixels - (self.space.components - inverse)
+        freedom = pixels - (self.space.components - root.square().sum(dim=(1, 2)).double())
         columns = [
             (chi2 - freedom) / (2 * freedom.clamp(min=1)).sqrt(),
             (1 + found.coefficients.double().square().sum(dim=1)).log(),
             pull.abs().amax(dim=1).double(),
         ]
-        columns += self.directions.scores(found, left * found.weight)
-        shares = pixels / usable.shape[1]
-        return level.cpu(), torch.stack(columns, dim=1).cpu(), (shares.cpu(), chi2.cpu(), freedom.cpu())
+        columns += self.directions.scores(found, left * found.weight, root)
+        return _Measured(
+            level.cpu(),
+            torch.stack(columns, dim=1).cpu(),
+            (pixels / usable.shape[1]).cpu(),
+            chi2.cpu(),
+            freedom.cpu(),
+            usable,
+            None if raised else found,
+        )
 
 
 class Directions(nn.Module):
@@ -195,43 +240,68 @@ class Directions(nn.Module):
         self.register_buffer("shifted_own", torch.einsum("jl,sl->js", weights, shifted.square()).float())
         self.register_buffer("shifted_across", torch.einsum("kl,jl,sl->jks", basis, weights, shifted).float())
 
-    def scores(self, found: Solution, weighted: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def scores(self, found: Solution, weighted: Tensor, root: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return how far B spectra go in velocity, resolution and continuum, each (B,), float64.
 
         Args:
             found: their Wiener estimates.
             weighted: residuals W (y - m - Bᵀĉ), shape (B, L).
+            root: inverses of their factors, shape (B, K, K).
         """
         # (1, ĉ): the weights of the mean and of the components in the direction.
         parts = torch.nn.functional.pad(found.coefficients, (1, 0), value=1.0)
         raw = torch.einsum(
             "bp,bdp->bd", parts, (weighted @ self.rows.flatten(0, 1).T).unflatten(1, (len(self.rows), -1))
         )
-        own = (_composed(self.own, found.amplitudes, parts) * parts[:, None]).sum(dim=2)
-        across = _composed(self.across, found.amplitudes, parts).transpose(1, 2).contiguous()
-        shifted_own = found.amplitudes @ self.shifted_own
-        shifted_across = torch.einsum("bj,jks->bks", found.amplitudes, self.shifted_across)
-        for some in found.poor.nonzero()[:, 0].split(EXACT_ROWS):
-            weight = found.weight[some][:, None]
-            direction = (parts[some] @ self.rows).transpose(0, 1)
-            own[some] = (direction.square() * weight).sum(dim=2)
-            across[some] = (direction * weight @ self.basis.T).transpose(1, 2)
-            shifted_own[some] = found.weight[some] @ self.shifted.square().T
-            shifted_across[some] = (self.shifted * weight @ self.basis.T).transpose(1, 2)
-        velocity, resolution, tilt, curvature = _normed(raw, own, across, found.factor).abs().unbind(dim=1)
-        shift = _normed(
-            weighted @ self.shifted.T,
-            shifted_own,
-            shifted_across,
-            found.factor,
+        velocity, resolution, tilt, curvature = (
+            _normed(raw, *self._own(found, parts), root).abs().unbind(dim=1)
         )
+        shift = _normed(weighted @ self.shifted.T, *self._shifted(found), root)
         # Small velocities by the slope of the star's own lines, large ones by where the lines of all stars would be.
         return torch.maximum(velocity, shift.amax(dim=1)), resolution, torch.maximum(tilt, curvature)
 
+    def _own(self, found: Solution, parts: Tensor) -> tuple[Tensor, Tensor]:
+        """Return dᵀ W d, shape (B, D), and B W d, shape (B, K, D), of what directions do to the spectra themselves."""
+        if bool(found.poor.all()):
+            return self._own_exact(found.weight, parts)
+        own = (_composed(self.own, found.amplitudes, parts) * parts[:, None]).sum(dim=2)
+        across = _composed(self.across, found.amplitudes, parts).transpose(1, 2).contiguous()
+        if bool(found.poor.any()):
+            own[found.poor], across[found.poor] = self._own_exact(found.weight[found.poor], parts[found.poor])
+        return own, across
 
-def _normed(raw: Tensor, own: Tensor, across: Tensor, factor: Tensor) -> Tensor:
+    def _own_exact(self, weight: Tensor, parts: Tensor) -> tuple[Tensor, Tensor]:
+        own, across = [], []
+        for some, part in zip(weight.split(EXACT_ROWS), parts.split(EXACT_ROWS), strict=True):
+            direction = part @ self.rows
+            heavy = direction * some
+            own.append((direction * heavy).sum(dim=2).T)
+            across.append((heavy @ self.basis.T).permute(1, 2, 0))
+        return torch.cat(own), torch.cat(across)
+
+    def _shifted(self, found: Solution) -> tuple[Tensor, Tensor]:
+        """Return the same, (B, S) and (B, K, S), for the mean spectrum at other velocities."""
+        if bool(found.poor.all()):
+            return self._shifted_exact(found.weight)
+        own = found.amplitudes @ self.shifted_own
+        across = torch.einsum("bj,jks->bks", found.amplitudes, self.shifted_across)
+        if bool(found.poor.any()):
+            own[found.poor], across[found.poor] = self._shifted_exact(found.weight[found.poor])
+        return own, across
+
+    def _shifted_exact(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        across = (weight @ self.shifted_rows.T).unflatten(1, (len(self.basis), len(self.shifted)))
+        return weight @ self.shifted.square().T, across
+
+    @cached_property
+    def shifted_rows(self) -> Tensor:
+        """Products of components and changed mean spectra, shape (K S, L), made when the first poor spectrum comes."""
+        return (self.basis[:, None] * self.shifted).flatten(0, 1)
+
+
+def _normed(raw: Tensor, own: Tensor, across: Tensor, root: Tensor) -> Tensor:
     """Return raw / √(own - acrossᵀ (I + N)⁻¹ across), shape (B, D), float64, for across of shape (B, K, D)."""
-    within = (across * torch.cholesky_solve(across, factor)).sum(dim=1)
+    within = (root @ across).square().sum(dim=1)
     # A spectrum without a usable pixel has no direction either.
     return raw.double() / (own - within).double().clamp(min=1e-12).sqrt()
 

@@ -132,6 +132,12 @@ class Diagnostics:
         named = {f.name: getattr(self, f.name) for f in fields(self)}
         return {name: values for name, values in named.items() if values is not None}
 
+    @classmethod
+    def joined(cls, parts: Sequence[Diagnostics]) -> Diagnostics:
+        """Return what is known of the spectra of several parts, one part after the other; all know the same."""
+        known = [part.known() for part in parts]
+        return cls(**{name: torch.cat([one[name] for one in known]) for name in (known[0] if known else ())})
+
 
 @dataclass(frozen=True)
 class Prediction:

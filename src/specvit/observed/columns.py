@@ -8,11 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from specvit.errors import DataError
+from specvit.numerics import locked, remembered
 from specvit.observed.request import Request
 from specvit.observed.spectrum import Medium, RawSpectrum
 from specvit.observed.units import LOGARITHM, angstroms_per, is_unit, to_angstrom
@@ -83,7 +84,9 @@ def role_of(name: str) -> str | None:
     return next((role for role, known in NAMES.items() if plain in known), None)
 
 
-def _roles(names: list[str], request: Request) -> dict[str, str]:
+# Every row of a table asks again.
+@lru_cache(maxsize=64)
+def _roles(names: tuple[str, ...], asked: tuple[tuple[str, str], ...], source: str) -> dict[str, str]:
     plain = {_name_and_unit(name)[0]: name for name in reversed(names)}
     # A name as it stands counts before one without its unit.
     plain |= {name.lower().strip().replace(" ", "_"): name for name in reversed(names)}
@@ -92,15 +95,20 @@ def _roles(names: list[str], request: Request) -> dict[str, str]:
         chosen = next((plain[name] for name in known if name in plain), None)
         if chosen is not None:
             found[role] = chosen
-    for role, wanted in request.options.columns.items():
-        found[role] = _column(wanted, names, request.source)
+    for role, wanted in asked:
+        found[role] = _column(wanted, names, source)
     return found
+
+
+def _roles_of(names: list[str], request: Request) -> dict[str, str]:
+    """Return role -> column as `NAMES` and the user have it."""
+    return dict(_roles(tuple(names), tuple(request.options.columns.items()), request.source))
 
 
 def holds_spectrum(names: list[str], request: Request) -> bool:
     """Return whether columns of these names have a wavelength and a flux, the user's word on them included."""
     try:
-        return {"wavelength", "flux"} <= set(_roles(names, request))
+        return {"wavelength", "flux"} <= set(_roles_of(names, request))
     except DataError:
         return False
 
@@ -111,7 +119,7 @@ def find_columns(names: list[str], request: Request) -> dict[str, str]:
     Raises:
         DataError: if there is no wavelength or no flux, or a column asked for is not there; lists what is.
     """
-    found = _roles(names, request)
+    found = _roles_of(names, request)
     for role in ("wavelength", "flux"):
         if role not in found:
             raise DataError(
@@ -127,7 +135,7 @@ def find_columns(names: list[str], request: Request) -> dict[str, str]:
     return found
 
 
-def _column(wanted: str, names: list[str], source: str) -> str:
+def _column(wanted: str, names: tuple[str, ...], source: str) -> str:
     if wanted in names:
         return wanted
     folded = {name.lower(): name for name in names}
@@ -162,7 +170,8 @@ def spectrum_of_columns(
     # "angstrom" beside the name of a logarithm is what it is the logarithm of.
     stated = by_name if by_name == LOGARITHM else units.get(column) or by_name
     unit = request.options.unit or stated
-    wavelength, guessed = to_angstrom(arrays["wavelength"], unit, request.source, notes)
+    wavelength, guessed, on_sdss, said = _wavelengths(arrays["wavelength"], unit, request.source)
+    notes += said
     sigma = arrays.get("sigma")
     if "variance" in arrays:
         sigma = np.sqrt(arrays["variance"].clip(0))
@@ -192,9 +201,26 @@ def spectrum_of_columns(
         raw.no_errors = _no_errors(table, roles)
     if by_name == LOGARITHM:
         raw.medium_default = ("vacuum", f"a column {column} is SDSS's way, whose wavelengths are")
-    elif on_sdss_pixels(wavelength):
+    elif on_sdss:
         raw.medium_default = ("vacuum", "the pixels are those of SDSS, whose wavelengths are")
     return raw
+
+
+class _Wavelengths(NamedTuple):
+    """Wavelengths in Å, shape (L,), whether their unit is a guess, whether they are SDSS's, and what to say of them."""
+
+    wavelength: np.ndarray
+    guessed: bool
+    on_sdss: bool
+    notes: tuple[str, ...]
+
+
+@remembered
+def _wavelengths(values: np.ndarray, unit: str | None, source: str) -> _Wavelengths:
+    notes = list[str]()
+    wavelength, guessed = to_angstrom(values, unit, source, notes)
+    # A copy: the unit may leave the numbers, and the array, as they are.
+    return _Wavelengths(locked(wavelength.copy()), guessed, on_sdss_pixels(wavelength), tuple(notes))
 
 
 def _fwhm_in_angstrom(fwhm: np.ndarray, unit: str | None, per: float, notes: list[str]) -> np.ndarray | None:

@@ -6,16 +6,18 @@ errors. Knows no file.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, ParamSpec, TypeVar
 
 import numpy as np
 
 from specvit.errors import DataError
-from specvit.numerics import median
 from specvit.observed.noise import estimated_sigma
-from specvit.spectra import air_to_vacuum
+from specvit.observed.pixels import order_of, pixels_of
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 Medium = Literal["air", "vacuum"]
 #: In whose rest frame the wavelengths are: the telescope's, the Sun's (or the barycentre's), or the star's own.
@@ -127,10 +129,6 @@ class RawSpectrum:
     alias: str = ""
 
 
-#: FWHM in pixels where nobody says: spectrographs are built to have 2 to 4.
-PIXELS_PER_FWHM = 3.0
-#: A line-spread function with its pixel is about a pixel wide at least; half of one is a mistake.
-FEWEST_PER_FWHM = 0.5
 #: Shares of the pixels that a mask leaves out beyond which that is said, and beyond which it is called a guess.
 MASK_SAID, MASK_DOUBTED = 0.2, 0.5
 
@@ -152,30 +150,36 @@ def checked_spectrum(
     notes, assumed = list(raw.notes), set(raw.assumed)
     if resolution is None:
         notes += raw.fwhm_notes
-    wavelength = np.array(raw.wavelength, dtype=np.float64, copy=True).reshape(-1)
-    flux = np.array(raw.flux, dtype=np.float64, copy=True).reshape(-1)
+    wavelength = np.asarray(raw.wavelength, dtype=np.float64).reshape(-1)
+    flux = np.asarray(raw.flux, dtype=np.float64).reshape(-1)
     _check_sizes(raw, wavelength, flux, source)
     columns = {"flux": flux}
     for key in ("sigma", "ivar", "bad", "fwhm"):
         values = getattr(raw, key)
         if isinstance(values, np.ndarray):
-            columns[key] = np.array(values, copy=True).reshape(-1)
-    wavelength, columns = _ordered(wavelength, columns, source, notes)
+            columns[key] = np.asarray(values).reshape(-1)
+    order = _told(source, order_of, wavelength)
+    notes += order.notes
+    columns = {key: order.of(values) for key, values in columns.items()}
     flux = columns["flux"]
     if flux.size < FEWEST_PIXELS:
         raise DataError(
             f"{source}: {flux.size} pixels are no spectrum, at least {FEWEST_PIXELS} are needed; check --columns and --hdu"
         )
-    dead = ~np.isfinite(flux) | columns.get("bad", np.zeros(flux.size, bool)).astype(bool)
-    if not np.isfinite(flux).any():
+    dead = ~np.isfinite(flux)
+    if dead.all():
         raise DataError(f"{source}: the flux is NaN in every pixel; choose other columns or another HDU")
+    if "bad" in columns:
+        dead |= columns["bad"].astype(bool)
     sigma = _sigma(flux, columns, dead, source, notes, assumed, raw.no_errors)
     if "bad" in columns:
         _judge_mask(columns, notes, assumed)
     chosen = _medium(raw, medium, notes, assumed)
-    if chosen == "air":
-        wavelength = np.where(wavelength > 2000, air_to_vacuum(wavelength.clip(2000.5)), wavelength)
-    fwhm = _fwhm(columns.get("fwhm", raw.fwhm), wavelength, resolution, notes, assumed, source)
+    pixels = _told(
+        source, pixels_of, order.wavelength, chosen == "air", columns.get("fwhm", raw.fwhm), resolution
+    )
+    notes += pixels.notes
+    assumed |= pixels.assumed
     alive = np.isfinite(sigma)
     if alive.sum() < FEWEST_PIXELS:
         raise DataError(
@@ -186,10 +190,11 @@ def checked_spectrum(
         raw.name,
         source,
         raw.form,
-        wavelength,
+        # Its own, whoever else has the same pixels.
+        pixels.wavelength.copy(),
         np.where(alive, flux, 0.0),
         sigma,
-        fwhm,
+        pixels.fwhm.copy(),
         chosen,
         raw.frame,
         raw.to_observed,
@@ -198,6 +203,14 @@ def checked_spectrum(
         tuple(notes),
         frozenset(assumed),
     )
+
+
+def _told(source: str, make: Callable[P, R], *arguments: P.args, **named: P.kwargs) -> R:
+    """Return what `make` makes; what it refuses is told of `source`."""
+    try:
+        return make(*arguments, **named)
+    except DataError as error:
+        raise DataError(f"{source}: {error}") from None
 
 
 def _check_sizes(raw: RawSpectrum, wavelength: np.ndarray, flux: np.ndarray, source: str) -> None:
@@ -215,37 +228,6 @@ def _check_sizes(raw: RawSpectrum, wavelength: np.ndarray, flux: np.ndarray, sou
         raise DataError(f"{source}: {wavelength.size} wavelengths for {flux.size} fluxes")
 
 
-def _ordered(
-    wavelength: np.ndarray, columns: dict[str, np.ndarray], source: str, notes: list[str]
-) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Return the pixels with a wavelength, in increasing order; refuse what has no order."""
-    there = np.isfinite(wavelength) & (wavelength > 0)
-    if not there.any():
-        raise DataError(f"{source}: no wavelength is a positive number; choose the column with `--columns`")
-    if not there.all():
-        notes.append(f"{int((~there).sum())} pixels without a wavelength were left out")
-        wavelength, columns = wavelength[there], {key: values[there] for key, values in columns.items()}
-    step = np.diff(wavelength)
-    if (step > 0).all():
-        return wavelength, columns
-    if step.size and (step < 0).all():
-        notes.append("wavelengths decrease in the file; the spectrum was reversed")
-        wavelength, columns = wavelength[::-1], {key: values[::-1] for key, values in columns.items()}
-    elif (step == 0).any():
-        at = int(np.argmax(step == 0))
-        raise DataError(
-            f"{source}: wavelength {wavelength[at]:.4f} Å stands twice (pixels {at} and {at + 1}); "
-            "combine or remove the duplicates"
-        )
-    elif (step < 0).any():
-        at = int(np.argmax(step < 0))
-        raise DataError(
-            f"{source}: wavelengths go back at pixel {at + 1} ({wavelength[at]:.3f} then {wavelength[at + 1]:.3f} Å); "
-            "sort the spectrum, or merge its orders first"
-        )
-    return wavelength, columns
-
-
 def _sigma(
     flux: np.ndarray,
     columns: dict[str, np.ndarray],
@@ -257,21 +239,25 @@ def _sigma(
 ) -> np.ndarray:
     """Return the errors, `inf` where a pixel is dead."""
     given = next((key for key in ("sigma", "ivar") if key in columns), None)
-    if given is None or np.isnan(columns[given].astype(np.float64)).all():
+    values = np.full(flux.size, np.nan) if given is None else columns[given].astype(np.float64)
+    good = np.isfinite(values) & (values > 0)
+    if not good.any() and np.isnan(values).all():
         # Some archives give a column of errors and nothing in it.
         what = no_errors if given is None else f"the file has NaN for every {given}"
         notes.append(f"{what}: sigma is estimated from the spectrum, pixel to pixel")
         assumed.add("sigma")
         return np.where(dead, np.inf, estimated_sigma(flux, dead, source))
-    values = columns[given].astype(np.float64)
-    good = np.isfinite(values) & (values > 0)
+    alive = good & ~dead
+    if alive.all():
+        # Most often; what follows makes the same of it, in twice the time.
+        return values if given == "sigma" else 1 / np.sqrt(values)
     if not good.any():
         what = "inverse variance" if given == "ivar" else "error"
         raise DataError(f"{source}: no pixel has a positive {what}; choose another column, or give none")
     if (negative := int((np.isfinite(values) & (values < 0)).sum())) > 0:
         notes.append(f"{negative} pixels have a negative {given} and are taken for dead")
     size = np.where(good, values, 1.0)
-    return np.where(good & ~dead, size if given == "sigma" else 1 / np.sqrt(size), np.inf)
+    return np.where(alive, size if given == "sigma" else 1 / np.sqrt(size), np.inf)
 
 
 def _judge_mask(columns: dict[str, np.ndarray], notes: list[str], assumed: set[str]) -> None:
@@ -303,45 +289,3 @@ def _medium(raw: RawSpectrum, wanted: Medium | None, notes: list[str], assumed: 
     notes.append(f"wavelengths taken to be in {medium} ({reason}); say otherwise with --medium")
     assumed.add("medium")
     return medium
-
-
-def _fwhm(
-    found: np.ndarray | float | None,
-    wavelength: np.ndarray,
-    resolution: float | None,
-    notes: list[str],
-    assumed: set[str],
-    source: str,
-) -> np.ndarray:
-    """Return the FWHM per pixel, Å."""
-    step = np.gradient(wavelength)
-    if resolution is not None:
-        return _seen_by_pixels(wavelength / resolution, wavelength, step, "--resolution", source)
-    if found is None:
-        notes.append(
-            f"the resolution is not stated: {PIXELS_PER_FWHM:g} pixels per FWHM assumed "
-            f"(R = {np.median(wavelength / (PIXELS_PER_FWHM * step)):.0f}); give it with --resolution"
-        )
-        assumed.add("resolution")
-        # A constant number of Å: a gap between two arms is no wide pixel.
-        return np.full(wavelength.size, PIXELS_PER_FWHM * median(step))
-    fwhm = np.broadcast_to(np.asarray(found, dtype=np.float64), wavelength.shape).copy()
-    good = np.isfinite(fwhm) & (fwhm > 0)
-    if not good.any():
-        return _fwhm(None, wavelength, None, notes, assumed, source)
-    filled: np.ndarray = np.interp(wavelength, wavelength[good], fwhm[good])
-    return _seen_by_pixels(filled, wavelength, step, "the file", source)
-
-
-def _seen_by_pixels(
-    fwhm: np.ndarray, wavelength: np.ndarray, step: np.ndarray, whose: str, source: str
-) -> np.ndarray:
-    """Return the FWHM if pixels can show it: a pixel widens every line to about itself."""
-    pixels = median(fwhm / step)
-    if pixels < FEWEST_PER_FWHM:
-        stated, most = (float(np.median(wavelength / w)) for w in (fwhm, step))
-        raise DataError(
-            f"{source}: {whose} says R = {stated:.0f}, a FWHM of {pixels:.2g} pixels, but pixels of "
-            f"{np.median(step):.3g} Å show no more than R = {most:.0f}; give the right one with --resolution"
-        )
-    return fwhm

@@ -17,7 +17,7 @@ from specvit.observed.columns import find_columns, holds_spectrum, spectrum_of_c
 from specvit.observed.hdus import card, chosen_hdu, columns_of, header_of
 from specvit.observed.request import Request
 from specvit.observed.rvs import is_rvs, read_rvs
-from specvit.observed.spectrum import RawSpectrum
+from specvit.observed.spectrum import Frame, RawSpectrum
 from specvit.observed.survey import facts_of, frame_of, medium_of_ucd, set_site, star_name, stated_fwhm
 from specvit.observed.units import set_medium
 
@@ -119,22 +119,42 @@ def read_table(hdus: Any, request: Request) -> Iterator[RawSpectrum]:
     units = {column: hdu.columns[column].unit for column in names}
     at = names.index(find_columns(names, request)["wavelength"]) + 1
     others = notes_on_others(hdus, hdu, request)
+    said = _Header.of(header, at)
     for raw in spectra_of_columns(columns, units, request, "table", name):
         raw.notes += others
         if raw.form == "table":
-            _set_by_header(raw, header, at, request)
+            said.tell(raw, header, request)
         yield raw
 
 
-def _set_by_header(raw: RawSpectrum, header: dict[str, Any], at: int, request: Request) -> None:
-    if raw.medium is None and medium_of_ucd(header, at) == "air":
-        raw.medium = "air"
-    set_medium(raw, header, request.source, request.options.medium)
-    if raw.fwhm is None:
-        raw.fwhm = stated_fwhm(header, raw.wavelength, raw.fwhm_notes)
-    raw.frame, raw.to_observed = frame_of(header, raw.notes)
-    raw.facts |= facts_of(header)
-    set_site(raw, header)
+class _Header(NamedTuple):
+    """What a header says of all rows: whether wavelengths are in air by their UCD, velocity frame, notes on it, facts."""
+
+    in_air: bool
+    frame: Frame
+    to_observed: float
+    notes: tuple[str, ...]
+    facts: dict[str, str | float]
+
+    @classmethod
+    def of(cls, header: dict[str, Any], at: int) -> _Header:
+        """Return it for the column of wavelengths `at`, counted from 1."""
+        notes = list[str]()
+        frame, to_observed = frame_of(header, notes)
+        return cls(medium_of_ucd(header, at) == "air", frame, to_observed, tuple(notes), facts_of(header))
+
+    def tell(self, raw: RawSpectrum, header: dict[str, Any], request: Request) -> None:
+        """Put what the header says into one row."""
+        if raw.medium is None and self.in_air:
+            raw.medium = "air"
+        set_medium(raw, header, request.source, request.options.medium)
+        # Nobody asks for it where the user gave a resolution.
+        if raw.fwhm is None and request.options.resolution is None:
+            raw.fwhm = stated_fwhm(header, raw.wavelength, raw.fwhm_notes)
+        raw.frame, raw.to_observed = self.frame, self.to_observed
+        raw.notes += self.notes
+        raw.facts |= self.facts
+        set_site(raw, header)
 
 
 def spectrum_tables(hdus: Any, request: Request) -> list[tuple[int, Any]]:

@@ -85,6 +85,38 @@ def see_rows(
 
 
 @kept_on_disk
+def running_median(values: np.ndarray, size: int, found: np.ndarray) -> None:
+    """Write the medians of windows of `size` about each pixel, the end pixels repeated beyond the ends.
+
+    Of an even number of pixels it is the upper one of the two in the middle, and one more lies before the pixel than
+    behind it, as in `scipy.ndimage.median_filter`.
+
+    Args:
+        values: shape (L,), finite.
+        size: from 1 to L.
+        found: shape (L,).
+    """
+    last, half = values.shape[0] - 1, size // 2
+    # The window in rising order, with room for one more; each step takes out one number and puts in another.
+    window, rest = np.empty(size + 1), np.empty(size + 1)
+    for k in range(size):
+        window[k] = values[min(max(k - half, 0), last)]
+    window[:size].sort()
+    found[0] = window[half]
+    rest[0] = -np.inf
+    for pixel in range(1, last + 1):
+        old = values[max(pixel - 1 - half, 0)]
+        new = values[min(pixel - 1 - half + size, last)]
+        # Without branches: whole vectors of the processor are compared and moved at once.
+        window[size] = np.inf
+        for k in range(size):
+            rest[k + 1] = window[k] if window[k] < old else window[k + 1]
+        for k in range(size):
+            window[k] = min(rest[k + 1], max(rest[k], new))
+        found[pixel] = window[half]
+
+
+@kept_on_disk
 def continuum_sums(
     template: np.ndarray,
     star: np.ndarray,

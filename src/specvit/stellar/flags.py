@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import uniform_filter1d
 
+from specvit.numerics import locked, remembered
 from specvit.spectra import SPEED_OF_LIGHT_KM_S
 from specvit.stellar.parameters import Minimum
 from specvit.stellar.pixels import CALCIUM, FitPixels
@@ -124,15 +125,24 @@ def flags_of(star: FittedStar) -> tuple[str, ...]:
 
 def covered(pixels: FitPixels) -> float:
     """Return how many Å are fitted."""
-    return float(np.gradient(pixels.wavelength)[pixels.usable].sum())
+    return float(_widths(pixels.wavelength)[pixels.usable].sum())
+
+
+@remembered
+def _widths(wavelength: np.ndarray) -> np.ndarray:
+    """Return the widths of pixels, shape (L,), Å."""
+    return locked(np.gradient(wavelength))
 
 
 def lines_seen(pixels: FitPixels, velocity: float) -> int:
     """Return how many lines of the Ca II triplet are among the pixels of a star of `velocity` km/s."""
-    seen = 0
-    for core in CALCIUM:
-        near = np.abs(pixels.wavelength / (1 + velocity / SPEED_OF_LIGHT_KM_S) - core) < CORE_REACH
-        seen += bool(near.sum() >= 3 and pixels.usable[near].mean() > 0.7)
+    emitted = pixels.wavelength / (1 + velocity / SPEED_OF_LIGHT_KM_S)
+    # Wavelengths increase: what is nearer than `CORE_REACH` lies between two places.
+    first = np.searchsorted(emitted, [core - CORE_REACH for core in CALCIUM], "right").tolist()
+    last = np.searchsorted(emitted, [core + CORE_REACH for core in CALCIUM], "left").tolist()
+    usable, seen = pixels.usable, 0
+    for start, stop in zip(first, last, strict=True):
+        seen += stop - start >= 3 and np.count_nonzero(usable[start:stop]) / (stop - start) > 0.7
     return seen
 
 

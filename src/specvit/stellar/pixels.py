@@ -6,12 +6,12 @@ What is done to a spectrum before a model is compared with it is done here, and 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-from scipy.ndimage import median_filter
 
 from specvit.errors import WavelengthRangeError
-from specvit.numerics import median
+from specvit.numerics import locked, median, remembered
 from specvit.observed import ObservedSpectrum
 from specvit.spectra import SPEED_OF_LIGHT_KM_S
 from specvit.spectra.resample import FWHM_PER_SIGMA, gaussian_matrix
@@ -30,10 +30,13 @@ FRAME_MARGIN = 1.2
 #: Å over which the level of the flux, that model errors are relative to, is a median.
 LEVEL_WINDOW = 60.0
 
+#: Windows of the telescope's frame: lowest and highest wavelength, Å in vacuum.
+Windows = tuple[tuple[float, float], ...]
+
 
 @dataclass(frozen=True)
 class FitPixels:
-    """L pixels of one star.
+    """L pixels of one star; `wavelength`, `fwhm` and `in_air` may be those of others, too, and are not written to.
 
     Args:
         spectrum: where they are from.
@@ -65,7 +68,7 @@ class FitPixels:
     @property
     def resolution(self) -> float:
         """λ/FWHM, median over the pixels."""
-        return median(self.wavelength / self.fwhm)
+        return _resolution(self.wavelength, self.fwhm)
 
     @property
     def span(self) -> float:
@@ -80,44 +83,91 @@ def fit_pixels(spectrum: ObservedSpectrum, settings: StarFitSettings, low: float
     Raises:
         WavelengthRangeError: if too little lies in the range, or the resolution is too low; names the file.
     """
-    # A model must reach every pixel at every velocity that is looked for.
-    margin = 1 + settings.velocity / SPEED_OF_LIGHT_KM_S
-    inside = (spectrum.wavelength > low * margin + 5) & (spectrum.wavelength < high / margin - 5)
+    seen = _within(spectrum.wavelength, spectrum.fwhm, settings.velocity, low, high)
     source, notes = spectrum.source, list[str]()
-    if not (inside & spectrum.usable).any():
+    flux, sigma = spectrum.flux[seen.inside], spectrum.sigma[seen.inside]
+    if sigma.size < 2 or not np.isfinite(sigma).any():
         raise WavelengthRangeError(
             f"{source}: covers {spectrum.wavelength[0]:.0f}-{spectrum.wavelength[-1]:.0f} Å, the library "
             f"{low:.0f}-{high:.0f} Å: nothing in common that is usable; {_mend(spectrum, low, high)}"
         )
-    wavelength, fwhm = spectrum.wavelength[inside], spectrum.fwhm[inside]
-    flux, sigma = spectrum.flux[inside], spectrum.sigma[inside]
-    resolution = median(wavelength / fwhm)
+    wavelength, fwhm, resolution = seen.wavelength, seen.fwhm, seen.resolution
     if resolution < LOWEST_RESOLUTION:
         raise WavelengthRangeError(
             f"{source}: R = {resolution:.0f} is below {LOWEST_RESOLUTION:.0f}, at which lines of stars are not seen; "
             "if it is wrong, give the right one with --resolution"
         )
-    per_fwhm = median(fwhm[1:] / np.diff(wavelength))
-    if resolution > SHARPEST or per_fwhm > MOST_PER_FWHM:
+    if resolution > SHARPEST or seen.per_fwhm > MOST_PER_FWHM:
         target = wavelength / SMOOTHED_TO if resolution > SHARPEST else np.sqrt(1.25) * fwhm
         notes.append(f"smoothed from R = {resolution:.0f} to {float(np.median(wavelength / target)):.0f}")
         wavelength, flux, sigma, fwhm = _smoothed(wavelength, flux, sigma, fwhm, target)
-    in_air = np.zeros(wavelength.size, bool)
-    if spectrum.ground:
-        in_air = in_windows(wavelength, spectrum, TELLURIC if settings.telluric else ())
-    left_out = in_air | in_windows(wavelength, spectrum, settings.masks)
-    sigma = np.where(left_out, np.inf, sigma)
+    spread = np.interp(wavelength, seen.wavelength, seen.fwhm) if notes else fwhm
+    air = TELLURIC if settings.telluric and spectrum.ground else ()
+    left = _left_out(wavelength, spread, _is_known(spectrum), spectrum.to_observed, air, settings.masks)
+    sigma = np.where(left.out, np.inf, sigma)
     used = np.isfinite(sigma)
-    covered = float(np.gradient(wavelength)[used].sum()) if used.any() else 0.0
-    if used.sum() < FEWEST_PIXELS or covered < FEWEST_ANGSTROMS:
+    count, covered = int(np.count_nonzero(used)), float(left.widths[used].sum())
+    if count < FEWEST_PIXELS or covered < FEWEST_ANGSTROMS:
         raise WavelengthRangeError(
-            f"{source}: {int(used.sum())} pixels ({covered:.0f} Å) between {low:.0f} and {high:.0f} Å are left after "
+            f"{source}: {count} pixels ({covered:.0f} Å) between {low:.0f} and {high:.0f} Å are left after "
             f"masks, at least {FEWEST_PIXELS} ({FEWEST_ANGSTROMS:.0f} Å) are needed"
         )
     unit = median(np.abs(flux[used])) or 1.0
     flux, sigma = flux / unit, sigma / unit
-    level = _level(wavelength, flux, used)
-    return FitPixels(spectrum, wavelength, flux, sigma, level, fwhm, in_air, tuple(notes))
+    level = _level(wavelength, flux, used, left.step)
+    return FitPixels(spectrum, wavelength, flux, sigma, level, fwhm, left.in_air, tuple(notes))
+
+
+@remembered
+def _resolution(wavelength: np.ndarray, fwhm: np.ndarray) -> float:
+    return median(wavelength / fwhm)
+
+
+class _Within(NamedTuple):
+    """Which pixels of a file lie within a library, their wavelengths and FWHM (L,), Å, medians of R and pixels per FWHM."""
+
+    inside: slice
+    wavelength: np.ndarray
+    fwhm: np.ndarray
+    resolution: float
+    per_fwhm: float
+
+
+@remembered
+def _within(wavelength: np.ndarray, fwhm: np.ndarray, velocity: float, low: float, high: float) -> _Within:
+    """Return the pixels that a model of `low` to `high` Å reaches at every velocity that is looked for."""
+    margin = 1 + velocity / SPEED_OF_LIGHT_KM_S
+    # Wavelengths increase.
+    first = int(np.searchsorted(wavelength, low * margin + 5, "right"))
+    inside = slice(first, max(first, int(np.searchsorted(wavelength, high / margin - 5, "left"))))
+    wavelength, fwhm = wavelength[inside].copy(), fwhm[inside].copy()
+    resolution = per_fwhm = 0.0
+    if wavelength.size > 1:
+        resolution, per_fwhm = median(wavelength / fwhm), median(fwhm[1:] / np.diff(wavelength))
+    return _Within(inside, locked(wavelength), locked(fwhm), resolution, per_fwhm)
+
+
+class _LeftOut(NamedTuple):
+    """Which pixels lie in windows of the air, and in any, shape (L,), bool; widths of pixels (L,) and the usual step, Å."""
+
+    in_air: np.ndarray
+    out: np.ndarray
+    widths: np.ndarray
+    step: float
+
+
+@remembered
+def _left_out(
+    wavelength: np.ndarray,
+    spread: np.ndarray,
+    is_known: bool,
+    to_observed: float,
+    air: Windows,
+    masks: Windows,
+) -> _LeftOut:
+    in_air, masked = (_inside(wavelength, spread, is_known, to_observed, each) for each in (air, masks))
+    step = median(np.diff(wavelength))
+    return _LeftOut(locked(in_air), locked(in_air | masked), locked(np.gradient(wavelength)), step)
 
 
 def _mend(spectrum: ObservedSpectrum, low: float, high: float) -> str:
@@ -128,17 +178,24 @@ def _mend(spectrum: ObservedSpectrum, low: float, high: float) -> str:
     return "take a library of that range"
 
 
-def in_windows(
-    wavelength: np.ndarray, spectrum: ObservedSpectrum, windows: tuple[tuple[float, float], ...]
-) -> np.ndarray:
+def in_windows(wavelength: np.ndarray, spectrum: ObservedSpectrum, windows: Windows) -> np.ndarray:
     """Return which pixels lie in windows of the telescope's frame, widened by what the spectrograph spreads, bool (L,)."""
-    if not windows:
-        return np.zeros(wavelength.size, bool)
-    at = wavelength * (1 + spectrum.to_observed / SPEED_OF_LIGHT_KM_S)
-    margin = np.interp(wavelength, spectrum.wavelength, spectrum.fwhm)
+    spread = np.interp(wavelength, spectrum.wavelength, spectrum.fwhm)
+    return _inside(wavelength, spread, _is_known(spectrum), spectrum.to_observed, windows)
+
+
+def _is_known(spectrum: ObservedSpectrum) -> bool:
+    """Return whether the velocity frame is the telescope's, or differs from it by a velocity that is stated."""
+    return spectrum.frame == "observed" or spectrum.to_observed != 0
+
+
+def _inside(
+    wavelength: np.ndarray, spread: np.ndarray, is_known: bool, to_observed: float, windows: Windows
+) -> np.ndarray:
+    """Return the same for a FWHM `spread` (L,), Å, and wavelengths that `to_observed` km/s bring to the telescope."""
+    at = wavelength * (1 + to_observed / SPEED_OF_LIGHT_KM_S)
     # A frame that is not the telescope's, by a velocity nobody states, is known only roughly.
-    known = spectrum.frame == "observed" or spectrum.to_observed != 0
-    margin = margin + (0.0 if known else FRAME_MARGIN)
+    margin = spread + (0.0 if is_known else FRAME_MARGIN)
     inside = np.zeros(wavelength.size, bool)
     for low, high in windows:
         inside |= (at > low - margin) & (at < high + margin)
@@ -175,10 +232,13 @@ def _smoothed(
     return out, matrix @ np.where(alive, flux, 0.0) / safe, np.where(share > 0.5, error, np.inf), width
 
 
-def _level(wavelength: np.ndarray, flux: np.ndarray, used: np.ndarray) -> np.ndarray:
-    """Return the running median of the flux, with a floor of a tenth of the whole median."""
+def _level(wavelength: np.ndarray, flux: np.ndarray, used: np.ndarray, step: float) -> np.ndarray:
+    """Return the running median of the flux, with a floor of a tenth of the whole median; `step` is Å from pixel to pixel."""
+    # Needs Numba, which asking for help does not.
+    from specvit.stellar.compiled import running_median
+
     filled = np.interp(wavelength, wavelength[used], flux[used])
-    size = max(3, int(LEVEL_WINDOW / median(np.diff(wavelength))))
-    level: np.ndarray = median_filter(filled, size=min(size, filled.size), mode="nearest")
+    level = np.empty_like(filled)
+    running_median(filled, min(max(3, int(LEVEL_WINDOW / step)), filled.size), level)
     floored: np.ndarray = np.maximum(np.abs(level), 0.1)
     return floored

@@ -31,6 +31,13 @@ def test_the_same_values_are_asked_for_once():
     assert len(asked) == 5
 
 
+def test_an_argument_is_known_by_its_name():
+    difference = remembered(lambda left=0.0, right=0.0: left - right)
+    assert difference(left=1.0) == 1.0
+    assert difference(right=1.0) == -1.0
+    assert difference(left=1.0, right=3.0) == difference(right=3.0, left=1.0) == -2.0
+
+
 def test_who_writes_to_an_array_changes_nothing_that_is_kept():
     doubled, _ = counting()
     values = np.arange(3.0)

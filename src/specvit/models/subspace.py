@@ -34,6 +34,9 @@ EXACT_ROWS = 16
 #: Spectra from which on it pays to multiply all pairs of components beforehand.
 PAIRED_ROWS = 64
 
+#: Numbers of the largest set of such products that is kept for the next spectra: 64 MiB.
+KEPT_PRODUCTS = 2**24
+
 
 class Solution(NamedTuple):
     """The Wiener estimate of B spectra.
@@ -251,12 +254,13 @@ class SubspaceProjection(nn.Module):
         return normal
 
     def _pair_products(self, row: Tensor, column: Tensor) -> Tensor:
-        """Return the products of pairs of components, shape (K (K + 1) / 2, L), made once for a basis."""
+        """Return the products of pairs of components, shape (K (K + 1) / 2, L); made once for a basis, if not large."""
         known, basis = self._pairs, self.basis
         if known is None or known[0].device != basis.device or not torch.equal(known[0], basis):
             # For estimates and for derivatives alike, whoever asks first.
             with torch.inference_mode(False), torch.no_grad():
-                known = self._pairs = basis.clone(), basis[row] * basis[column]
+                known = basis.clone(), basis[row] * basis[column]
+            self._pairs = known if known[1].numel() <= KEPT_PRODUCTS else None
         return known[1]
 
 

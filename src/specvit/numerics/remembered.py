@@ -23,15 +23,15 @@ LARGEST = 2**15
 def remembered(function: Callable[P, R]) -> Callable[P, R]:
     """Return `function` with its last results kept, by the values of its arguments.
 
-    Arrays are the same if dtype, shape and numbers are; NaN is never the same, nor is what is large. What is returned is shared by all who ask:
-    its arrays are not to be written to. Exceptions are not kept.
+    Arrays are the same if dtype, shape and numbers are; NaN is never the same, nor is what is large. What is returned
+    is shared by all who ask: its arrays are not to be written to. Exceptions are not kept.
     """
     kept: tuple[tuple[tuple[Any, ...], R], ...] = ()
 
     @functools.wraps(function)
     def call(*arguments: P.args, **named: P.kwargs) -> R:
         nonlocal kept
-        asked = (*arguments, *named.values())
+        asked = (*arguments, *sum(sorted(named.items()), ()))
         for known, result in kept:
             if len(known) == len(asked) and all(map(_same, known, asked)):
                 return result

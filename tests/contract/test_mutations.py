@@ -30,6 +30,18 @@ class Mutation(NamedTuple):
 
 WIRING = "tests/jobs/test_wiring.py"
 MUTATIONS = {
+    "noise widens a peak by half of what it should": Mutation(
+        "models/heads.py",
+        "precision = precision + 2 * sharpness",
+        "precision = precision + sharpness",
+        "tests/models/test_head_peak.py",
+    ),
+    "kept results do not know arguments by name": Mutation(
+        "numerics/remembered.py",
+        "asked = (*arguments, *sum(sorted(named.items()), ()))",
+        "asked = (*arguments, *named.values())",
+        "tests/numerics/test_remembered.py",
+    ),
     "the test split validates a survey": Mutation(
         "jobs/sources.py",
         "validation=simulator.source(splits.VALIDATION, seed, validation)",

@@ -1,5 +1,7 @@
 """Networks as estimators in the simulated world: from a name to a prediction."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -17,7 +19,13 @@ from specvit.simulate import StoredSpectra, World, WriteJob, endless
 from specvit.spectra import MemorySource, collect, take
 from specvit.training import Recipe, starts
 from specvit.training.objectives import pooled_r2
-from specvit.training.starts import fit_front, prepare, start_from_components, start_from_ridge
+from specvit.training.starts import (
+    fit_front,
+    matched_filters,
+    prepare,
+    start_from_components,
+    start_from_ridge,
+)
 from training_stars import GRID, SPACE, stars
 
 
@@ -174,6 +182,23 @@ def test_a_start_from_components_makes_the_first_features_matched_filters(starti
     expected = wiener(sample.flux, sample.sigma).values[:, 0]
     for k in range(3):
         assert abs(np.corrcoef(features[:, k], expected[:, k])[0, 1]) > 0.9
+
+
+@pytest.mark.parametrize("model", ["mlp", "vit"])
+@pytest.mark.parametrize("kinds", [1, 3])
+def test_components_that_a_small_library_has_not_are_not_started_from(simulator, model, kinds):
+    """Noise-free spectra of three sorts differ in two directions, those of one sort in none: the rest is rounding."""
+    sample = take(simulator.source("train", 1, 256, truth=True), 256)
+    level = sample.flux.double().median(dim=1, keepdim=True).values
+    sort = torch.arange(256) % kinds
+    clean = sample.truth.flux[sort].double() / level[sort]
+    same = replace(sample, flux=(clean * level).float(), truth=replace(sample.truth, flux=clean * level))
+    torch.manual_seed(0)
+    network = build_network(network_config(model), simulator.grid, simulator.prior.label_space)
+    fit_front(network, same)
+    assert len(matched_filters(network.front, same)) == kinds - 1
+    start_from_components(network, same)
+    assert all(bool(parameter.isfinite().all()) for parameter in network.parameters())
 
 
 def test_what_cannot_start_from_components_starts_at_random_or_says_so(simulator):

@@ -31,6 +31,10 @@ RIDGE_SPECTRA = 20_000
 #: Components a first layer starts with, at most; further features start at random.
 COMPONENTS = 48
 
+#: Of the mean spectrum: lengths of directions that are those of rounding errors. The 48th of the built-in library is
+#: a hundred times as long.
+ROUNDING = 1e-6
+
 
 def prepare(network: SpectrumNetwork, train: SpectraSource, validation: SpectraBatch, start: str) -> str:
     """Fit the front end and set the first weights as `start` says (see `Recipe`); return the start used."""
@@ -129,7 +133,10 @@ def start_from_components(network: SpectrumNetwork, sample: SpectraBatch) -> Non
 
 
 def matched_filters(front: Conditioning, sample: SpectraBatch) -> Tensor:
-    """Return filters on the flux channel whose outputs over the sample have unit variance, shape (K, L)."""
+    """Return filters on the flux channel whose outputs over the sample have unit variance, shape (K, L).
+
+    K is no more than the directions in which the noise-free spectra differ; 0 where all are the same.
+    """
     count = min(COMPONENTS, len(sample) // 4)
     clean, flux, sigma = sample.known_truth().flux, sample.flux, sample.sigma
     if not front.view.is_plain:
@@ -137,10 +144,14 @@ def matched_filters(front: Conditioning, sample: SpectraBatch) -> Tensor:
         clean, flux = (clean - seen.offset) / seen.divisor, seen.flux
         sigma = seen.sigma.masked_fill(~seen.usable, torch.inf)
     space = SubspaceProjection(front.pixels, count, 1).fit(clean, flux, sigma)
+    # What is left of directions that a small library does not have is rounding, or nothing.
+    unit = space.reference.sqrt()
+    basis = space.basis[(unit * space.basis).norm(dim=1) > ROUNDING * (unit * space.mean).norm()]
     # Weighed by 1/σ² as a matched filter is; `scale` undoes the division of the flux channel.
-    filters = space.reference * space.basis * front.scale
-    values = front(sample.flux, sample.sigma).values[:, 0]
-    scaled: Tensor = filters / (values @ filters.T).std(dim=0)[:, None]
+    filters = space.reference * basis * front.scale
+    values = front(sample.flux, sample.sigma).values[:, 0] @ filters.T
+    # PyTorch warns of the deviation of nothing.
+    scaled: Tensor = filters / values.std(dim=0)[:, None] if len(filters) else filters
     return scaled
 
 

@@ -3,11 +3,14 @@
     python tools/build_pretrained.py subspace vit
     python tools/build_pretrained.py vit --minutes 60 --threads 1
     python tools/build_pretrained.py vit --minutes 60 --continue
+    python tools/build_pretrained.py vit --minutes 30 --bright
     python tools/build_pretrained.py subspace vit --recalibrate
 
 One command per release of the emulator: a bundle is right only for the world it was trained in. What was done
 is written into the manifest and the card of each bundle. Training continues from its checkpoint if it was
-interrupted; `--continue` trains the published network further, at a lower rate. `--recalibrate` leaves the weights, and so the estimates, as they are: it fits the correction of
+interrupted; `--continue` trains the published network further, at a lower rate, `--bright` on stars most of which are
+bright: of those it is used for few are, and what they ask of it is the most. Errors are corrected and the domain is
+learnt on the spectra that it is for, whatever it was trained on last. `--recalibrate` leaves the weights, and so the estimates, as they are: it fits the correction of
 the stated errors anew, scores the network again and saves it, in about a minute.
 """
 
@@ -31,7 +34,7 @@ from specvit.jobs.stages.fit import to_estimates
 from specvit.models.domain import InputDomain
 from specvit.models.origin import snr_range
 from specvit.runs import read_summary
-from specvit.simulate import Simulator, World, endless, splits
+from specvit.simulate import Simulator, Widening, World, endless, splits
 from specvit.spectra import collect
 
 SEED = 42
@@ -41,8 +44,11 @@ VALIDATION, TEST = 4_000, 10_000
 #: to their luck (half a point of coverage in a bin of S/N for 20,000) is small beside the 2 points allowed.
 CALIBRATION = 100_000
 
-#: Peak learning rate of a training that goes on from trained weights.
-FURTHER_RATE = 1e-3
+#: Peak learning rate of a training that goes on from trained weights, and of one on bright stars.
+FURTHER_RATE, BRIGHT_RATE = 1e-3, 5e-4
+
+#: Stars of a training on bright ones: three quarters of S/N 15 to 400, and none that it saw before.
+BRIGHT = {"seed": SEED + 4, "widened": 0.75, "snr": (15.0, 400.0)}
 
 #: What makes a network sharp enough for S/N 300, where an error of Teff is a few K: bins of 4 K on the shoulders of a
 #: peak, many small steps, and weights chosen on bright and faint spectra alike.
@@ -54,21 +60,21 @@ PLAN = {
         "subspace",
         "small",
         40.0,
-        {"components": 128, "batch": 128, "lr": 1.5e-3, **FOR_BRIGHT_STARS},
+        {"components": 64, "batch": 128, "lr": 1.5e-3, **FOR_BRIGHT_STARS},
     ),
     "vit": ("vit", "nano", 80.0, FOR_BRIGHT_STARS),
 }
 
 
-def build(name: str, minutes: float, folder: Path, threads: int, further: bool) -> Path:
+def build(name: str, minutes: float, folder: Path, threads: int, further: bool, bright: bool) -> Path:
     """Train one network of the plan, or the published one further, and publish it; return its folder."""
     model, size, default, options = PLAN[name]
-    if further:
+    if further or bright:
         # By name: the path of whoever trains it says nothing to others, and stands in manifest and card.
-        options = {**options, "start": name, "lr": FURTHER_RATE}
+        options = {**options, "start": name, "lr": BRIGHT_RATE if bright else FURTHER_RATE}
     config = training_config(
         {
-            "simulate": {"seed": SEED, "validation": VALIDATION},
+            "simulate": {"seed": SEED, "validation": VALIDATION, **(BRIGHT if bright else {})},
             "network": {"model": model, "size": size, "options": {"minutes": minutes or default, **options}},
             "run": {"folder": str(folder), "name": name, "threads": threads},
         }
@@ -77,6 +83,14 @@ def build(name: str, minutes: float, folder: Path, threads: int, further: bool) 
     assert run is not None
     estimator = load_estimator(run.path / str(read_summary(run).model))
     estimator.name = name
+    if bright:
+        wide = replace(world_of(estimator), widening=Widening())
+        origin = estimator.origin
+        last = {"last_trained_on": origin.training.train}
+        training = origin.training.with_entries(
+            {"train": endless(wide.build(), SEED).provenance, "facts": {**origin.training.facts, **last}}
+        )
+        estimator.adopt(estimator.network, replace(origin, training=training))
     return publish(estimator)
 
 
@@ -151,6 +165,9 @@ def main() -> None:
         "--continue", dest="further", action="store_true", help="start from the published weights"
     )
     parser.add_argument(
+        "--bright", action="store_true", help="start from the published weights, on bright stars above all"
+    )
+    parser.add_argument(
         "--recalibrate", action="store_true", help="keep the weights, correct the stated errors anew"
     )
     options = parser.parse_args()
@@ -161,7 +178,7 @@ def main() -> None:
         place = (
             recalibrate(name)
             if again
-            else build(name, options.minutes, options.runs, options.threads, options.further)
+            else build(name, options.minutes, options.runs, options.threads, options.further, options.bright)
         )
         print(place)
 

@@ -22,7 +22,7 @@ from specvit.inference import PosteriorMean
 from specvit.simulate import Widening, World
 
 LABEL, SHARE = "log_g", 0.68
-SNRS = (5.0, 15.0, 30.0, 60.0, 120.0, 240.0)
+SNRS = (5.0, 15.0, 30.0, 60.0, 120.0, 240.0, 300.0)
 RESAMPLES = 1000
 
 

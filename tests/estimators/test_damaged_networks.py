@@ -53,7 +53,7 @@ def refused(folder):
 #: Facts for people, and what changes no estimate or has a default that is what was stored.
 MEANT = re.compile(
     r"training\.|specvit_version|grid\.description|label_space\.units|settings\.(name|normalisation|metrics)|settings\.by_true_label deleted|"
-    r"settings\.network\.((backbone|front)\.\w+|experts) deleted|label_space\.(names|high)\.4 =|files\.card\.md deleted"
+    r"settings\.network\.((backbone|front)\.\w+|experts|peak) deleted|label_space\.(names|high)\.4 =|files\.card\.md deleted"
 )
 OTHERS = (None, -1, 10**12, float("nan"), "seven", {"a": 1})
 WRONG = re.compile(r"deleted|= (nan|seven|\{'a': 1\}|\[1\]|1000000000000)$")

@@ -1,6 +1,8 @@
 """Fixtures shared by all tests: one thread per process and the reference world, built once."""
 
+import importlib
 import signal
+from pathlib import Path
 
 import pytest
 import torch
@@ -54,3 +56,10 @@ def simulator():
     from specvit.simulate import Simulator
 
     return Simulator.build("pfs_mr_reference")
+
+
+@pytest.fixture
+def tool(monkeypatch):
+    """Import one of the programs in `tools/` by name."""
+    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[1] / "tools"))
+    return importlib.import_module

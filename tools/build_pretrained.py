@@ -8,10 +8,11 @@
 
 One command per release of the emulator: a bundle is right only for the world it was trained in. What was done
 is written into the manifest and the card of each bundle. Training continues from its checkpoint if it was
-interrupted; `--continue` trains the published network further, at a lower rate, `--bright` on stars most of which are
-bright: of those it is used for few are, and what they ask of it is the most. Errors are corrected and the domain is
-learnt on the spectra that it is for, whatever it was trained on last. `--recalibrate` leaves the weights, and so the estimates, as they are: it fits the correction of
-the stated errors anew, scores the network again and saves it, in about a minute.
+interrupted; `--continue` trains the published network further, at a lower rate, `--bright` with a peak and on stars most
+of which are bright: few of those that it is used for are, and they ask the most of it. Errors are corrected and the
+domain is learnt on the spectra that it is for, whatever it was trained on last. `--recalibrate` leaves the weights, and
+so the estimates, as they are: it fits the correction of the stated errors anew, scores the network again and saves it,
+in about a minute.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ FURTHER_RATE, BRIGHT_RATE = 1e-3, 5e-4
 BRIGHT = {"seed": SEED + 4, "widened": 0.75, "snr": (15.0, 400.0)}
 
 #: What makes a network sharp enough for S/N 300, where an error of Teff is a few K: bins of 4 K on the shoulders of a
-#: peak, many small steps, and weights chosen on bright and faint spectra alike.
+#: peak, and weights chosen on bright and faint spectra alike.
 FOR_BRIGHT_STARS = {"masked": 0.1, "ema": 0.9995, "bins": 512, "peak": True, "monitor": "loss"}
 
 #: name -> model, size, minutes, and options of the recipe beside the model's own.
@@ -60,7 +61,7 @@ PLAN = {
         "subspace",
         "small",
         40.0,
-        {"components": 64, "batch": 128, "lr": 1.5e-3, **FOR_BRIGHT_STARS},
+        {"masked": 0.1, "components": 64, "bins": 256, "monitor": "loss"},
     ),
     "vit": ("vit", "nano", 80.0, FOR_BRIGHT_STARS),
 }
@@ -71,7 +72,9 @@ def build(name: str, minutes: float, folder: Path, threads: int, further: bool, 
     model, size, default, options = PLAN[name]
     if further or bright:
         # By name: the path of whoever trains it says nothing to others, and stands in manifest and card.
-        options = {**options, "start": name, "lr": BRIGHT_RATE if bright else FURTHER_RATE}
+        options = {**options, "start": name, "lr": FURTHER_RATE}
+    if bright:
+        options = {**options, **FOR_BRIGHT_STARS, "lr": BRIGHT_RATE}
     config = training_config(
         {
             "simulate": {"seed": SEED, "validation": VALIDATION, **(BRIGHT if bright else {})},

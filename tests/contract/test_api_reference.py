@@ -5,18 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 import specvit
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture
-def tool(monkeypatch):
-    """Import one of the tools by name."""
-    monkeypatch.syspath_prepend(str(ROOT / "tools"))
-    return importlib.import_module
 
 
 def test_the_committed_pages_are_the_newest():

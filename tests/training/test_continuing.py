@@ -11,7 +11,7 @@ from specvit.estimators.network_fitter import network_to_start_from
 from specvit.models.network import build_network
 from specvit.simulate import Simulator, Widening, World
 from specvit.training import continuing
-from specvit.training.continuing import check_same_kind, grown, start_bright, start_from_network
+from specvit.training.continuing import check_same_kind, grown, start_from_network
 from specvit.training.starts import fit_front
 
 
@@ -24,10 +24,8 @@ def spectra():
 
 
 @pytest.mark.parametrize("model", ["subspace", "vit", "mlp", "cnn", "swin"])
-@pytest.mark.parametrize(
-    ("split", "peak", "bright"), [(1, False, 0.0), (4, False, 0.0), (2, True, 0.0), (2, True, 6.0)]
-)
-def test_the_first_answers_are_those_of_the_first_network(simulator, spectra, model, split, peak, bright):
+@pytest.mark.parametrize(("split", "peak"), [(1, False), (4, False), (2, True)])
+def test_the_first_answers_are_those_of_the_first_network(simulator, spectra, model, split, peak):
     plain, wide = spectra
     torch.manual_seed(0)
     config = network_config(model)
@@ -37,14 +35,12 @@ def test_the_first_answers_are_those_of_the_first_network(simulator, spectra, mo
     with torch.no_grad():
         for parameter in first.body.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
-    grown = replace(config, bins=split * config.bins, peak=peak, bright=bright)
+    grown = replace(config, bins=split * config.bins, peak=peak)
     network = build_network(grown, simulator.grid, first.label_space).eval()
     check_same_kind(network, first, simulator.grid, simulator.grid)
     start_from_network(network, first, wide)
     assert not torch.allclose(network.front.level_scale, first.front.level_scale, rtol=0.1)
     few = plain[:16]
-    if bright:
-        assert 0 < int(network.body.bright.gate(network.front(few.flux, few.sigma).level).sum()) < 16
     with torch.no_grad():
         ours, theirs = (n.mean(n(few.flux, few.sigma)) for n in (network, first))
     width = first.head.labels_scaling.width.double()
@@ -129,32 +125,12 @@ def test_the_other_front_end_does_not_matter(simulator):
     )
 
 
-def test_a_body_for_bright_stars_goes_on_as_it_was(simulator, spectra):
-    """Two bodies that have learnt different things, from one training to the next."""
-    _, wide = spectra
-    torch.manual_seed(0)
-    config = replace(network_config("vit"), bright=15.0)
-    first, network = (
-        build_network(config, simulator.grid, simulator.prior.label_space).eval() for _ in range(2)
-    )
-    fit_front(first, wide)
-    start_bright(first, wide)
-    with torch.no_grad():
-        for parameter in first.body.parameters():
-            parameter.add_(0.05 * torch.randn_like(parameter))
-    start_from_network(network, first, wide)
-    with torch.no_grad():
-        ours, theirs = (n.mean(n(wide.flux[:16], wide.sigma[:16])) for n in (network, first))
-    width = first.head.labels_scaling.width.double()
-    assert float(((ours - theirs) / width).abs().max()) < 1e-4
-
-
 def test_what_the_first_network_has_is_kept():
-    """Nobody who starts from a network has to look up what it has: its bins, its peak, its body for bright stars."""
+    """Nobody who starts from a network has to look up what it has: its bins, its peak."""
     plain = network_config("vit")
-    first = replace(plain, bins=512, peak=True, bright=60.0)
+    first = replace(plain, bins=512, peak=True)
     assert grown(plain, first) == first
-    assert grown(replace(plain, bins=1024, bright=40.0), first) == replace(first, bins=1024, bright=40.0)
+    assert grown(replace(plain, bins=1024), first) == replace(first, bins=1024)
 
 
 def test_a_refusal_names_what_differs_and_nothing_else(simulator):

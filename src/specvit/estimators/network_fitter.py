@@ -23,7 +23,7 @@ from specvit.models.origin import snr_range
 from specvit.models.prepared import prepared
 from specvit.models.view import Density
 from specvit.spectra import SpectraSource, collect, take
-from specvit.training.continuing import check_same_kind, grown, start_bright, start_from_network
+from specvit.training.continuing import check_same_kind, grown, start_from_network
 from specvit.training.distillation import Distillation, teacher_for
 from specvit.training.distributed import Processes, join_processes
 from specvit.training.engine import VALIDATED, Listener, Trainer
@@ -88,7 +88,6 @@ class NetworkFitter:
             network.front.see(self.config.front.viewing.mask(train.grid, self.density))
         if first is None:
             start = prepare(network, train, scored, self.recipe.start)
-            start_bright(network, take(train, SAMPLE))
         else:
             check_same_kind(network, first.network, train.grid, first.grid)
             start_from_network(network, first.network, take(train, SAMPLE))
@@ -99,9 +98,6 @@ class NetworkFitter:
                 "pretraining": self._pretrain(network, train, validation, world),
                 "recipe": self.recipe.to_dict(),
             }
-            # What was learnt without labels is of use for bright stars too.
-            if first is None:
-                start_bright(network, take(train, SAMPLE))
         freeze(network, self.recipe.frozen)
         _, recipe = self.recipe.parts
         share = Share(recipe.batch, world.rank, world.size)

@@ -39,10 +39,9 @@ class ConfigEntry(Section, Generic[Backbone]):
     scaling: Scaling
     bins: int
     shortcut: bool
-    #: Absent in those that were saved before heads could be several, or have a peak, or a second body.
+    #: Absent in those that were saved before heads could be several, or have a peak.
     experts: int = 1
     peak: bool = False
-    bright: float = 0.0
 
 
 class NetworkSettings(Section):

@@ -11,8 +11,6 @@ import torch
 from torch import Tensor
 
 from specvit.errors import ConfigError
-from specvit.models.body import Body
-from specvit.models.conditioning import Inputs
 from specvit.models.network import SpectrumNetwork
 from specvit.models.vit import SpecViT
 from specvit.models.vit.tokens import Tokeniser
@@ -47,15 +45,10 @@ def attention_profiles(network: SpectrumNetwork, flux: Tensor, sigma: Tensor) ->
     vit = network.body.backbone
     if not isinstance(vit, SpecViT):
         raise ConfigError(f"attention: a '{network.config.model}' has no attention over the whole spectrum")
-    each = network.body.routed(network.front(flux, sigma), _maps_of)
-    maps = [heads.mean(dim=1) for heads in each]
+    maps = [heads.mean(dim=1) for heads in vit.attention_maps(network.front(flux, sigma))]
     pixels = token_pixels(vit)
     blocks = torch.stack([_pooled(attention, vit) for attention in maps], dim=1)
     return AttentionProfiles(blocks @ pixels, _pooled(rollout(maps), vit) @ pixels)
-
-
-def _maps_of(body: Body, inputs: Inputs) -> tuple[Tensor, ...]:
-    return tuple(cast(SpecViT, body.backbone).attention_maps(inputs))
 
 
 def rollout(maps: list[Tensor]) -> Tensor:

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
 
 from specvit.errors import ConfigError
-from specvit.models.body import Body, BrightBody
 from specvit.models.cnn import CNN, CNNConfig
 from specvit.models.conditioning import Conditioning, Inputs, wavelength_phase
 from specvit.models.heads import Estimate, Head, HeadKind, Scaling
@@ -79,7 +78,6 @@ class NetworkConfig:
         head, scaling, bins, experts, peak: see `Head`.
         shortcut: add a linear map of the flux channel to the value of each label ("on Ridge"); starts at zero
             unless it is given the weights of a Ridge fit.
-        bright: S/N from which on a second body of the same kind answers, see `BrightBody`; 0 has none.
     """
 
     model: str
@@ -91,7 +89,6 @@ class NetworkConfig:
     shortcut: bool = False
     experts: int = 1
     peak: bool = False
-    bright: float = 0.0
 
     def __post_init__(self) -> None:
         """Check the options."""
@@ -129,13 +126,31 @@ class NetworkConfig:
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-ready description; `network_settings.read_config` reads it back."""
         found = asdict(self)
-        if not self.bright:
-            # As descriptions were before there were second bodies.
-            del found["bright"]
         if self.front.viewing.is_plain:
             # As descriptions were before there were views.
             found["front"] = {name: value for name, value in found["front"].items() if name not in VIEW}
         return found
+
+
+class Body(nn.Module):
+    """The trainable part: `Inputs` -> raw outputs of the head."""
+
+    def __init__(self, backbone: nn.Module, head: Head, shortcut: nn.Linear | None) -> None:
+        super().__init__()
+        self.backbone, self.head, self.shortcut = backbone, head, shortcut
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        """Return raw outputs, shape (B, P, outputs), float32."""
+        return self.outputs(self.backbone(inputs), inputs)
+
+    def outputs(self, features: Tensor, inputs: Inputs) -> Tensor:
+        """Return raw outputs for the features (B, width) that the backbone made of inputs."""
+        raw: Tensor = self.head(features, inputs.level)
+        if self.shortcut is None:
+            return raw
+        # Channel 0 is the flux: `Conditioning` refuses any other order.
+        linear = self.shortcut(inputs.values[:, 0]).float()
+        return torch.cat([(raw[..., 0] + linear)[..., None], raw[..., 1:]], dim=-1)
 
 
 class SpectrumNetwork(nn.Module):
@@ -170,7 +185,7 @@ class SpectrumNetwork(nn.Module):
         """Yield what every layer makes of what the front end gave; differentiable."""
         yield State(INPUT, inputs.values.flatten(1))
         yield State(LEVEL, inputs.level)
-        yield from self.body.states(inputs)
+        yield from cast(Any, self.body.backbone).states(inputs)
         yield State(OUTPUT, self.body(inputs).flatten(1))
 
     def mean(self, raw: Tensor) -> Tensor:
@@ -201,19 +216,10 @@ def build_network(config: NetworkConfig, grid: WavelengthGrid, space: LabelSpace
         front = SubspaceProjection(pixels, config.front.components, config.front.patterns)
     else:
         front = Conditioning(pixels, config.front.channels, config.front.chunk, config.front.viewing)
-    body = _build_body(config, front.shape, grid, space)
-    if config.bright:
-        body.bright = BrightBody(_build_body(config, front.shape, grid, space))
-    return SpectrumNetwork(config, front, body, space)
-
-
-def _build_body(
-    config: NetworkConfig, shape: tuple[int, int, int], grid: WavelengthGrid, space: LabelSpace
-) -> Body:
-    backbone = _build_backbone(config.backbone, shape, grid)
+    backbone = _build_backbone(config.backbone, front.shape, grid)
     head = Head(
         backbone.width,
-        shape[2],
+        front.shape[2],
         space,
         config.head,
         config.scaling,
@@ -221,11 +227,11 @@ def _build_body(
         config.experts,
         config.peak,
     )
-    shortcut = nn.Linear(shape[1], len(space)) if config.shortcut else None
+    shortcut = nn.Linear(front.shape[1], len(space)) if config.shortcut else None
     if shortcut is not None:
         nn.init.zeros_(shortcut.weight)
         nn.init.zeros_(shortcut.bias)
-    return Body(backbone, head, shortcut)
+    return SpectrumNetwork(config, front, Body(backbone, head, shortcut), space)
 
 
 def _build_backbone(config: BackboneConfig, shape: tuple[int, int, int], grid: WavelengthGrid) -> Any:

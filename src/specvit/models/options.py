@@ -21,7 +21,6 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "components": (1, 100_000),
     "patterns": (1, 10_000),
     "bins": (2, 10_000),
-    "bright": (0, 1e6),
     "linear": (0, 100_000),
     "steps_of_sampler": (2, 100_000),
     "ratio": (0.01, 1000),

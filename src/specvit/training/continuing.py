@@ -13,15 +13,13 @@ import torch
 from torch import nn
 
 from specvit.errors import ConfigError
-from specvit.models.body import Body
 from specvit.models.cnn import CNN
 from specvit.models.conditioning import STRANGEST
-from specvit.models.heads import Head
 from specvit.models.mlp import MLP
 from specvit.models.network import FrontConfig, NetworkConfig, SpectrumNetwork
 from specvit.models.swin import Swin
 from specvit.models.vit import SpecViT
-from specvit.spectra import SpectraBatch, WavelengthGrid, median_snr
+from specvit.spectra import SpectraBatch, WavelengthGrid
 
 
 def check_same_kind(
@@ -29,8 +27,7 @@ def check_same_kind(
 ) -> None:
     """Raise ConfigError unless `network` can take over the weights of `first`; says what differs.
 
-    Bins may be a multiple of the first network's: each is then divided. A peak of the head and a second body for bright
-    stars may be new (see `grown`).
+    Bins may be a multiple of the first network's: each is then divided. A peak of the head may be new (see `grown`).
     """
     theirs.check_matches(grid, "the network to start from")
     if first.label_space != network.label_space:
@@ -39,8 +36,7 @@ def check_same_kind(
             "train for the same labels and bounds"
         )
     ours, other = _used(network.config), _used(first.config)
-    expected = grown(replace(other, bins=ours.bins, peak=ours.peak, bright=ours.bright), other)
-    found, wanted = _options(ours), _options(expected)
+    found, wanted = _options(ours), _options(grown(replace(other, bins=ours.bins, peak=ours.peak), other))
     differing = [name for name in dict.fromkeys([*found, *wanted]) if found.get(name) != wanted.get(name)]
     if differing:
         theirs_say, ours_say = (
@@ -48,18 +44,18 @@ def check_same_kind(
         )
         raise ConfigError(
             f"start: the network to start from has {theirs_say}, this training {ours_say}; give the same model, size "
-            "and options (bins may be a multiple, peak and bright new)"
+            "and options (bins may be a multiple, peak new)"
         )
 
 
 def grown(config: NetworkConfig, first: NetworkConfig) -> NetworkConfig:
     """Return the description of a network that goes on from one described as `first`.
 
-    What the first has beyond the description asked for is kept: its peak, its body for bright stars, and its bins where
-    these do not come to a multiple.
+    What the first has beyond the description asked for is kept: its peak, and its bins where these do not come to a
+    multiple.
     """
     bins = config.bins if config.bins % first.bins == 0 else first.bins
-    return replace(config, bins=bins, peak=config.peak or first.peak, bright=config.bright or first.bright)
+    return replace(config, bins=bins, peak=config.peak or first.peak)
 
 
 #: Levels of noise, in units of their spread in the first training, up to which its layers are carried on along a line:
@@ -80,19 +76,13 @@ def start_from_network(network: SpectrumNetwork, first: SpectrumNetwork, sample:
         sample: training spectra, which set the scale of the noise levels.
     """
     network.front.load_state_dict(first.front.state_dict())
-    pairs = list(zip(network.body.parts, first.body.parts, strict=False))
+    weights = first.body.state_dict()
     split = network.config.bins // first.config.bins
-    for body, other in pairs:
-        weights = other.state_dict()
-        weights = {name: weights[name] for name in weights if not name.startswith("bright.")}
-        if network.config.head == "ordinal" and split > 1:
-            _divide_bins(weights, body.head, split)
-        if other.head.peak is None:
-            weights.update(_flat_peak(body.head))
-        # What a body for bright stars has of its own is none of these.
-        outcome = body.load_state_dict(weights, strict=False)
-        assert not outcome.unexpected_keys
-        assert all(name.startswith("bright.") for name in outcome.missing_keys)
+    if network.config.head == "ordinal" and split > 1:
+        _divide_bins(weights, network, split)
+    if first.head.peak is None:
+        weights.update(_flat_peak(network))
+    network.body.load_state_dict(weights)
     front, old_centre, old_scale = network.front, first.front.level_centre, first.front.level_scale
     front.fit_level(sample.flux, sample.sigma)
     # Far beyond what the first was trained on its layers read the bound; they would be carried on along a straight
@@ -102,27 +92,10 @@ def start_from_network(network: SpectrumNetwork, first: SpectrumNetwork, sample:
     front.level_scale.copy_(torch.where(beyond, old_scale, front.level_scale))
     scale, shift = front.level_scale / old_scale, (front.level_centre - old_centre) / old_scale
     # level before = scale · level now + shift, so a layer W level + b becomes (W scale) level + (b + W shift).
-    for body, _ in pairs:
-        for layer, first_column in _level_layers(body, front.shape[2]):
-            columns = layer.weight[:, first_column:]
-            layer.bias.add_(columns @ shift)
-            columns.mul_(scale)
-    start_bright(network, sample, new=len(pairs) == 1)
-
-
-@torch.no_grad()
-def start_bright(network: SpectrumNetwork, sample: SpectraBatch, new: bool = True) -> None:
-    """Set which stars are bright, from training spectra; a new body for them begins as the other. None: nothing to do."""
-    bright = network.body.bright
-    if bright is None:
-        return
-    bright.gate.fit(
-        network.front(sample.flux, sample.sigma).level,
-        median_snr(sample.flux, sample.sigma),
-        network.config.bright,
-    )
-    if new:
-        bright.begin(network.body)
+    for layer, first_column in _level_layers(network):
+        columns = layer.weight[:, first_column:]
+        layer.bias.add_(columns @ shift)
+        columns.mul_(scale)
 
 
 def _used(config: NetworkConfig) -> NetworkConfig:
@@ -141,21 +114,21 @@ def _options(config: NetworkConfig) -> dict[str, Any]:
     return {**found.pop("backbone"), **found.pop("front"), **found}
 
 
-def _divide_bins(weights: dict[str, torch.Tensor], head: Head, split: int) -> None:
+def _divide_bins(weights: dict[str, torch.Tensor], network: SpectrumNetwork, split: int) -> None:
     """Replace the outputs of every bin by those of its parts, which have the same density."""
-    labels = head.experts * head.labels
+    labels = network.head.experts * len(network.label_space)
     for name in ("head.linear.weight", "head.linear.bias"):
         per_label = weights[name].unflatten(0, (labels, -1))
         weights[name] = per_label.repeat_interleave(split, dim=1).flatten(0, 1)
-    fresh = head.state_dict()
-    weights["head.edges"] = fresh["edges"]
+    fresh = network.body.state_dict()
+    weights["head.edges"] = fresh["head.edges"]
     # The correction of stated errors is fitted after the training.
-    weights.update({f"head.{name}": fresh[name] for name in fresh if name.startswith("calibration.")})
+    weights.update({name: value for name, value in fresh.items() if name.startswith("head.calibration.")})
 
 
-def _flat_peak(head: Head) -> dict[str, torch.Tensor]:
-    """Return the weights of a peak that says nothing beside what the bins say; none for a head without one."""
-    peak, labels = head.peak, head.labels
+def _flat_peak(network: SpectrumNetwork) -> dict[str, torch.Tensor]:
+    """Return the weights of a peak that says nothing beside what the bins say; none for a network without one."""
+    peak, labels = network.head.peak, len(network.label_space)
     if peak is None:
         return {}
     weight, bias = torch.zeros_like(peak.weight), torch.zeros_like(peak.bias)
@@ -163,9 +136,9 @@ def _flat_peak(head: Head) -> dict[str, torch.Tensor]:
     return {"head.peak.weight": weight, "head.peak.bias": bias}
 
 
-def _level_layers(body: Body, levels: int) -> list[tuple[nn.Linear, int]]:
-    """Return the layers that read the M noise levels, each with the column at which these begin."""
-    backbone = body.backbone
+def _level_layers(network: SpectrumNetwork) -> list[tuple[nn.Linear, int]]:
+    """Return the layers that read noise levels, each with the column at which these begin."""
+    backbone, levels = network.body.backbone, network.front.shape[2]
     layers: list[tuple[nn.Linear, int]] = []
     if isinstance(backbone, MLP):
         entry = backbone.layers[0]
@@ -175,8 +148,8 @@ def _level_layers(body: Body, levels: int) -> list[tuple[nn.Linear, int]]:
         layers.append((backbone.hidden, backbone.hidden.in_features - levels))
     elif isinstance(backbone, SpecViT | Swin) and backbone.level is not None:
         layers.append((backbone.level, 0))
-    if body.head.sharpness is not None:
-        layers.append((body.head.sharpness, 0))
+    if network.head.sharpness is not None:
+        layers.append((network.head.sharpness, 0))
     return layers
 
 

@@ -17,10 +17,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from specvit.errors import ConfigError, DataError
-from specvit.models.body import Body
 from specvit.models.conditioning import Inputs
 from specvit.models.heads import LOG_VARIANCE_RANGE, Head
-from specvit.models.network import SpectrumNetwork
+from specvit.models.network import Body, SpectrumNetwork
 from specvit.models.usable import spectrum_level
 from specvit.spectra import LabelSpace, SpectraBatch
 from specvit.training.feeds import masked
@@ -49,7 +48,8 @@ class WithLatents(nn.Module):
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Return outputs, flattened, and mapped features in one vector, shape (B, P · outputs + F)."""
-        features, raw = self.body.read(inputs)
+        features = self.body.backbone(inputs)
+        raw = self.body.outputs(features, inputs)
         return torch.cat([raw.flatten(1), self.map(features).float()], dim=1)
 
 
@@ -194,8 +194,8 @@ class Distillation(LabelRegression):
             return torch.cat([scaling.to_scaled(self._targets(batch)), error / scaling.width], dim=1).float()
         network = self.teacher.network
         inputs = network.front(*self.teacher.shown(batch, seed))
-        features, raw = network.body.read(inputs)
-        said = network.decode(raw, inputs.level)
+        features = network.body.backbone(inputs)
+        said = network.decode(network.body.outputs(features, inputs), inputs.level)
         columns = [network.label_space.index(name) for name in self.names]
         mean = scaling.to_scaled(said.mean[:, columns])
         # A teacher without errors is certain.

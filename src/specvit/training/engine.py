@@ -148,11 +148,7 @@ class Trainer:
         body = self.body
         if self.world.size > 1:
             # Buffers do not change while a network trains: they are the same everywhere.
-            # A body for bright stars learns nothing in a step without any.
-            unused = getattr(body, "bright", None) is not None
-            body = nn.parallel.DistributedDataParallel(
-                body, broadcast_buffers=False, find_unused_parameters=unused
-            )
+            body = nn.parallel.DistributedDataParallel(body, broadcast_buffers=False)
         return torch.compile(body) if self.recipe.compile else body  # type: ignore[return-value]
 
     def _prepare(self, step: int) -> tuple[Any, Tensor]:

@@ -9,10 +9,9 @@ from __future__ import annotations
 from torch import nn
 
 from specvit.errors import ConfigError
-from specvit.models.body import Body
 from specvit.models.cnn import CNN
 from specvit.models.mlp import MLP
-from specvit.models.network import SpectrumNetwork
+from specvit.models.network import Body, SpectrumNetwork
 from specvit.models.swin import Swin
 from specvit.models.vit import SpecViT
 
@@ -20,14 +19,8 @@ from specvit.models.vit import SpecViT
 def stages_of(body: Body) -> list[list[nn.Module]]:
     """Return the trainable parts of a body from the input to the head, the layers of each step together.
 
-    Parameters that belong to no module of these (positions, tokens of their own) count with the first. A second body
-    for bright stars is taken with the first, step by step.
+    Parameters that belong to no module of these (positions, tokens of their own) count with the first.
     """
-    each = [_stages_of(part) for part in body.parts]
-    return [[layer for stage in stages for layer in stage] for stages in zip(*each, strict=True)]
-
-
-def _stages_of(body: Body) -> list[list[nn.Module]]:
     backbone = body.backbone
     last: list[nn.Module] = [body.head, *([body.shortcut] if body.shortcut is not None else [])]
     if isinstance(backbone, SpecViT):

@@ -3,16 +3,15 @@
     python tools/build_pretrained.py subspace vit
     python tools/build_pretrained.py vit --minutes 60 --threads 1
     python tools/build_pretrained.py vit --minutes 60 --continue
-    python tools/build_pretrained.py vit --minutes 30 --bright
+    python tools/build_pretrained.py subspace vit --refine
     python tools/build_pretrained.py subspace vit --recalibrate
 
 One command per release of the emulator: a bundle is right only for the world it was trained in. What was done
 is written into the manifest and the card of each bundle. Training continues from its checkpoint if it was
-interrupted; `--continue` trains the published network further, at a lower rate, `--bright` with a peak and on stars most
-of which are bright: few of those that it is used for are, and they ask the most of it. Errors are corrected and the
-domain is learnt on the spectra that it is for, whatever it was trained on last. `--recalibrate` leaves the weights, and
-so the estimates, as they are: it fits the correction of the stated errors anew, scores the network again and saves it,
-in about a minute.
+interrupted; `--continue` trains the published network further, at a lower rate. `--refine` gives it a learnt
+Gauss-Newton step for bright stars, and leaves it as it is for all others, in half an hour on a core. `--recalibrate`
+leaves the weights, and so the estimates, as they are: it fits the correction of the stated errors anew, scores the
+network again and saves it, in about a minute.
 """
 
 from __future__ import annotations
@@ -34,9 +33,11 @@ from specvit.jobs.config.training import training_config
 from specvit.jobs.stages.fit import to_estimates
 from specvit.models.domain import InputDomain
 from specvit.models.origin import snr_range
+from specvit.models.refinement import RefinementConfig
 from specvit.runs import read_summary
 from specvit.simulate import Simulator, Widening, World, endless, splits
 from specvit.spectra import collect
+from specvit.training.refining import RefiningRecipe, refine
 
 SEED = 42
 VALIDATION, TEST = 4_000, 10_000
@@ -45,11 +46,13 @@ VALIDATION, TEST = 4_000, 10_000
 #: to their luck (half a point of coverage in a bin of S/N for 20,000) is small beside the 2 points allowed.
 CALIBRATION = 100_000
 
-#: Peak learning rate of a training that goes on from trained weights, and of one on bright stars.
-FURTHER_RATE, BRIGHT_RATE = 1e-3, 5e-4
+#: Peak learning rate of a training that goes on from trained weights.
+FURTHER_RATE = 1e-3
 
-#: Stars of a training on bright ones: three quarters of S/N 15 to 400, and none that it saw before.
-BRIGHT = {"seed": SEED + 4, "widened": 0.75, "snr": (15.0, 400.0)}
+#: From which S/N on stars are refined, by what they are bright in the training of it, and the seed of those: none that the
+#: network saw before.
+REFINEMENT = RefinementConfig(snr=40.0)
+BRIGHT, BRIGHT_SEED = Widening(share=1.0, snr=(30.0, 420.0)), SEED + 5
 
 #: What makes a network sharp enough for S/N 300, where an error of Teff is a few K: bins of 4 K on the shoulders of a
 #: peak, and weights chosen on bright and faint spectra alike.
@@ -67,17 +70,15 @@ PLAN = {
 }
 
 
-def build(name: str, minutes: float, folder: Path, threads: int, further: bool, bright: bool) -> Path:
+def build(name: str, minutes: float, folder: Path, threads: int, further: bool) -> Path:
     """Train one network of the plan, or the published one further, and publish it; return its folder."""
     model, size, default, options = PLAN[name]
-    if further or bright:
+    if further:
         # By name: the path of whoever trains it says nothing to others, and stands in manifest and card.
         options = {**options, "start": name, "lr": FURTHER_RATE}
-    if bright:
-        options = {**options, **FOR_BRIGHT_STARS, "lr": BRIGHT_RATE}
     config = training_config(
         {
-            "simulate": {"seed": SEED, "validation": VALIDATION, **(BRIGHT if bright else {})},
+            "simulate": {"seed": SEED, "validation": VALIDATION},
             "network": {"model": model, "size": size, "options": {"minutes": minutes or default, **options}},
             "run": {"folder": str(folder), "name": name, "threads": threads},
         }
@@ -86,14 +87,24 @@ def build(name: str, minutes: float, folder: Path, threads: int, further: bool, 
     assert run is not None
     estimator = load_estimator(run.path / str(read_summary(run).model))
     estimator.name = name
-    if bright:
-        wide = replace(world_of(estimator), widening=Widening())
-        origin = estimator.origin
-        last = {"last_trained_on": origin.training.train}
-        training = origin.training.with_entries(
-            {"train": endless(wide.build(), SEED).provenance, "facts": {**origin.training.facts, **last}}
+    return publish(estimator)
+
+
+def refined(name: str) -> Path:
+    """Publish the network that comes with specvit again, with a refinement; return its folder."""
+    estimator = load_pretrained(name)
+    bright = endless(replace(world_of(estimator), widening=BRIGHT).build(), BRIGHT_SEED)
+    with Bars().task(f"refining {name}") as update:
+        facts = refine(
+            estimator.network,
+            bright,
+            REFINEMENT,
+            RefiningRecipe(seed=SEED),
+            lambda record: update(record["progress"], 1.0, record["text"]),
         )
-        estimator.adopt(estimator.network, replace(origin, training=training))
+    origin = estimator.origin
+    training = origin.training.with_entries({"facts": {**origin.training.facts, **facts}})
+    estimator.adopt(estimator.network, replace(origin, training=training))
     return publish(estimator)
 
 
@@ -168,7 +179,7 @@ def main() -> None:
         "--continue", dest="further", action="store_true", help="start from the published weights"
     )
     parser.add_argument(
-        "--bright", action="store_true", help="start from the published weights, on bright stars above all"
+        "--refine", action="store_true", help="keep the weights, learn a step for bright stars"
     )
     parser.add_argument(
         "--recalibrate", action="store_true", help="keep the weights, correct the stated errors anew"
@@ -177,12 +188,12 @@ def main() -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
     for name in options.names:
-        again = options.recalibrate
-        place = (
-            recalibrate(name)
-            if again
-            else build(name, options.minutes, options.runs, options.threads, options.further, options.bright)
-        )
+        if options.refine:
+            place = refined(name)
+        elif options.recalibrate:
+            place = recalibrate(name)
+        else:
+            place = build(name, options.minutes, options.runs, options.threads, options.further)
         print(place)
 
 

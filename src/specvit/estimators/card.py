@@ -39,6 +39,7 @@ def card_text(
         f"# {name}",
         "",
         f"A {network.config.model} network with {network.parameter_count:,} parameters.",
+        *_refined(network),
         "",
         "## For which spectra",
         "",
@@ -84,6 +85,18 @@ def card_text(
             lines += [_true_row(one) for one in bins]
     lines += [*_prior(network), *_recalibrated(recalibration)]
     return "\n".join(lines) + "\n"
+
+
+def _refined(network: SpectrumNetwork) -> list[str]:
+    """Return who gets a further step, if anybody does."""
+    step = network.refinement
+    if step is None:
+        return []
+    count = sum(parameter.numel() for parameter in step.parameters())
+    return [
+        f"Estimates of stars of S/N {step.config.snr:g} and more are made better by a learnt Gauss-Newton step on",
+        f"{step.config.components} subspace coefficients ({count:,} parameters).",
+    ]
 
 
 def _true_row(one: TrueBin) -> str:

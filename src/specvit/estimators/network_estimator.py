@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -171,8 +171,11 @@ class NetworkEstimator:
         for piece in pieces:
             inputs = self._judged_inputs(piece, verdicts) if self._domain_sees else self._inputs(piece)
             with torch.inference_mode():
-                raw, level = zip(*((body(part), part.level) for part in inputs), strict=True)
-                estimates.append(network.decode(torch.cat(raw), torch.cat(level)))
+                found, level = zip(*((body(part), part.level) for part in inputs), strict=True)
+                raw = network.refined(
+                    torch.cat(found), piece.flux.to(self.device), piece.sigma.to(self.device)
+                )
+                estimates.append(network.decode(raw, torch.cat(level)))
         verdict = Diagnostics.joined(verdicts) if verdicts else self._verdict(pieces)
         mean, std, quantiles = (_joined(parts) for parts in zip(*estimates, strict=True))
         assert mean is not None
@@ -207,6 +210,8 @@ class NetworkEstimator:
         }
         if network.head.reweighting is not None:
             settings["reweighted"] = True
+        if network.refinement is not None:
+            settings["refinement"] = asdict(network.refinement.config)
         if self.recalibration is not None:
             settings["recalibration"] = self.recalibration.model_dump(mode="json")
         return settings

@@ -224,8 +224,9 @@ def calibrate(
         for batch in held_out.batches(CALIBRATION_BATCH):
             labels.append(batch.known_labels()[:, columns].to(device))
             for flux, sigma in zip(batch.flux.split(rows), batch.sigma.split(rows), strict=True):
-                inputs = network.front(flux.to(device), sigma.to(device))
-                raw.append(body(inputs))
+                flux, sigma = flux.to(device), sigma.to(device)
+                inputs = network.front(flux, sigma)
+                raw.append(network.refined(body(inputs), flux, sigma))
                 level.append(inputs.level)
             done += len(batch)
             if listen is not None:

@@ -17,6 +17,7 @@ from specvit.models.bundle import StoredBundle
 from specvit.models.heads import HeadKind, Scaling
 from specvit.models.manifest import MEND
 from specvit.models.network import FrontConfig, NetworkConfig, SpectrumNetwork, build_network
+from specvit.models.refinement import Refinement, RefinementConfig
 from specvit.models.reweighting import Reweighting
 from specvit.runs import TrueBins
 from specvit.spectra import LabelSpace
@@ -60,6 +61,8 @@ class NetworkSettings(Section):
     fingerprint: list[list[float]]
     #: Absent in those that are as they were trained.
     reweighted: bool = False
+    #: Absent in those without one.
+    refinement: RefinementConfig | None = None
     recalibration: Recalibration | None = None
 
 
@@ -151,6 +154,8 @@ def _built(bundle: StoredBundle, config: NetworkConfig, settings: NetworkSetting
     except (SpecvitError, ArithmeticError, ValueError, RuntimeError) as error:
         # The layers of PyTorch have their own ways to refuse sizes that do not go together.
         raise bundle.problem(f"settings: network: there is none of this description ({error})") from error
+    if settings.refinement is not None:
+        network.refinement = Refinement(settings.refinement, network.front.pixels, len(settings.labels))
     if settings.reweighted:
         network.head.reweighting = Reweighting(network.head.bin_edges)
     return network

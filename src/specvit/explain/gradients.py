@@ -59,8 +59,7 @@ def integrated_gradients(network: SpectrumNetwork, flux: Tensor, sigma: Tensor, 
     space = network.label_space
     index = space.index(label)
     allowed = TOLERANCE * (space.high[index] - space.low[index]) / math.sqrt(12)
-    usable, spectrum, noise, *_ = network.front.viewed(flux, sigma)
-    path = _Path(network, index, usable, spectrum, noise)
+    path = _Path.of(network, index, flux, sigma)
     values, difference = path.attribute(STEPS), path.difference()
     steps = 2 * STEPS
     while steps <= MOST_STEPS:
@@ -80,25 +79,37 @@ def estimate_slopes(network: SpectrumNetwork, flux: Tensor, sigma: Tensor, label
     estimate; of an efficient unbiased estimate that is the Fisher information of the pixel over the square
     of the sum (see `limits.information_density`). Arguments as for `integrated_gradients`.
     """
-    usable, spectrum, noise, _, divisor = network.front.viewed(flux, sigma)
-    path = _Path(network, network.label_space.index(label), usable, spectrum, noise)
-    return path.slope(1.0) / divisor
+    path = _Path.of(network, network.label_space.index(label), flux, sigma)
+    return path.slope(1.0) / network.front.viewed(flux, sigma).divisor
 
 
 class _Path:
     """The straight lines from the mean spectrum to B spectra, and an estimate along them."""
 
     def __init__(
-        self, network: SpectrumNetwork, index: int, usable: Tensor, spectrum: Tensor, noise: Tensor
+        self,
+        network: SpectrumNetwork,
+        index: int,
+        usable: Tensor,
+        spectrum: Tensor,
+        noise: Tensor,
+        bright: Tensor,
     ) -> None:
-        self.network, self.index = network, index
+        # Who is refined is decided for the whole path: at no point of it may the estimate jump.
+        self.network, self.index, self.bright = network, index, bright
         self.usable, self.spectrum, self.noise = usable, spectrum, noise
         self.baseline = network.front.baseline.expand_as(spectrum)
         self.change = torch.where(usable, spectrum - self.baseline, 0.0)
 
+    @classmethod
+    def of(cls, network: SpectrumNetwork, index: int, flux: Tensor, sigma: Tensor) -> _Path:
+        """Return the paths to flux and sigma (B, L), for the label at `index`."""
+        usable, spectrum, noise, *_ = network.front.viewed(flux, sigma)
+        return cls(network, index, usable, spectrum, noise, network.is_bright(flux, sigma))
+
     def rows(self, chosen: Tensor) -> _Path:
         """Return the paths of some spectra."""
-        parts = (self.usable[chosen], self.spectrum[chosen], self.noise[chosen])
+        parts = (self.usable[chosen], self.spectrum[chosen], self.noise[chosen], self.bright[chosen])
         return _Path(self.network, self.index, *parts)
 
     def attribute(self, steps: int) -> Tensor:
@@ -122,6 +133,10 @@ class _Path:
 
     def _estimate(self, spectrum: Tensor) -> Tensor:
         raw = self.network.body(self.network.front.from_normalised(self.usable, spectrum, self.noise))
+        rows = torch.nonzero(self.bright).squeeze(1)
+        if len(rows):
+            step = self.network.step_of(raw[rows], self.usable[rows], spectrum[rows], self.noise[rows])
+            raw = raw.index_copy(0, rows, step)
         return self.network.mean(raw)[:, self.index]
 
 

@@ -29,6 +29,9 @@ LOG_VARIANCE_RANGE = (-14.0, 4.0)
 #: Probabilities at which quantiles are reported: the central 68 and 95 % and the median.
 QUANTILES = (0.025, 0.16, 0.5, 0.84, 0.975)
 
+#: Those of the central 68 % and the median.
+CENTRAL = (0.16, 0.5, 0.84)
+
 #: Of the range of a label: the smallest standard deviation of a histogram, below that of 100,000 bins.
 NARROWEST = 1e-6
 
@@ -161,12 +164,7 @@ class Head(nn.Module):
         if sharpness is not None:
             # Sharpness is -ln σ.
             precision = precision + 2 * sharpness
-        width = self.edges.diff(dim=1)
-        # Narrower than half a bin it would say no more, and of a label outside the bin nothing that is learnt from.
-        precision = precision.clamp(max=(4 / width[:, 0].square()).log()).exp()
-        middle = self.edges[:, :-1] + 0.5 * width
-        logits: Tensor = -0.5 * (middle - centre[..., None]).square() * precision[..., None]
-        return logits
+        return normal_logits(self.edges, centre, precision)
 
     def _mixed(self, raw: Tensor, weight: Tensor, level: Tensor) -> Tensor:
         """Return the outputs of the mixture for those of K experts and ln weights (B, K); logits are ln probabilities."""
@@ -184,6 +182,16 @@ class Head(nn.Module):
         if self.kind == "ordinal":
             return _moments(*self._stated(raw))[0]
         return self.labels_scaling.to_labels(raw[..., 0])
+
+    def central(self, raw: Tensor) -> tuple[Tensor, Tensor]:
+        """Return median and half the central 68 % of the histograms of an ordinal head as it was trained, (B, P), scaled.
+
+        A little probability far from the rest, which many a histogram has, moves mean and standard deviation.
+        """
+        share = torch.tensor(CENTRAL, dtype=torch.float64, device=raw.device)
+        cumulative, edges = _cumulative(raw.double().softmax(dim=-1)), self.edges.double()
+        low, median, high = _inverse(cumulative, edges, share.expand(*raw.shape[:2], -1)).unbind(dim=-1)
+        return median, 0.5 * (high - low)
 
     def decode(self, raw: Tensor, level: Tensor) -> Estimate:
         """Return estimates in label units from raw outputs (B, P, outputs) and level (B, M)."""
@@ -250,6 +258,15 @@ def joint_covariance(raw: Tensor) -> Tensor:
     spread = torch.diag_embed((0.5 * raw[..., 1].clamp(*LOG_VARIANCE_RANGE)).exp())
     root: Tensor = torch.linalg.solve_triangular(unit_factor(raw), spread, upper=False, unitriangular=True)
     return root @ root.mT
+
+
+def normal_logits(edges: Tensor, centre: Tensor, log_precision: Tensor) -> Tensor:
+    """Return the logits of normal densities in the bins of edges (P, K + 1), shape (B, P, K), for (B, P) of each."""
+    width = edges.diff(dim=1)
+    # Narrower than half a bin it would say no more, and of a label outside the bin nothing that is learnt from.
+    precision = log_precision.clamp(max=(4 / width[:, 0].square()).log()).exp()
+    middle = edges[:, :-1] + 0.5 * width
+    return -0.5 * (middle - centre[..., None]).square() * precision[..., None]
 
 
 def _noise(level: Tensor) -> Tensor:

@@ -15,13 +15,15 @@ from torch import Tensor, nn
 
 from specvit.errors import ConfigError
 from specvit.models.cnn import CNN, CNNConfig
-from specvit.models.conditioning import Conditioning, Inputs, wavelength_phase
+from specvit.models.conditioning import Conditioning, Inputs, normalise, wavelength_phase
 from specvit.models.heads import Estimate, Head, HeadKind, Scaling
 from specvit.models.mlp import MLP, MLPConfig
 from specvit.models.options import as_type_of, check_bounds, unknown_option
+from specvit.models.refinement import Refinement, stated_by
 from specvit.models.states import INPUT, LEVEL, OUTPUT, State
 from specvit.models.subspace import SubspaceProjection
 from specvit.models.swin import Swin, SwinConfig
+from specvit.models.usable import usable_median, usable_pixels
 from specvit.models.view import View
 from specvit.models.vit import SpecViT, ViTConfig
 from specvit.spectra import LabelSpace, WavelengthGrid
@@ -161,6 +163,8 @@ class SpectrumNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.config, self.front, self.body, self.label_space = config, front, body, space
+        #: What makes the estimates of bright stars better, if anything does.
+        self.refinement: Refinement | None = None
 
     @property
     def head(self) -> Head:
@@ -174,11 +178,39 @@ class SpectrumNetwork(nn.Module):
 
     def forward(self, flux: Tensor, sigma: Tensor) -> Tensor:
         """Return raw outputs, shape (B, P, outputs), for flux and sigma (B, L)."""
-        raw: Tensor = self.body(self.front(flux, sigma))
-        return raw
+        return self.refined(self.body(self.front(flux, sigma)), flux, sigma)
+
+    def refined(self, raw: Tensor, flux: Tensor, sigma: Tensor) -> Tensor:
+        """Return the outputs of the body with those of bright stars refined, for flux and sigma (B, L) in any unit."""
+        if self.refinement is None:
+            return raw
+        bright = self.is_bright(flux, sigma)
+        rows = torch.nonzero(bright).squeeze(1)
+        if not len(rows):
+            return raw
+        usable, flux, sigma, _ = normalise(flux[rows], sigma[rows])
+        # As one from outside: raw outputs of inference are no leaves of a graph.
+        return raw.index_copy(0, rows, self.step_of(raw[rows], usable, flux, sigma))
+
+    def is_bright(self, flux: Tensor, sigma: Tensor) -> Tensor:
+        """Return whose estimates are refined, shape (B,), for flux and sigma (B, L) in any unit."""
+        if self.refinement is None:
+            return torch.zeros(len(flux), dtype=torch.bool, device=flux.device)
+        usable = usable_pixels(flux, sigma)
+        # A spectrum without a usable pixel has a median of 1.
+        return usable_median((flux / sigma).float(), usable) >= self.refinement.config.snr
+
+    def step_of(self, raw: Tensor, usable: Tensor, flux: Tensor, sigma: Tensor) -> Tensor:
+        """Return the refined outputs for those of the body and what `normalise` gives; differentiable in the flux."""
+        assert self.refinement is not None
+        seen = self.refinement.seen(usable, flux, sigma)
+        return self.refinement.outputs(stated_by(self.head, raw), seen, self.head).to(raw.dtype)
 
     def states(self, flux: Tensor, sigma: Tensor) -> Iterator[State]:
-        """Yield what every layer makes of flux and sigma (B, L): the front end's values and level first, outputs last."""
+        """Yield what every layer makes of flux and sigma (B, L): the front end's values and level first, outputs last.
+
+        Outputs are those of the body; a refinement, which is no layer, comes after them.
+        """
         yield from self.states_of(self.front(flux, sigma))
 
     def states_of(self, inputs: Inputs) -> Iterator[State]:
@@ -199,7 +231,7 @@ class SpectrumNetwork(nn.Module):
     def estimate(self, flux: Tensor, sigma: Tensor) -> Estimate:
         """Return estimates, errors and quantiles in label units for flux and sigma (B, L)."""
         inputs = self.front(flux, sigma)
-        return self.decode(self.body(inputs), inputs.level)
+        return self.decode(self.refined(self.body(inputs), flux, sigma), inputs.level)
 
 
 def build_network(config: NetworkConfig, grid: WavelengthGrid, space: LabelSpace) -> SpectrumNetwork:

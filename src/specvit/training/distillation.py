@@ -193,9 +193,11 @@ class Distillation(LabelRegression):
                 raise DataError(f"teacher: the training set does not say the error {missing}") from None
             return torch.cat([scaling.to_scaled(self._targets(batch)), error / scaling.width], dim=1).float()
         network = self.teacher.network
-        inputs = network.front(*self.teacher.shown(batch, seed))
+        shown = self.teacher.shown(batch, seed)
+        inputs = network.front(*shown)
         features = network.body.backbone(inputs)
-        said = network.decode(network.body.outputs(features, inputs), inputs.level)
+        raw = network.refined(network.body.outputs(features, inputs), *shown)
+        said = network.decode(raw, inputs.level)
         columns = [network.label_space.index(name) for name in self.names]
         mean = scaling.to_scaled(said.mean[:, columns])
         # A teacher without errors is certain.

@@ -14,6 +14,7 @@ from specvit.estimators.network_estimator import NetworkEstimator
 from specvit.models.manifest import TENSORS
 from specvit.models.network import build_network
 from specvit.models.origin import Origin, TrainingRecord
+from specvit.models.refinement import Refinement, RefinementConfig
 from specvit.spectra import LOW_T_BOX, WavelengthGrid
 
 GRID = WavelengthGrid.linear(8470, 1.0, 64)
@@ -24,6 +25,7 @@ OPTIONS = {
     "cnn": {"width": 4, "stages": 2, "segments": 4},
     "subspace": {"width": 8, "depth": 1, "components": 3, "patterns": 2, "head": "gaussian"},
 }
+REFINEMENT = RefinementConfig(snr=5.0, components=3, patterns=2, width=8)
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +38,9 @@ def saved(tmp_path_factory):
         torch.manual_seed(0)
         network = build_network(network_config(model).with_options(options), GRID, SPACE)
         network.front.fit(*((flux,) if model == "subspace" else ()), flux, sigma)
+        if model == "vit":
+            network.refinement = Refinement(REFINEMENT, GRID.size, len(SPACE))
+            network.refinement.front.fit(flux, flux, sigma)
         training = TrainingRecord(
             train_spectra=20, recipe={"lr": 0.1}, train={"world": {"library": "builtin"}}
         )

@@ -38,6 +38,8 @@ from specvit.spectra import LabelSpace, SpectraSource, WavelengthGrid
 Fitter = Callable[[SpectraSource, SpectraSource, Progress | None], tuple[SpectrumNetwork, dict[str, Any]]]
 
 FINGERPRINT_SPECTRA = 4
+#: Their noise, in that of S/N 1: brings the least noisy of them well above a limit in S/N, and the noisiest below it.
+FINGERPRINT_NOISE = 8.0
 #: Largest difference from the stored outputs, in units of a label's prior standard deviation: far above
 #: rounding on other processors, far below any error of interest.
 FINGERPRINT_TOLERANCE = 2e-3
@@ -270,8 +272,15 @@ class NetworkEstimator:
             raise WavelengthRangeError(f"{error}; it is for {self.origin.purpose}") from None
 
     def _measure(self) -> Tensor:
-        """Return the estimates of the fingerprint spectra, shape (FINGERPRINT_SPECTRA, P), float64."""
-        return self.predict(*fingerprint_spectra(self.grid)).mean
+        """Return the estimates of the fingerprint spectra, shape (FINGERPRINT_SPECTRA, P), float64.
+
+        Of a network that refines those of bright stars, twice as many: of brighter ones too.
+        """
+        flux, sigma = fingerprint_spectra(self.grid)
+        if (step := self._ready().network.refinement) is not None:
+            brighter = FINGERPRINT_NOISE / step.config.snr
+            flux, sigma = torch.cat([flux, flux]), torch.cat([sigma, brighter * sigma])
+        return self.predict(flux, sigma).mean
 
     def _ready(self) -> Self:
         if not hasattr(self, "network"):

@@ -151,11 +151,12 @@ def _check_labels(bundle: StoredBundle, labels: LabelSpace) -> None:
 def _built(bundle: StoredBundle, config: NetworkConfig, settings: NetworkSettings) -> SpectrumNetwork:
     try:
         network = build_network(config, bundle.origin.grid, settings.labels)
+        if settings.refinement is not None:
+            sizes = network.front.pixels, len(settings.labels)
+            network.refinement = Refinement(settings.refinement, *sizes)
     except (SpecvitError, ArithmeticError, ValueError, RuntimeError) as error:
         # The layers of PyTorch have their own ways to refuse sizes that do not go together.
         raise bundle.problem(f"settings: network: there is none of this description ({error})") from error
-    if settings.refinement is not None:
-        network.refinement = Refinement(settings.refinement, network.front.pixels, len(settings.labels))
     if settings.reweighted:
         network.head.reweighting = Reweighting(network.head.bin_edges)
     return network

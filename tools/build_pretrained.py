@@ -28,16 +28,15 @@ from specvit.estimators import NetworkEstimator, load_estimator, load_pretrained
 from specvit.estimators.network_fitter import calibrate
 from specvit.estimators.pretrained import FOLDER
 from specvit.evaluate import mae, r2, rmse, scores_by_truth
-from specvit.jobs import run_training
+from specvit.jobs import refining, run_training
 from specvit.jobs.config.training import training_config
 from specvit.jobs.stages.fit import to_estimates
 from specvit.models.domain import InputDomain
 from specvit.models.origin import snr_range
-from specvit.models.refinement import RefinementConfig
 from specvit.runs import read_summary
-from specvit.simulate import Simulator, Widening, World, endless, splits
+from specvit.simulate import Simulator, World, endless, splits
 from specvit.spectra import collect
-from specvit.training.refining import RefiningRecipe, refine
+from specvit.training.refining import RefiningRecipe
 
 SEED = 42
 VALIDATION, TEST = 4_000, 10_000
@@ -49,10 +48,8 @@ CALIBRATION = 100_000
 #: Peak learning rate of a training that goes on from trained weights.
 FURTHER_RATE = 1e-3
 
-#: From which S/N on stars are refined, by what they are bright in the training of it, and the seed of those: none that the
-#: network saw before.
-REFINEMENT = RefinementConfig(snr=40.0)
-BRIGHT, BRIGHT_SEED = Widening(share=1.0, snr=(30.0, 420.0)), SEED + 5
+#: From which S/N on stars are refined, and the seed of the bright stars of that: none that the network saw before.
+BRIGHT, BRIGHT_SEED = 40.0, SEED + 5
 
 #: What makes a network sharp enough for S/N 300, where an error of Teff is a few K: bins of 4 K on the shoulders of a
 #: peak, and weights chosen on bright and faint spectra alike.
@@ -93,19 +90,8 @@ def build(name: str, minutes: float, folder: Path, threads: int, further: bool) 
 def refined(name: str) -> Path:
     """Publish the network that comes with specvit again, with a refinement; return its folder."""
     estimator = load_pretrained(name)
-    bright = endless(replace(world_of(estimator), widening=BRIGHT).build(), BRIGHT_SEED)
-    with Bars().task(f"refining {name}") as update:
-        facts = refine(
-            estimator.network,
-            bright,
-            REFINEMENT,
-            RefiningRecipe(seed=SEED),
-            lambda record: update(record["progress"], 1.0, record["text"]),
-        )
-    origin = estimator.origin
-    training = origin.training.with_entries({"facts": {**origin.training.facts, **facts}})
-    estimator.adopt(estimator.network, replace(origin, training=training))
-    return publish(estimator)
+    stars = refining.bright_stars(estimator, BRIGHT, BRIGHT_SEED)
+    return publish(refining.refined(estimator, stars, BRIGHT, RefiningRecipe(seed=SEED), Bars()))
 
 
 def recalibrate(name: str) -> Path:

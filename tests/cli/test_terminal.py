@@ -21,6 +21,7 @@ CHEAP = {
     "simulate": ["--out", f"FOLDER/{NAME}", "--spectra", "8"],
     "train": ["--model", NAME],
     "calibrate": [NAME, "--out", f"FOLDER/{NAME}"],
+    "refine": [NAME, "--out", f"FOLDER/{NAME}"],
     "predict": [NAME],
     "calibrate-stars": [NAME, "--out", f"FOLDER/{NAME}"],
     "denoise": [NAME, "--out", f"FOLDER/{NAME}"],

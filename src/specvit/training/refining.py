@@ -66,8 +66,8 @@ class RefiningRecipe:
     """
 
     spectra: int = 1_000_000
-    expected_steps: int = 6_000
-    steps: int = 16_000
+    expected_steps: int = 8_000
+    steps: int = 20_000
     batch: int = 128
     lr: float = 1e-3
     expected_lr: float = 2e-3

@@ -2,8 +2,10 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+from scipy.stats import truncnorm
 
 from specvit.errors import ConfigError, DataError
 from specvit.estimators import load_estimator
@@ -16,7 +18,7 @@ from specvit.models.origin import Origin
 from specvit.models.refinement import LONGEST, Refinement, RefinementConfig, stated_by
 from specvit.simulate import Simulator, Widening, World, endless
 from specvit.spectra import take
-from specvit.training.refining import RefiningRecipe, refine
+from specvit.training.refining import RefiningRecipe, cut_normal_loss, refine
 from specvit.training.starts import fit_front
 
 SIZES = RefinementConfig(snr=50.0, components=24, patterns=6, width=32)
@@ -191,6 +193,29 @@ def test_a_network_that_knows_nothing_is_brought_near(simulator):
     refine(network, source, SIZES, RefiningRecipe(5000, 2, 2), told.append)
     assert told[-1]["progress"] == 1.0
     assert [r["progress"] for r in told] == sorted(r["progress"] for r in told)
+
+
+def test_the_loss_is_that_of_a_cut_normal_density():
+    """Against SciPy, at the edges of the range too; it tells errors apart that are far below any bin."""
+    rng = np.random.default_rng(0)
+    truth, centre = rng.uniform(-1, 1, (2, 400, 2))
+    spread = np.exp(rng.uniform(-3, 0, (400, 2)))
+    low, high = np.array([-1.0, -1.1]), np.array([1.0, 1.2])
+    expected = -truncnorm.logpdf(
+        truth, (low - centre) / spread, (high - centre) / spread, centre, spread
+    ).mean()
+    given = (torch.from_numpy(v) for v in (truth, centre, -2 * np.log(spread), low, high))
+    # The constant of the normal density is left out.
+    assert float(cut_normal_loss(*given)) == pytest.approx(expected - 0.5 * np.log(2 * np.pi), rel=1e-9)
+    off = torch.tensor([[1e-4], [1e-3]]).requires_grad_()
+    sharp = torch.full((2, 1), 16.0)
+    bounds = torch.tensor([-1.0]), torch.tensor([1.0])
+    cut_normal_loss(torch.zeros(2, 1), off, sharp, *bounds).backward()
+    assert float(off.grad[1]) == pytest.approx(10 * float(off.grad[0]), rel=1e-3)
+    far = torch.tensor([[40.0]]).requires_grad_()
+    cut_normal_loss(torch.zeros(1, 1), far, sharp[:1], *bounds).backward()
+    assert torch.isfinite(far.grad).all()
+    assert float(far.grad) > 0
 
 
 def test_what_cannot_be_refined_is_refused(simulator):

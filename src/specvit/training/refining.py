@@ -22,8 +22,6 @@ from specvit.models.prepared import prepared
 from specvit.models.refinement import Coefficients, Refinement, RefinementConfig, Stated, stated_by
 from specvit.spectra import SpectraSource, take
 from specvit.training.feeds import masked
-from specvit.training.losses import training_loss
-from specvit.training.recipe import LOSSES
 from specvit.training.starts import SAMPLE
 
 #: Spectra drawn at once, and those held back to see whether the step is one.
@@ -40,6 +38,9 @@ KNOWN_RATE = 0.1
 
 #: Shares of the work that are done when the spectra are kept, and when the expected coefficients are known.
 KEEPING, EXPECTING = 0.6, 0.75
+
+#: Least share of a normal density that is taken to lie between the bounds of a label.
+LEAST_INSIDE = 1e-6
 
 #: Seconds between two reports.
 REPORT_SECONDS = 1.0
@@ -210,14 +211,30 @@ def _learn_step(
     known = [*found.expected.parameters(), *found.scatter.parameters()]
     new = [*found.gain.parameters(), *found.sharpness.parameters()]
     optimiser = _Optimiser([(known, KNOWN_RATE * recipe.lr), (new, recipe.lr)], recipe.steps)
-    loss_name = LOSSES[network.head.kind][0]
+    head = network.head
     for step, rows in enumerate(_batches(len(training), recipe.batch, recipe.steps, recipe.seed + 1)):
         part = training.rows(rows)
-        raw = found.outputs(part.stated, part.seen, network.head)
-        optimiser.step(training_loss(loss_name, network.head, raw, part.labels))
+        centre, log_precision = found(part.stated, part.seen)
+        truth = head.labels_scaling.to_scaled(part.labels)
+        optimiser.step(cut_normal_loss(truth, centre, log_precision, head.edges[:, 0], head.edges[:, -1]))
         report(
             EXPECTING + (1 - EXPECTING) * (step + 1) / recipe.steps, f"step {step + 1:,} of {recipe.steps:,}"
         )
+
+
+def cut_normal_loss(
+    truth: Tensor, centre: Tensor, log_precision: Tensor, low: Tensor, high: Tensor
+) -> Tensor:
+    """Return the mean of -ln density of truth (B, P) under normal densities (B, P) cut at low and high (P).
+
+    Not the likelihood of a bin of the head, which does not tell errors below its width apart.
+    """
+    root = (0.5 * log_precision).exp()
+    inside = torch.special.ndtr((high - centre) * root) - torch.special.ndtr((low - centre) * root)
+    # Far outside nothing would be left of it: there the truth draws the centre back by the first term.
+    shape = 0.5 * ((truth - centre) * root).square() - 0.5 * log_precision
+    mean: Tensor = (shape + inside.clamp(min=LEAST_INSIDE).log()).mean()
+    return mean
 
 
 @torch.no_grad()

@@ -34,9 +34,9 @@ def estimate(request, stars):
     return model, model.predict(test.flux, test.sigma, simulator.grid)
 
 
-def test_they_are_all_there_and_take_less_than_25_mb():
+def test_they_are_all_there_and_take_less_than_40_mb():
     assert pretrained_names() == ["subspace", "vit"]
-    assert sum(file.stat().st_size for file in FOLDER.rglob("*")) < 25e6
+    assert sum(file.stat().st_size for file in FOLDER.rglob("*")) < 40e6
 
 
 def test_nothing_that_is_shipped_holds_a_path_of_the_machine_it_was_made_on():

@@ -39,7 +39,7 @@ def test_a_network_is_refined_for_bright_stars_alone(saved, tmp_path, capsys):
     assert found.network.refinement.config.snr == 60
     assert told["model"] == str(out)
     assert set(told["rmse_ratio"]) == set(found.names)
-    assert found.origin.training.facts["refinement"]["rmse_ratio"] == told["rmse_ratio"]
+    assert found.origin.training.refinement["rmse_ratio"] == told["rmse_ratio"]
     assert found.origin.training.calibration_spectra > 0
     stars = (
         World(instrument="gaia_rvs", widening=Widening(1.0, (20.0, 200.0))).build().draw("test", 3, 0, 200)

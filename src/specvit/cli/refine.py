@@ -51,7 +51,8 @@ def refine(
     with RichProgress(Screen(stderr=True)) as progress:
         found = refined(estimator, stars, snr, recipe, progress)
     found.save(out)
-    record = found.origin.training.facts["refinement"]
+    record = found.origin.training.refinement
+    assert record is not None
     if json_output:
         show_json({"model": str(out), **record})
         return

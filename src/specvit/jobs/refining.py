@@ -113,8 +113,7 @@ def refined(
             found.network, stars.usual, listen=lambda record: update(record["progress"], 1.0)
         )
     origin = found.origin
-    kept = {**origin.training.facts, **facts}
-    training = origin.training.with_entries({**corrected, "facts": kept})
+    training = origin.training.with_entries({**corrected, **facts})
     # What was measured before is of other errors, and of other estimates of bright stars.
     found.metrics, found.by_true_label, found.recalibration = {}, {}, None
     return found.adopt(found.network, replace(origin, training=training))

@@ -51,6 +51,9 @@ class TrainingRecord(Section):
     pretraining: dict[str, Any] | None = Field(
         default=None, description="what the body learnt before labels: task, steps, spectra, score"
     )
+    refinement: dict[str, Any] | None = Field(
+        default=None, description="how its step for bright stars was learnt: sizes, spectra, steps, gain"
+    )
     calibration_spectra: int | None = Field(
         default=None, ge=0, description="spectra that corrected the stated errors"
     )

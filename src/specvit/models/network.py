@@ -33,6 +33,9 @@ BackboneConfig = MLPConfig | CNNConfig | ViTConfig | SwinConfig
 #: Options of a `View`.
 VIEW = ("view", "seen", "noisiest")
 
+#: Spectra refined at once: each has a matrix of components by components.
+REFINED_ROWS = 256
+
 #: What lies between a spectrum and the network: its pixels, or the sufficient statistics of noise-free spectra.
 FrontKind = Literal["pixels", "subspace"]
 
@@ -188,9 +191,11 @@ class SpectrumNetwork(nn.Module):
         rows = torch.nonzero(bright).squeeze(1)
         if not len(rows):
             return raw
-        usable, flux, sigma, _ = normalise(flux[rows], sigma[rows])
-        # As one from outside: raw outputs of inference are no leaves of a graph.
-        return raw.index_copy(0, rows, self.step_of(raw[rows], usable, flux, sigma))
+        steps = []
+        for some in rows.split(REFINED_ROWS):
+            usable, spectrum, noise, _ = normalise(flux[some], sigma[some])
+            steps.append(self.step_of(raw[some], usable, spectrum, noise))
+        return raw.index_copy(0, rows, torch.cat(steps))
 
     def is_bright(self, flux: Tensor, sigma: Tensor) -> Tensor:
         """Return whose estimates are refined, shape (B,), for flux and sigma (B, L) in any unit."""

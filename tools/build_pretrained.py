@@ -51,6 +51,9 @@ FURTHER_RATE = 1e-3
 #: From which S/N on stars are refined, and the seed of the bright stars of that: none that the network saw before.
 BRIGHT, BRIGHT_SEED = 40.0, SEED + 5
 
+#: Longer than by default: it is done once.
+REFINING = RefiningRecipe(seed=SEED, expected_steps=16_000, steps=30_000)
+
 #: What makes a network sharp enough for S/N 300, where an error of Teff is a few K: bins of 4 K on the shoulders of a
 #: peak, and weights chosen on bright and faint spectra alike.
 FOR_BRIGHT_STARS = {"masked": 0.1, "ema": 0.9995, "bins": 512, "peak": True, "monitor": "loss"}
@@ -91,7 +94,7 @@ def refined(name: str) -> Path:
     """Publish the network that comes with specvit again, with a refinement; return its folder."""
     estimator = load_pretrained(name)
     stars = refining.bright_stars(estimator, BRIGHT, BRIGHT_SEED)
-    return publish(refining.refined(estimator, stars, BRIGHT, RefiningRecipe(seed=SEED), Bars()))
+    return publish(refining.refined(estimator, stars, BRIGHT, REFINING, Bars()))
 
 
 def recalibrate(name: str) -> Path:

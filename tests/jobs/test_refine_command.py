@@ -32,7 +32,7 @@ def saved(tmp_path_factory):
 
 def test_a_network_is_refined_for_bright_stars_alone(saved, tmp_path, capsys):
     out = tmp_path / "sharp"
-    few = ["--spectra", "5000", "--steps", "20"]
+    few = ["--spectra", "5000", "--steps", "20", "--expected-steps", "20"]
     assert main(["refine", str(saved), "--snr", "60", *few, "--out", str(out), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     first, found = NetworkEstimator.load(saved), NetworkEstimator.load(out)

@@ -18,6 +18,12 @@ def refine(
         int, typer.Option(help="Bright spectra to learn from; about a millisecond each.")
     ] = 1_000_000,
     steps: Annotated[int, typer.Option(help="Updates of the step, of 128 spectra each.")] = 20_000,
+    expected_steps: Annotated[
+        int,
+        typer.Option(
+            help="Updates, before those, of the coefficients that are expected of a star, of 512 each."
+        ),
+    ] = 8_000,
     seed: Annotated[int, typer.Option(help="Seed of the stars; not that of the training.")] = 47,
     json_output: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
 ) -> None:
@@ -31,7 +37,7 @@ def refine(
 
         specvit refine runs/mine/models/subspace-small --out sharp
 
-        specvit refine runs/mine/models/vit-nano --snr 60 --spectra 300000 --steps 8000 --out sharp-vit --json
+        specvit refine runs/mine/models/vit-nano --snr 60 --spectra 300000 --steps 8000 --expected-steps 3000 --out sharp-vit --json
     """
     from specvit.cli.progress import RichProgress
     from specvit.cli.screen import Screen
@@ -42,7 +48,7 @@ def refine(
     from specvit.jobs.worlds import in_words
     from specvit.training.refining import RefiningRecipe
 
-    recipe = RefiningRecipe(spectra=spectra, steps=steps, seed=seed)
+    recipe = RefiningRecipe(spectra=spectra, expected_steps=expected_steps, steps=steps, seed=seed)
     folder = find_bundle(bundle)
     check_out(out, folder)
     estimator = NetworkEstimator.load(folder)

@@ -53,6 +53,19 @@ def test_a_network_is_refined_for_bright_stars_alone(saved, tmp_path, capsys):
     assert not torch.equal(before.std[~bright], after.std[~bright])
 
 
+def test_a_step_that_makes_things_worse_is_said_to(saved, tmp_path, capsys):
+    few = ["--spectra", "5000", "--steps", "1", "--expected-steps", "1"]
+    assert main(["refine", str(saved), "--snr", "60", *few, "--out", str(tmp_path / "x")]) == 0
+    text = capsys.readouterr()
+    ratios = {
+        line.split()[0]: float(line.split()[1]) for line in text.out.splitlines() if line.startswith("  ")
+    }
+    worse = [label for label, ratio in ratios.items() if ratio > 1.005]
+    assert worse
+    assert all(label in text.err for label in worse)
+    assert "became worse" in text.err
+
+
 def test_its_stars_are_bright_and_none_of_the_training(saved):
     estimator = NetworkEstimator.load(saved)
     stars = bright_stars(estimator, 60.0, 47)
@@ -101,3 +114,13 @@ def test_the_networks_that_come_trained_have_one():
         step = load_pretrained(name).network.refinement
         assert step is not None
         assert step.config.snr <= 60
+
+
+def test_an_interruption_says_that_nothing_is_left(saved, tmp_path, capsys, monkeypatch):
+    def interrupted(*given):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("specvit.jobs.refining.refined", interrupted)
+    assert main(["refine", str(saved), "--out", str(tmp_path / "x")]) == 130
+    assert "nothing was written; the same command starts anew" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

@@ -10,6 +10,11 @@ from contextlib import nullcontext
 from specvit.cli.interruption import Interrupted, interruptible
 from specvit.cli.terminal import say_if_heard
 
+#: Verbs that write all or nothing, and what is said of them and of all others when they are interrupted.
+WHOLE = ("calibrate", "refine")
+ANEW = "nothing was written; the same command starts anew"
+CONTINUED = "the same command continues after the last finished stage"
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code, see `specvit.cli.console.EXIT_CODES`.
@@ -24,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def say_interrupted(number: int) -> int:
         # Once; and of torchrun's processes the first speaks for all.
         if not said and os.environ.get("RANK", "0") == "0":
-            say_if_heard("interrupted: the same command continues after the last finished stage")
+            say_if_heard(f"interrupted: {ANEW if words[0] in WHOLE else CONTINUED}")
         said.append(number)
         return 128 + number
 

@@ -65,4 +65,6 @@ def refine(
     show("root mean square error of bright stars that it was not learnt on, over that before:")
     for label, ratio in record[RATIO].items():
         show(f"  {label:8} {ratio:.2f}")
+    if worse := [label for label, ratio in record[RATIO].items() if ratio > 1]:
+        say(f"warning: {', '.join(worse)} became worse; give more --spectra, --expected-steps and --steps")
     show(f"model: {out}")

@@ -36,6 +36,24 @@ MUTATIONS = {
         "precision = precision + sharpness",
         "tests/models/test_head_peak.py",
     ),
+    "errors are corrected for estimates before the step for bright stars": Mutation(
+        "estimators/network_fitter.py",
+        "raw.append(network.refined(body(inputs), flux, sigma))",
+        "raw.append(body(inputs))",
+        "tests/models/test_refinement.py",
+    ),
+    "a predicted bright star is left without its step": Mutation(
+        "estimators/network_estimator.py",
+        "raw = network.refined(\n                    torch.cat(found), piece.flux.to(self.device), piece.sigma.to(self.device)\n                )",
+        "raw = torch.cat(found)",
+        "tests/models/test_refinement.py",
+    ),
+    "explanations are of the estimate before the step": Mutation(
+        "explain/gradients.py",
+        "rows = torch.nonzero(self.bright).squeeze(1)",
+        "rows = torch.nonzero(self.bright).squeeze(1)[:0]",
+        "tests/models/test_refinement.py",
+    ),
     "kept results do not know arguments by name": Mutation(
         "numerics/remembered.py",
         "asked = (*arguments, *sum(sorted(named.items()), ()))",

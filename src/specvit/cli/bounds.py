@@ -30,6 +30,7 @@ LARGEST: dict[str, float | None] = {
     "connections": 64,
     "retries": 1000,
     "steps": 100_000_000,
+    "expected_steps": 100_000_000,
     "minutes": 43_200,  # thirty days
     "hours": 8_760,  # a year
     "timeout": 2_592_000,  # s, thirty days

@@ -124,3 +124,12 @@ def test_an_interruption_says_that_nothing_is_left(saved, tmp_path, capsys, monk
     assert main(["refine", str(saved), "--out", str(tmp_path / "x")]) == 130
     assert "nothing was written; the same command starts anew" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_the_work(saved, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("specvit.jobs.refining.refined", lambda *given: pytest.fail("the work has begun"))
+    (tmp_path / "file").write_text("no folder")
+    for verb in (["refine", str(saved)], ["calibrate", str(saved)]):
+        assert main([*verb, "--out", str(tmp_path / "file" / "x")]) != 0
+        assert str(tmp_path / "file" / "x") in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

@@ -54,9 +54,7 @@ VERBS = {
     "calibrate": Verb(
         "specvit.cli.calibrate:calibrate", "Correct the errors of a trained network for other stars or noise."
     ),
-    "refine": Verb(
-        "specvit.cli.refine:refine", "Make a trained network as good as a fit where stars are bright."
-    ),
+    "refine": Verb("specvit.cli.refine:refine", "Make a trained network better where stars are bright."),
     "library": Verb("specvit.cli.library:app", "List, import, build or synthesise spectral libraries."),
     "instrument": Verb("specvit.cli.instrument:app", "List and describe spectrographs and their noise."),
     "ceiling": Verb("specvit.cli.ceiling:ceiling", "Compute how well a label can be measured at best."),

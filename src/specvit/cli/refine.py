@@ -44,9 +44,9 @@ def refine(
     from specvit.cli.terminal import say, show, show_json
     from specvit.estimators import NetworkEstimator, find_bundle
     from specvit.jobs.recalibration import check_out
-    from specvit.jobs.refining import RATIO, bright_stars, refined
+    from specvit.jobs.refining import bright_stars, refined
     from specvit.jobs.worlds import in_words
-    from specvit.training.refining import RefiningRecipe
+    from specvit.training.refining import RATIO, RefiningRecipe
 
     recipe = RefiningRecipe(spectra=spectra, expected_steps=expected_steps, steps=steps, seed=seed)
     folder = find_bundle(bundle)

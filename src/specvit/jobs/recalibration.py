@@ -11,6 +11,7 @@ import copy
 import datetime
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 
@@ -25,6 +26,7 @@ from specvit.jobs.watch import Quiet, Update, Watch
 from specvit.jobs.worlds import build_world
 from specvit.models import Prediction
 from specvit.models.bundle import check_replaceable
+from specvit.runs.atomic import disk_errors
 from specvit.simulate import Prior, ReferenceShards, StoredSpectra, World, make_prior, splits
 from specvit.spectra import RowsOf, SpectraSource
 
@@ -184,8 +186,14 @@ def recalibrate(
 
 
 def check_out(folder: Path, bundle: Path) -> None:
-    """Raise unless a corrected network may be saved as `folder`, which is not the one it is made from."""
+    """Raise unless a corrected network may be saved as `folder`, which is not the one it is made from.
+
+    Before the work: what cannot be written would be found out after half an hour.
+    """
     check_replaceable(folder)
+    place = next(parent for parent in folder.absolute().parents if parent.exists())
+    with disk_errors(folder), TemporaryDirectory(prefix=".specvit.", dir=place):
+        pass
     if folder.resolve() == bundle.resolve():
         raise ConfigError(f"--out {folder}: is the network itself, which is kept; choose another folder")
 

@@ -26,9 +26,6 @@ FAINTEST, BEYOND = 0.75, 1.05
 #: S/N of the brightest stars of a training that was not widened, and the least of them over the limit.
 BRIGHTEST, RANGE = 400.0, 2.0
 
-#: Of the entries of the record of a refinement: root mean square errors over those before, by label.
-RATIO = "rmse_ratio"
-
 
 @dataclass(frozen=True)
 class BrightStars:

@@ -48,6 +48,9 @@ REPORT_SECONDS = 1.0
 #: Event of the records of a refinement.
 REFINING = "refining"
 
+#: Entry of the record of a refinement: root mean square errors of held-back spectra over those before, by label.
+RATIO = "rmse_ratio"
+
 Listener = Callable[[dict[str, Any]], None]
 
 
@@ -154,8 +157,7 @@ def refine(
             **asdict(config),
             **asdict(recipe),
             "seconds": round(time.monotonic() - began, 1),
-            # Over the root mean square error of the network, of bright stars that the step was not learnt on.
-            "rmse_ratio": dict(zip(network.label_space.names, (after / before).tolist(), strict=True)),
+            RATIO: dict(zip(network.label_space.names, (after / before).tolist(), strict=True)),
         }
     }
 
